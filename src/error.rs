@@ -1,0 +1,172 @@
+//! The one error type of the library.
+//!
+//! A message is one sentence that names the file, tensor, layer or option. Where a next step exists, [`Error::hint`]
+//! says it; [`Error::kind`] is the stable word that Lua scripts and the exit code are chosen by.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Shorthand for results of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the core, each variant one kind of cause.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read, write, map or rename something.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: `read`, `write`, `map`, `create`, …
+        action: &'static str,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// The operating system's own error.
+        source: io::Error,
+    },
+    /// The content of a file breaks its format.
+    #[error("`{}` {problem}", path.display())]
+    Format {
+        /// The file at fault.
+        path: PathBuf,
+        /// The rest of the sentence that begins with the file's name.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// An option, argument or combination of options makes no sense.
+    #[error("{problem}")]
+    Argument {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Something that was named does not exist (a file, tensor, layer, group or script).
+    #[error("{problem}")]
+    NotFound {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Something is in the way (an output directory, a partial directory of other inputs).
+    #[error("`{}` {problem}", path.display())]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+        /// The rest of the sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A tensor's values or dtype cannot be used (NaN, infinity, already FP8).
+    #[error("tensor `{tensor}` {problem}")]
+    Tensor {
+        /// The tensor's on-disk name.
+        tensor: String,
+        /// The rest of the sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// What was asked for would be read wrongly by a loader, so it is refused.
+    #[error("{problem}")]
+    Refused {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A checkpoint that was just written did not pass its own checks.
+    #[error("`{}` did not pass its checks: {problems}", path.display())]
+    Verification {
+        /// The directory that was checked.
+        path: PathBuf,
+        /// The first problems, separated by semicolons.
+        problems: String,
+    },
+    /// The user asked to stop (Ctrl-C, or a termination signal).
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// An [`Error::Io`] for `path`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        Error::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// An [`Error::Format`] for `path`; `problem` continues the sentence after the file's name.
+    pub fn format(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Error::Format { path: path.as_ref().to_path_buf(), problem: problem.into(), hint: None }
+    }
+
+    /// An [`Error::Argument`] with `problem` as the whole sentence.
+    pub fn argument(problem: impl Into<String>) -> Self {
+        Error::Argument { problem: problem.into(), hint: None }
+    }
+
+    /// An [`Error::NotFound`] with `problem` as the whole sentence.
+    pub fn not_found(problem: impl Into<String>) -> Self {
+        Error::NotFound { problem: problem.into(), hint: None }
+    }
+
+    /// An [`Error::Exists`] for `path`; `problem` continues the sentence after the path.
+    pub fn exists(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Error::Exists { path: path.as_ref().to_path_buf(), problem: problem.into(), hint: None }
+    }
+
+    /// An [`Error::Tensor`] for `tensor`; `problem` continues the sentence after its name.
+    pub fn tensor(tensor: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Tensor { tensor: tensor.into(), problem: problem.into(), hint: None }
+    }
+
+    /// An [`Error::Refused`] with `problem` as the whole sentence.
+    pub fn refused(problem: impl Into<String>) -> Self {
+        Error::Refused { problem: problem.into(), hint: None }
+    }
+
+    /// The same error with a next step; variants that carry no hint are returned unchanged.
+    pub fn with_hint(mut self, text: impl Into<String>) -> Self {
+        match &mut self {
+            Error::Format { hint, .. }
+            | Error::Argument { hint, .. }
+            | Error::NotFound { hint, .. }
+            | Error::Exists { hint, .. }
+            | Error::Tensor { hint, .. }
+            | Error::Refused { hint, .. } => *hint = Some(text.into()),
+            Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => {}
+        }
+        self
+    }
+
+    /// The next step, where one exists.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Format { hint, .. }
+            | Error::Argument { hint, .. }
+            | Error::NotFound { hint, .. }
+            | Error::Exists { hint, .. }
+            | Error::Tensor { hint, .. }
+            | Error::Refused { hint, .. } => hint.clone(),
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or choose another --out; nothing was left behind".into())
+            }
+            Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => None,
+        }
+    }
+
+    /// The stable word for the kind of error, as Lua scripts see it in `err.kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Io { .. } => "io",
+            Error::Format { .. } => "format",
+            Error::Argument { .. } => "argument",
+            Error::NotFound { .. } => "not_found",
+            Error::Exists { .. } => "exists",
+            Error::Tensor { .. } => "tensor",
+            Error::Refused { .. } => "refused",
+            Error::Verification { .. } => "verification",
+            Error::Interrupted => "interrupted",
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! JSON as Python writes it: the bare tokens `NaN`, `Infinity` and `-Infinity` are accepted.
+//!
+//! serde_json follows the standard and rejects them, so they are quoted before parsing and [`Number`] reads them back.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+
+use crate::error::{Error, Result};
+
+/// A JSON number that may also be one of Python's `NaN`, `Infinity`, `-Infinity`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(pub f64);
+
+impl<'de> serde::Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor;
+        impl Visitor<'_> for NumberVisitor {
+            type Value = Number;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a number")
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Number, E> {
+                Ok(Number(v))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Number, E> {
+                Ok(Number(v as f64))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Number, E> {
+                Ok(Number(v as f64))
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Number, E> {
+                match v {
+                    "NaN" => Ok(Number(f64::NAN)),
+                    "Infinity" => Ok(Number(f64::INFINITY)),
+                    "-Infinity" => Ok(Number(f64::NEG_INFINITY)),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(v), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+/// Parses `text` from `path` (named in errors only).
+///
+/// # Errors
+/// [`Error::Format`] with line and column when the text is no JSON or not of the expected shape.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(&quote_python_tokens(text))
+        .map_err(|e| Error::format(path, format!("is not the JSON that was expected: {e}")))
+}
+
+/// Reads and parses the file `path`.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Format`] as for [`parse`].
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    parse(path, &text)
+}
+
+/// Serialises `value` as Python's `json.dump(…, indent=2)` would lay it out, with a final newline.
+pub fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut text =
+        serde_json::to_vec_pretty(value).expect("values made here have string keys and finite numbers");
+    text.push(b'\n');
+    text
+}
+
+/// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside strings; borrows when there are none.
+fn quote_python_tokens(text: &[u8]) -> Cow<'_, [u8]> {
+    const TOKENS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut out: Option<Vec<u8>> = None;
+    let (mut i, mut copied, mut in_string) = (0, 0, false);
+    while i < text.len() {
+        match text[i] {
+            b'\\' if in_string => i += 1,
+            b'"' => in_string = !in_string,
+            b'-' | b'I' | b'N' if !in_string => {
+                if let Some(token) = TOKENS.iter().find(|t| text[i..].starts_with(t)) {
+                    let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + 64));
+                    out.extend_from_slice(&text[copied..i]);
+                    out.push(b'"');
+                    out.extend_from_slice(token);
+                    out.push(b'"');
+                    i += token.len();
+                    copied = i;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    match out {
+        None => Cow::Borrowed(text),
+        Some(mut out) => {
+            out.extend_from_slice(&text[copied..]);
+            Cow::Owned(out)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn python_tokens_become_numbers_and_strings_stay() {
+        let text = br#"{"a": NaN, "b": [-Infinity, Infinity, -1.5], "c \"NaN": "Infinity NaN"}"#;
+        let value: serde_json::Value = parse(Path::new("x.json"), text).unwrap();
+        assert_eq!(value["c \"NaN"], "Infinity NaN");
+        let b: Vec<Number> = serde_json::from_value(value["b"].clone()).unwrap();
+        assert_eq!(b, [Number(f64::NEG_INFINITY), Number(f64::INFINITY), Number(-1.5)]);
+        let a: Number = serde_json::from_value(value["a"].clone()).unwrap();
+        assert!(a.0.is_nan());
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_the_line() {
+        let error = parse::<serde_json::Value>(Path::new("m.json"), b"{\n  \"a\": ,\n}").unwrap_err();
+        assert!(error.to_string().starts_with("`m.json` is not the JSON that was expected"), "{error}");
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}

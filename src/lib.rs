@@ -1,0 +1,12 @@
+//! qlua: mixed FP8/BF16 checkpoints from one sensitivity manifest, decided by Lua policies.
+//!
+//! A manifest says how much each layer suffers; a Lua policy decides; the core writes checkpoints that every loader
+//! reads. Data flows one way: manifest → ranking → policy → plan → export → verify → report.
+#![deny(missing_docs)]
+
+pub mod error;
+pub mod json;
+pub mod selector;
+pub mod tensor;
+
+pub use error::{Error, Result};

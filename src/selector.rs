@@ -1,0 +1,100 @@
+//! Choosing names by glob: the one pattern language of qlua.
+
+use crate::error::{Error, Result};
+
+/// A list of globs; a name is chosen when any of them matches the whole name.
+///
+/// `*` matches any run of characters, dots included, `?` one character, `[…]` a set. `**` means the same as `*`.
+#[derive(Debug, Clone, Default)]
+pub struct Globs {
+    patterns: Vec<glob::Pattern>,
+}
+
+impl Globs {
+    /// Compiles `patterns`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the first pattern that does not parse.
+    pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self> {
+        let patterns = patterns.into_iter().map(|p| compile(p.as_ref())).collect::<Result<_>>()?;
+        Ok(Globs { patterns })
+    }
+
+    /// Whether any pattern matches all of `name`.
+    pub fn matches(&self, name: &str) -> bool {
+        self.patterns.iter().any(|p| p.matches(name))
+    }
+
+    /// Whether there is no pattern at all.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// The patterns that match none of `names`: most likely typing errors.
+    pub fn unmatched<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Vec<&str> {
+        self.patterns.iter().filter(|p| !names.clone().any(|n| p.matches(n))).map(|p| p.as_str()).collect()
+    }
+}
+
+fn compile(pattern: &str) -> Result<glob::Pattern> {
+    // glob gives `**` a meaning of its own (path components) and rejects it inside a word; names have no components.
+    let mut collapsed = pattern.to_string();
+    while collapsed.contains("**") {
+        collapsed = collapsed.replace("**", "*");
+    }
+    glob::Pattern::new(&collapsed).map_err(|e| {
+        Error::argument(format!("the glob `{pattern}` does not parse: {}", e.msg))
+            .with_hint("`*` matches any run of characters, `?` one, `[ab]` a set")
+    })
+}
+
+/// The entry of `known` that is nearest to `word` by edit distance, if it is near enough to be a typing error.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|k| (edit_distance(word, k), k))
+        .filter(|(d, k)| *d <= 1 + k.chars().count() / 4)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, k)| k)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names_and_stars_cross_dots() {
+        let globs = Globs::new(["visual.**.qkv", "lm_head"]).unwrap();
+        assert!(globs.matches("visual.blocks.0.attn.qkv"));
+        assert!(!globs.matches("model.visual.blocks.0.attn.qkv"));
+        assert!(globs.matches("lm_head") && !globs.matches("lm_head.weight"));
+        assert_eq!(globs.unmatched(["visual.x.qkv"].into_iter()), ["lm_head"]);
+    }
+
+    #[test]
+    fn a_bad_glob_is_named() {
+        let error = Globs::new(["[a"]).unwrap_err().to_string();
+        assert!(error.contains("`[a`"), "{error}");
+    }
+
+    #[test]
+    fn nearest_finds_typing_errors_only() {
+        assert_eq!(nearest("dialct", ["dialect", "order"]), Some("dialect"));
+        assert_eq!(nearest("colour", ["dialect", "order"]), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Tensors as typed views over bytes, mapped or owned; nothing here copies unless it says so.
+
+mod dtype;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use dtype::{Dtype, UnknownDtype};
+
+/// Where a tensor's bytes live; cheap to clone.
+#[derive(Clone)]
+enum Storage {
+    Mapped(Arc<memmap2::Mmap>, Range<usize>),
+    Owned(Arc<[u8]>),
+}
+
+/// A dense row-major tensor: dtype, shape and bytes. Cloning shares the bytes.
+#[derive(Clone)]
+pub struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    storage: Storage,
+}
+
+impl Tensor {
+    /// A tensor over `range` of a mapped file. The caller has checked that the range lies inside the map and is as long
+    /// as `shape` and `dtype` say.
+    pub fn mapped(dtype: Dtype, shape: Vec<usize>, map: Arc<memmap2::Mmap>, range: Range<usize>) -> Self {
+        debug_assert_eq!(range.len(), shape.iter().product::<usize>() * dtype.size());
+        Tensor { dtype, shape, storage: Storage::Mapped(map, range) }
+    }
+
+    /// A tensor that owns `bytes`, little-endian, as long as `shape` and `dtype` say.
+    ///
+    /// # Panics
+    /// When the length does not fit: a defect of the caller, never of input.
+    pub fn owned(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Self {
+        assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size(), "bytes fit the shape");
+        Tensor { dtype, shape, storage: Storage::Owned(bytes.into()) }
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Sizes of the dimensions, outermost first; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The raw little-endian bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.storage {
+            Storage::Mapped(map, range) => &map[range.clone()],
+            Storage::Owned(bytes) => bytes,
+        }
+    }
+}
