@@ -5,6 +5,8 @@
 #![deny(missing_docs)]
 
 pub mod error;
+pub mod export;
+pub mod interrupt;
 pub mod json;
 pub mod selector;
 pub mod tensor;
