@@ -4,6 +4,7 @@
 //! reads. Data flows one way: manifest → ranking → policy → plan → export → verify → report.
 #![deny(missing_docs)]
 
+pub mod checkpoint;
 pub mod error;
 pub mod export;
 pub mod interrupt;

@@ -1,0 +1,11 @@
+//! Hugging Face checkpoint directories: shards, index, configuration, and module names in every spelling. Read-only.
+
+mod directory;
+mod header;
+mod input_scales;
+mod names;
+
+pub use directory::{Checkpoint, INDEX_FILE, Index, read_index};
+pub use header::{HeaderEntry, read_header};
+pub use input_scales::InputScales;
+pub use names::{Names, canonical, fused_group, is_embedding};
