@@ -3,4 +3,4 @@
 
 mod shard;
 
-pub use shard::{ShardFile, ShardLayout, TensorSpec};
+pub use shard::{ShardFile, ShardLayout};

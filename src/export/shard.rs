@@ -12,38 +12,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::tensor::Dtype;
+use crate::tensor::TensorSpec;
 
 /// The largest header that readers accept, in bytes (the safetensors crate's own limit).
 const MAX_HEADER: usize = 100_000_000;
-
-/// Name, dtype and shape of one tensor of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// On-disk name, such as `model.layers.0.mlp.up_proj.weight`.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Sizes of the dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
-}
-
-impl TensorSpec {
-    /// A specification from its parts.
-    pub fn new(name: impl Into<String>, dtype: Dtype, shape: impl Into<Vec<usize>>) -> Self {
-        TensorSpec { name: name.into(), dtype, shape: shape.into() }
-    }
-
-    /// Number of elements.
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().map(|&n| n as u64).product()
-    }
-
-    /// Size of the data in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.elements() * self.dtype.size() as u64
-    }
-}
 
 /// Where everything in one safetensors file goes.
 #[derive(Debug, Clone)]
@@ -162,6 +134,7 @@ impl ShardFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Dtype;
     use proptest::prelude::*;
 
     fn specs() -> impl Strategy<Value = Vec<TensorSpec>> {

@@ -1,11 +1,13 @@
 //! Tensors as typed views over bytes, mapped or owned; nothing here copies unless it says so.
 
 mod dtype;
+mod spec;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use dtype::{Dtype, UnknownDtype};
+pub use spec::TensorSpec;
 
 /// Where a tensor's bytes live; cheap to clone.
 #[derive(Clone)]
