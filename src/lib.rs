@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod error;
+pub mod fp8;
 pub mod json;
 pub mod selector;
 pub mod tensor;
