@@ -7,8 +7,10 @@
 pub mod checkpoint;
 pub mod error;
 pub mod export;
+pub mod fp8;
 pub mod interrupt;
 pub mod json;
+pub mod plan;
 pub mod selector;
 pub mod tensor;
 

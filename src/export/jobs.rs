@@ -66,7 +66,8 @@ pub(super) fn run(placed: &[Placed], threads: usize, progress: &dyn Progress) ->
 /// The scale groups of a pass, found by identity.
 struct Groups {
     states: Vec<GroupState>,
-    index: HashMap<*const ScaleGroup, usize>,
+    /// By address: groups are shared, not compared.
+    index: HashMap<usize, usize>,
 }
 
 impl Groups {
@@ -76,7 +77,7 @@ impl Groups {
         for place in placed {
             if let Content::Codes(member) | Content::WeightScale(member) = &place.tensor.content {
                 let next = groups.states.len();
-                groups.index.entry(Arc::as_ptr(&member.group)).or_insert_with(|| {
+                groups.index.entry(address(&member.group)).or_insert_with(|| {
                     groups.states.push(GroupState::new(member.group.clone()));
                     next
                 });
@@ -86,12 +87,16 @@ impl Groups {
     }
 
     fn position(&self, group: &Arc<ScaleGroup>) -> usize {
-        self.index[&Arc::as_ptr(group)]
+        self.index[&address(group)]
     }
 
     fn state(&self, group: &Arc<ScaleGroup>) -> &GroupState {
         &self.states[self.position(group)]
     }
+}
+
+fn address(group: &Arc<ScaleGroup>) -> usize {
+    Arc::as_ptr(group).addr()
 }
 
 fn list_jobs(placed: &[Placed], groups: &Groups) -> Vec<Job> {

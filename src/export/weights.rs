@@ -28,7 +28,10 @@ pub struct WriteOptions<'a> {
 
 /// Cuts tensors, in the given order, into shards of at most `max_shard_size` tensor bytes. Returns the number of tensors
 /// of each shard.
-pub fn deal_into_shards<'a>(tensors: impl Iterator<Item = &'a TensorSpec>, max_shard_size: u64) -> Vec<usize> {
+pub fn deal_into_shards<'a>(
+    tensors: impl Iterator<Item = &'a TensorSpec>,
+    max_shard_size: u64,
+) -> Vec<usize> {
     let mut counts = Vec::new();
     let mut filled = 0;
     for spec in tensors {
@@ -93,9 +96,18 @@ fn place<'a>(tensors: &'a [OutputTensor], counts: &[usize], files: &'a [ShardFil
     for (file, &count) in files.iter().zip(counts) {
         let (here, later) = rest.split_at(count);
         rest = later;
-        let entries: std::collections::HashMap<&str, usize> =
-            file.layout().entries().iter().enumerate().map(|(i, (spec, _))| (spec.name.as_str(), i)).collect();
-        placed.extend(here.iter().map(|tensor| Placed { file, entry: entries[tensor.spec.name.as_str()], tensor }));
+        let entries: std::collections::HashMap<&str, usize> = file
+            .layout()
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(i, (spec, _))| (spec.name.as_str(), i))
+            .collect();
+        placed.extend(here.iter().map(|tensor| Placed {
+            file,
+            entry: entries[tensor.spec.name.as_str()],
+            tensor,
+        }));
     }
     placed
 }

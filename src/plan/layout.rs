@@ -136,8 +136,12 @@ impl Layout {
         scale_sharing: ScaleSharing,
     ) -> Result<Self> {
         if dialect == Dialect::Universal && activations == Activations::Dynamic {
-            return Err(Error::refused("the dialect universal is always static, and dynamic activations were chosen")
-                .with_hint("give --baseline or --amax for input scales, or choose --dialect compressed-tensors"));
+            return Err(Error::refused(
+                "the dialect universal is always static, and dynamic activations were chosen",
+            )
+            .with_hint(
+                "give --baseline or --amax for input scales, or choose --dialect compressed-tensors",
+            ));
         }
         Ok(Layout { dialect, activations, rounding, scale_sharing })
     }
@@ -199,7 +203,8 @@ mod tests {
 
     #[test]
     fn universal_is_never_dynamic() {
-        let layout = Layout::new(Dialect::Universal, Activations::Dynamic, Rounding::Exact, ScaleSharing::Group);
+        let layout =
+            Layout::new(Dialect::Universal, Activations::Dynamic, Rounding::Exact, ScaleSharing::Group);
         assert_eq!(layout.unwrap_err().kind(), "refused");
     }
 

@@ -72,7 +72,10 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::NotFound`] with the first few names and the count.
-    pub fn require_members<'a>(checkpoint: &Checkpoint, members: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    pub fn require_members<'a>(
+        checkpoint: &Checkpoint,
+        members: impl IntoIterator<Item = &'a str>,
+    ) -> Result<()> {
         let mut missing = Vec::new();
         for member in members {
             if matches!(locate(checkpoint, member)?, Place::Missing) {
@@ -97,18 +100,22 @@ enum Place<'a> {
 fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
     let modules = checkpoint.modules();
     if member == "lm_head" || member.ends_with(".lm_head") {
-        return Ok(Place::Kept(if modules.on_disk("lm_head").is_none() || checkpoint.ties_word_embeddings() {
-            "lm_head is tied to the embedding: a quantised copy would be ignored by loaders"
-        } else {
-            "lm_head stays in BF16: loaders disagree on a quantised output head"
-        }));
+        return Ok(Place::Kept(
+            if modules.on_disk("lm_head").is_none() || checkpoint.ties_word_embeddings() {
+                "lm_head is tied to the embedding: a quantised copy would be ignored by loaders"
+            } else {
+                "lm_head stays in BF16: loaders disagree on a quantised output head"
+            },
+        ));
     }
     let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
     if modules.is_convolution(module) {
         return Ok(Place::Kept("a convolution: no exporter packs it to FP8 and no loader reads it so"));
     }
     if !modules.is_linear(module) {
-        return Err(Error::refused(format!("the manifest ranks `{member}`, which is no linear layer on disk")));
+        return Err(Error::refused(format!(
+            "the manifest ranks `{member}`, which is no linear layer on disk"
+        )));
     }
     let dtype = checkpoint.tensor(&format!("{module}.weight")).map(|t| t.dtype());
     match dtype {

@@ -29,4 +29,3 @@ impl TensorSpec {
         self.elements() * self.dtype.size() as u64
     }
 }
-
