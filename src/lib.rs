@@ -13,5 +13,6 @@ pub mod json;
 pub mod plan;
 pub mod selector;
 pub mod tensor;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -15,6 +15,8 @@ use crate::tensor::{Dtype, Tensor};
 
 /// The name of the index of a sharded checkpoint.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// The name of ModelOpt's own configuration file.
+pub const HF_QUANT_CONFIG: &str = "hf_quant_config.json";
 const SINGLE_FILE: &str = "model.safetensors";
 
 /// `model.safetensors.index.json`: which file holds which tensor.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::dialect::HF_QUANT_CONFIG;
+use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::error::{Error, Result};
 
 /// Endings of files that models need beside their weights.

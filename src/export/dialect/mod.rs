@@ -9,9 +9,6 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::plan::{Activations, Dialect, Layout, Plan};
 
-/// The name of ModelOpt's own configuration file.
-pub const HF_QUANT_CONFIG: &str = "hf_quant_config.json";
-
 /// The configuration that makes loaders read a scheme as its plan says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantisationFiles {
