@@ -6,6 +6,8 @@
 
 pub mod error;
 pub mod json;
+pub mod manifest;
+pub mod report;
 pub mod selector;
 pub mod tensor;
 
