@@ -88,3 +88,62 @@ impl Coverage {
         json::pretty(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Manifest, RankingOptions};
+
+    fn coverage(percent: f64) -> Coverage {
+        let text = br#"{"layer_sensitivity": {
+            "b.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [2], "costs": [1]},
+            "a.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [1], "costs": [1]},
+            "z.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [0], "costs": [1]}}}"#;
+        let manifest = Manifest::parse("m.json", text).unwrap();
+        let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
+        Coverage::new("s", &ranking, &ranking.lowest(percent).unwrap())
+    }
+
+    #[test]
+    fn keys_come_in_the_published_order_and_extra_keys_after_them() {
+        let mut coverage = coverage(10.0);
+        coverage.baseline_manifest = Some("m.json".into());
+        coverage.kept_in_bf16 = vec![Kept { layer: "a.quant_recipe".into(), reason: "a Conv3d".into() }];
+        let expected = r#"{
+  "baseline_dir": null,
+  "baseline_manifest": "m.json",
+  "scheme_name": "s",
+  "top_percent": 10,
+  "coverage_fraction": 0.1,
+  "num_layers_total": 2,
+  "num_layers_selected": 1,
+  "num_layers_dropped": 1,
+  "selected_layers": [
+    "a.quant_recipe"
+  ],
+  "dropped_layers": [
+    "b.quant_recipe"
+  ],
+  "order": "ascending",
+  "kept_in_bf16": [
+    {
+      "layer": "a.quant_recipe",
+      "reason": "a Conv3d"
+    }
+  ],
+  "unscored_layers": [
+    "z.quant_recipe"
+  ]
+}
+"#;
+        assert_eq!(String::from_utf8(coverage.to_json()).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Coverage>(expected).unwrap(), coverage);
+    }
+
+    #[test]
+    fn a_fractional_percentage_stays_exact() {
+        let coverage = coverage(12.5);
+        let text = String::from_utf8(coverage.to_json()).unwrap();
+        assert!(text.contains("\"top_percent\": 12.5,\n  \"coverage_fraction\": 0.125,"), "{text}");
+    }
+}

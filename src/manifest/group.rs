@@ -113,8 +113,8 @@ pub struct Group {
     pub scores: Vec<f64>,
     /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
     pub costs: Vec<f64>,
-    /// The score that ranks the group: the published `importance`, or the largest of `scores` where there is none. It is
-    /// NaN when any score is, because Python's `max` hides a NaN that does not come first.
+    /// The score that ranks the group: the published `importance`, or the largest of `scores` where there is none. A score
+    /// that is infinite or NaN goes before both, because Python's `max` hides a NaN that does not come first.
     pub score: f64,
 }
 

@@ -287,11 +287,9 @@ fn group(
         }
     }
     let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
-    let score = if scores.iter().any(|s| s.is_nan()) {
-        f64::NAN
-    } else {
-        raw.importance.map_or_else(|| scores.iter().copied().fold(f64::NEG_INFINITY, f64::max), |n| n.0)
-    };
+    let broken = scores.iter().copied().filter(|s| !s.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+    let largest = || scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let score = broken.or(raw.importance.map(|n| n.0)).unwrap_or_else(largest);
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
     let costs = costs.into_iter().map(|n| n.0).collect();
     Ok(Group { name, key, members, formats: parsed, scores, costs, score })

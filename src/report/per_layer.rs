@@ -121,3 +121,59 @@ pub fn json(manifest: &Manifest) -> Vec<u8> {
         layer_sensitivity: rows(manifest),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let text = br#"{"scheme": {"name": "s"}, "model": {"id": "m"},
+            "autoquant_state": {"constraints": {"effective_bits": NaN}, "score": 1e-05},
+            "layer_sensitivity": {
+            "none.quant_recipe": {"formats": ["NONE(effective-bits: 16.0)"], "scores": [0.0], "costs": [4.0]},
+            "a.quant_recipe": {"formats": ["NONE(effective-bits: 16.0)", "F(effective-bits: 4.5)"],
+                               "scores": [0.0, 0.25], "costs": [100.0, 28.125]},
+            "broken.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [Infinity], "costs": [-Infinity]},
+            "b.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [0.25], "costs": [2e16]}}}"#;
+        Manifest::parse("m.json", text).unwrap()
+    }
+
+    #[test]
+    fn rows_come_most_sensitive_first_and_disabled_groups_show_none() {
+        let manifest = manifest();
+        let rows: Vec<_> =
+            rows(&manifest).iter().map(|r| (r.layer, r.num_bits, r.sensitivity, r.size_cost)).collect();
+        let expected = [
+            ("broken", 8.0, f64::INFINITY, f64::NEG_INFINITY),
+            ("a", 4.5, 0.25, 28.125),
+            ("b", 8.0, 0.25, 2e16),
+            ("none", 16.0, 0.0, 4.0),
+        ];
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn markdown_names_the_model_and_prints_broken_numbers_as_words() {
+        let text = markdown(&manifest());
+        assert!(text.starts_with(
+            "\nAutoQuant Layer Sensitivity (s)\n===============================\n\n\n**Scheme:** `s`\n"
+        ));
+        assert!(text.contains("\n**Model:** `m`\n\n**Effective bits (from search):** `nan`\n"));
+        assert!(text.contains("\n**Total AutoQuant score:** `1.000000e-05`\n## Per-layer"), "{text}");
+        assert!(text.ends_with(
+            "|Layer|Num Bits|Sensitivity|Size Cost|\n| :--- | :--- | :--- | :--- |\n|broken|8.0|inf|-inf|\n\
+             |a|4.5|2.500e-01|2.812e+01|\n|b|8.0|2.500e-01|2.000e+16|\n|none|16.0|0.000e+00|4.000e+00|\n"
+        ));
+    }
+
+    #[test]
+    fn broken_numbers_still_give_valid_json_that_reads_back() {
+        let text = json(&manifest());
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        let first = &value["layer_sensitivity"][0];
+        assert_eq!((&first["sensitivity"], &first["size_cost"]), (&"Infinity".into(), &"-Infinity".into()));
+        assert_eq!(value["autoquant_state"]["constraints"]["effective_bits"], "NaN");
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("\"score\": 1e-05\n") && text.contains("\"size_cost\": 2e+16\n"), "{text}");
+    }
+}
