@@ -5,12 +5,15 @@
 #![deny(missing_docs)]
 
 pub mod checkpoint;
+pub mod demo;
 pub mod error;
 pub mod export;
 pub mod fp8;
 pub mod interrupt;
 pub mod json;
+pub mod manifest;
 pub mod plan;
+pub mod report;
 pub mod selector;
 pub mod tensor;
 pub mod verify;
