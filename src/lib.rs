@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod checkpoint;
+pub mod demo;
 pub mod error;
 pub mod export;
 pub mod interrupt;
