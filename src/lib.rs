@@ -4,8 +4,12 @@
 //! reads. Data flows one way: manifest → ranking → policy → plan → export → verify → report.
 #![deny(missing_docs)]
 
+pub mod cli;
 pub mod error;
+pub mod interrupt;
 pub mod json;
+pub mod lua;
+pub mod options;
 pub mod selector;
 pub mod tensor;
 
