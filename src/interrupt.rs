@@ -1,4 +1,4 @@
-//! The wish to stop, set from a signal handler and asked for by everything that takes long.
+//! The wish to stop: set once by Ctrl-C or a termination signal, and asked for wherever work can end early.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,15 +6,20 @@ use crate::error::{Error, Result};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Asks the work in progress to stop at its next check. The wish stays until the process ends.
+/// Asks all work of this process to stop. The wish stays until the process ends.
 pub fn request() {
-    REQUESTED.store(true, Ordering::Relaxed);
+    REQUESTED.store(true, Ordering::SeqCst);
 }
 
-/// Fails with [`Error::Interrupted`] once [`request`] was called.
+/// Whether somebody asked to stop.
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Gives the error to return when somebody asked to stop. Cheap: call it once per tensor or per megabyte.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`] after [`request`].
 pub fn check() -> Result<()> {
-    if REQUESTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    if requested() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -1,0 +1,113 @@
+//! `qlua run GLOB… [-- ARGS]`: scripts one after another, each in a fresh state, on past failures.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::listing::texts;
+use super::{conclude, print};
+use crate::error::Error;
+use crate::lua::{Chunk, Ending, Host, Report, Stop, Verbosity, output};
+use crate::options::{Command, Kind, Parameter, Parsed, UsageError, Value};
+
+pub(super) fn run(words: &[OsString], verbosity: Verbosity) -> anyhow::Result<u8> {
+    let (own, arguments) = match words.iter().position(|w| w == "--") {
+        Some(i) => (&words[..i], &words[i + 1..]),
+        None => (words, &[][..]),
+    };
+    let mut globs = Parameter::new("glob", Kind::Path, "scripts to run; each glob must match a file");
+    (globs.repeated, globs.required) = (true, true);
+    let command = Command {
+        name: "qlua run".into(),
+        about:
+            "Runs scripts one after another, each in a fresh Lua state, on past failures, and ends with a \
+                summary. Words after `--` go to every script."
+                .into(),
+        arguments: vec![globs],
+        ..Command::default()
+    };
+    let globs = match command.parse(&texts(own)?)? {
+        Parsed::Help => return print(&command.help()),
+        Parsed::Values(values) => values,
+    };
+    let mut rows = Vec::new();
+    for path in scripts(&globs)? {
+        if verbosity > Verbosity::Quiet {
+            output::line_to_stderr(&format!("qlua: running {}", path.display()));
+        }
+        let start = Instant::now();
+        let ending = run_one(&path, arguments, verbosity);
+        let code = conclude(&ending);
+        if let Ending::Stopped(Stop::Interrupted | Stop::ClosedPipe) = ending {
+            return Ok(code);
+        }
+        rows.push(Row { path, code, seconds: start.elapsed().as_secs_f64() });
+    }
+    print(&summary(&rows))?;
+    Ok(u8::from(rows.iter().any(|row| row.code != 0)))
+}
+
+/// The files that the globs match, in the order of the globs, each once.
+fn scripts(values: &[(String, Value)]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let globs = values.iter().flat_map(|(_, value)| match value {
+        Value::List(globs) => globs.as_slice(),
+        _ => &[],
+    });
+    for pattern in globs {
+        let Value::Text(pattern) = pattern else { continue };
+        let matches = glob::glob(pattern)
+            .map_err(|e| UsageError::new(format!("the glob `{pattern}` does not parse: {}", e.msg)))?;
+        let before = paths.len();
+        let mut matched = false;
+        for path in matches {
+            let path = path.map_err(|e| Error::io("read", e.path().to_path_buf(), e.into()))?;
+            if path.is_file() {
+                matched = true;
+                if !paths[..before].contains(&path) {
+                    paths.push(path);
+                }
+            }
+        }
+        if !matched {
+            return Err(UsageError::new(format!("no script matches `{pattern}`")).into());
+        }
+    }
+    Ok(paths)
+}
+
+fn run_one(path: &Path, arguments: &[OsString], verbosity: Verbosity) -> Ending {
+    let outcome = || -> anyhow::Result<Ending> {
+        let chunk = Chunk::file(path)?;
+        let host = Host::new(verbosity, path.parent())?;
+        host.set_arg(&[], path.as_os_str(), arguments)?;
+        Ok(host.run(&chunk, arguments))
+    };
+    outcome().unwrap_or_else(|error| Ending::Failed(Report::of(&error)))
+}
+
+struct Row {
+    path: PathBuf,
+    code: u8,
+    seconds: f64,
+}
+
+fn summary(rows: &[Row]) -> String {
+    let name = |row: &Row| row.path.display().to_string();
+    let width = rows.iter().map(|r| name(r).chars().count()).max().unwrap_or(0).max("script".len());
+    let mut out = format!("\n{:<width$}  {:<11}  seconds\n", "script", "result");
+    for row in rows {
+        let result = match row.code {
+            0 => "ok".into(),
+            code => format!("exit code {code}"),
+        };
+        let _ = writeln!(out, "{:<width$}  {result:<11}  {:>7.1}", name(row), row.seconds);
+    }
+    let failed = rows.iter().filter(|row| row.code != 0).count();
+    let _ = match failed {
+        0 => writeln!(out, "all {} ok", rows.len()),
+        _ => writeln!(out, "{failed} of {} failed", rows.len()),
+    };
+    out
+}

@@ -1,0 +1,306 @@
+//! A Lua state with everything that scripts find in it, and how a script is run in it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use mlua::chunk::ChunkMode;
+use mlua::{
+    Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
+};
+
+use super::declare::Api;
+use super::embedded::{self, Embedded};
+use super::install::{fallible, install};
+use super::report::{self, Report};
+use super::state::{self, HostState, Stop, Verbosity};
+use crate::error::{Error, Result};
+use crate::selector::nearest;
+
+/// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
+const HOOK_INTERVAL: u32 = 10_000;
+
+/// Source code and the name under which positions show it (`@path`, or `=text`).
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    name: String,
+    source: Vec<u8>,
+}
+
+impl Chunk {
+    /// The script in the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such file, [`Error::Io`] when it cannot be read.
+    pub fn file(path: &Path) -> Result<Chunk> {
+        let source = std::fs::read(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::not_found(format!("there is no script `{}`", path.display()))
+            }
+            _ => Error::io("read", path, e),
+        })?;
+        Ok(Chunk::new(format!("@{}", path.display()), source))
+    }
+
+    /// A script that is part of the binary.
+    pub fn built_in(script: &Embedded) -> Chunk {
+        Chunk::new(script.chunk_name(), script.source.into())
+    }
+
+    /// Code from the command line.
+    pub fn code(code: &str) -> Chunk {
+        Chunk::new("=(command line)".into(), code.into())
+    }
+
+    /// Code from standard input.
+    pub fn stdin(source: Vec<u8>) -> Chunk {
+        Chunk::new("=stdin".into(), source)
+    }
+
+    fn new(name: String, mut source: Vec<u8>) -> Chunk {
+        if source.starts_with(b"\xef\xbb\xbf") {
+            source.drain(..3);
+        }
+        if source.starts_with(b"#") {
+            // The line break stays, so that line numbers stay too.
+            let end = source.iter().position(|b| *b == b'\n').unwrap_or(source.len());
+            source.drain(..end);
+        }
+        Chunk { name, source }
+    }
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// It ran to its end.
+    Done,
+    /// It raised an error that nobody caught.
+    Failed(Report),
+    /// It, or the user, asked to stop.
+    Stopped(Stop),
+}
+
+impl Ending {
+    /// The exit code: 0 ok, 1 failure, 2 usage, 3 verification, 130 interrupted, or what the script chose.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Ending::Done | Ending::Stopped(Stop::ClosedPipe) => 0,
+            Ending::Failed(report) => report.exit_code(),
+            Ending::Stopped(Stop::Exit(code)) => *code,
+            Ending::Stopped(Stop::Interrupted) => 130,
+        }
+    }
+}
+
+/// A Lua state with the qlua API.
+pub struct Host {
+    lua: Lua,
+    guard: Function,
+    require: Function,
+}
+
+impl Host {
+    /// A fresh state; modules are found in `folder` and among the embedded ones.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn new(verbosity: Verbosity, folder: Option<&Path>) -> anyhow::Result<Host> {
+        Host::with_api(verbosity, folder, &super::api::declarations())
+    }
+
+    /// A fresh state with the declarations of `api` instead of the whole API.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn with_api(verbosity: Verbosity, folder: Option<&Path>, api: &Api) -> anyhow::Result<Host> {
+        // Panics are faults of qlua: they pass through the wrapped pcall of the prelude as they are.
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(false))?;
+        lua.set_app_data(HostState::new(verbosity));
+        lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_INTERVAL), |lua, _| {
+            match state::stopping(lua) {
+                None => Ok(VmState::Continue),
+                Some(stop) => Err(mlua::Error::runtime(format!("{stop:?}"))),
+            }
+        })?;
+        let prelude: Table = lua
+            .load(include_str!("prelude.lua"))
+            .set_name("=[qlua]")
+            .set_mode(ChunkMode::Text)
+            .call(host_functions(&lua)?)?;
+        state::keep_pcall(&lua, prelude.get("pcall")?)?;
+        report::keep_metatable(&lua, prelude.get("error_metatable")?)?;
+        let qlua = install(&lua, api, &prelude)?;
+        let package: Table = lua.globals().get("package")?;
+        package.get::<Table>("loaded")?.raw_set("qlua", &qlua)?;
+        package.raw_set("path", lua.create_string(module_path(folder))?)?;
+        lua.globals().raw_set("qlua", qlua)?;
+        let (guard, require) = (prelude.get("guard")?, lua.globals().get("require")?);
+        Ok(Host { lua, guard, require })
+    }
+
+    /// The Lua state.
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Sets the global `arg`: `before` at negative indices, `script` at 0, `after` from 1.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn set_arg(&self, before: &[OsString], script: &OsStr, after: &[OsString]) -> anyhow::Result<()> {
+        let arg = self.lua.create_table()?;
+        let count = before.len() as i64;
+        let all = before.iter().map(OsString::as_os_str).chain([script]);
+        for (i, text) in all.chain(after.iter().map(OsString::as_os_str)).enumerate() {
+            arg.raw_set(i as i64 - count, self.lua.create_string(text.as_bytes())?)?;
+        }
+        self.lua.globals().raw_set("arg", arg)?;
+        Ok(())
+    }
+
+    /// Runs `chunk` with `arguments` as its `...`.
+    pub fn run(&self, chunk: &Chunk, arguments: &[OsString]) -> Ending {
+        let name = chunk.name.trim_start_matches(['@', '=']).to_string();
+        state::with(&self.lua, |s| *s.main_source.borrow_mut() = name);
+        let loaded = self.lua.load(&chunk.source[..]).set_name(&chunk.name).set_mode(ChunkMode::Text);
+        let function = match loaded.into_function() {
+            Ok(function) => function,
+            Err(mlua::Error::SyntaxError { message, .. }) => {
+                return Ending::Failed(report::syntax(&chunk.name, &message));
+            }
+            Err(other) => return Ending::Failed(Report::of(&other.into())),
+        };
+        let strings = arguments.iter().map(|a| self.lua.create_string(a.as_bytes()).map(Value::String));
+        match strings.collect::<mlua::Result<MultiValue>>() {
+            Ok(arguments) => self.guarded(function, arguments),
+            Err(error) => Ending::Failed(Report::of(&error.into())),
+        }
+    }
+
+    /// `require(module)`, the result as global `name` (`-l name=module`).
+    pub fn load_module(&self, name: &str, module: &str) -> Ending {
+        let globals = self.lua.globals();
+        let (require, name, module) = (self.require.clone(), name.to_string(), module.to_string());
+        let body = fallible(&self.lua, move |_, _| {
+            let value: Value = require.call(module.as_str())?;
+            Ok(globals.raw_set(name.as_str(), value)?)
+        });
+        match body {
+            Ok(body) => self.guarded(body, MultiValue::new()),
+            Err(error) => Ending::Failed(Report::of(&error.into())),
+        }
+    }
+
+    fn guarded(&self, function: Function, arguments: MultiValue) -> Ending {
+        let mut all = arguments;
+        all.push_front(Value::Function(function));
+        let outcome = self.guard.call::<MultiValue>(all);
+        if let Some(stop) = state::stopping(&self.lua) {
+            return Ending::Stopped(stop);
+        }
+        let report = state::with(&self.lua, |s| s.report.borrow_mut().take());
+        match outcome.map(|mut results| (results.pop_front(), results.pop_front())) {
+            Ok((Some(Value::Boolean(true)), _)) => Ending::Done,
+            // Without a report the handler itself had no room left to run: a stack overflow.
+            Ok((_, value)) => Ending::Failed(
+                report.unwrap_or_else(|| report::describe(&self.lua, &value.unwrap_or(Value::Nil))),
+            ),
+            Err(error) => Ending::Failed(Report::of(&error.into())),
+        }
+    }
+}
+
+fn module_path(folder: Option<&Path>) -> Vec<u8> {
+    let Some(folder) = folder else { return Vec::new() };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    [folder.join("?.lua"), folder.join("?/init.lua")]
+        .iter()
+        .map(|p| p.as_os_str().as_bytes())
+        .collect::<Vec<_>>()
+        .join(&b';')
+}
+
+/// The functions that the prelude is built on.
+fn host_functions(lua: &Lua) -> mlua::Result<Table> {
+    let host = lua.create_table()?;
+    host.raw_set(
+        "stopping",
+        lua.create_function(|lua, ()| state::stopping(lua).map(|s| report::stop_value(lua, s)).transpose())?,
+    )?;
+    host.raw_set(
+        "convert",
+        lua.create_function(|lua, value: Value| match value {
+            Value::Error(error) => report::value_of(lua, &anyhow::Error::from(*error)),
+            other => Ok(other),
+        })?,
+    )?;
+    host.raw_set(
+        "describe",
+        lua.create_function(|lua, value: Value| {
+            if state::stopping(lua).is_none() {
+                let report = report::describe(lua, &value);
+                state::with(lua, |s| *s.report.borrow_mut() = Some(report));
+            }
+            Ok(value)
+        })?,
+    )?;
+    host.raw_set("exit", lua.create_function(|lua, code: Value| stop(lua, Stop::Exit(exit_code(&code))))?)?;
+    host.raw_set("closed_pipe", lua.create_function(|lua, ()| stop(lua, Stop::ClosedPipe))?)?;
+    host.raw_set(
+        "embedded",
+        lua.create_function(|_, name: String| {
+            let module = embedded::module(&name);
+            Ok((module.map(|m| m.source), module.map(Embedded::chunk_name)))
+        })?,
+    )?;
+    host.raw_set("missing_module", fallible(lua, |lua, arguments| missing_module(lua, arguments.front()))?)?;
+    host.raw_set(
+        "syntax_error",
+        lua.create_function(|lua, (name, message): (String, String)| {
+            Ok((false, report::syntax_value(lua, &name, &message)?))
+        })?,
+    )?;
+    host.raw_set(
+        "traceback",
+        lua.create_function(|lua, (message, _level): (Value, Value)| match &message {
+            Value::Nil => report::traceback(lua, None).into_lua_multi(lua),
+            Value::String(text) => report::traceback(lua, Some(&text.to_string_lossy())).into_lua_multi(lua),
+            _ => message.into_lua_multi(lua),
+        })?,
+    )?;
+    Ok(host)
+}
+
+fn stop(lua: &Lua, reason: Stop) -> mlua::Result<(bool, Value)> {
+    state::stop(lua, reason);
+    Ok((false, report::stop_value(lua, reason)?))
+}
+
+fn exit_code(value: &Value) -> u8 {
+    match value {
+        Value::Nil | Value::Boolean(true) => 0,
+        Value::Integer(code) => (*code & 0xff) as u8,
+        Value::Number(code) if code.fract() == 0.0 => (*code as i64 & 0xff) as u8,
+        _ => 1,
+    }
+}
+
+fn missing_module(lua: &Lua, name: Option<&Value>) -> anyhow::Result<()> {
+    let name = match name {
+        Some(Value::String(name)) => name.to_string_lossy(),
+        other => super::types::describe(other.unwrap_or(&Value::Nil)),
+    };
+    let known: Vec<String> = embedded::modules().collect();
+    let error = Error::not_found(format!("there is no module `{name}`"));
+    let path: String = lua.globals().get::<Table>("package")?.get("path")?;
+    let hint = match nearest(&name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if path.is_empty() => "built-in scripts use built-in modules only".into(),
+        None => {
+            let file = path.split(';').next().unwrap_or("").replace('?', &name.replace('.', "/"));
+            format!("it would be read from `{file}`")
+        }
+    };
+    Err(error.with_hint(hint).into())
+}

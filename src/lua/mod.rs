@@ -1,0 +1,23 @@
+//! Lua: the state that scripts run in, the registry that every function is declared in, and the API itself.
+//!
+//! The only room that knows mlua. A namespace is one file in `api/`; [`declare`] is the vocabulary it is written in.
+
+pub mod api;
+mod call;
+pub mod declare;
+pub mod docs;
+pub mod embedded;
+mod host;
+mod install;
+pub mod output;
+mod report;
+mod state;
+mod types;
+mod values;
+
+pub use call::Call;
+pub use host::{Chunk, Ending, Host};
+pub use report::Report;
+pub use state::{Stop, Thrown, Verbosity, verbosity};
+pub use types::{Key, Record, Type};
+pub use values::{Callback, Handle, Plain, Selector, Tidy};

@@ -1,0 +1,33 @@
+//! Standard output and standard error shared with Lua, whose own output goes through the C library's buffers.
+//!
+//! Whatever Rust writes comes after what the script wrote before: the C buffers are flushed first.
+
+use std::io::{self, Write};
+
+/// Writes `text` to standard output, after everything that scripts wrote so far.
+///
+/// # Errors
+/// What the operating system says; [`io::ErrorKind::BrokenPipe`] when nobody reads any more.
+pub fn write_stdout(text: &str) -> io::Result<()> {
+    flush_scripts()?;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes `text` and a line break to standard error, after everything that scripts wrote so far.
+pub fn line_to_stderr(text: &str) {
+    // Where standard error is closed nothing is left to tell anybody.
+    let _ = flush_scripts();
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Hands what scripts wrote to the operating system.
+///
+/// # Errors
+/// As for [`write_stdout`].
+pub fn flush_scripts() -> io::Result<()> {
+    // SAFETY: a null stream means all output streams of the C library; the call takes their locks itself.
+    let result = unsafe { libc::fflush(std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,132 @@
+//! What the host keeps beside each Lua state: why it should stop, what was thrown, and which classes there are.
+
+use std::any::TypeId;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mlua::{Function, Lua, Value};
+
+use super::report::Report;
+use crate::interrupt;
+
+/// Why a script stops without being at fault. Once set it stays: no `pcall` of a script gets past it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// `os.exit(code)`.
+    Exit(u8),
+    /// Nobody reads the standard output any more.
+    ClosedPipe,
+    /// Ctrl-C, or a termination signal.
+    Interrupted,
+}
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors (`-q`).
+    Quiet,
+    /// Also progress and notes.
+    #[default]
+    Normal,
+    /// Also what helps to find a mistake (`-v`).
+    Verbose,
+}
+
+/// The host's own data of one Lua state.
+#[derive(Default)]
+pub(super) struct HostState {
+    pub stop: Cell<Option<Stop>>,
+    pub report: RefCell<Option<Report>>,
+    /// The chunk that the user runs, as positions name it.
+    pub main_source: RefCell<String>,
+    pub verbosity: Verbosity,
+    classes: RefCell<BTreeMap<&'static str, TypeId>>,
+}
+
+impl HostState {
+    pub fn new(verbosity: Verbosity) -> Self {
+        HostState { verbosity, ..HostState::default() }
+    }
+}
+
+const PCALL: &str = "qlua.pcall";
+const THROWN: &str = "qlua.thrown";
+
+/// Applies `f` to the host's data of `lua`.
+pub(super) fn with<R>(lua: &Lua, f: impl FnOnce(&HostState) -> R) -> R {
+    match lua.app_data_ref::<HostState>() {
+        Some(state) => f(&state),
+        None => f(&HostState::default()),
+    }
+}
+
+/// How much `lua`'s scripts may say on standard error.
+pub fn verbosity(lua: &Lua) -> Verbosity {
+    with(lua, |state| state.verbosity)
+}
+
+/// Why `lua` should stop, if it should.
+pub(super) fn stopping(lua: &Lua) -> Option<Stop> {
+    with(lua, |state| {
+        if state.stop.get().is_none() && interrupt::requested() {
+            state.stop.set(Some(Stop::Interrupted));
+        }
+        state.stop.get()
+    })
+}
+
+/// Makes `lua` stop; the first reason counts.
+pub(super) fn stop(lua: &Lua, reason: Stop) {
+    with(lua, |state| {
+        if state.stop.get().is_none() {
+            state.stop.set(Some(reason));
+        }
+    });
+}
+
+/// The Rust type behind the class called `name`.
+pub(super) fn class_type(lua: &Lua, name: &str) -> Option<TypeId> {
+    with(lua, |state| state.classes.borrow().get(name).copied())
+}
+
+/// Makes a class known to argument checks.
+pub(super) fn add_class(lua: &Lua, name: &'static str, type_id: TypeId) {
+    with(lua, |state| state.classes.borrow_mut().insert(name, type_id));
+}
+
+/// Keeps Lua's own `pcall`, which scripts see only wrapped.
+pub(super) fn keep_pcall(lua: &Lua, pcall: Function) -> mlua::Result<()> {
+    lua.set_named_registry_value(PCALL, pcall)
+}
+
+/// Lua's own `pcall`.
+pub(super) fn raw_pcall(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(PCALL)
+}
+
+/// An error value of a script on its way through Rust; the value itself waits in the Lua state.
+#[derive(Debug)]
+pub struct Thrown;
+
+impl fmt::Display for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a function of the script raised an error")
+    }
+}
+
+impl std::error::Error for Thrown {}
+
+/// Puts `value` aside and gives the error that stands for it.
+pub(super) fn throw(lua: &Lua, value: Value) -> mlua::Result<Thrown> {
+    lua.set_named_registry_value(THROWN, value)?;
+    Ok(Thrown)
+}
+
+/// The value that [`throw`] put aside.
+pub(super) fn thrown(lua: &Lua) -> Value {
+    let value = lua.named_registry_value(THROWN).unwrap_or(Value::Nil);
+    // Setting nil cannot fail for want of memory; a value left behind would only live longer than needed.
+    let _ = lua.set_named_registry_value(THROWN, Value::Nil);
+    value
+}
