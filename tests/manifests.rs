@@ -52,7 +52,7 @@ fn ten_percent_of_the_published_manifest_is_the_published_coverage_file() {
     let expected = Coverage::open(&expected_path).unwrap();
     let ranking = open(&path).ranking(&RankingOptions::default()).unwrap();
     let selection = ranking.lowest(10.0).unwrap();
-    let mut coverage = Coverage::new("fp8_autoquant_all_layers_top10_coco2017", &ranking, &selection);
+    let mut coverage = Coverage::new("fp8_autoquant_all_layers_top10_coco2017", &selection);
     assert_eq!(coverage.selected_layers, expected.selected_layers);
     assert_eq!(coverage.dropped_layers, expected.dropped_layers);
     assert_eq!((selection.selected().len(), selection.dropped().len(), selection.total), (28, 247, 275));
@@ -129,7 +129,7 @@ fn the_text_only_run_leaves_out_its_131_unscored_vision_groups() {
     assert_eq!((ranking.len(), ranking.unscored.len(), ranking.not_candidates.len()), (144, 131, 0));
     assert!(ranking.unscored.iter().all(|name| name.starts_with("visual.")));
     assert!(ranking.groups().all(|g| g.tower() == Tower::Language));
-    let coverage = Coverage::new("s", &ranking, &ranking.lowest(10.0).unwrap());
+    let coverage = Coverage::new("s", &ranking.lowest(10.0).unwrap());
     assert_eq!((coverage.num_layers_selected, coverage.unscored_layers.len()), (15, 131));
     assert!(coverage.selected_layers.iter().all(|key| key.starts_with("language_model.")));
 

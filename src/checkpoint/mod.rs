@@ -2,10 +2,8 @@
 
 mod directory;
 mod header;
-mod input_scales;
 mod names;
 
 pub use directory::{Checkpoint, HF_QUANT_CONFIG, INDEX_FILE, Index, read_index};
 pub use header::{HeaderEntry, read_header};
-pub use input_scales::InputScales;
 pub use names::{Names, canonical, fused_group, is_embedding};

@@ -3,8 +3,8 @@
 //! Names, shapes and order are those of the published checkpoints (Transformers 4.49 `state_dict` order, saved in hub
 //! spelling: `visual.*`, then `model.*`; `lm_head` is tied to the embedding and not stored).
 
-use crate::export::TensorSpec;
 use crate::tensor::Dtype;
+use crate::tensor::TensorSpec;
 
 /// Dimensions of one Qwen2.5-VL checkpoint, named as in its `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use half::bf16;
 
-use crate::export::TensorSpec;
+use crate::tensor::TensorSpec;
 
 /// The increment of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

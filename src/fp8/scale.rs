@@ -62,10 +62,11 @@ impl ScaleRule {
     /// An amax of 0 gives 1, where ModelOpt gives 0 and codes that are all NaN. The result is at least 2^-126, so that no
     /// quotient of a weight within `amax` overflows. NaN and infinity are passed on: check with [`Amax::check`] first.
     pub fn scale(self, amax: f32) -> f32 {
-        if amax == 0.0 {
-            return 1.0;
-        }
-        let scale = amax / MAX;
+        if amax == 0.0 { 1.0 } else { self.round(amax / MAX) }
+    }
+
+    /// A scale that is known already, such as an input scale, as this rule stores it; at least 2^-126.
+    pub fn round(self, scale: f32) -> f32 {
         if scale < f32::MIN_POSITIVE {
             return f32::MIN_POSITIVE;
         }

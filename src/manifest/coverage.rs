@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Percent, Ranking, Selection};
+use super::{Order, Percent, Selection};
 use crate::error::Result;
 use crate::json;
 
@@ -53,9 +53,9 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// The coverage manifest of `selection`, which was cut from `ranking`. Where the baseline lies and what stays in BF16
+    /// The coverage manifest of `selection`. Where the baseline lies and what stays in BF16
     /// is the caller's to fill in.
-    pub fn new(scheme_name: impl Into<String>, ranking: &Ranking, selection: &Selection) -> Self {
+    pub fn new(scheme_name: impl Into<String>, selection: &Selection) -> Self {
         let selected_layers: Vec<String> = selection.selected().map(|g| g.key.clone()).collect();
         let dropped_layers: Vec<String> = selection.dropped().map(|g| g.key.clone()).collect();
         Coverage {
@@ -71,7 +71,7 @@ impl Coverage {
             dropped_layers,
             order: selection.order,
             kept_in_bf16: Vec::new(),
-            unscored_layers: ranking.unscored_keys(),
+            unscored_layers: selection.unscored.clone(),
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
             "z.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [0], "costs": [1]}}}"#;
         let manifest = Manifest::parse("m.json", text).unwrap();
         let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
-        Coverage::new("s", &ranking, &ranking.lowest(percent).unwrap())
+        Coverage::new("s", &ranking.lowest(percent).unwrap())
     }
 
     #[test]

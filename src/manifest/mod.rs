@@ -23,7 +23,7 @@ pub use coverage::{Coverage, Kept};
 pub use group::{Candidate, Format, Group, Tower, compare_scores};
 pub use grouping::{RecipeGroup, Rule, recipe_group};
 pub use percent::Percent;
-pub use ranking::{Order, Ranking, RankingOptions};
+pub use ranking::{Order, Predicate, Ranking, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};

@@ -264,7 +264,7 @@ impl Ranking {
     }
 
     /// The keys of the groups in `unscored`, as published.
-    pub(super) fn unscored_keys(&self) -> Vec<String> {
+    fn unscored_keys(&self) -> Vec<String> {
         let unscored: HashSet<&str> = self.unscored.iter().map(String::as_str).collect();
         self.groups.iter().filter(|g| unscored.contains(g.name.as_str())).map(|g| g.key.clone()).collect()
     }
@@ -276,7 +276,7 @@ impl Ranking {
             is_chosen[at] = true;
         }
         let (selected, dropped) = self.ordered.iter().partition(|&&at| is_chosen[at]);
-        Selection::new(percent, self.order, Arc::clone(&self.groups), selected, dropped)
+        Selection::new(percent, self.order, self.unscored_keys(), Arc::clone(&self.groups), selected, dropped)
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Selection {
     pub order: Order,
     /// The number of ranked groups: selected and dropped together.
     pub total: usize,
+    /// Keys of the candidates that were never scored, in model order, whether ranked or not.
+    pub unscored: Vec<String>,
     groups: Arc<[Group]>,
     selected: Vec<usize>,
     dropped: Vec<usize>,
@@ -22,11 +24,20 @@ impl Selection {
     pub(super) fn new(
         percent: Percent,
         order: Order,
+        unscored: Vec<String>,
         groups: Arc<[Group]>,
         selected: Vec<usize>,
         dropped: Vec<usize>,
     ) -> Self {
-        Selection { percent, order, total: selected.len() + dropped.len(), groups, selected, dropped }
+        Selection {
+            percent,
+            order,
+            total: selected.len() + dropped.len(),
+            unscored,
+            groups,
+            selected,
+            dropped,
+        }
     }
 
     /// The selected groups in ranking order; at least one.

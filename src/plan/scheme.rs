@@ -4,27 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::{Checkpoint, fused_group};
 use crate::error::{Error, Result};
+use crate::manifest::{Group, Kept};
 
 /// How many names an error lists before it only counts.
 const LISTED: usize = 5;
-
-/// A recipe group that a policy selected, in the manifest's spelling.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestedGroup<'a> {
-    /// The group's name (its first member).
-    pub name: &'a str,
-    /// Every module that shares the decision.
-    pub members: &'a [String],
-}
-
-/// A selected recipe group that nevertheless stays in BF16, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KeptGroup {
-    /// The group's name in the manifest's spelling.
-    pub layer: String,
-    /// One clause that says why.
-    pub reason: String,
-}
 
 /// The decision for one scheme: the linear layers stored in FP8, everything else as in the base checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +15,7 @@ pub struct Plan {
     /// On-disk names of the modules in FP8.
     pub fp8: BTreeSet<String>,
     /// Selected groups that stay in BF16 all the same, in the order of the selection.
-    pub kept: Vec<KeptGroup>,
+    pub kept: Vec<Kept>,
 }
 
 impl Plan {
@@ -42,20 +25,17 @@ impl Plan {
     /// # Errors
     /// [`Error::NotFound`] when members match no tensor (the first few and the count); [`Error::Refused`] when a fused
     /// group would be split, a member is no linear layer, or its weight is of a dtype that has no FP8 form.
-    pub fn resolve<'a>(
-        checkpoint: &Checkpoint,
-        groups: impl IntoIterator<Item = RequestedGroup<'a>>,
-    ) -> Result<Self> {
+    pub fn resolve<'a>(checkpoint: &Checkpoint, groups: impl IntoIterator<Item = &'a Group>) -> Result<Self> {
         let mut plan = Plan { fp8: BTreeSet::new(), kept: Vec::new() };
         let mut missing = Vec::new();
         for group in groups {
-            for member in group.members {
+            for member in &group.members {
                 match locate(checkpoint, member)? {
                     Place::Linear(module) => {
                         plan.fp8.insert(module.to_string());
                     }
                     Place::Kept(reason) => {
-                        plan.kept.push(KeptGroup { layer: group.name.into(), reason: reason.into() });
+                        plan.kept.push(Kept { layer: group.key.clone(), reason: reason.into() });
                     }
                     Place::Missing => missing.push(member.as_str()),
                 }

@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::{Checkpoint, canonical};
+use crate::checkpoint::{Checkpoint, canonical};
 use crate::error::{Error, Result};
-use crate::json;
+use crate::fp8::ScaleRule;
+use crate::manifest::Amax;
 use crate::tensor::Dtype;
 
-/// Largest magnitude of E4M3, by which ModelOpt divides an amax to get a scale.
-const E4M3_MAX: f32 = 448.0;
 const AMAX_SUFFIX: &str = ".input_quantizer";
 
 /// Activation scales by module, whatever the spelling that the module is asked for in.
@@ -60,38 +57,21 @@ impl InputScales {
         Ok(InputScales { origin: directory.to_path_buf(), scales })
     }
 
-    /// Reads a JSON file `{"<module>.input_quantizer": amax}`, or one that holds such an object under the key `amax` (as
-    /// manifests do). The scale is amax/448 in F32, and 1 for an amax of 0 (ModelOpt's rule).
+    /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32,
+    /// and 1 for an amax of 0 (ModelOpt's rule).
     ///
     /// # Errors
     /// [`Error::Format`] when there is no such entry or an amax is not a non-negative finite number.
-    pub fn from_amax_file(path: &Path) -> Result<Self> {
-        let document: Value = json::read(path)?;
-        let table = document.get("amax").unwrap_or(&document);
-        let Some(table) = table.as_object() else {
-            return Err(Error::format(path, "is not an object of amax values"));
-        };
-        let entries = table.iter().map(|(key, value)| (key.as_str(), value.as_f64()));
-        Self::from_amax(path, entries)
-    }
-
-    /// As [`InputScales::from_amax_file`], from pairs of quantiser name and amax; `origin` is named in errors.
-    ///
-    /// # Errors
-    /// As for [`InputScales::from_amax_file`].
-    pub fn from_amax<'a>(
-        origin: &Path,
-        entries: impl Iterator<Item = (&'a str, Option<f64>)>,
-    ) -> Result<Self> {
+    pub fn from_amax(origin: &Path, amax: &Amax) -> Result<Self> {
         let mut scales = HashMap::new();
-        for (key, amax) in entries {
+        for (key, amax) in amax.iter() {
             let Some(module) = key.strip_suffix(AMAX_SUFFIX) else { continue };
-            let amax = amax.filter(|a| a.is_finite() && *a >= 0.0);
-            let amax = amax.ok_or_else(|| {
-                Error::format(origin, format!("gives `{key}` an amax that is no non-negative finite number"))
-            })? as f32;
-            let scale = amax / E4M3_MAX;
-            scales.insert(canonical(module), if scale > 0.0 { scale } else { 1.0 });
+            if !(amax.is_finite() && amax >= 0.0) {
+                let problem =
+                    format!("gives `{key}` the amax {amax}, which is no non-negative finite number");
+                return Err(Error::format(origin, problem));
+            }
+            scales.insert(canonical(module), ScaleRule::F32.scale(amax as f32));
         }
         if scales.is_empty() {
             return Err(Error::format(origin, format!("holds no `<module>{AMAX_SUFFIX}` amax")).with_hint(
@@ -117,10 +97,8 @@ mod tests {
     use super::*;
 
     fn from(text: &str) -> Result<InputScales> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("amax.json");
-        std::fs::write(&path, text).unwrap();
-        InputScales::from_amax_file(&path)
+        let path = Path::new("amax.json");
+        InputScales::from_amax(path, &Amax::parse(path, text.as_bytes())?)
     }
 
     #[test]
@@ -137,7 +115,6 @@ mod tests {
 
     #[test]
     fn unusable_files_are_named() {
-        assert!(from("[1]").unwrap_err().to_string().contains("is not an object of amax values"));
         assert!(from("{}").unwrap_err().to_string().contains("holds no `<module>.input_quantizer` amax"));
         let nan = from(r#"{"a.input_quantizer": NaN}"#).unwrap_err().to_string();
         assert!(nan.contains("`a.input_quantizer`"), "{nan}");
