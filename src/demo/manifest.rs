@@ -78,9 +78,12 @@ fn score(seed: u64, module: &str) -> f64 {
     magnitude * vision * depth * (0.5 + 1.5 * unit(seed, &format!("{module} score")))
 }
 
-/// A made-up largest absolute input of `module`: the inputs of `down_proj` have heavy tails, as in trained models.
+/// A made-up largest absolute input of `module`. The inputs of `down_proj` have heavy tails, as in trained models; the
+/// magnitudes cover what the demo's weights give, so static scales saturate little.
 fn input_amax(seed: u64, module: &str) -> f64 {
-    let magnitude = if module.ends_with("down_proj") { 24.0 } else { 4.0 };
+    const MAGNITUDES: [(&str, f64); 3] =
+        [("mlp.down_proj", 32.0), ("merger.mlp.2", 24.0), ("attn.proj", 12.0)];
+    let magnitude = MAGNITUDES.iter().find(|(kind, _)| module.ends_with(kind)).map_or(8.0, |row| row.1);
     // Sixteenths, so that the number is short and exact in every float format.
     (magnitude * (1.0 + unit(seed, &format!("{module} input amax"))) * 16.0).round() / 16.0
 }

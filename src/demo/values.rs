@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn values_equal_those_of_a_python_version() {
+        // SplitMix64 and FNV-1a in Python integers, statistics.NormalDist().inv_cdf, rounded to BF16.
+        let spec = TensorSpec::new("model.layers.0.mlp.up_proj.weight", Dtype::BF16, [352, 128]);
+        let values = values(&spec, 2025);
+        let indices = [0, 1, 2, 3, 4, 5, 128 * 100 + 7, 128 * 351 + 127];
+        let bits = indices.map(|i: usize| bf16::from_f32(values[i]).to_bits());
+        assert_eq!(bits, [15896, 15225, 48283, 48552, 15600, 15862, 48622, 15893]);
+    }
+
+    #[test]
     fn any_cut_of_a_tensor_gives_the_same_bytes() {
         let spec = TensorSpec::new("model.layers.0.mlp.up_proj.weight", Dtype::BF16, [37, 21]);
         let values = Values::new(7, &spec);
