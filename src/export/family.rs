@@ -1,6 +1,7 @@
 //! A family: the schemes of one sweep over one base checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::progress::Progress;
 use super::provenance::{HashedFile, Model, Request};
@@ -53,8 +54,8 @@ pub struct FamilyOptions {
 /// The schemes of one sweep, gathered before anything is written.
 pub struct Family {
     options: FamilyOptions,
-    checkpoint: Checkpoint,
-    manifest: Manifest,
+    checkpoint: Arc<Checkpoint>,
+    manifest: Arc<Manifest>,
     input_scales: Option<InputScales>,
     schemes: Vec<Scheme>,
 }
@@ -124,16 +125,22 @@ impl Family {
                 manifest.amax().map(|amax| InputScales::from_amax(manifest.path(), amax)).transpose()?
             }
         };
-        Ok(Family { options, checkpoint, manifest, input_scales, schemes: Vec::new() })
+        Ok(Family {
+            options,
+            checkpoint: Arc::new(checkpoint),
+            manifest: Arc::new(manifest),
+            input_scales,
+            schemes: Vec::new(),
+        })
     }
 
     /// The manifest that the family was opened with.
-    pub fn manifest(&self) -> &Manifest {
+    pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
     /// The base checkpoint that the family was opened with.
-    pub fn checkpoint(&self) -> &Checkpoint {
+    pub fn checkpoint(&self) -> &Arc<Checkpoint> {
         &self.checkpoint
     }
 

@@ -15,6 +15,7 @@ mod shard;
 mod target;
 mod transaction;
 mod weights;
+mod writer;
 
 pub use companions::{companion_files, with_quantization_config};
 pub use content::{Content, Member, OutputTensor, ScaleGroup};
@@ -26,3 +27,4 @@ pub use scheme::Written;
 pub use shard::{ShardFile, ShardLayout};
 pub use transaction::PartialDirectory;
 pub use weights::{DEFAULT_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights};
+pub use writer::{QuantizeOptions, Writer, WriterOptions};

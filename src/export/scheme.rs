@@ -128,7 +128,7 @@ fn free_name(records: &[(String, Vec<u8>)], path: &Path) -> String {
 }
 
 /// Fails when the finished directory breaks any rule of [`verify`]: it must not get its name then.
-fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
+pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
     let problems = verify::verify(partial, Depth::Headers)?;
     if problems.is_empty() {
         return Ok(());

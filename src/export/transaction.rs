@@ -35,6 +35,9 @@ impl PartialDirectory {
             return Err(Error::exists(target, "exists already")
                 .with_hint("pass --overwrite to replace it, or choose another --out"));
         }
+        if target.symlink_metadata().is_ok() {
+            require_replaceable(target)?;
+        }
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -99,6 +102,16 @@ impl Drop for PartialDirectory {
     }
 }
 
+/// Only a checkpoint directory or an empty one is ever replaced: a mistyped name must not cost anybody a folder.
+fn require_replaceable(target: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(target).map_err(|e| Error::io("read", target, e))?;
+    if target.join("config.json").exists() || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::exists(target, "is no checkpoint directory, so it is not replaced")
+        .with_hint("remove it yourself, or choose another name"))
+}
+
 fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
     let busy = || {
         Error::exists(target, "is being written by another process")
@@ -160,9 +173,12 @@ mod tests {
         fs::create_dir(&target).unwrap();
         fs::write(target.join("old"), "1").unwrap();
         assert_eq!(PartialDirectory::begin(&target, false).unwrap_err().kind(), "exists");
+        let error = PartialDirectory::begin(&target, true).unwrap_err().to_string();
+        assert!(error.ends_with("is no checkpoint directory, so it is not replaced"), "{error}");
+        fs::write(target.join("config.json"), "{}").unwrap();
         drop(PartialDirectory::begin(&target, true).unwrap());
         assert_eq!(names(base.path()), ["scheme"]);
-        assert_eq!(names(&target), ["old"]);
+        assert_eq!(names(&target), ["config.json", "old"]);
         PartialDirectory::begin(&target, true).unwrap().commit().unwrap();
         assert_eq!((names(base.path()), names(&target)), (vec!["scheme".to_string()], vec![]));
     }

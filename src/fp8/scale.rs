@@ -2,7 +2,8 @@
 
 use super::amax::Amax;
 use super::code::MAX;
-use super::layout::scale_shape;
+use super::layout::{BLOCK, scale_shape};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -102,6 +103,35 @@ impl Scales {
             shape: amax.shape.clone(),
             values: amax.values.iter().map(|&amax| rule.scale(amax)).collect(),
         }
+    }
+
+    /// The scales of codes of shape `codes`, read from a BF16, F16 or F32 tensor as any format stores them: one value is
+    /// per tensor, one a row (`[out]` or `[out, 1]`) per channel, one a 128×128 block per block.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for other shapes and dtypes, and for values that are not positive and finite.
+    pub fn from_tensor(tensor: &Tensor, codes: &[usize]) -> Result<Scales> {
+        if !tensor.dtype().is_quantisable() {
+            return Err(Error::argument(format!("scales are BF16, F16 or F32, not {}", tensor.dtype())));
+        }
+        let values: Vec<f32> = tensor.to_f64_iter().map(|value| value as f32).collect();
+        let granularity = match (codes, tensor.shape()) {
+            (_, shape) if shape.iter().product::<usize>() == 1 => Granularity::Tensor,
+            (&[out, _], &[rows] | &[rows, 1]) if rows == out => Granularity::Channel,
+            (&[out, input], &[rows, columns])
+                if rows == out.div_ceil(BLOCK) && columns == input.div_ceil(BLOCK) =>
+            {
+                Granularity::Block
+            }
+            (_, shape) => {
+                return Err(Error::argument(format!(
+                    "scales of shape {shape:?} do not fit codes of shape {codes:?}"
+                )));
+            }
+        };
+        let scales = Scales { granularity, shape: scale_shape(granularity, codes)?, values };
+        scales.check(codes)?;
+        Ok(scales)
     }
 
     /// That these are as many scales as a tensor of `shape` needs, and that each is positive and finite.
