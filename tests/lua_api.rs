@@ -120,7 +120,11 @@ fn every_example_runs() {
                 .output()
                 .unwrap();
             let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "the example of {} fails:\n{example}\n{errors}", callable.full_name);
+            assert!(
+                output.status.success(),
+                "the example of {} fails:\n{example}\n{errors}",
+                callable.full_name
+            );
         }
     }
 }

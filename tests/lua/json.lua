@@ -6,7 +6,7 @@ local null = json.null
 local function round(text) return json.encode(json.decode(text)) end
 for _, text in ipairs {
   '{"z":1,"a":{"y":[],"b":{}},"m":[1,2.5,"x",true,null]}',
-  "[]", "{}", "null", '"\\u0000\\n\\"é"', "9007199254740993", "-9223372036854775808", "0.00001", "1e300", "[[[]]]",
+  "[]", "{}", "null", '"\\u0000\\n\\"é"', "9007199254740993", "-9223372036854775808", "0.00001", "1e+300", "[[[]]]",
 } do
   local again = round(text)
   assert(again == text, again)
