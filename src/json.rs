@@ -48,7 +48,20 @@ impl<'de> serde::Deserialize<'de> for Number {
 /// # Errors
 /// [`Error::Format`] with line and column when the text is no JSON or not of the expected shape.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
-    serde_json::from_slice(&quote_python_tokens(text))
+    serde_json::from_slice(&quote_python_tokens(text, b""))
+        .map_err(|e| Error::format(path, format!("is not the JSON that was expected: {e}")))
+}
+
+/// What [`parse_marked`] puts before a bare Python token when it makes a string of it; no text begins so by chance.
+pub const TOKEN_MARK: char = '\0';
+
+/// Parses `text` from `path` (named in errors only); a bare `NaN` becomes the string [`TOKEN_MARK`] + `NaN`, so that it
+/// differs from the string `"NaN"`.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_marked(path: &Path, text: &[u8]) -> Result<serde_json::Value> {
+    serde_json::from_slice(&quote_python_tokens(text, b"\\u0000"))
         .map_err(|e| Error::format(path, format!("is not the JSON that was expected: {e}")))
 }
 
@@ -69,8 +82,9 @@ pub fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
     text
 }
 
-/// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside strings; borrows when there are none.
-fn quote_python_tokens(text: &[u8]) -> Cow<'_, [u8]> {
+/// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside strings, and `mark` after the first quote; borrows
+/// when there are none.
+fn quote_python_tokens<'a>(text: &'a [u8], mark: &[u8]) -> Cow<'a, [u8]> {
     const TOKENS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let mut out: Option<Vec<u8>> = None;
     let (mut i, mut copied, mut in_string) = (0, 0, false);
@@ -83,6 +97,7 @@ fn quote_python_tokens(text: &[u8]) -> Cow<'_, [u8]> {
                     let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + 64));
                     out.extend_from_slice(&text[copied..i]);
                     out.push(b'"');
+                    out.extend_from_slice(mark);
                     out.extend_from_slice(token);
                     out.push(b'"');
                     i += token.len();
@@ -116,6 +131,12 @@ mod tests {
         assert_eq!(b, [Number(f64::NEG_INFINITY), Number(f64::INFINITY), Number(-1.5)]);
         let a: Number = serde_json::from_value(value["a"].clone()).unwrap();
         assert!(a.0.is_nan());
+    }
+
+    #[test]
+    fn marked_tokens_differ_from_strings_of_the_same_letters() {
+        let value = parse_marked(Path::new("x.json"), br#"[NaN, "NaN", -Infinity]"#).unwrap();
+        assert_eq!(value, serde_json::json!(["\0NaN", "NaN", "\0-Infinity"]));
     }
 
     #[test]

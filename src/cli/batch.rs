@@ -62,7 +62,10 @@ fn scripts(values: &[(String, Value)]) -> anyhow::Result<Vec<PathBuf>> {
         let before = paths.len();
         let mut matched = false;
         for path in matches {
-            let path = path.map_err(|e| Error::io("read", e.path().to_path_buf(), e.into()))?;
+            let path = path.map_err(|e| {
+                let path = e.path().to_path_buf();
+                Error::io("read", path, e.into())
+            })?;
             if path.is_file() {
                 matched = true;
                 if !paths[..before].contains(&path) {

@@ -3,6 +3,7 @@
 use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
 
 use super::declare::{Callable, Fallback, Function, Getter, Param};
+use super::state::Stop;
 use super::types::{Mismatch, Type, demand, unknown_key};
 use crate::error::Error;
 
@@ -53,7 +54,8 @@ impl<'a> Call<'a> {
     }
 
     fn take_arguments(&mut self, spec: &Function, mut arguments: MultiValue) -> Result<(), Error> {
-        while matches!(arguments.back(), Some(Value::Nil)) {
+        // A trailing nil is no argument, unless the function takes any number of values.
+        while spec.variadic.is_none() && matches!(arguments.back(), Some(Value::Nil)) {
             arguments.pop_back();
         }
         let given = arguments.len();
@@ -173,6 +175,22 @@ impl<'a> Call<'a> {
     /// Whether the caller gave the parameter or option `name` a value of its own.
     pub fn given(&self, name: &str) -> bool {
         !matches!(self.raw(name), None | Some((Value::Nil, _)))
+    }
+
+    /// Writes to standard output, after what scripts wrote so far.
+    ///
+    /// # Errors
+    /// A stop when nobody reads any more (exit code 0); [`Error::Io`] for everything else.
+    pub fn write_stdout(&self, text: &str) -> anyhow::Result<()> {
+        match super::output::write_stdout(text) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(self.stop(Stop::ClosedPipe)),
+            other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
+        }
+    }
+
+    /// Makes the script stop, and gives the error to return.
+    pub fn stop(&self, reason: Stop) -> anyhow::Error {
+        super::report::stop_error(self.lua, reason)
     }
 
     /// The values after the declared parameters.

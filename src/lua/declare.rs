@@ -101,14 +101,14 @@ impl Param {
 
 /// The trailing options table of a function; reusable, so functions can share a set of options.
 #[derive(Debug, Clone)]
-#[allow(clippy::new_without_default)] // `default` is the method that adds an option with a default value
 pub struct Options {
     /// The entries, in the order in which the manual lists them.
     pub entries: Vec<Param>,
 }
 
 impl Options {
-    /// No options yet.
+    /// No options yet. (There is no `Default`: its method's name is taken by [`Options::default`].)
+    #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Options { entries: Vec::new() }
     }

@@ -114,8 +114,8 @@ impl Host {
     /// # Errors
     /// Only when memory runs out.
     pub fn with_api(verbosity: Verbosity, folder: Option<&Path>, api: &Api) -> anyhow::Result<Host> {
-        // Panics are faults of qlua: they pass through the wrapped pcall of the prelude as they are.
-        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(false))?;
+        // `true` leaves Lua's own pcall in place; mlua's replacement for it cannot yield.
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(true))?;
         lua.set_app_data(HostState::new(verbosity));
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_INTERVAL), |lua, _| {
             match state::stopping(lua) {

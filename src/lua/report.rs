@@ -105,10 +105,8 @@ fn parts(error: &anyhow::Error) -> (String, String, Option<String>) {
             Some((e.kind(), e.to_string(), e.hint()))
         } else if let Some(e) = cause.downcast_ref::<UsageError>() {
             Some(("usage", e.message.clone(), e.hint.clone()))
-        } else if let Some(e) = cause.downcast_ref::<mlua::Error>() {
-            Some(lua_parts(e))
         } else {
-            None
+            cause.downcast_ref::<mlua::Error>().map(lua_parts)
         };
         match known {
             None => context.push(cause.to_string()),
@@ -176,6 +174,15 @@ pub(super) fn stop_value(lua: &Lua, stop: Stop) -> mlua::Result<Value> {
         Stop::Interrupted => "interrupted",
     };
     table(lua, kind, kind, None, Vec::new())
+}
+
+/// Makes `lua` stop, and gives the error that takes the running function there.
+pub(super) fn stop_error(lua: &Lua, stop: Stop) -> anyhow::Error {
+    state::stop(lua, stop);
+    match stop_value(lua, stop).and_then(|value| state::throw(lua, value)) {
+        Ok(thrown) => thrown.into(),
+        Err(error) => error.into(),
+    }
 }
 
 /// The error table for source code that does not parse: `message` is Lua's own, `name` the chunk's name.

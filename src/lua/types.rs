@@ -28,6 +28,8 @@ pub enum Type {
     Percent,
     /// A string.
     String,
+    /// A string of any bytes, such as the content of a file.
+    Bytes,
     /// A path of a file or directory, as a string.
     Path,
     /// A function, with its signature in the notation of lua-language-server: `fun(name: string): boolean`.
@@ -117,7 +119,7 @@ impl Type {
             Type::Boolean => "boolean".into(),
             Type::Integer | Type::IntegerIn(_) => "integer".into(),
             Type::Number | Type::NumberIn(_) | Type::Percent => "number".into(),
-            Type::String | Type::Path => "string".into(),
+            Type::String | Type::Bytes | Type::Path => "string".into(),
             Type::Function(signature) => (*signature).into(),
             Type::Table => "table".into(),
             Type::List(item) => match item {
@@ -233,6 +235,7 @@ impl Type {
                 }
                 true
             }
+            (Type::Bytes, Value::String(_)) => true,
             (Type::Function(_) | Type::Selector, Value::Function(_)) => true,
             (Type::Table, Value::Table(_)) => true,
             (Type::List(item), Value::Table(table)) => return check_list(table, item, lua),

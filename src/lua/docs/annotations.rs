@@ -89,7 +89,7 @@ fn write_callable(out: &mut String, callable: &Callable, name: &str) {
         comment(out, example);
         out.push_str("---```\n");
     }
-    let _ = writeln!(out, "---@since {}", spec.since);
+    let _ = writeln!(out, "---\n---Since {}.", spec.since);
     for param in &spec.params {
         let mark = if param.is_optional() { "?" } else { "" };
         let _ =

@@ -1,0 +1,175 @@
+//! `qlua.fs`: files and paths. Nothing here removes anything.
+
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mlua::{BString, LuaString};
+
+use crate::error::{Error, Result};
+use crate::lua::declare::{Function, Namespace, Options};
+use crate::lua::{Call, Type};
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new("fs", "Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.")
+        .function(
+            path("exists", "Whether there is something at `path`; a broken link is nothing.")
+                .returns(Type::Boolean, "true for a file or directory")
+                .example("assert(not qlua.fs.exists(\"missing.json\"))"),
+            |call| Ok(call.get::<PathBuf>("path")?.exists()),
+        )
+        .function(
+            path("is_dir", "Whether `path` is a directory, or a link to one.")
+                .returns(Type::Boolean, "true for a directory")
+                .example("assert(qlua.fs.is_dir(\".\"))"),
+            |call| Ok(call.get::<PathBuf>("path")?.is_dir()),
+        )
+        .function(
+            path("list", "The names in a directory, sorted byte by byte, without `.` and `..`.")
+                .returns(Type::List(&Type::String), "names without the directory")
+                .raises("`path` is no directory or cannot be read")
+                .example("assert(#qlua.fs.list(\".\") == 0)"),
+            list,
+        )
+        .function(
+            Function::new("glob", "The files and directories that a pattern matches, sorted byte by byte.")
+                .param(
+                    "pattern",
+                    Type::String,
+                    "`*` and `?` match within a name, `[ab]` a set, `**` any number of directories",
+                )
+                .returns(Type::List(&Type::Path), "paths; empty when nothing matches")
+                .raises("the pattern does not parse")
+                .raises("a directory cannot be read")
+                .example("assert(#qlua.fs.glob(\"*.json\") == 0)"),
+            glob_paths,
+        )
+        .function(
+            path("read", "The content of a file, as it is.")
+                .returns(Type::Bytes, "all bytes")
+                .raises("the file cannot be read")
+                .example("qlua.fs.write(\"note.txt\", \"hello\")\nassert(qlua.fs.read(\"note.txt\") == \"hello\")"),
+            |call| {
+                let path: PathBuf = call.get("path")?;
+                Ok(BString::from(std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?))
+            },
+        )
+        .function(
+            path("write", "Writes a file: whole or not at all.")
+                .param("content", Type::Bytes, "all bytes")
+                .options(
+                    Options::new()
+                        .default("overwrite", Type::Boolean, false, "whether to replace a file that is there")
+                        .default("parents", Type::Boolean, false, "whether to make missing directories"),
+                )
+                .raises("the file is there already and `overwrite` is not set")
+                .raises("the file cannot be written")
+                .example(
+                    "qlua.fs.write(\"a.txt\", \"one\")\n\
+                     assert(not pcall(qlua.fs.write, \"a.txt\", \"two\"))\n\
+                     qlua.fs.write(\"a.txt\", \"two\", { overwrite = true })",
+                ),
+            |call| {
+                let (path, content): (PathBuf, LuaString) = (call.get("path")?, call.get("content")?);
+                if call.get("parents")? {
+                    let folder = folder_of(&path);
+                    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+                }
+                Ok(write_whole(&path, &content.as_bytes(), call.get("overwrite")?)?)
+            },
+        )
+        .function(
+            Function::new("join", "Joins parts of a path; a part that begins with `/` begins anew.")
+                .param("first", Type::Path, "the first part")
+                .variadic("...", Type::Path, "further parts")
+                .returns(Type::Path, "the path")
+                .example("assert(qlua.fs.join(\"models\", \"qwen\", \"config.json\") == \"models/qwen/config.json\")"),
+            |call| {
+                let mut path: PathBuf = call.get("first")?;
+                for part in call.rest() {
+                    path.push(mlua::FromLua::from_lua(part.clone(), call.lua()).map(|p: PathBuf| p)?);
+                }
+                Ok(path)
+            },
+        )
+        .function(
+            path("basename", "The last part of a path; a trailing `/` does not count.")
+                .returns(Type::String, "the name; empty for `/` and `..`")
+                .example("assert(qlua.fs.basename(\"models/qwen/\") == \"qwen\")"),
+            |call| Ok(call.get::<PathBuf>("path")?.file_name().unwrap_or_default().to_os_string()),
+        )
+        .function(
+            path("dirname", "A path without its last part.")
+                .returns(Type::Path, "the directory; `.` where the path has one part only")
+                .example("assert(qlua.fs.dirname(\"models/qwen\") == \"models\")\nassert(qlua.fs.dirname(\"a\") == \".\")"),
+            |call| Ok(folder_of(&call.get::<PathBuf>("path")?).to_path_buf()),
+        )
+}
+
+fn path(name: &'static str, doc: &'static str) -> Function {
+    Function::new(name, doc).param("path", Type::Path, "relative to the current directory, or absolute")
+}
+
+fn list(call: &Call) -> anyhow::Result<Vec<BString>> {
+    let path: PathBuf = call.get("path")?;
+    let entries = std::fs::read_dir(&path).map_err(|e| Error::io("read", &path, e))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("read", &path, e))?;
+        names.push(BString::from(entry.file_name().into_vec()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn glob_paths(call: &Call) -> anyhow::Result<Vec<BString>> {
+    let pattern: String = call.get("pattern")?;
+    let matches =
+        glob::glob(&pattern).map_err(|e| call.refuse("pattern", format!("does not parse: {}", e.msg)))?;
+    let mut paths = Vec::new();
+    for path in matches {
+        let path = path.map_err(|e| {
+            let path = e.path().to_path_buf();
+            Error::io("read", path, e.into())
+        })?;
+        paths.push(BString::from(path.as_os_str().as_bytes()));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+/// Writes `content` beside `path` first and renames it into place, so that nobody sees half a file.
+///
+/// # Errors
+/// [`Error::Exists`] when `path` exists and `overwrite` is false; [`Error::Io`] when it cannot be written.
+pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
+    let fail = |e| Error::io("write", path, e);
+    if path.is_dir() {
+        return Err(Error::exists(path, "is a directory"));
+    }
+    let mut file = tempfile::Builder::new()
+        .prefix(".qlua-")
+        // The umask applies, as for any new file.
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder_of(path))
+        .map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    let renamed = if overwrite { file.persist(path) } else { file.persist_noclobber(path) };
+    match renamed {
+        Ok(_) => Ok(()),
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(Error::exists(path, "exists already").with_hint("pass { overwrite = true } to replace it"))
+        }
+        Err(e) => Err(fail(e.error)),
+    }
+}

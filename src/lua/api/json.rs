@@ -1,0 +1,198 @@
+//! `qlua.json`: JSON to Lua tables and back, in one order and without loss.
+
+mod decode;
+mod encode;
+
+use std::path::{Path, PathBuf};
+
+use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
+
+use super::fs::write_whole;
+use crate::error::Error;
+use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::{Call, Handle, Type};
+
+/// The type behind `qlua.json.null`.
+pub(super) struct Null;
+
+const NULL: &str = "qlua.json.null";
+/// Where the metatable of a decoded object keeps its keys in the order of the document.
+const KEYS: &str = "json_keys";
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new(
+        "json",
+        "JSON to Lua tables and back. A decoded object remembers the order of its keys: `pairs` and `encode` follow it. \
+         Integers stay integers; null is `qlua.json.null`, which is not nil and counts as true.",
+    )
+    .constant("null", Type::Handle("Null"), "JSON's null; compare with `==`.", null)
+    .class(Class::<Null>::new("Null", "JSON's null; the only value of its kind.").text(|_| "null".into()))
+    .function(
+        Function::new(
+            "decode",
+            "Reads JSON text. The bare tokens `NaN`, `Infinity` and `-Infinity`, which Python writes, are accepted. \
+             Integers beyond 64 bits become floats.",
+        )
+        .param("text", Type::Bytes, "JSON")
+        .returns(Type::Any, "a table, string, number, boolean or `qlua.json.null`")
+        .raises("the text is no JSON; the message names line and column")
+        .example(
+            "local t = qlua.json.decode('{\"b\": [1, null], \"a\": 2.5}')\n\
+             assert(t.b[1] == 1 and t.b[2] == qlua.json.null and t.a == 2.5)",
+        ),
+        |call| {
+            let text: LuaString = call.get("text")?;
+            decode::decode(call.lua(), Path::new("the text"), &text.as_bytes())
+        },
+    )
+    .function(
+        Function::new("read", "Reads a JSON file, as `decode` does.")
+            .param("path", Type::Path, "the file")
+            .returns(Type::Any, "as for `decode`")
+            .raises("the file cannot be read, or is no JSON")
+            .example("qlua.fs.write(\"a.json\", \"[1, 2]\")\nassert(#qlua.json.read(\"a.json\") == 2)"),
+        |call| {
+            let path: PathBuf = call.get("path")?;
+            let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+            decode::decode(call.lua(), &path, &text)
+        },
+    )
+    .function(
+        Function::new(
+            "encode",
+            "Writes a value as JSON text, the same text for the same value. Sequences become arrays, an empty table \
+             becomes `[]` (see `object`). Keys of plain tables are sorted; those of decoded objects keep their order.",
+        )
+        .param("value", Type::Any, "a table, string, number, boolean or `qlua.json.null`")
+        .options(layout().described("indent", INDENT, "all on one line", "spaces per level"))
+        .returns(Type::String, "JSON without a final line break")
+        .raises("the value holds a function, a handle, a mixed table, text that is not UTF-8, or itself")
+        .raises("a number is not finite and `allow_nan` is not set")
+        .example("assert(qlua.json.encode{ b = 1, a = { 1.0, true } } == '{\"a\":[1.0,true],\"b\":1}')"),
+        encode::encode,
+    )
+    .function(
+        Function::new("write", "Writes a value as a JSON file, whole or not at all, with a final line break.")
+            .param("path", Type::Path, "the file")
+            .param("value", Type::Any, "as for `encode`")
+            .options(
+                layout()
+                    .default("indent", INDENT, 2, "spaces per level")
+                    .default("overwrite", Type::Boolean, false, "whether to replace a file that is there"),
+            )
+            .raises("the value cannot be encoded, or the file cannot be written")
+            .example("qlua.json.write(\"b.json\", { layers = { \"a\", \"b\" } })"),
+        |call| {
+            let mut text = encode::encode(call)?;
+            text.push('\n');
+            Ok(write_whole(&call.get::<PathBuf>("path")?, text.as_bytes(), call.get("overwrite")?)?)
+        },
+    )
+    .function(
+        Function::new("object", "Marks a table as an object, so that it is written as `{}` even when it is empty.")
+            .param("table", Type::Table, "a table whose keys are strings")
+            .returns(Type::Table, "the same table")
+            .raises("the table has a metatable of its own")
+            .example("assert(qlua.json.encode(qlua.json.object{}) == \"{}\")"),
+        |call| {
+            let table: Table = call.get("table")?;
+            if table.metatable().is_some() && object_keys(&table).is_none() {
+                return Err(call.refuse("table", "has a metatable already"));
+            }
+            if table.metatable().is_none() {
+                mark_object(call.lua(), &table, call.lua().create_table()?)?;
+            }
+            Ok(table)
+        },
+    )
+}
+
+const INDENT: Type = Type::IntegerIn("spaces");
+
+fn layout() -> Options {
+    Options::new().default(
+        "allow_nan",
+        Type::Boolean,
+        false,
+        "whether to write NaN and infinities as Python does",
+    )
+}
+
+fn null(call: &Call) -> anyhow::Result<AnyUserData> {
+    Ok(match call.lua().named_registry_value(NULL) {
+        Ok(Value::UserData(null)) => null,
+        _ => {
+            let Value::UserData(null) = mlua::IntoLua::into_lua(Handle(Null), call.lua())? else {
+                anyhow::bail!("a handle is userdata");
+            };
+            call.lua().set_named_registry_value(NULL, &null)?;
+            null
+        }
+    })
+}
+
+/// The key order of a table that is marked as an object.
+fn object_keys(table: &Table) -> Option<Table> {
+    table.metatable()?.raw_get(KEYS).ok()
+}
+
+fn mark_object(lua: &Lua, table: &Table, keys: Table) -> mlua::Result<()> {
+    let metatable = lua.create_table_with_capacity(0, 2)?;
+    metatable.raw_set(KEYS, keys)?;
+    metatable.raw_set("__pairs", pairs_function(lua)?)?;
+    table.set_metatable(Some(metatable))
+}
+
+/// The shared `__pairs` of decoded objects.
+fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
+    const PAIRS: &str = "qlua.json.pairs";
+    if let Ok(Value::Function(pairs)) = lua.named_registry_value(PAIRS) {
+        return Ok(pairs);
+    }
+    let pairs = lua.create_function(|lua, table: Table| {
+        let keys = ordered_keys(&table)?;
+        let position = std::cell::Cell::new(0);
+        let iterator = lua.create_function(move |_, (table, _): (Table, Value)| {
+            while let Some(key) = keys.get(position.replace(position.get() + 1)) {
+                let value: Value = table.raw_get(key)?;
+                // A loop may take keys out of the table it runs over.
+                if !value.is_nil() {
+                    return Ok((key.clone(), value));
+                }
+            }
+            Ok((Value::Nil, Value::Nil))
+        })?;
+        Ok((iterator, table))
+    })?;
+    lua.set_named_registry_value(PAIRS, &pairs)?;
+    Ok(pairs)
+}
+
+/// The keys of a table: those that a decoded object remembers first, then the rest, sorted.
+fn ordered_keys(table: &Table) -> mlua::Result<Vec<Value>> {
+    let mut keys = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    if let Some(order) = object_keys(table) {
+        for key in order.sequence_values::<LuaString>() {
+            let key = key?;
+            let present = !table.raw_get::<Value>(&key)?.is_nil();
+            if present && seen.insert(key.as_bytes().to_vec()) {
+                keys.push(Value::String(key));
+            }
+        }
+    }
+    let mut rest: Vec<(Vec<u8>, Value)> = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, _) = pair?;
+        let text = match &key {
+            Value::String(s) => s.as_bytes().to_vec(),
+            other => other.to_string()?.into_bytes(),
+        };
+        if !matches!(key, Value::String(_)) || !seen.contains(&text) {
+            rest.push((text, key));
+        }
+    }
+    rest.sort_by(|a, b| a.0.cmp(&b.0));
+    keys.extend(rest.into_iter().map(|(_, key)| key));
+    Ok(keys)
+}

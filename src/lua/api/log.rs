@@ -1,0 +1,51 @@
+//! `qlua.log`: messages for people, on standard error.
+
+use mlua::{Function as LuaFunction, IntoLua, MultiValue, Table};
+
+use crate::lua::declare::{Function, Namespace};
+use crate::lua::{Call, Type, Verbosity, output, verbosity};
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new(
+        "log",
+        "Messages for people, on standard error, so that standard output stays for results. \
+         With values after the message, it is a format as for `string.format`.",
+    )
+    .function(
+        message("debug", "Says what helps to find a mistake; only with `qlua -v`.")
+            .example("qlua.log.debug(\"%d groups\", 230)"),
+        |call| say(call, "debug: ", Verbosity::Verbose),
+    )
+    .function(
+        message("info", "Says what is going on; not with `qlua -q`.")
+            .example("qlua.log.info(\"writing %s\", \"top10\")"),
+        |call| say(call, "", Verbosity::Normal),
+    )
+    .function(
+        message("warn", "Says what may be wrong.").example("qlua.log.warn(\"no layer matches the glob\")"),
+        |call| say(call, "warning: ", Verbosity::Quiet),
+    )
+}
+
+fn message(name: &'static str, doc: &'static str) -> Function {
+    Function::new(name, doc).param("message", Type::String, "the message, or a format").variadic(
+        "...",
+        Type::Any,
+        "values for the format",
+    )
+}
+
+fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {
+    if verbosity(call.lua()) < least {
+        return Ok(());
+    }
+    let mut text: String = call.get("message")?;
+    if !call.rest().is_empty() {
+        let format: LuaFunction = call.lua().globals().get::<Table>("string")?.get("format")?;
+        let mut arguments: MultiValue = call.rest().iter().cloned().collect();
+        arguments.push_front(text.into_lua(call.lua())?);
+        text = format.call(arguments)?;
+    }
+    output::line_to_stderr(&format!("{prefix}{text}"));
+    Ok(())
+}
