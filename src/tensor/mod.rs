@@ -5,6 +5,7 @@ mod cast;
 mod dtype;
 pub(crate) mod float;
 mod histogram;
+pub(crate) mod kernel;
 mod slice;
 mod stats;
 mod values;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use amax::amax_of;
 pub use dtype::{Dtype, UnknownDtype};
 pub use histogram::Histogram;
+pub use kernel::Kernel;
 pub use stats::Stats;
 pub use values::Values;
 
