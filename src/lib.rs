@@ -4,13 +4,21 @@
 //! reads. Data flows one way: manifest → ranking → policy → plan → export → verify → report.
 #![deny(missing_docs)]
 
+pub mod checkpoint;
 pub mod cli;
+pub mod demo;
 pub mod error;
+pub mod export;
+pub mod fp8;
 pub mod interrupt;
 pub mod json;
 pub mod lua;
+pub mod manifest;
 pub mod options;
+pub mod plan;
+pub mod report;
 pub mod selector;
 pub mod tensor;
+pub mod verify;
 
 pub use error::{Error, Result};

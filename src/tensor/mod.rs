@@ -1,17 +1,31 @@
 //! Tensors as typed views over bytes, mapped or owned; nothing here copies unless it says so.
 
+mod amax;
+mod cast;
 mod dtype;
+pub(crate) mod float;
+mod histogram;
+mod slice;
+mod spec;
+mod stats;
+mod values;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use amax::amax_of;
+pub(crate) use cast::cast_bytes;
 pub use dtype::{Dtype, UnknownDtype};
+pub use histogram::Histogram;
+pub use spec::TensorSpec;
+pub use stats::Stats;
+pub use values::Values;
 
 /// Where a tensor's bytes live; cheap to clone.
 #[derive(Clone)]
 enum Storage {
     Mapped(Arc<memmap2::Mmap>, Range<usize>),
-    Owned(Arc<[u8]>),
+    Owned(Arc<Vec<u8>>, Range<usize>),
 }
 
 /// A dense row-major tensor: dtype, shape and bytes. Cloning shares the bytes.
@@ -36,7 +50,8 @@ impl Tensor {
     /// When the length does not fit: a defect of the caller, never of input.
     pub fn owned(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Self {
         assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size(), "bytes fit the shape");
-        Tensor { dtype, shape, storage: Storage::Owned(bytes.into()) }
+        let range = 0..bytes.len();
+        Tensor { dtype, shape, storage: Storage::Owned(Arc::new(bytes), range) }
     }
 
     /// Element type.
@@ -58,7 +73,7 @@ impl Tensor {
     pub fn bytes(&self) -> &[u8] {
         match &self.storage {
             Storage::Mapped(map, range) => &map[range.clone()],
-            Storage::Owned(bytes) => bytes,
+            Storage::Owned(bytes, range) => &bytes[range.clone()],
         }
     }
 }

@@ -1,0 +1,290 @@
+//! One Hugging Face directory: a single file or shards with an index, mapped and never written to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Names, read_header};
+use crate::error::{Error, Result};
+use crate::json;
+use crate::tensor::{Dtype, Tensor};
+
+/// The name of the index of a sharded checkpoint.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// The name of ModelOpt's own configuration file.
+pub const HF_QUANT_CONFIG: &str = "hf_quant_config.json";
+const SINGLE_FILE: &str = "model.safetensors";
+
+/// `model.safetensors.index.json`: which file holds which tensor.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Index {
+    /// Free-form; `total_size` is the sum of all tensor bytes.
+    #[serde(default)]
+    pub metadata: Value,
+    /// Tensor name → file name, in the order of the file.
+    pub weight_map: serde_json::Map<String, Value>,
+}
+
+/// One weight file of a checkpoint.
+#[derive(Debug, Clone)]
+struct Shard {
+    name: String,
+    path: PathBuf,
+    map: Arc<memmap2::Mmap>,
+}
+
+/// An opened checkpoint directory: memory-mapped weights, configuration and names. The directory is never written to.
+#[derive(Clone)]
+pub struct Checkpoint {
+    directory: PathBuf,
+    config_text: Arc<[u8]>,
+    config: Value,
+    shards: Vec<Shard>,
+    names: Vec<String>,
+    tensors: HashMap<String, (usize, Tensor)>,
+    modules: Names,
+}
+
+impl Checkpoint {
+    /// Opens `directory`: `config.json`, and either `model.safetensors` (or the only `*.safetensors` file) or the shards
+    /// that `model.safetensors.index.json` names. Files may be symlinks, as in a Hugging Face cache.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a missing directory, configuration or shard; [`Error::Format`] for damaged files, an
+    /// index that names a file outside the directory or a tensor that its file does not hold.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        if !directory.is_dir() {
+            let what = if directory.exists() { "is a file, not a directory" } else { "does not exist" };
+            return Err(Error::not_found(format!(
+                "the checkpoint directory `{}` {what}",
+                directory.display()
+            ))
+            .with_hint("pass a Hugging Face model directory: config.json beside *.safetensors files"));
+        }
+        let config_path = directory.join("config.json");
+        let config_text = match std::fs::read(&config_path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::not_found(format!("`{}` holds no config.json", directory.display()))
+                    .with_hint(
+                        "pass a Hugging Face model directory: config.json beside *.safetensors files",
+                    ));
+            }
+            other => other.map_err(|e| Error::io("read", &config_path, e))?,
+        };
+        let config: Value = json::parse(&config_path, &config_text)?;
+        if !config.is_object() {
+            return Err(Error::format(&config_path, "is not a JSON object"));
+        }
+
+        let plan = locate_weights(directory)?;
+        let mut checkpoint = Checkpoint {
+            directory: directory.to_path_buf(),
+            config_text: config_text.into(),
+            config,
+            shards: Vec::new(),
+            names: Vec::new(),
+            tensors: HashMap::new(),
+            modules: Names::default(),
+        };
+        for (file, wanted) in plan {
+            checkpoint.add_shard(&file, wanted.as_ref())?;
+        }
+        checkpoint.modules = Names::new(checkpoint.tensors().map(|(name, t)| (name, t.shape())));
+        Ok(checkpoint)
+    }
+
+    fn add_shard(&mut self, file: &str, wanted: Option<&BTreeSet<String>>) -> Result<()> {
+        let path = self.directory.join(file);
+        let handle = File::open(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::not_found(format!(
+                "the shard `{}` is missing, although {INDEX_FILE} names it",
+                path.display()
+            ))
+            .with_hint("download the missing file; the other shards are not enough"),
+            _ => Error::io("read", &path, e),
+        })?;
+        // SAFETY: the map is read-only. Another process that truncates the file while it is mapped would raise SIGBUS,
+        // as with every program that maps its weights; the header check below has seen the length as it is now.
+        let map = unsafe { memmap2::Mmap::map(&handle) }.map_err(|e| Error::io("map", &path, e))?;
+        let map = Arc::new(map);
+        let index = self.shards.len();
+        let mut missing = wanted.cloned().unwrap_or_default();
+        for entry in read_header(&path, &map)? {
+            if wanted.is_some_and(|w| !w.contains(&entry.name)) {
+                continue; // not in the index: no reader that follows the index sees it
+            }
+            missing.remove(&entry.name);
+            let tensor = Tensor::mapped(entry.dtype, entry.shape, map.clone(), entry.range);
+            if let Some((other, _)) = self.tensors.insert(entry.name.clone(), (index, tensor)) {
+                let other: &Shard = &self.shards[other];
+                let problem = format!("holds tensor `{}`, which `{}` holds too", entry.name, other.name);
+                return Err(Error::format(&path, problem));
+            }
+            self.names.push(entry.name);
+        }
+        if let Some(first) = missing.first() {
+            return Err(Error::format(
+                &path,
+                format!("lacks {} tensors that {INDEX_FILE} places there, such as `{first}`", missing.len()),
+            ));
+        }
+        self.shards.push(Shard { name: file.into(), path, map });
+        Ok(())
+    }
+
+    /// The directory as it was named.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// `config.json` as parsed.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// `config.json` as it stands in the file.
+    pub fn config_text(&self) -> &[u8] {
+        &self.config_text
+    }
+
+    /// `model_type` of the configuration, such as `qwen2_5_vl`.
+    pub fn model_type(&self) -> Option<&str> {
+        self.config["model_type"].as_str()
+    }
+
+    /// Whether `lm_head` shares the embedding (`tie_word_embeddings`, at the top or in `text_config`).
+    pub fn ties_word_embeddings(&self) -> bool {
+        let flag = |v: &Value| v["tie_word_embeddings"].as_bool();
+        flag(&self.config).or_else(|| flag(&self.config["text_config"])).unwrap_or(false)
+    }
+
+    /// All tensors in file order, shard after shard.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.names.iter().map(|name| (name.as_str(), &self.tensors[name].1))
+    }
+
+    /// The tensor called `name` on disk.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name).map(|(_, tensor)| tensor)
+    }
+
+    /// The file name of the shard that holds `name`.
+    pub fn shard_of(&self, name: &str) -> Option<&str> {
+        self.tensors.get(name).map(|(shard, _)| self.shards[*shard].name.as_str())
+    }
+
+    /// File name, path and mapped bytes of every shard, in index order.
+    pub fn shards(&self) -> impl Iterator<Item = (&str, &Path, &[u8])> {
+        self.shards.iter().map(|s| (s.name.as_str(), s.path.as_path(), &s.map[..]))
+    }
+
+    /// Module names in every spelling.
+    pub fn modules(&self) -> &Names {
+        &self.modules
+    }
+
+    /// Sum of all tensor bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tensors().map(|(_, t)| t.bytes().len() as u64).sum()
+    }
+
+    /// Fails when this is not a plain checkpoint: it carries FP8 tensors or a quantisation configuration already.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what was found.
+    pub fn require_unquantised(&self) -> Result<()> {
+        let hint = "start from the BF16 checkpoint; examples/dequantize.lua makes one from an FP8 directory";
+        if let Some((name, t)) =
+            self.tensors().find(|(_, t)| matches!(t.dtype(), Dtype::F8E4M3 | Dtype::F8E5M2))
+        {
+            let problem = format!(
+                "`{}` is quantised already: tensor `{name}` is {}",
+                self.directory.display(),
+                t.dtype()
+            );
+            return Err(Error::refused(problem).with_hint(hint));
+        }
+        if let Some(method) = self.config.get("quantization_config").filter(|v| !v.is_null()) {
+            let method = method["quant_method"].as_str().unwrap_or("unknown");
+            let problem = format!(
+                "`{}` is quantised already: its config.json says quant_method `{method}`",
+                self.directory.display()
+            );
+            return Err(Error::refused(problem).with_hint(hint));
+        }
+        Ok(())
+    }
+}
+
+/// The weight files of a directory; with an index, each with the tensors that the index places there.
+fn locate_weights(directory: &Path) -> Result<Vec<(String, Option<BTreeSet<String>>)>> {
+    let mut files: Vec<String> = std::fs::read_dir(directory)
+        .map_err(|e| Error::io("read", directory, e))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| Path::new(name).extension() == Some(OsStr::new("safetensors")))
+        .collect();
+    files.sort();
+    let index = read_index(directory)?;
+    let has_single = files.iter().any(|f| f == SINGLE_FILE);
+    match (index, has_single) {
+        (Some(index), single) => {
+            let by_file = index_by_file(directory, &index)?;
+            // Transformers reads model.safetensors first, vLLM the index: with both, they would load different weights.
+            if single && !by_file.contains_key(SINGLE_FILE) {
+                return Err(Error::format(
+                    directory.join(INDEX_FILE),
+                    format!("does not name `{SINGLE_FILE}`, which lies beside it: loaders disagree which one to read"),
+                )
+                .with_hint("remove whichever is stale"));
+            }
+            Ok(by_file.into_iter().map(|(file, names)| (file, Some(names))).collect())
+        }
+        (None, true) => Ok(vec![(SINGLE_FILE.into(), None)]),
+        (None, false) => match files.len() {
+            1 => Ok(vec![(files.remove(0), None)]),
+            0 => Err(Error::not_found(format!("`{}` holds no *.safetensors file", directory.display()))
+                .with_hint("qlua reads safetensors only; convert *.bin checkpoints first")),
+            n => Err(Error::not_found(format!(
+                "`{}` holds {n} *.safetensors files and no {INDEX_FILE}",
+                directory.display()
+            ))),
+        },
+    }
+}
+
+/// Reads the index of `directory`, if it has one.
+///
+/// # Errors
+/// [`Error::Format`] when it does not parse.
+pub fn read_index(directory: &Path) -> Result<Option<Index>> {
+    let path = directory.join(INDEX_FILE);
+    if path.symlink_metadata().is_err() { Ok(None) } else { json::read(&path).map(Some) }
+}
+
+fn index_by_file(directory: &Path, index: &Index) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let path = directory.join(INDEX_FILE);
+    let mut by_file = BTreeMap::<String, BTreeSet<String>>::new();
+    for (tensor, file) in &index.weight_map {
+        let file = file.as_str().ok_or_else(|| {
+            Error::format(&path, format!("places tensor `{tensor}` in something that is no name"))
+        })?;
+        let mut components = Path::new(file).components();
+        let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+        if !plain {
+            return Err(Error::format(
+                &path,
+                format!("places tensor `{tensor}` in `{file}`, outside the directory"),
+            ));
+        }
+        by_file.entry(file.into()).or_default().insert(tensor.clone());
+    }
+    if by_file.is_empty() {
+        return Err(Error::format(&path, "names no tensor"));
+    }
+    Ok(by_file)
+}

@@ -1,0 +1,140 @@
+//! The header of one safetensors file, checked strictly before any byte of data is believed.
+
+use std::ops::Range;
+use std::path::Path;
+
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::error::{Error, Result};
+use crate::tensor::Dtype;
+
+/// One tensor of a safetensors header.
+#[derive(Debug, Clone)]
+pub struct HeaderEntry {
+    /// On-disk name.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes of the dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Byte range in the file.
+    pub range: Range<usize>,
+}
+
+/// Parses and checks the header of the safetensors file whose whole content is `bytes`; entries come in file order.
+///
+/// # Errors
+/// [`Error::Format`] naming `path` (for the message only) when the file is truncated, offsets overlap, leave holes or
+/// run past the end, a shape does not fit its offsets, or a dtype is not known.
+pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
+    let (header_length, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|e| describe(path, bytes, e))?;
+    let start = 8 + header_length;
+    let data_end = bytes.len() - start;
+    let mut entries = Vec::new();
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else { continue };
+        let dtype: Dtype = info
+            .dtype
+            .to_string()
+            .parse()
+            .map_err(|e| Error::format(path, format!("is not usable: tensor `{name}` has {e}")))?;
+        let (begin, end) = info.data_offsets;
+        if end > data_end {
+            return Err(truncated(path, start + end, bytes.len()));
+        }
+        entries.push(HeaderEntry {
+            name,
+            dtype,
+            shape: info.shape.clone(),
+            range: start + begin..start + end,
+        });
+    }
+    match entries.last().map_or(start, |e| e.range.end) {
+        end if end == bytes.len() => Ok(entries),
+        end => Err(Error::format(path, format!("has {} bytes after its last tensor", bytes.len() - end))),
+    }
+}
+
+fn truncated(path: &Path, expected: usize, found: usize) -> Error {
+    Error::format(path, format!("is truncated: its header describes {expected} bytes, the file has {found}"))
+        .with_hint("download or copy the file again")
+}
+
+fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
+    use SafeTensorError as E;
+    let problem = match error {
+        E::HeaderTooSmall => "is too short to be a safetensors file".into(),
+        E::HeaderTooLarge => "claims a header of more than 100 MB: not a safetensors file".into(),
+        E::InvalidHeaderLength => "is truncated inside its header".into(),
+        E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => {
+            "is not a safetensors file: its header does not parse".into()
+        }
+        E::MetadataIncompleteBuffer => return incomplete(path, bytes),
+        E::InvalidOffset(name) => {
+            format!("is damaged: the offsets of tensor `{name}` overlap or leave a hole")
+        }
+        E::TensorInvalidInfo => "is damaged: a tensor's shape does not fit its offsets".into(),
+        other => format!("is not a readable safetensors file: {other}"),
+    };
+    Error::format(path, problem)
+}
+
+/// The crate says only that the buffer does not end where the last tensor does: say in which direction and by how much.
+fn incomplete(path: &Path, bytes: &[u8]) -> Error {
+    let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap_or_default()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_length]).unwrap_or_default();
+    let ends = header.as_object().into_iter().flatten().filter_map(|(_, t)| t["data_offsets"][1].as_u64());
+    let expected = 8 + header_length + ends.max().unwrap_or(0) as usize;
+    if expected > bytes.len() {
+        truncated(path, expected, bytes.len())
+    } else {
+        Error::format(path, format!("has {} bytes after its last tensor", bytes.len() - expected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    fn message(header: &str, data: usize) -> String {
+        read_header(Path::new("x.safetensors"), &file(header, data)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn entries_come_in_file_order() {
+        let header = r#"{"b":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[],"data_offsets":[4,5]}}"#;
+        let entries = read_header(Path::new("x"), &file(header, 5)).unwrap();
+        assert_eq!(entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(entries[1].range.len(), 1);
+    }
+
+    #[test]
+    fn damage_is_described() {
+        let one = |shape: &str, a: usize, b: usize| {
+            format!(r#"{{"a":{{"dtype":"BF16","shape":{shape},"data_offsets":[{a},{b}]}}}}"#)
+        };
+        assert!(message(&one("[2]", 0, 4), 3).contains("is truncated: its header describes"));
+        assert!(message(&one("[2]", 0, 4), 6).contains("has 2 bytes after its last tensor"));
+        assert!(message(&one("[3]", 0, 4), 4).contains("does not fit its offsets"));
+        assert!(message("{\"a\":", 4).contains("does not parse"));
+        assert!(message(&one("[2]", 2, 6), 6).contains("overlap or leave a hole"));
+        let overlapping = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
+        assert!(message(overlapping, 6).contains("overlap or leave a hole"));
+    }
+
+    #[test]
+    fn a_short_file_is_no_panic() {
+        for n in 0..20 {
+            assert!(read_header(Path::new("x"), &vec![0xff; n]).is_err());
+            assert!(read_header(Path::new("x"), &vec![0; n]).is_err());
+        }
+    }
+}

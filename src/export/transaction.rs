@@ -1,0 +1,198 @@
+//! A directory that appears whole or not at all.
+//!
+//! Everything is written into a hidden sibling on the same file system, which takes the final name when it is complete.
+//! A run that fails or is interrupted removes the sibling; what a killed run left behind is recognised by its lock, which
+//! the operating system has released, and removed by the next one.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+const LOCK_FILE: &str = ".qlua-lock";
+
+/// A directory in the making. Dropped before [`PartialDirectory::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct PartialDirectory {
+    target: PathBuf,
+    partial: PathBuf,
+    overwrite: bool,
+    lock: Option<File>,
+}
+
+impl PartialDirectory {
+    /// Begins a directory that will be called `target`; parents are created. With `overwrite`, an existing `target` stays
+    /// untouched until the commit.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when `target` exists and `overwrite` is not set, or when another process is writing it;
+    /// [`Error::Io`].
+    pub fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+        let name = target.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+            Error::argument(format!("`{}` cannot be the name of an output directory", target.display()))
+        })?;
+        if !overwrite && target.symlink_metadata().is_ok() {
+            return Err(Error::exists(target, "exists already")
+                .with_hint("pass --overwrite to replace it, or choose another --out"));
+        }
+        if target.symlink_metadata().is_ok() {
+            require_replaceable(target)?;
+        }
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        fs::create_dir_all(&parent).map_err(|e| Error::io("create", &parent, e))?;
+        let partial = parent.join(format!(".{name}.partial"));
+        if partial.symlink_metadata().is_ok() {
+            remove_leftover(&partial, target)?;
+        }
+        fs::create_dir(&partial).map_err(|e| Error::io("create", &partial, e))?;
+        let mut directory = PartialDirectory { target: target.to_path_buf(), partial, overwrite, lock: None };
+        let lock_path = directory.partial.join(LOCK_FILE);
+        let lock = File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
+        lock.try_lock().map_err(|e| Error::io("lock", &lock_path, e.into()))?;
+        directory.lock = Some(lock);
+        Ok(directory)
+    }
+
+    /// Where to write for the time being.
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Forces the directory to the disk and gives it its final name.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
+    pub fn commit(mut self) -> Result<()> {
+        let lock_path = self.partial.join(LOCK_FILE);
+        fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
+        sync_tree(&self.partial)?;
+        let replaced = self.partial.with_extension("replaced");
+        let exists = self.target.symlink_metadata().is_ok();
+        if exists && !self.overwrite {
+            return Err(Error::exists(&self.target, "appeared while it was being written"));
+        }
+        if exists {
+            fs::rename(&self.target, &replaced).map_err(|e| Error::io("rename", &self.target, e))?;
+        }
+        if let Err(error) = fs::rename(&self.partial, &self.target) {
+            if exists {
+                let _ = fs::rename(&replaced, &self.target);
+            }
+            return Err(Error::io("rename", &self.partial, error));
+        }
+        self.partial.clear();
+        if exists {
+            remove(&replaced)?;
+        }
+        match self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(parent) => sync(parent),
+            None => sync(Path::new(".")),
+        }
+    }
+}
+
+impl Drop for PartialDirectory {
+    fn drop(&mut self) {
+        if !self.partial.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
+/// Only a checkpoint directory or an empty one is ever replaced: a mistyped name must not cost anybody a folder.
+fn require_replaceable(target: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(target).map_err(|e| Error::io("read", target, e))?;
+    if target.join("config.json").exists() || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::exists(target, "is no checkpoint directory, so it is not replaced")
+        .with_hint("remove it yourself, or choose another name"))
+}
+
+fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
+    let busy = || {
+        Error::exists(target, "is being written by another process")
+            .with_hint("wait for it to finish, or stop it and run again")
+    };
+    if let Ok(lock) = File::open(partial.join(LOCK_FILE)) {
+        lock.try_lock().map_err(|_| busy())?;
+    }
+    fs::remove_dir_all(partial).map_err(|e| Error::io("remove", partial, e))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(|e| Error::io("remove", path, e))
+}
+
+/// Forces every file and directory below `directory` to the disk.
+fn sync_tree(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))? {
+        let path = entry.map_err(|e| Error::io("read", directory, e))?.path();
+        let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+        if is_directory { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(directory)
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_directory_appears_only_when_it_is_committed() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("new/scheme");
+        let partial = PartialDirectory::begin(&target, false).unwrap();
+        fs::write(partial.path().join("a"), "1").unwrap();
+        assert!(!target.exists());
+        partial.commit().unwrap();
+        assert_eq!(names(&target), ["a"]);
+        assert_eq!(names(&base.path().join("new")), ["scheme"]);
+    }
+
+    #[test]
+    fn a_dropped_directory_leaves_nothing_and_the_old_one_as_it_was() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), "1").unwrap();
+        assert_eq!(PartialDirectory::begin(&target, false).unwrap_err().kind(), "exists");
+        let error = PartialDirectory::begin(&target, true).unwrap_err().to_string();
+        assert!(error.ends_with("is no checkpoint directory, so it is not replaced"), "{error}");
+        fs::write(target.join("config.json"), "{}").unwrap();
+        drop(PartialDirectory::begin(&target, true).unwrap());
+        assert_eq!(names(base.path()), ["scheme"]);
+        assert_eq!(names(&target), ["config.json", "old"]);
+        PartialDirectory::begin(&target, true).unwrap().commit().unwrap();
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".to_string()], vec![]));
+    }
+
+    #[test]
+    fn a_leftover_is_replaced_and_a_running_writer_is_respected() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        let running = PartialDirectory::begin(&target, false).unwrap();
+        let error = PartialDirectory::begin(&target, false).unwrap_err().to_string();
+        assert!(error.ends_with("is being written by another process"), "{error}");
+        drop(running);
+        fs::create_dir(base.path().join(".scheme.partial")).unwrap();
+        PartialDirectory::begin(&target, false).unwrap().commit().unwrap();
+        assert_eq!(names(base.path()), ["scheme"]);
+    }
+}

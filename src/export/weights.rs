@@ -1,0 +1,113 @@
+//! The weights of one directory: tensors dealt into shards, written in one pass, and the index over them.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::content::OutputTensor;
+use super::jobs::{self, Placed};
+use super::progress::Progress;
+use super::shard::{ShardFile, ShardLayout};
+use crate::checkpoint::INDEX_FILE;
+use crate::error::{Error, Result};
+use crate::json;
+use crate::tensor::TensorSpec;
+
+/// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
+pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
+
+/// How weights are written.
+pub struct WriteOptions<'a> {
+    /// Tensor bytes that a shard holds at most, unless a single tensor is larger.
+    pub max_shard_size: u64,
+    /// Threads that read, convert and write; the bytes do not depend on it.
+    pub threads: usize,
+    /// Listens while it runs.
+    pub progress: &'a dyn Progress,
+}
+
+/// Cuts tensors, in the given order, into shards of at most `max_shard_size` tensor bytes. Returns the number of tensors
+/// of each shard.
+pub fn deal_into_shards<'a>(
+    tensors: impl Iterator<Item = &'a TensorSpec>,
+    max_shard_size: u64,
+) -> Vec<usize> {
+    let mut counts = Vec::new();
+    let mut filled = 0;
+    for spec in tensors {
+        match counts.last_mut() {
+            Some(count) if filled + spec.bytes() <= max_shard_size => {
+                *count += 1;
+                filled += spec.bytes();
+            }
+            _ => {
+                counts.push(1);
+                filled = spec.bytes();
+            }
+        }
+    }
+    counts
+}
+
+/// The ordinary name of shard `index` (from 0) of `count`.
+pub fn shard_name(index: usize, count: usize) -> String {
+    format!("model-{:05}-of-{count:05}.safetensors", index + 1)
+}
+
+/// Writes `tensors` as numbered shards with an index into `directory`, which holds no weights yet, and forces them to the
+/// disk. Returns the sum of all tensor bytes.
+///
+/// # Errors
+/// Those of the pass ([`Error::Tensor`], [`Error::Io`], [`Error::Interrupted`]) and of [`ShardLayout::new`].
+pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &WriteOptions) -> Result<u64> {
+    let counts = deal_into_shards(tensors.iter().map(|t| &t.spec), options.max_shard_size);
+    let mut files = Vec::new();
+    let mut weight_map = Map::new();
+    let mut rest = tensors;
+    for (index, &count) in counts.iter().enumerate() {
+        let (here, later) = rest.split_at(count);
+        rest = later;
+        let name = shard_name(index, counts.len());
+        for tensor in here {
+            weight_map.insert(tensor.spec.name.clone(), Value::String(name.clone()));
+        }
+        let layout = ShardLayout::new(here.iter().map(|t| t.spec.clone()).collect())?;
+        files.push(ShardFile::create(&directory.join(name), layout)?);
+    }
+
+    let placed = place(tensors, &counts, &files);
+    jobs::run(&placed, options.threads, options.progress)?;
+    for file in &files {
+        file.sync()?;
+    }
+
+    let total_size: u64 = tensors.iter().map(|t| t.spec.bytes()).sum();
+    weight_map.sort_keys();
+    let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+    let path = directory.join(INDEX_FILE);
+    std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
+    Ok(total_size)
+}
+
+/// Pairs every tensor, in the given order, with its entry in its file.
+fn place<'a>(tensors: &'a [OutputTensor], counts: &[usize], files: &'a [ShardFile]) -> Vec<Placed<'a>> {
+    let mut placed = Vec::with_capacity(tensors.len());
+    let mut rest = tensors;
+    for (file, &count) in files.iter().zip(counts) {
+        let (here, later) = rest.split_at(count);
+        rest = later;
+        let entries: std::collections::HashMap<&str, usize> = file
+            .layout()
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(i, (spec, _))| (spec.name.as_str(), i))
+            .collect();
+        placed.extend(here.iter().map(|tensor| Placed {
+            file,
+            entry: entries[tensor.spec.name.as_str()],
+            tensor,
+        }));
+    }
+    placed
+}

@@ -1,0 +1,177 @@
+//! From weights to codes.
+
+use super::CHUNK;
+use super::amax::require_quantisable;
+use super::kernels::{self, EncodeRun};
+use super::layout::{Layout, row_length};
+use super::rounding::Rounding;
+use super::scale::{Granularity, Scales};
+use crate::tensor::{Dtype, Tensor};
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+/// Makes the codes of one tensor, chunk by chunk, from several threads if need be.
+pub struct Encoder {
+    size: usize,
+    layout: Layout,
+    scales: Vec<f32>,
+    run: EncodeRun,
+}
+
+impl Encoder {
+    /// For a tensor of `dtype` (BF16, F16 or F32) whose rows have `row_length` elements; with a scale per tensor the row
+    /// length does not matter.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for other dtypes, for scales that are not positive and finite, and when their number cannot
+    /// fit such rows.
+    pub fn new(dtype: Dtype, rounding: Rounding, scales: &Scales, row_length: usize) -> Result<Self> {
+        require_quantisable(dtype)?;
+        scales.check_values()?;
+        let layout = Layout::new(scales.granularity, row_length);
+        let count = scales.values.len();
+        let fits = match scales.granularity {
+            Granularity::Tensor => count == 1,
+            Granularity::Channel => true,
+            Granularity::Block => {
+                count == 0 || count.is_multiple_of(row_length.div_ceil(super::BLOCK).max(1))
+            }
+        };
+        if !fits {
+            return Err(Error::argument(format!(
+                "{count} {} scales do not fit rows of {row_length} elements",
+                scales.granularity
+            )));
+        }
+        let run = kernels::encode_run(dtype, rounding);
+        Ok(Encoder { size: dtype.size(), layout, scales: scales.values.clone(), run })
+    }
+
+    /// Writes the codes of the whole elements in `source`, little-endian and of any alignment; `first_element` is the
+    /// row-major index of the first.
+    ///
+    /// # Panics
+    /// When `codes` is not as long as `source` has elements, or the chunk reaches beyond the scales: defects of the
+    /// caller.
+    pub fn encode(&self, first_element: usize, source: &[u8], codes: &mut [u8]) {
+        assert_eq!(source.len(), codes.len() * self.size, "one code for each element");
+        self.layout.for_each_run(first_element, codes.len(), |scale, run| {
+            let source = &source[run.start * self.size..run.end * self.size];
+            (self.run)(self.scales[scale], source, &mut codes[run]);
+        });
+    }
+}
+
+/// The F8_E4M3 codes of a BF16, F16 or F32 tensor under `scales`.
+///
+/// # Errors
+/// [`Error::Argument`] for other dtypes and for scales that do not fit the tensor's shape.
+pub fn quantize(tensor: &Tensor, scales: &Scales, rounding: Rounding) -> Result<Tensor> {
+    scales.check(tensor.shape())?;
+    let encoder = Encoder::new(tensor.dtype(), rounding, scales, row_length(tensor.shape()))?;
+    let mut codes = vec![0; tensor.elements()];
+    let chunks = codes.par_chunks_mut(CHUNK).zip(tensor.bytes().par_chunks(CHUNK * tensor.dtype().size()));
+    chunks.enumerate().for_each(|(number, (codes, source))| encoder.encode(number * CHUNK, source, codes));
+    Ok(Tensor::owned(Dtype::F8E4M3, tensor.shape().to_vec(), codes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fp8::encode;
+    use half::{bf16, f16};
+    use proptest::prelude::*;
+
+    const DTYPES: [Dtype; 3] = [Dtype::BF16, Dtype::F16, Dtype::F32];
+
+    /// Element by element, straight from the definition.
+    fn by_definition(tensor: &Tensor, scales: &Scales, rounding: Rounding) -> Vec<u8> {
+        let input = tensor.shape()[1];
+        let code = |(element, value): (usize, f64)| {
+            let scale = match scales.granularity {
+                Granularity::Tensor => scales.values[0],
+                Granularity::Channel => scales.values[element / input],
+                Granularity::Block => {
+                    scales.values[element / input / 128 * input.div_ceil(128) + element % input / 128]
+                }
+            };
+            let quotient = value as f32 / scale;
+            match rounding {
+                Rounding::Exact => encode(quotient),
+                Rounding::ModelOpt => encode(bf16::from_f32(quotient).to_f32()),
+            }
+        };
+        tensor.to_f64_iter().enumerate().map(code).collect()
+    }
+
+    fn bytes_of(dtype: Dtype, values: &[f32]) -> Vec<u8> {
+        match dtype {
+            Dtype::BF16 => values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
+            Dtype::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn any_chunking_gives_the_codes_of_the_definition(
+            out in 1usize..140,
+            input in 1usize..300,
+            seed in any::<u32>(),
+            chunk in 1usize..2000,
+            scale in 1e-6f32..1.0,
+        ) {
+            let value = |i: usize| (i as u32).wrapping_mul(2654435761).wrapping_add(seed) as i32 as f32 / 3e8;
+            let values: Vec<f32> = (0..out * input).map(value).collect();
+            for (granularity, shape) in [
+                (Granularity::Tensor, vec![]),
+                (Granularity::Channel, vec![out, 1]),
+                (Granularity::Block, vec![out.div_ceil(128), input.div_ceil(128)]),
+            ] {
+                let count = shape.iter().product();
+                let scales = (0..count).map(|i| scale * (1.0 + i as f32).sqrt()).collect();
+                let scales = Scales { granularity, shape, values: scales };
+                for dtype in DTYPES {
+                    let tensor = Tensor::owned(dtype, vec![out, input], bytes_of(dtype, &values));
+                    for rounding in [Rounding::Exact, Rounding::ModelOpt] {
+                        let whole = quantize(&tensor, &scales, rounding).unwrap();
+                        prop_assert_eq!(whole.bytes(), by_definition(&tensor, &scales, rounding));
+                        let encoder = Encoder::new(dtype, rounding, &scales, input).unwrap();
+                        let mut codes = vec![0; out * input];
+                        for (number, codes) in codes.chunks_mut(chunk).enumerate() {
+                            let start = number * chunk * dtype.size();
+                            let source = &tensor.bytes()[start..start + codes.len() * dtype.size()];
+                            encoder.encode(number * chunk, source, codes);
+                        }
+                        prop_assert_eq!(whole.bytes(), codes);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_refused() {
+        let new = |dtype, scales: &Scales, row| Encoder::new(dtype, Rounding::Exact, scales, row).is_ok();
+        assert!(new(Dtype::BF16, &Scales::tensor(0.5), 7));
+        assert!(!new(Dtype::F8E4M3, &Scales::tensor(0.5), 7));
+        assert!(!new(Dtype::BF16, &Scales::tensor(0.0), 7));
+        let blocks = Scales { granularity: Granularity::Block, shape: vec![1, 3], values: vec![1.0; 3] };
+        assert!(new(Dtype::BF16, &blocks, 300));
+        assert!(!new(Dtype::BF16, &blocks, 256));
+        let tensor = Tensor::owned(Dtype::F32, vec![2, 2, 1], vec![0; 16]);
+        assert!(quantize(&tensor, &blocks, Rounding::Exact).is_err());
+    }
+
+    #[test]
+    fn all_zero_weights_get_codes_of_zero() -> Result<()> {
+        let tensor = Tensor::owned(Dtype::BF16, vec![2, 2], vec![0; 8]);
+        let amax = crate::fp8::amax(&tensor, Granularity::Channel)?;
+        let scales = Scales::from_amax(&amax, crate::fp8::ScaleRule::F32);
+        assert_eq!(scales.values, [1.0, 1.0]);
+        assert_eq!(quantize(&tensor, &scales, Rounding::ModelOpt)?.bytes(), [0; 4]);
+        Ok(())
+    }
+}

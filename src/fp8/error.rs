@@ -1,0 +1,256 @@
+//! What quantisation loses.
+
+use super::CHUNK;
+use super::amax::require_quantisable;
+use super::code::{MAX, decode};
+use super::layout::{Layout, row_length};
+use super::scale::Scales;
+use crate::tensor::float::{bf16_to_f32, f16_to_f32};
+use crate::tensor::{Dtype, Tensor};
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+/// Independent sums, so that the additions need not wait for one another.
+const LANES: usize = 16;
+/// The scale amax / 448 is itself rounded, so that amax / scale may come out one unit in the last place above 448;
+/// quotients up to there do not count as saturated.
+const SATURATED_ABOVE: f32 = MAX.next_up();
+
+/// The difference between weights and what their codes say, summed over elements; parts of a tensor, and tensors,
+/// [`merge`](Self::merge).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct QuantisationError {
+    /// Number of elements.
+    pub elements: u64,
+    /// Sum of (weight - code × scale)².
+    pub sum_squared_error: f64,
+    /// Sum of weight².
+    pub sum_squares: f64,
+    /// Largest |weight - code × scale|; elements that are NaN are passed over.
+    pub max_error: f64,
+    /// Elements with |weight / scale| above 448, by more than the rounding of the scale itself.
+    pub saturated: u64,
+    /// Elements that are not zero and whose code is.
+    pub zeroed: u64,
+}
+
+impl QuantisationError {
+    /// The error of a chunk of whole elements: `source` holds weights of `dtype` (BF16, F16 or F32), `codes` their codes;
+    /// `first_element` is the row-major index of the first, `row_length` the elements of a row.
+    ///
+    /// Sums run in a fixed order, so the same chunk always gives the same bits; use chunks of a fixed size and merge them
+    /// in order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for other dtypes.
+    ///
+    /// # Panics
+    /// When `codes` is not as long as `source` has elements, or the chunk reaches beyond the scales: defects of the
+    /// caller.
+    pub fn of_chunk(
+        dtype: Dtype,
+        scales: &Scales,
+        row_length: usize,
+        first_element: usize,
+        source: &[u8],
+        codes: &[u8],
+    ) -> Result<Self> {
+        require_quantisable(dtype)?;
+        let size = dtype.size();
+        assert_eq!(source.len(), codes.len() * size, "one code for each element");
+        let mut sums = Sums::default();
+        Layout::new(scales.granularity, row_length).for_each_run(first_element, codes.len(), |index, run| {
+            let scale = scales.values[index];
+            let (source, codes) = (&source[run.start * size..run.end * size], &codes[run]);
+            match dtype {
+                Dtype::BF16 => sums.add(scale, source, codes, |bytes| bf16_to_f32(u16::from_le_bytes(bytes))),
+                Dtype::F16 => sums.add(scale, source, codes, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+                _ => sums.add(scale, source, codes, f32::from_le_bytes),
+            }
+        });
+        Ok(sums.total(codes.len()))
+    }
+
+    /// This and `other` together.
+    pub fn merge(self, other: Self) -> Self {
+        QuantisationError {
+            elements: self.elements + other.elements,
+            sum_squared_error: self.sum_squared_error + other.sum_squared_error,
+            sum_squares: self.sum_squares + other.sum_squares,
+            max_error: self.max_error.max(other.max_error),
+            saturated: self.saturated + other.saturated,
+            zeroed: self.zeroed + other.zeroed,
+        }
+    }
+
+    /// Mean squared error; 0 for no elements.
+    pub fn mse(&self) -> f64 {
+        self.sum_squared_error / self.elements.max(1) as f64
+    }
+
+    /// Signal to quantisation noise in decibels, 10 × log10(Σ weight² / Σ error²); infinite when there is no error.
+    pub fn sqnr_db(&self) -> f64 {
+        if self.sum_squared_error == 0.0 {
+            return f64::INFINITY;
+        }
+        10.0 * (self.sum_squares / self.sum_squared_error).log10()
+    }
+
+    /// Share of the elements that are saturated, from 0 to 1.
+    pub fn saturated_share(&self) -> f64 {
+        self.saturated as f64 / self.elements.max(1) as f64
+    }
+
+    /// Share of the elements that are flushed to zero, from 0 to 1.
+    pub fn zeroed_share(&self) -> f64 {
+        self.zeroed as f64 / self.elements.max(1) as f64
+    }
+}
+
+/// The error of the F8_E4M3 tensor `codes` against the BF16, F16 or F32 tensor that it was made from; the same at any
+/// number of threads.
+///
+/// # Errors
+/// [`Error::Argument`] when dtypes or shapes do not fit, or the scales do not fit the shape.
+pub fn quantisation_error(original: &Tensor, codes: &Tensor, scales: &Scales) -> Result<QuantisationError> {
+    if codes.dtype() != Dtype::F8E4M3 || codes.shape() != original.shape() {
+        return Err(Error::argument(format!(
+            "the codes of a tensor of shape {:?} are F8_E4M3 of the same shape, not {} of shape {:?}",
+            original.shape(),
+            codes.dtype(),
+            codes.shape()
+        )));
+    }
+    scales.check(original.shape())?;
+    let (dtype, row) = (original.dtype(), row_length(original.shape()));
+    let chunks = original.bytes().par_chunks(CHUNK * dtype.size()).zip(codes.bytes().par_chunks(CHUNK));
+    let of_chunk = |(number, (source, codes)): (usize, (&[u8], &[u8]))| {
+        QuantisationError::of_chunk(dtype, scales, row, number * CHUNK, source, codes)
+    };
+    let parts: Vec<QuantisationError> = chunks.enumerate().map(of_chunk).collect::<Result<_>>()?;
+    Ok(parts.into_iter().fold(QuantisationError::default(), QuantisationError::merge))
+}
+
+/// [`LANES`] sums of each kind.
+#[derive(Default)]
+struct Sums {
+    squared_error: [f64; LANES],
+    squares: [f64; LANES],
+    max_error: [f64; LANES],
+    saturated: [u32; LANES],
+    zeroed: [u32; LANES],
+}
+
+impl Sums {
+    #[inline]
+    fn add<const SIZE: usize>(
+        &mut self,
+        scale: f32,
+        source: &[u8],
+        codes: &[u8],
+        read: impl Fn([u8; SIZE]) -> f32,
+    ) {
+        let groups = source.as_chunks::<SIZE>().0.chunks(LANES).zip(codes.chunks(LANES));
+        for (source, codes) in groups {
+            for (lane, (element, &code)) in source.iter().zip(codes).enumerate() {
+                let weight = read(*element);
+                let value = decode(code) * scale;
+                let error = f64::from(weight) - f64::from(value);
+                self.squared_error[lane] += error * error;
+                self.squares[lane] += f64::from(weight) * f64::from(weight);
+                let largest = self.max_error[lane];
+                self.max_error[lane] = if error.abs() > largest { error.abs() } else { largest };
+                self.saturated[lane] += u32::from((weight / scale).abs() > SATURATED_ABOVE);
+                self.zeroed[lane] += u32::from(code & 0x7f == 0 && weight != 0.0);
+            }
+        }
+    }
+
+    fn total(&self, elements: usize) -> QuantisationError {
+        QuantisationError {
+            elements: elements as u64,
+            sum_squared_error: self.squared_error.iter().sum(),
+            sum_squares: self.squares.iter().sum(),
+            max_error: self.max_error.iter().copied().fold(0.0, f64::max),
+            saturated: self.saturated.iter().copied().map(u64::from).sum(),
+            zeroed: self.zeroed.iter().copied().map(u64::from).sum(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fp8::{Granularity, Rounding, ScaleRule, amax, quantize};
+
+    fn f32_tensor(shape: &[usize], values: &[f32]) -> Tensor {
+        Tensor::owned(
+            Dtype::F32,
+            shape.to_vec(),
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        )
+    }
+
+    #[test]
+    fn a_handful_of_weights_is_counted_as_by_hand() -> Result<()> {
+        // 1.0 is exact, 1.0625 ties down to 1.0, 500 saturates at 448, 0.0009 is below half of 2^-9.
+        let weights = f32_tensor(&[5], &[1.0, -1.0625, 500.0, 0.0009, 0.0]);
+        let scales = Scales::tensor(1.0);
+        let codes = quantize(&weights, &scales, Rounding::Exact)?;
+        let error = quantisation_error(&weights, &codes, &scales)?;
+        let small = f64::from(0.0009f32);
+        let expected = 0.0625f64.powi(2) + 52f64.powi(2) + small.powi(2);
+        assert!((error.sum_squared_error - expected).abs() < 1e-9);
+        assert_eq!((error.elements, error.saturated, error.zeroed, error.max_error), (5, 1, 1, 52.0));
+        assert!((error.mse() - expected / 5.0).abs() < 1e-9);
+        let squares = 1.0 + 1.0625f64.powi(2) + 250000.0 + small.powi(2);
+        assert!((error.sqnr_db() - 10.0 * (squares / expected).log10()).abs() < 1e-9);
+        assert_eq!((error.saturated_share(), error.zeroed_share()), (0.2, 0.2));
+        Ok(())
+    }
+
+    #[test]
+    fn a_scale_from_the_amax_saturates_nothing() -> Result<()> {
+        for step in 1..2000 {
+            let weights = f32_tensor(&[2], &[step as f32 * 0.00137, 0.001]);
+            let scales = Scales::from_amax(&amax(&weights, Granularity::Tensor)?, ScaleRule::F32);
+            let codes = quantize(&weights, &scales, Rounding::Exact)?;
+            assert_eq!(quantisation_error(&weights, &codes, &scales)?.saturated, 0, "{step}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_error_is_the_same_at_any_number_of_threads_and_near_the_naive_sum() -> Result<()> {
+        let (out, input) = (700, 1001);
+        let values: Vec<f32> = (0..out * input).map(|i| ((i * 7919 % 65537) as f32).sin() * 0.02).collect();
+        let weights = f32_tensor(&[out, input], &values);
+        for granularity in [Granularity::Tensor, Granularity::Channel, Granularity::Block] {
+            let scales = Scales::from_amax(&amax(&weights, granularity)?, ScaleRule::Bf16Up);
+            let codes = quantize(&weights, &scales, Rounding::Exact)?;
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok();
+                pool.and_then(|pool| pool.install(|| quantisation_error(&weights, &codes, &scales)).ok())
+            };
+            let error = quantisation_error(&weights, &codes, &scales)?;
+            assert_eq!(run(1), Some(error));
+            assert_eq!(run(5), Some(error));
+            let decoded = super::super::dequantize(&codes, &scales, Dtype::F32)?;
+            let naive: f64 =
+                values.iter().zip(decoded.to_f64_iter()).map(|(&w, v)| (f64::from(w) - v).powi(2)).sum();
+            assert!((error.sum_squared_error / naive - 1.0).abs() < 1e-9);
+            assert!(error.sqnr_db() > 30.0, "{granularity} {}", error.sqnr_db());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_error_is_an_infinite_ratio() -> Result<()> {
+        let weights = f32_tensor(&[2], &[1.0, 0.0]);
+        let codes = quantize(&weights, &Scales::tensor(1.0), Rounding::Exact)?;
+        let error = quantisation_error(&weights, &codes, &Scales::tensor(1.0))?;
+        assert_eq!((error.sqnr_db(), error.mse()), (f64::INFINITY, 0.0));
+        assert!(quantisation_error(&weights, &weights, &Scales::tensor(1.0)).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! `qlua.checkpoint`: Hugging Face directories, read-only, and the demo.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::checkpoint::Checkpoint;
+use crate::demo;
+use crate::lua::declare::{Class, Function, Namespace};
+use crate::lua::{Handle, Key, Plain, Record, Selector, Type};
+
+/// An example that begins with an opened checkpoint.
+macro_rules! with_model {
+    ($rest:literal) => {
+        concat!("local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n", $rest)
+    };
+}
+
+static TENSOR_ROW: Record = Record {
+    name: "TensorRow",
+    doc: "One tensor of a checkpoint.",
+    keys: &[
+        Key::new("name", Type::String, "on-disk name"),
+        Key::new("dtype", Type::String, "element type, such as `BF16`"),
+        Key::new("shape", Type::List(&Type::Integer), "sizes of the dimensions, outermost first"),
+        Key::new("bytes", Type::IntegerIn("bytes"), "size of the data"),
+        Key::new("shard", Type::String, "the file that holds it"),
+    ],
+};
+static SHARD_ROW: Record = Record {
+    name: "ShardRow",
+    doc: "One weight file of a checkpoint.",
+    keys: &[
+        Key::new("name", Type::String, "file name"),
+        Key::new("bytes", Type::IntegerIn("bytes"), "size of the file"),
+    ],
+};
+static DEMO: Record = Record {
+    name: "Demo",
+    doc: "A small seeded checkpoint with a manifest.",
+    keys: &[
+        Key::new("model", Type::Path, "its checkpoint directory"),
+        Key::new("manifest", Type::Path, "its sensitivity manifest, which also carries amax values"),
+        Key::new("built", Type::Boolean, "whether it was built just now rather than found"),
+    ],
+};
+
+#[derive(Serialize)]
+struct TensorRow<'a> {
+    name: &'a str,
+    dtype: &'static str,
+    shape: &'a [usize],
+    bytes: usize,
+    shard: &'a str,
+}
+
+#[derive(Serialize)]
+struct ShardRow<'a> {
+    name: &'a str,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct DemoRow {
+    model: String,
+    manifest: String,
+    built: bool,
+}
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new("checkpoint", "Hugging Face checkpoint directories: memory-mapped and never written to.")
+        .function(
+            Function::new("open", "Opens a checkpoint directory: one file, or shards with an index; symlinked caches too.")
+                .param("path", Type::Path, "the directory that holds config.json and *.safetensors")
+                .returns(Type::Handle("Checkpoint"), "the checkpoint")
+                .raises("a file is missing or damaged, or the index names a file outside the directory")
+                .example(with_model!("assert(model.model_type == \"qwen2_5_vl\")")),
+            |call| Ok(Handle(Arc::new(Checkpoint::open(call.get::<String>("path")?)?))),
+        )
+        .function(
+            Function::new("demo", "Builds a small seeded checkpoint in the shape of Qwen2.5-VL, with a manifest, or finds the one built before.")
+                .param("directory", Type::Path, "where it lies or will lie")
+                .returns(Type::Record(&DEMO), "its parts")
+                .raises("the directory holds something else under the same names")
+                .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(demo.built and not qlua.checkpoint.demo(\"demo\").built)"),
+            |call| {
+                let demo = demo::build(Path::new(&call.get::<String>("directory")?))?;
+                let text = |path: &Path| path.display().to_string();
+                Ok(Plain(DemoRow { model: text(&demo.model), manifest: text(&demo.manifest), built: demo.built }))
+            },
+        )
+        .class(class())
+}
+
+fn class() -> Class<Arc<Checkpoint>> {
+    Class::new("Checkpoint", "An opened checkpoint directory.")
+        .text(|this: &Arc<Checkpoint>| format!("Checkpoint({})", this.directory().display()))
+        .field("path", Type::Path, "the directory", |this, _| Ok(this.directory().display().to_string()))
+        .field("model_type", Type::Optional(&Type::String), "`model_type` of the configuration", |this, _| {
+            Ok(this.model_type().map(str::to_string))
+        })
+        .field("config", Type::Table, "`config.json` as a table, made anew each time; null becomes nil", |this, _| {
+            Ok(Plain(this.config().clone()))
+        })
+        .field("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes", |this, _| Ok(this.bytes()))
+        .field("shards", Type::List(&Type::Record(&SHARD_ROW)), "the weight files in index order", |this, _| {
+            let rows: Vec<_> = this.shards().map(|(name, _, bytes)| (name.to_string(), bytes.len())).collect();
+            Ok(rows.iter().map(|(name, bytes)| Plain(ShardRow { name, bytes: *bytes })).map(own).collect::<Vec<_>>())
+        })
+        .field("linears", Type::List(&Type::String), "every linear layer in on-disk spelling, in file order", |this, _| {
+            Ok(this.modules().linears().map(str::to_string).collect::<Vec<_>>())
+        })
+        .method(
+            Function::new("tensor", "Looks a tensor up.")
+                .param("name", Type::String, "its on-disk name")
+                .returns(Type::Optional(&Type::Handle("Tensor")), "the tensor, or nil")
+                .example(with_model!("assert(model:tensor(\"model.embed_tokens.weight\").dtype == \"BF16\")")),
+            |this, call| Ok(this.tensor(&call.get::<String>("name")?).cloned().map(Handle)),
+        )
+        .method(
+            Function::new("tensors", "Lists tensors in file order.")
+                .optional("names", Type::Selector, "only those whose on-disk name is chosen")
+                .returns(Type::List(&Type::Record(&TENSOR_ROW)), "one row per tensor")
+                .example(with_model!("assert(#model:tensors(\"visual.*\") < #model:tensors())")),
+            |this, call| {
+                let selector: Option<Selector> = call.get("names")?;
+                let names: Vec<&str> = this.tensors().map(|(name, _)| name).collect();
+                let chosen = match &selector {
+                    Some(selector) => selector.filter(call.lua(), names)?,
+                    None => names,
+                };
+                let row = |name: &str| {
+                    let tensor = this.tensor(name)?;
+                    let (dtype, bytes) = (tensor.dtype().name(), tensor.bytes().len());
+                    let shard = this.shard_of(name)?;
+                    Some(own(Plain(TensorRow { name, dtype, shape: tensor.shape(), bytes, shard })))
+                };
+                Ok(chosen.into_iter().filter_map(row).collect::<Vec<_>>())
+            },
+        )
+        .method(
+            Function::new("on_disk", "The on-disk name of a module in any spelling: as in a manifest, in memory, or in vLLM.")
+                .param("module", Type::String, "a module's name")
+                .returns(Type::Optional(&Type::String), "the on-disk name, or nil when there is no such module")
+                .example(with_model!("assert(model:on_disk(\"language_model.layers.0.mlp.up_proj\") == \"model.layers.0.mlp.up_proj\")")),
+            |this, call| Ok(this.modules().on_disk(&call.get::<String>("module")?).map(str::to_string)),
+        )
+        .method(
+            Function::new("in_memory", "The name that Transformers gives a module in memory.")
+                .param("module", Type::String, "a module's name in any spelling")
+                .returns(Type::Optional(&Type::String), "the in-memory name, or nil when there is no such module")
+                .example(with_model!("assert(model:in_memory(\"visual.merger.mlp.0\") == \"model.visual.merger.mlp.0\")")),
+            |this, call| {
+                let modules = this.modules();
+                Ok(modules.on_disk(&call.get::<String>("module")?).map(|name| modules.in_memory(name)))
+            },
+        )
+}
+
+/// A row without borrows, so that it can leave the closure that made it.
+fn own(row: Plain<impl Serialize>) -> Plain<serde_json::Value> {
+    Plain(serde_json::to_value(row.0).unwrap_or_default())
+}

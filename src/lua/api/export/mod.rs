@@ -1,0 +1,47 @@
+//! `qlua.export`: families of schemes, and directories put together tensor by tensor.
+
+mod family;
+mod writer;
+
+use serde::Serialize;
+
+use crate::export::Written;
+use crate::lua::declare::Namespace;
+use crate::lua::{Key, Record, Type};
+
+static WRITTEN: Record = Record {
+    name: "Written",
+    doc: "A directory that was written.",
+    keys: &[
+        Key::new("name", Type::String, "the directory's name"),
+        Key::new("directory", Type::Path, "the directory"),
+        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
+    ],
+};
+
+#[derive(Serialize)]
+struct WrittenRow {
+    name: String,
+    directory: String,
+    bytes: u64,
+}
+
+impl From<Written> for WrittenRow {
+    fn from(written: Written) -> Self {
+        let Written { name, directory, bytes } = written;
+        WrittenRow { name, directory: directory.display().to_string(), bytes }
+    }
+}
+
+pub(super) fn declare() -> Namespace {
+    let namespace = Namespace::new(
+        "export",
+        "Writes checkpoint directories: checked as every loader would, and whole or not at all.",
+    );
+    writer::declare(family::declare(namespace))
+}
+
+/// Threads when a script does not say: all cores.
+fn threads(given: Option<usize>) -> usize {
+    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}

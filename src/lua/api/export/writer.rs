@@ -1,0 +1,190 @@
+//! Writers: directories put together tensor by tensor.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use mlua::Value;
+
+use super::super::tensor::{TARGETS, dtype};
+use super::{WRITTEN, WrittenRow, threads};
+use crate::checkpoint::Checkpoint;
+use crate::export::{DEFAULT_SHARD_SIZE, QuantizeOptions, Writer, WriterOptions};
+use crate::fp8::{Granularity, ScaleRule};
+use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::{Call, Handle, Plain, Selector, Type, progress};
+use crate::tensor::Tensor;
+
+/// An example that begins with a writer over the demo.
+macro_rules! with_writer {
+    ($rest:literal) => {
+        concat!(
+            "local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n",
+            "local writer = qlua.export.writer{ out = \"copy\", base = model }\n",
+            $rest
+        )
+    };
+}
+
+pub(super) fn declare(namespace: Namespace) -> Namespace {
+    namespace
+        .function(
+            Function::new(
+                "writer",
+                "Begins a directory that is put together tensor by tensor. Nothing is read or written before `finish`, \
+                 which streams; only tensors made in a script stay in memory until then.",
+            )
+            .options(
+                Options::new()
+                    .required("out", Type::Path, "the directory that will appear")
+                    .option("base", Type::Union(&[Type::Path, Type::Handle("Checkpoint")]), "the checkpoint that tensors are named from")
+                    .default("companions", Type::Boolean, true, "whether the base's tokenizer, processor and configuration come along")
+                    .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced")
+                    .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most")
+                    .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it"),
+            )
+            .returns(Type::Handle("Writer"), "a writer without tensors")
+            .raises("the directory exists and `overwrite` is not set, or it would touch the base")
+            .example(with_writer!("writer:copy(\"*\")\nwriter:finish()\nassert(qlua.checkpoint.open(\"copy\").bytes == model.bytes)")),
+            open,
+        )
+        .class(class())
+}
+
+fn open(call: &Call) -> anyhow::Result<Handle<RefCell<Writer>>> {
+    let base = match call.get::<Value>("base")? {
+        Value::Nil => None,
+        Value::UserData(handle) => Some(handle.borrow::<Arc<Checkpoint>>()?.clone()),
+        _ => Some(Arc::new(Checkpoint::open(call.get::<String>("base")?)?)),
+    };
+    let max_shard_size: i64 = call.get("max_shard_size")?;
+    let options = WriterOptions {
+        out: call.get::<String>("out")?.into(),
+        overwrite: call.get("overwrite")?,
+        companions: call.get("companions")?,
+        max_shard_size: u64::try_from(max_shard_size).map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
+        threads: threads(call.get("threads")?),
+    };
+    Ok(Handle(RefCell::new(Writer::new(options, base)?)))
+}
+
+fn class() -> Class<RefCell<Writer>> {
+    let named = |name: &'static str, doc: &'static str| Function::new(name, doc).param("name", Type::String, "the tensor's name");
+    Class::new("Writer", "A directory in the making.")
+        .field("names", Type::List(&Type::String), "the tensors that were added, in order", |this: &RefCell<Writer>, _| {
+            Ok(this.borrow().specs().map(|s| s.name.clone()).collect::<Vec<_>>())
+        })
+        .method(
+            Function::new("copy", "Adds tensors of the base as they are.")
+                .param("names", Type::Selector, "which, by on-disk name; those added already are left as they are")
+                .returns(Type::Integer, "how many were added")
+                .raises("a plain name matches nothing")
+                .example(with_writer!("writer:quantize(\"model.layers.0.mlp.down_proj\")\nassert(writer:copy(\"*\") > 0)")),
+            copy,
+        )
+        .method(
+            Function::new("add", "Adds a tensor under any name.")
+                .param("name", Type::String, "its name")
+                .param("tensor", Type::Handle("Tensor"), "its values")
+                .raises("the name is taken")
+                .example(with_writer!("writer:add(\"extra\", qlua.tensor.from_list{ 1, 2 })")),
+            |this, call| {
+                let tensor = call.handle::<Tensor>("tensor")?.clone();
+                Ok(this.borrow_mut().add(&call.get::<String>("name")?, tensor)?)
+            },
+        )
+        .method(
+            named("cast", "Adds a tensor of the base in another dtype, rounded to nearest even.")
+                .param("dtype", TARGETS, "the element type")
+                .raises("the base has no such tensor, or the name is taken")
+                .example(with_writer!("writer:cast(\"model.norm.weight\", \"f32\")")),
+            |this, call| Ok(this.borrow_mut().cast(&call.get::<String>("name")?, dtype(call, "dtype")?)?),
+        )
+        .method(
+            Function::new("quantize", "Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.")
+                .param("module", Type::String, "the layer's on-disk name, without `.weight`")
+                .options(
+                    Options::new()
+                        .default("granularity", Type::Choice(&["tensor", "channel"]), "channel", "one scale, or one per output channel")
+                        .default("rounding", Type::Choice(&["exact", "modelopt"]), "exact", "how quotients are rounded")
+                        .option("input_scale", Type::Number, "the activation scale, for static activations"),
+                )
+                .raises("the base has no such layer, or its weight has no FP8 form")
+                .example(with_writer!("writer:quantize(\"model.layers.0.mlp.down_proj\")\nassert(#writer.names == 2)")),
+            |this, call| {
+                let options = QuantizeOptions {
+                    granularity: call.get::<String>("granularity")?.parse::<Granularity>()?,
+                    rule: ScaleRule::Bf16Up,
+                    rounding: call.get::<String>("rounding")?.parse()?,
+                    input_scale: call.get("input_scale")?,
+                };
+                Ok(this.borrow_mut().quantize(&call.get::<String>("module")?, &options)?)
+            },
+        )
+        .method(
+            Function::new("dequantize", "Adds the weight of an FP8 layer of the base as code × scale.")
+                .param("module", Type::String, "the layer's on-disk name, without `.weight`")
+                .default("dtype", TARGETS, "bf16", "the element type")
+                .raises("the layer is not FP8, or has no scales that fit")
+                .example(with_writer!(
+                    "writer:quantize(\"model.layers.0.mlp.down_proj\")\nwriter:copy(\"*\")\nwriter:finish()\n\
+                     local back = qlua.export.writer{ out = \"back\", base = \"copy\" }\n\
+                     back:dequantize(\"model.layers.0.mlp.down_proj\")\nback:finish()"
+                )),
+            |this, call| Ok(this.borrow_mut().dequantize(&call.get::<String>("module")?, dtype(call, "dtype")?)?),
+        )
+        .method(
+            named("rename", "Gives an added tensor another name.")
+                .param("new_name", Type::String, "the new name")
+                .raises("nothing of that name was added, or the new name is taken")
+                .example(with_writer!("writer:copy(\"model.norm.weight\")\nwriter:rename(\"model.norm.weight\", \"norm.weight\")")),
+            |this, call| Ok(this.borrow_mut().rename(&call.get::<String>("name")?, &call.get::<String>("new_name")?)?),
+        )
+        .method(
+            named("drop", "Takes an added tensor out again.")
+                .raises("nothing of that name was added")
+                .example(with_writer!("writer:copy(\"*\")\nwriter:drop(\"model.norm.weight\")")),
+            |this, call| Ok(this.borrow_mut().drop_tensor(&call.get::<String>("name")?)?),
+        )
+        .method(
+            Function::new("file", "Adds a file beside the weights; it takes the place of a companion of the same name.")
+                .param("name", Type::String, "its name")
+                .param("content", Type::String, "its content")
+                .raises("the name is no plain file name, or that of weights")
+                .example(with_writer!("writer:file(\"NOTICE\", \"Made for a test.\")")),
+            |this, call| {
+                let content: mlua::String = call.get("content")?;
+                Ok(this.borrow_mut().file(&call.get::<String>("name")?, content.as_bytes().to_vec())?)
+            },
+        )
+        .method(
+            Function::new(
+                "finish",
+                "Writes everything, checks the directory as every loader would, and gives it its name. `config.json` gets the \
+                 `quantization_config` that FP8 layers need, and loses one when nothing is quantised any more.",
+            )
+            .returns(Type::Record(&WRITTEN), "what was written")
+            .raises("there is no tensor, the checks find a problem, or the disk is full; nothing is left behind then")
+            .example(with_writer!("writer:copy(\"*\")\nassert(writer:finish().bytes == model.bytes)")),
+            |this, call| Ok(Plain(WrittenRow::from(this.borrow().finish(&*progress::listener(call.lua()))?))),
+        )
+}
+
+fn copy(this: &RefCell<Writer>, call: &Call) -> anyhow::Result<usize> {
+    let mut writer = this.borrow_mut();
+    if let Value::String(name) = call.get::<Value>("names")? {
+        let name = name.to_string_lossy();
+        if !name.contains(['*', '?', '[']) {
+            writer.copy(&name)?;
+            return Ok(1);
+        }
+    }
+    let selector: Selector = call.get("names")?;
+    let Some(base) = writer.base().cloned() else { return Err(call.refuse("names", "needs a writer with a base")) };
+    let taken: std::collections::HashSet<String> = writer.specs().map(|s| s.name.clone()).collect();
+    let names = base.tensors().map(|(name, _)| name).filter(|name| !taken.contains(*name));
+    let chosen = selector.filter(call.lua(), names.collect::<Vec<_>>())?;
+    for name in &chosen {
+        writer.copy(name)?;
+    }
+    Ok(chosen.len())
+}

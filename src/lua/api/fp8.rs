@@ -1,0 +1,165 @@
+//! `qlua.fp8`: E4M3 codes and scales.
+
+use mlua::Value;
+use serde::Serialize;
+
+use super::tensor::{TARGETS, dtype};
+use crate::fp8::{self, Granularity, QuantisationError, Rounding, ScaleRule, Scales};
+use crate::lua::declare::{Function, Namespace, Options};
+use crate::lua::{Call, Handle, Key, Plain, Record, Type};
+use crate::tensor::{Dtype, Tensor};
+
+static ERROR: Record = Record {
+    name: "QuantisationError",
+    doc: "What quantisation did to the values of a tensor.",
+    keys: &[
+        Key::new("elements", Type::Integer, "number of elements"),
+        Key::new("mse", Type::Number, "mean squared error"),
+        Key::new("sqnr", Type::NumberIn("dB"), "signal to quantisation noise ratio"),
+        Key::new("max_error", Type::Number, "largest error of an element"),
+        Key::new("saturated_share", Type::Number, "share of values beyond ±448 × scale, 0 to 1"),
+        Key::new("zeroed_share", Type::Number, "share of non-zero values whose code is zero, 0 to 1"),
+    ],
+};
+const GRANULARITY: Type = Type::Choice(&["tensor", "channel", "block"]);
+const ROUNDING: Type = Type::Choice(&["exact", "modelopt"]);
+const RULE: Type = Type::Choice(&["f32", "bf16"]);
+
+#[derive(Serialize)]
+struct ErrorRow {
+    elements: u64,
+    mse: f64,
+    sqnr: f64,
+    max_error: f64,
+    saturated_share: f64,
+    zeroed_share: f64,
+}
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new(
+        "fp8",
+        "E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.",
+    )
+    .constant("max", Type::Number, "the largest E4M3 value, 448", |_| Ok(fp8::MAX))
+    .function(
+        Function::new("encode", "The code nearest to a number.")
+            .param("value", Type::Number, "the number, rounded to F32 first")
+            .returns(Type::Integer, "the code, 0 to 255")
+            .example("assert(qlua.fp8.encode(1.0) == 0x38 and qlua.fp8.encode(1e9) == 0x7e)"),
+        |call| Ok(fp8::encode(call.get::<f64>("value")? as f32)),
+    )
+    .function(
+        Function::new("decode", "The number that a code stands for.")
+            .param("code", Type::Integer, "the code, 0 to 255")
+            .returns(Type::Number, "its value; NaN for 0x7f and 0xff")
+            .raises("the code is not between 0 and 255")
+            .example("assert(qlua.fp8.decode(0x7e) == 448)"),
+        |call| {
+            let code: i64 = call.get("code")?;
+            let code = u8::try_from(code).map_err(|_| call.refuse("code", "must lie between 0 and 255"))?;
+            Ok(fp8::decode(code))
+        },
+    )
+    .function(
+        Function::new("amax", "The largest magnitudes of a BF16, F16 or F32 tensor.")
+            .param("tensor", Type::Handle("Tensor"), "the values")
+            .options(Options::new().default("granularity", GRANULARITY, "tensor", "over the tensor, each row, or each 128×128 block"))
+            .returns(Type::Handle("Tensor"), "F32 of shape [], [out, 1] or [ceil(out / 128), ceil(in / 128)]")
+            .raises("rows or blocks are asked of a tensor that is not two-dimensional, or the dtype is another")
+            .example("assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)"),
+        |call| {
+            let amax = fp8::amax(&*call.handle::<Tensor>("tensor")?, granularity(call)?)?;
+            Ok(Handle(f32_tensor(amax.shape, &amax.values)))
+        },
+    )
+    .function(
+        quantising(
+            "quantize",
+            "Makes E4M3 codes of a BF16, F16 or F32 tensor.",
+        )
+        .returns(Type::Handle("Tensor"), "the codes, F8_E4M3 of the same shape")
+        .returns(Type::Handle("Tensor"), "the scales, F32")
+        .example(
+            "local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 1, -3 })\n\
+             assert(codes.dtype == \"F8_E4M3\" and scales:tolist()[1] == 3 / 448)",
+        ),
+        |call| {
+            let (_, codes, scales) = quantise(call)?;
+            Ok((Handle(codes), Handle(f32_tensor(scales.shape, &scales.values))))
+        },
+    )
+    .function(
+        Function::new("dequantize", "The values that codes and scales stand for: code × scale in F32, then rounded.")
+            .param("codes", Type::Handle("Tensor"), "F8_E4M3 codes")
+            .param("scales", Type::Handle("Tensor"), "one value, one a row, or one a 128×128 block; told by the shape")
+            .options(Options::new().default("dtype", TARGETS, "bf16", "the element type of the result"))
+            .returns(Type::Handle("Tensor"), "the values")
+            .raises("the scales do not fit the codes, or the codes are not F8_E4M3")
+            .example(
+                "local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 448, 1 })\n\
+                 assert(qlua.fp8.dequantize(codes, scales):tolist()[2] == 1)",
+            ),
+        |call| {
+            let codes = call.handle::<Tensor>("codes")?;
+            let scales = Scales::from_tensor(&*call.handle::<Tensor>("scales")?, codes.shape())?;
+            Ok(Handle(fp8::dequantize(&codes, &scales, dtype(call, "dtype")?)?))
+        },
+    )
+    .function(
+        quantising("error", "What quantising a BF16, F16 or F32 tensor does to its values.")
+            .returns(Type::Record(&ERROR), "the error")
+            .example("assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)"),
+        |call| {
+            let (tensor, codes, scales) = quantise(call)?;
+            let e: QuantisationError = fp8::quantisation_error(&tensor, &codes, &scales)?;
+            Ok(Plain(ErrorRow {
+                elements: e.elements,
+                mse: e.mse(),
+                sqnr: e.sqnr_db(),
+                max_error: e.max_error,
+                saturated_share: e.saturated_share(),
+                zeroed_share: e.zeroed_share(),
+            }))
+        },
+    )
+}
+
+/// A function that quantises its tensor.
+fn quantising(name: &'static str, doc: &'static str) -> Function {
+    Function::new(name, doc)
+        .param("tensor", Type::Handle("Tensor"), "the values")
+        .options(
+            Options::new()
+                .default("granularity", GRANULARITY, "tensor", "one scale for the tensor, each row, or each 128×128 block")
+                .default("rule", RULE, "f32", "a scale is amax / 448 in F32, or that rounded up to a BF16 value")
+                .default("rounding", ROUNDING, "exact", "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU")
+                .described("scales", Type::Handle("Tensor"), "made from the amax", "scales to use as they are"),
+        )
+        .raises("the dtype has no FP8 form, the tensor holds NaN or infinity, or the scales do not fit")
+}
+
+fn granularity(call: &Call) -> anyhow::Result<Granularity> {
+    Ok(call.get::<String>("granularity")?.parse()?)
+}
+
+fn quantise(call: &Call) -> anyhow::Result<(Tensor, Tensor, Scales)> {
+    let tensor = call.handle::<Tensor>("tensor")?.clone();
+    let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
+    let scales = match call.get::<Value>("scales")? {
+        Value::Nil => {
+            let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
+            let amax = fp8::amax(&tensor, granularity(call)?)?;
+            if !amax.largest().is_finite() {
+                return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));
+            }
+            Scales::from_amax(&amax, rule)
+        }
+        _ => Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?,
+    };
+    let codes = fp8::quantize(&tensor, &scales, rounding)?;
+    Ok((tensor, codes, scales))
+}
+
+fn f32_tensor(shape: Vec<usize>, values: &[f32]) -> Tensor {
+    Tensor::owned(Dtype::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}

@@ -1,0 +1,161 @@
+//! `qlua.tensor`: handles over tensors; the data stays in Rust.
+
+use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::{Call, Handle, Key, Plain, Record, Type};
+use crate::tensor::{Dtype, Tensor};
+
+static STATS: Record = Record {
+    name: "Stats",
+    doc: "What a tensor's values look like; minimum, maximum, mean and std are over the finite ones.",
+    keys: &[
+        Key::new("elements", Type::Integer, "number of elements"),
+        Key::new("min", Type::Number, "smallest value"),
+        Key::new("max", Type::Number, "largest value"),
+        Key::new("mean", Type::Number, "mean"),
+        Key::new("std", Type::Number, "population standard deviation"),
+        Key::new("amax", Type::Number, "largest magnitude; NaN above infinity above all else"),
+        Key::new("zeros", Type::Integer, "elements that are +0 or -0"),
+        Key::new("nan", Type::Integer, "elements that are NaN"),
+        Key::new("infinite", Type::Integer, "elements that are infinite"),
+    ],
+};
+static HISTOGRAM: Record = Record {
+    name: "Histogram",
+    doc: "Finite values counted in bins of equal width.",
+    keys: &[
+        Key::new("min", Type::Number, "lower edge of the first bin"),
+        Key::new("max", Type::Number, "upper edge of the last bin, which includes it"),
+        Key::new("width", Type::Number, "width of a bin"),
+        Key::new("counts", Type::List(&Type::Integer), "values per bin"),
+    ],
+};
+/// The dtypes that values can be converted to.
+pub(super) const TARGETS: Type = Type::Choice(&["bf16", "f16", "f32"]);
+
+#[derive(serde::Serialize)]
+struct StatsRow {
+    elements: u64,
+    min: f64,
+    max: f64,
+    mean: f64,
+    std: f64,
+    amax: f64,
+    zeros: u64,
+    nan: u64,
+    infinite: u64,
+}
+
+#[derive(serde::Serialize)]
+struct HistogramRow {
+    min: f64,
+    max: f64,
+    width: f64,
+    counts: Vec<u64>,
+}
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new("tensor", "Tensors: typed views over mapped files, or values made in a script.")
+        .function(
+            Function::new("from_list", "Makes a tensor from numbers.")
+                .param("values", Type::List(&Type::Number), "the elements, row by row")
+                .options(
+                    Options::new()
+                        .default("dtype", TARGETS, "f32", "the element type; values are rounded to nearest even")
+                        .described("shape", Type::List(&Type::Integer), "one dimension", "sizes of the dimensions, outermost first"),
+                )
+                .returns(Type::Handle("Tensor"), "the tensor")
+                .raises("the shape does not hold as many elements")
+                .example("local t = qlua.tensor.from_list({ 1, 2, 3, 4 }, { shape = { 2, 2 }, dtype = \"bf16\" })\nassert(t.dtype == \"BF16\" and t.shape[2] == 2)"),
+            from_list,
+        )
+        .class(class())
+}
+
+fn from_list(call: &Call) -> anyhow::Result<Handle<Tensor>> {
+    let values: Vec<f64> = call.get("values")?;
+    let shape: Vec<usize> = call.get::<Option<_>>("shape")?.unwrap_or_else(|| vec![values.len()]);
+    if shape.iter().product::<usize>() != values.len() {
+        return Err(call.refuse("shape", format!("does not hold {} elements", values.len())));
+    }
+    let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Ok(Handle(Tensor::owned(Dtype::F64, shape, bytes).cast(dtype(call, "dtype")?)?))
+}
+
+/// The dtype that the option `name` says.
+pub(super) fn dtype(call: &Call, name: &str) -> anyhow::Result<Dtype> {
+    Ok(call.get::<String>(name)?.to_uppercase().parse::<Dtype>()?)
+}
+
+fn class() -> Class<Tensor> {
+    Class::new("Tensor", "A dense row-major tensor. The data stays outside Lua; handles are cheap.")
+        .text(|this: &Tensor| format!("Tensor({} {:?})", this.dtype(), this.shape()))
+        .equal("dtype, shape and bytes are equal", Tensor::equal)
+        .field("dtype", Type::String, "the element type as in safetensors headers, such as `BF16`", |this, _| {
+            Ok(this.dtype().name())
+        })
+        .field("shape", Type::List(&Type::Integer), "sizes of the dimensions, outermost first", |this, _| {
+            Ok(this.shape().to_vec())
+        })
+        .field("bytes", Type::IntegerIn("bytes"), "size of the data", |this, _| Ok(this.bytes().len()))
+        .field("elements", Type::Integer, "number of elements", |this, _| Ok(this.elements()))
+        .method(
+            Function::new("amax", "The largest magnitude.")
+                .returns(Type::Number, "NaN where there is a NaN, infinity where there is one")
+                .example("assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)"),
+            |this, _| Ok(Tensor::amax(this)),
+        )
+        .method(
+            Function::new("stats", "Minimum, maximum, mean, standard deviation and counts, in one pass.")
+                .returns(Type::Record(&STATS), "the statistics")
+                .example("assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)"),
+            |this, _| {
+                let s = this.stats();
+                Ok(Plain(StatsRow { elements: s.elements, min: s.min, max: s.max, mean: s.mean, std: s.std, amax: s.amax, zeros: s.zeros, nan: s.nan, infinite: s.infinite }))
+            },
+        )
+        .method(
+            Function::new("histogram", "Counts the finite values in bins of equal width.")
+                .default("bins", Type::Integer, 64, "number of bins")
+                .returns(Type::Record(&HISTOGRAM), "the histogram")
+                .raises("the number of bins is 0 or above 1048576")
+                .example("assert(qlua.tensor.from_list{ 0, 1, 1 }:histogram(2).counts[2] == 2)"),
+            |this, call| {
+                let h = this.histogram(call.get("bins")?)?;
+                Ok(Plain(HistogramRow { min: h.min, max: h.max, width: h.width(), counts: h.counts }))
+            },
+        )
+        .method(
+            Function::new("tolist", "The first elements as Lua numbers.")
+                .default("limit", Type::Integer, 1000, "how many at most")
+                .returns(Type::List(&Type::Number), "the elements, row by row")
+                .example("assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)"),
+            |this, call| Ok(this.tolist(call.get("limit")?)),
+        )
+        .method(
+            Function::new("slice", "Some rows of the outermost dimension, without copying.")
+                .param("first", Type::Integer, "the first row, counted from 1")
+                .param("last", Type::Integer, "the last row, included")
+                .returns(Type::Handle("Tensor"), "the rows")
+                .raises("the rows do not lie within the tensor, or it is a scalar")
+                .example("assert(qlua.tensor.from_list{ 5, 6, 7 }:slice(2, 3):tolist()[1] == 6)"),
+            |this, call| {
+                let (first, last): (usize, usize) = (call.get("first")?, call.get("last")?);
+                let Some(start) = first.checked_sub(1) else { return Err(call.refuse("first", "is counted from 1")) };
+                Ok(Handle(this.slice(start..last)?))
+            },
+        )
+        .method(
+            Function::new("cast", "The same values in another dtype, rounded to nearest even.")
+                .param("dtype", TARGETS, "the element type")
+                .returns(Type::Handle("Tensor"), "the values; shared when nothing changes")
+                .example("assert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
+            |this, call| Ok(Handle(this.cast(dtype(call, "dtype")?)?)),
+        )
+        .method(
+            Function::new("equal", "Whether dtype, shape and every byte are equal; the same as `==`.")
+                .param("other", Type::Handle("Tensor"), "the other tensor")
+                .returns(Type::Boolean, "whether they are")
+                .example("local t = qlua.tensor.from_list{ 1 }\nassert(t:equal(qlua.tensor.from_list{ 1 }))"),
+            |this, call| Ok(this.equal(&*call.handle::<Tensor>("other")?)),
+        )
+}

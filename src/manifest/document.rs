@@ -1,0 +1,188 @@
+//! The JSON of a manifest as published, before anything is concluded from it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::json::{self, Number};
+
+/// A JSON object in file order, duplicate keys included; or something else where an object was expected.
+#[derive(Debug)]
+pub(super) enum Section<T> {
+    Object(Vec<(String, T)>),
+    Other,
+}
+
+/// One entry of `layer_sensitivity`.
+#[derive(Debug, Deserialize)]
+pub(super) struct RawGroup {
+    pub formats: Option<Vec<String>>,
+    pub scores: Option<Vec<Number>>,
+    pub costs: Option<Vec<Number>>,
+    pub importance: Option<Number>,
+    pub rank: Option<IgnoredAny>,
+    pub module_names: Option<Vec<String>>,
+}
+
+/// One entry of the published `sensitivity_ranking`.
+#[derive(Debug, Deserialize)]
+pub(super) struct RankedName {
+    pub name: String,
+}
+
+/// The top level of a manifest. Keys that qlua does not read are only remembered.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub scheme: Value,
+    pub model: Value,
+    pub autoquant_state: Value,
+    pub layers: Option<Section<IgnoredAny>>,
+    pub layer_sensitivity: Option<Section<RawGroup>>,
+    pub sensitivity_ranking: Option<Vec<RankedName>>,
+    pub amax: Option<Section<Number>>,
+    baseline_manifest: Value,
+    keys: Vec<String>,
+}
+
+impl Document {
+    /// Parses `bytes` from `path` and refuses what is no manifest.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        if bytes.starts_with(b"PK\x03\x04") {
+            return Err(Error::format(path, "is a PyTorch archive, not a sensitivity manifest")
+                .with_hint("give the `*_quant_manifest.json` that was written beside the AutoQuant state"));
+        }
+        let document: Document = json::parse(path, bytes)?;
+        if let Some(key) = first_duplicate(document.keys.iter()) {
+            return Err(Error::format(path, format!("has the key `{key}` twice")));
+        }
+        if !matches!(document.layer_sensitivity, Some(Section::Object(_))) {
+            return Err(document.not_a_manifest(path));
+        }
+        Ok(document)
+    }
+
+    /// Whether the top level has `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|k| k == key)
+    }
+
+    /// Says what a file without usable `layer_sensitivity` looks like instead.
+    fn not_a_manifest(&self, path: &Path) -> Error {
+        let looks_like = |what: &str, hint: String| {
+            Error::format(path, format!("is not a sensitivity manifest: it looks like {what}"))
+                .with_hint(hint)
+        };
+        let manifest = "give the `*_quant_manifest.json` of an AutoQuant run".to_string();
+        if self.has("selected_layers") {
+            let hint = match self.baseline_manifest.as_str() {
+                Some(baseline) => format!("give the manifest that it was cut from: `{baseline}`"),
+                None => manifest,
+            };
+            return looks_like("a coverage manifest", hint);
+        }
+        if self.has("layer_sensitivity") {
+            let hint =
+                "give the `*_quant_manifest.json` beside it, which has every format's scores and costs";
+            return looks_like("a per-layer sensitivity report", hint.into());
+        }
+        if self.has("model_type") || self.has("architectures") {
+            return looks_like("a model's config.json", manifest);
+        }
+        if self.has("weight_map") {
+            return looks_like("a checkpoint's shard index", manifest);
+        }
+        if self.has("producer") || self.has("quantization") && !self.has("layers") {
+            return looks_like("the hf_quant_config.json of a checkpoint", manifest);
+        }
+        if self.keys.iter().any(|k| k.ends_with("_quantizer")) {
+            return looks_like("an amax file", manifest);
+        }
+        Error::format(path, "is not a sensitivity manifest: it has no `layer_sensitivity`")
+            .with_hint(manifest)
+    }
+}
+
+/// The first of `names` that occurred before.
+pub(super) fn first_duplicate<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let mut seen = HashSet::with_capacity(names.size_hint().0);
+    names.map(String::as_str).find(|name| !seen.insert(*name))
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DocumentVisitor;
+        impl<'de> Visitor<'de> for DocumentVisitor {
+            type Value = Document;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a sensitivity manifest, which is a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+                let mut document = Document::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "scheme" => document.scheme = map.next_value()?,
+                        "model" => document.model = map.next_value()?,
+                        "autoquant_state" => document.autoquant_state = map.next_value()?,
+                        "layers" => document.layers = map.next_value()?,
+                        "layer_sensitivity" => document.layer_sensitivity = map.next_value()?,
+                        "sensitivity_ranking" => document.sensitivity_ranking = map.next_value()?,
+                        "amax" => document.amax = map.next_value()?,
+                        "baseline_manifest" => document.baseline_manifest = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                    document.keys.push(key);
+                }
+                Ok(document)
+            }
+        }
+        deserializer.deserialize_map(DocumentVisitor)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SectionVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for SectionVisitor<T> {
+            type Value = Section<T>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Section<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    // The name is added here because serde_json only knows the line.
+                    let value =
+                        map.next_value().map_err(|e| de::Error::custom(format!("in `{key}`: {e}")))?;
+                    entries.push((key, value));
+                }
+                Ok(Section::Object(entries))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Section<T>, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Section::Other)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Section<T>, E> {
+                Ok(Section::Other)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Section<T>, E> {
+                Ok(Section::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Section<T>, E> {
+                Ok(Section::Other)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Section<T>, E> {
+                Ok(Section::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Section<T>, E> {
+                Ok(Section::Other)
+            }
+        }
+        deserializer.deserialize_any(SectionVisitor(PhantomData))
+    }
+}

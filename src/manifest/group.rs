@@ -1,0 +1,293 @@
+//! A recipe group: the modules that share one format decision, with the scores and costs of every format.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::Serialize;
+
+/// The ending that ModelOpt adds to the first member's name to make a group's key.
+pub(super) const KEY_SUFFIX: &str = ".quant_recipe";
+
+/// A format that a group may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Format {
+    /// ModelOpt's name for it, e.g. `FP8_DEFAULT_CFG`; `NONE` leaves the group as it is.
+    pub name: String,
+    /// Bits per weight, scales included: 8 for FP8, 16 for `NONE`.
+    pub effective_bits: f64,
+}
+
+impl Format {
+    /// Reads ModelOpt's spelling, `NAME(effective-bits: 8.0)`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (name, rest) = text.split_once('(')?;
+        let bits = rest.strip_suffix(')')?.trim().strip_prefix("effective-bits:")?;
+        let effective_bits: f64 = bits.trim().parse().ok()?;
+        let usable = !name.is_empty() && effective_bits.is_finite() && effective_bits > 0.0;
+        usable.then(|| Format { name: name.trim().to_string(), effective_bits })
+    }
+
+    /// Whether this is `NONE`, which quantises nothing.
+    pub fn is_none(&self) -> bool {
+        self.name == "NONE"
+    }
+}
+
+/// A format together with what choosing it means for one group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate<'a> {
+    /// The format.
+    pub format: &'a Format,
+    /// Its sensitivity score: higher is more harmful.
+    pub score: f64,
+    /// Its cost, in weights of 16 bits: parameters × effective bits / 16.
+    pub cost: f64,
+}
+
+/// The part of a model that a module belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tower {
+    /// The language model's blocks and embeddings.
+    Language,
+    /// The vision encoder.
+    Vision,
+    /// What joins the vision encoder to the language model.
+    Merger,
+    /// The output head, `lm_head`.
+    Head,
+    /// Anything else, such as an audio encoder.
+    Other,
+}
+
+impl Tower {
+    /// The tower of the module `name`, in any spelling, from the components of its name.
+    pub fn of(name: &str) -> Self {
+        let any = |test: fn(&str) -> bool| name.split('.').any(test);
+        if any(|c| matches!(c, "merger" | "deepstack_merger_list" | "multi_modal_projector" | "mm_projector"))
+        {
+            Tower::Merger
+        } else if any(|c| c == "lm_head") {
+            Tower::Head
+        } else if any(|c| c == "visual" || c.starts_with("vision")) {
+            Tower::Vision
+        } else if any(|c| c.starts_with("audio")) {
+            Tower::Other
+        } else if any(|c| matches!(c, "language_model" | "text_model" | "layers" | "embed_tokens")) {
+            Tower::Language
+        } else {
+            Tower::Other
+        }
+    }
+
+    /// `language`, `vision`, `merger`, `head` or `other`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tower::Language => "language",
+            Tower::Vision => "vision",
+            Tower::Merger => "merger",
+            Tower::Head => "head",
+            Tower::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Tower {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A recipe group of a manifest. `formats`, `scores` and `costs` have one entry per format, in the same order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The name of the first member, in the manifest's spelling.
+    pub name: String,
+    /// The key as published: the name with `.quant_recipe`.
+    pub key: String,
+    /// The modules that share the decision, in model order; never empty.
+    pub members: Vec<String>,
+    /// The formats that were tried; never empty.
+    pub formats: Vec<Format>,
+    /// The sensitivity score of each format.
+    pub scores: Vec<f64>,
+    /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
+    pub costs: Vec<f64>,
+    /// The score that ranks the group: the published `importance`, or the largest of `scores` where there is none. A score
+    /// that is infinite or NaN goes before both, because Python's `max` hides a NaN that does not come first.
+    pub score: f64,
+}
+
+impl Group {
+    /// Whether there is a format other than `NONE`; a group without one was disabled in the search.
+    pub fn is_candidate(&self) -> bool {
+        self.formats.iter().any(|f| !f.is_none())
+    }
+
+    /// Whether the scoring inputs exercised the group: false for a candidate whose formats all score exactly 0, and for a
+    /// group that is no candidate.
+    pub fn is_scored(&self) -> bool {
+        self.formats.iter().zip(&self.scores).any(|(f, &score)| !f.is_none() && score != 0.0)
+    }
+
+    /// The first format other than `NONE`, with its score and cost.
+    pub fn candidate(&self) -> Option<Candidate<'_>> {
+        let at = self.formats.iter().position(|f| !f.is_none())?;
+        self.option(at)
+    }
+
+    /// The format at index `at`, with its score and cost.
+    pub(crate) fn option(&self, at: usize) -> Option<Candidate<'_>> {
+        Some(Candidate {
+            format: self.formats.get(at)?,
+            score: *self.scores.get(at)?,
+            cost: *self.costs.get(at)?,
+        })
+    }
+
+    /// The part of the model that the group belongs to.
+    pub fn tower(&self) -> Tower {
+        Tower::of(&self.name)
+    }
+
+    /// The block's number: the component after `layers` or `blocks`.
+    pub fn block(&self) -> Option<u32> {
+        let mut components = self.name.split('.');
+        components.find(|c| matches!(*c, "layers" | "blocks"))?;
+        components.next()?.parse().ok()
+    }
+
+    /// The last component of the name, e.g. `o_proj`; with the one before it where the last is a number, e.g. `mlp.0`.
+    pub fn kind(&self) -> &str {
+        let is_number = |c: &str| c.bytes().all(|b| b.is_ascii_digit());
+        match self.name.rsplit_once('.') {
+            None => &self.name,
+            Some((_, last)) if !is_number(last) => last,
+            Some((parent, _)) => &self.name[parent.rfind('.').map_or(0, |dot| dot + 1)..],
+        }
+    }
+
+    /// The number of weights of all members together, biases not counted.
+    ///
+    /// A cost is parameters × effective bits / 16, so that of `NONE` is the count itself: 5,242,880 = 2048 × (2048 + 2 ×
+    /// 256) for q, k and v of Qwen2.5-VL-3B, 8,755,200 = 2 × 1280 × 3420 for gate and up of its vision blocks. `None` when
+    /// no cost is a usable number.
+    pub fn parameters(&self) -> Option<u64> {
+        let unquantised = self.formats.iter().position(Format::is_none).unwrap_or(0);
+        let option = self.option(unquantised)?;
+        let parameters = (option.cost * 16.0 / option.format.effective_bits).round();
+        // Above 2^53 a cost no longer counts single weights.
+        (0.0..=9_007_199_254_740_992.0).contains(&parameters).then_some(parameters as u64)
+    }
+}
+
+/// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.
+///
+/// An infinity of either sign is a score that was never computed (ModelOpt starts from one), so it counts as harmful.
+pub fn compare_scores(a: f64, b: f64) -> Ordering {
+    let class = |score: f64| (u8::from(!score.is_finite()), u8::from(score.is_nan()));
+    let by_value = || if a.is_finite() { a.partial_cmp(&b) } else { None };
+    class(a).cmp(&class(b)).then_with(|| by_value().unwrap_or(Ordering::Equal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(name: &str, formats: &[(&str, f64, f64)]) -> Group {
+        Group {
+            name: name.into(),
+            key: format!("{name}{KEY_SUFFIX}"),
+            members: vec![name.into()],
+            formats: formats.iter().map(|f| Format::parse(f.0).unwrap()).collect(),
+            scores: formats.iter().map(|f| f.1).collect(),
+            costs: formats.iter().map(|f| f.2).collect(),
+            score: formats.iter().map(|f| f.1).fold(0.0, f64::max),
+        }
+    }
+
+    #[test]
+    fn formats_are_read_in_modelopts_spelling_only() {
+        let format = Format::parse("FP8_DEFAULT_CFG(effective-bits: 8.0)").unwrap();
+        assert_eq!((format.name.as_str(), format.effective_bits), ("FP8_DEFAULT_CFG", 8.0));
+        assert_eq!(Format::parse("W4A8_AWQ(effective-bits: 4.5)").unwrap().effective_bits, 4.5);
+        for text in
+            ["FP8", "FP8()", "FP8(effective-bits: x)", "(effective-bits: 8)", "FP8(effective-bits: NaN)"]
+        {
+            assert_eq!(Format::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_with_only_none_is_no_candidate() {
+        let none = group("a", &[("NONE(effective-bits: 16.0)", 0.0, 100.0)]);
+        assert!(!none.is_candidate() && !none.is_scored() && none.candidate().is_none());
+        assert_eq!(none.parameters(), Some(100));
+    }
+
+    #[test]
+    fn the_candidate_is_the_first_format_that_quantises() {
+        let g = group(
+            "a",
+            &[
+                ("NONE(effective-bits: 16.0)", 0.0, 100.0),
+                ("FP8_DEFAULT_CFG(effective-bits: 8.0)", 0.5, 50.0),
+                ("NVFP4_DEFAULT_CFG(effective-bits: 4.5)", 2.0, 28.125),
+            ],
+        );
+        let candidate = g.candidate().unwrap();
+        assert_eq!(
+            (candidate.format.name.as_str(), candidate.score, candidate.cost),
+            ("FP8_DEFAULT_CFG", 0.5, 50.0)
+        );
+        assert!(g.is_scored());
+    }
+
+    #[test]
+    fn a_candidate_that_scores_exactly_zero_was_never_scored() {
+        let formats = [
+            ("INT8_DEFAULT_CFG(effective-bits: 8.0)", 0.0, 50.0),
+            ("NONE(effective-bits: 16.0)", 0.0, 100.0),
+        ];
+        assert!(!group("a", &formats).is_scored());
+        let nan = [("INT8_DEFAULT_CFG(effective-bits: 8.0)", f64::NAN, 50.0)];
+        assert!(group("a", &nan).is_scored());
+    }
+
+    #[test]
+    fn parameters_follow_from_any_format() {
+        assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, 25.0)]).parameters(), Some(100));
+        assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, f64::NAN)]).parameters(), None);
+        assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, -4.0)]).parameters(), None);
+    }
+
+    #[test]
+    fn towers_blocks_and_kinds_come_from_the_name_in_every_spelling() {
+        let none = [("NONE(effective-bits: 16.0)", 0.0, 1.0)];
+        let cases = [
+            ("language_model.layers.35.self_attn.o_proj", Tower::Language, Some(35), "o_proj"),
+            ("layers.3.mlp.gate_proj", Tower::Language, Some(3), "gate_proj"),
+            ("model.language_model.layers.0.mlp.down_proj", Tower::Language, Some(0), "down_proj"),
+            ("visual.blocks.31.attn.qkv", Tower::Vision, Some(31), "qkv"),
+            ("model.vision_tower.vision_model.encoder.layers.2.mlp.fc1", Tower::Vision, Some(2), "fc1"),
+            ("visual.patch_embed.proj", Tower::Vision, None, "proj"),
+            ("visual.merger.mlp.0", Tower::Merger, None, "mlp.0"),
+            ("model.visual.deepstack_merger_list.2.linear_fc1", Tower::Merger, None, "linear_fc1"),
+            ("multi_modal_projector.linear_1", Tower::Merger, None, "linear_1"),
+            ("lm_head", Tower::Head, None, "lm_head"),
+            ("audio_tower.layers.1.fc1", Tower::Other, Some(1), "fc1"),
+            ("mlp.0", Tower::Other, None, "mlp.0"),
+        ];
+        for (name, tower, block, kind) in cases {
+            let g = group(name, &none);
+            assert_eq!((g.tower(), g.block(), g.kind()), (tower, block, kind), "{name}");
+        }
+    }
+
+    #[test]
+    fn broken_scores_count_as_harmful() {
+        let mut scores = [f64::NAN, 3.0, f64::INFINITY, -1.0, f64::NEG_INFINITY, 0.0];
+        scores.sort_by(|a, b| compare_scores(*a, *b));
+        assert_eq!(format!("{scores:?}"), "[-1.0, 0.0, 3.0, inf, -inf, NaN]");
+    }
+}

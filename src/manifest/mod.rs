@@ -1,0 +1,299 @@
+//! The sensitivity manifest: how much each recipe group of a model suffers from being quantised.
+//!
+//! A manifest is what an AutoQuant run of NVIDIA ModelOpt publishes as `*_quant_manifest.json`. It becomes a
+//! [`Ranking`], and a coverage point of that a [`Selection`].
+
+mod amax;
+mod coverage;
+mod document;
+mod group;
+mod grouping;
+mod percent;
+mod ranking;
+mod selection;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use amax::Amax;
+pub use coverage::{Coverage, Kept};
+pub use group::{Candidate, Format, Group, Tower, compare_scores};
+pub use grouping::{RecipeGroup, Rule, recipe_group};
+pub use percent::Percent;
+pub use ranking::{Order, Predicate, Ranking, RankingOptions};
+pub use selection::Selection;
+
+use crate::error::{Error, Result};
+use crate::json::Number;
+use document::{Document, RawGroup, Section, first_duplicate};
+use group::KEY_SUFFIX;
+
+/// A sensitivity manifest of any published version.
+#[derive(Debug)]
+pub struct Manifest {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    version: u8,
+    scheme: Value,
+    model: Value,
+    autoquant_state: Value,
+    quant_formats: Vec<String>,
+    layers: Vec<String>,
+    groups: Arc<[Group]>,
+    by_name: HashMap<String, usize>,
+    published_ranking: Option<Vec<String>>,
+    amax: Option<Amax>,
+}
+
+impl Manifest {
+    /// Reads the manifest at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, otherwise as for [`Manifest::parse`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        Self::parse(path, bytes)
+    }
+
+    /// Parses `bytes`; `path` is remembered and named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the file, and the group where one is at fault; a file that is another of the formats that
+    /// lie beside a manifest is told so.
+    pub fn parse(path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) -> Result<Self> {
+        let (path, bytes) = (path.as_ref(), bytes.into());
+        let mut document = Document::parse(path, &bytes)?;
+        let Some(Section::Object(raw)) = document.layer_sensitivity.take() else {
+            return Err(Error::format(path, "has no `layer_sensitivity`"));
+        };
+        if raw.is_empty() {
+            return Err(Error::format(path, "has a `layer_sensitivity` without any group"));
+        }
+        let layers = match document.layers.take() {
+            None => Vec::new(),
+            Some(Section::Object(layers)) => layers.into_iter().map(|(name, _)| name).collect(),
+            Some(Section::Other) => return Err(Error::format(path, "has `layers` that are not an object")),
+        };
+        if let Some(name) = first_duplicate(layers.iter()) {
+            return Err(Error::format(path, format!("has the layer `{name}` twice")));
+        }
+        let version = version(&document, &raw);
+        let amax = document.amax.take().map(|section| Amax::from_section(path, section)).transpose()?;
+        let (groups, by_name) = groups(path, raw, &layers)?;
+        Ok(Manifest {
+            path: path.to_path_buf(),
+            bytes,
+            version,
+            quant_formats: strings(&document.scheme["quant_formats"]),
+            scheme: document.scheme,
+            model: document.model,
+            autoquant_state: document.autoquant_state,
+            layers,
+            groups: groups.into(),
+            by_name,
+            published_ranking: document
+                .sensitivity_ranking
+                .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect()),
+            amax,
+        })
+    }
+
+    /// Where the manifest was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file as it was read, for a copy byte for byte.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The version of the format, 0–4, told by the keys that are there: 1 adds `importance`, `rank` and
+    /// `sensitivity_ranking`, 2 `model`, 3 `dataset`, 4 `quantization` and `run_config`.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The name of the scheme that was searched, e.g. `fp8_autoquant_all_layers_fp8`.
+    pub fn scheme_name(&self) -> Option<&str> {
+        self.scheme["name"].as_str()
+    }
+
+    /// The model as the run named it, often a path on the machine of the run.
+    pub fn model_id(&self) -> Option<&str> {
+        self.model["id"].as_str()
+    }
+
+    /// The effective bits per weight that the search ended at.
+    pub fn effective_bits(&self) -> Option<f64> {
+        number(&self.autoquant_state["constraints"]["effective_bits"])
+    }
+
+    /// The sum of the scores that the search ended at.
+    pub fn score(&self) -> Option<f64> {
+        number(&self.autoquant_state["score"])
+    }
+
+    /// Whether the search met its constraint.
+    pub fn is_satisfied(&self) -> Option<bool> {
+        self.autoquant_state["is_satisfied"].as_bool()
+    }
+
+    /// How groups were scored: `gradient` or `kl_div`.
+    pub fn method(&self) -> Option<&str> {
+        self.scheme["auto_quantize_method"].as_str()
+    }
+
+    /// The configurations that the search chose from, e.g. `FP8_DEFAULT_CFG`.
+    pub fn quant_formats(&self) -> &[String] {
+        &self.quant_formats
+    }
+
+    /// Every quantisable Linear as published under `layers`, in model order; empty where a manifest has no such list. It is
+    /// never a selection, and leaves out what is no Linear.
+    pub fn layers(&self) -> &[String] {
+        &self.layers
+    }
+
+    /// The recipe groups in file order, which is model order.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The group named `name`, with or without `.quant_recipe`.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.by_name.get(name.strip_suffix(KEY_SUFFIX).unwrap_or(name)).map(|&at| &self.groups[at])
+    }
+
+    /// The keys of the published `sensitivity_ranking`, where there is one. It also ranks groups that are no candidates or
+    /// were never scored, so a selection is not made from it but from [`Manifest::ranking`].
+    pub fn published_ranking(&self) -> Option<&[String]> {
+        self.published_ranking.as_deref()
+    }
+
+    /// What calibration saw, by quantizer name, where the manifest carries it.
+    pub fn amax(&self) -> Option<&Amax> {
+        self.amax.as_ref()
+    }
+
+    /// `scheme` as published (null when missing).
+    pub(crate) fn scheme(&self) -> &Value {
+        &self.scheme
+    }
+
+    /// `model` as published (null when missing).
+    pub(crate) fn model(&self) -> &Value {
+        &self.model
+    }
+
+    /// `autoquant_state` as published (null when missing).
+    pub(crate) fn autoquant_state(&self) -> &Value {
+        &self.autoquant_state
+    }
+}
+
+fn version(document: &Document, groups: &[(String, RawGroup)]) -> u8 {
+    let ranked = || groups.iter().any(|(_, g)| g.importance.is_some() || g.rank.is_some());
+    if document.has("quantization") || document.has("run_config") {
+        4
+    } else if document.has("dataset") {
+        3
+    } else if document.has("model") {
+        2
+    } else {
+        u8::from(document.has("sensitivity_ranking") || ranked())
+    }
+}
+
+/// A number that Python may have written as a bare token.
+fn number(value: &Value) -> Option<f64> {
+    serde_json::from_value::<Number>(value.clone()).ok().map(|n| n.0)
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_string).collect()
+}
+
+/// Checks the entries of `layer_sensitivity` and finds each group's members.
+fn groups(
+    path: &Path,
+    raw: Vec<(String, RawGroup)>,
+    layers: &[String],
+) -> Result<(Vec<Group>, HashMap<String, usize>)> {
+    let mut by_name = HashMap::with_capacity(raw.len());
+    let mut names = Vec::with_capacity(raw.len());
+    for (at, (key, _)) in raw.iter().enumerate() {
+        let name = key.strip_suffix(KEY_SUFFIX).unwrap_or(key);
+        if by_name.insert(name.to_string(), at).is_some() {
+            return Err(Error::format(path, format!("has the group `{name}` twice")));
+        }
+        names.push(name);
+    }
+    let derived = grouping::members(&names, layers);
+    let names: Vec<String> = names.into_iter().map(str::to_string).collect();
+    let groups = raw
+        .into_iter()
+        .zip(names)
+        .zip(derived)
+        .map(|(((key, raw), name), derived)| {
+            group(key, name, raw, derived)
+                .map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut owner: HashMap<&str, &str> = HashMap::with_capacity(groups.len());
+    for group in &groups {
+        for member in &group.members {
+            if let Some(other) = owner.insert(member, &group.name) {
+                let groups = format!("the groups `{other}` and `{}`", group.name);
+                return Err(Error::format(path, format!("has the module `{member}` in {groups}")));
+            }
+        }
+    }
+    Ok((groups, by_name))
+}
+
+/// Builds one group; the error is its key and the rest of the sentence.
+fn group(
+    key: String,
+    name: String,
+    raw: RawGroup,
+    derived: Vec<String>,
+) -> std::result::Result<Group, (String, String)> {
+    let (Some(formats), Some(scores), Some(costs)) = (raw.formats, raw.scores, raw.costs) else {
+        return Err((key, "without `formats`, `scores` or `costs`".into()));
+    };
+    if formats.is_empty() {
+        return Err((key, "without any format".into()));
+    }
+    for (what, count) in [("scores", scores.len()), ("costs", costs.len())] {
+        if count != formats.len() {
+            return Err((key, format!("with {} formats but {count} {what}", formats.len())));
+        }
+    }
+    let mut parsed = Vec::with_capacity(formats.len());
+    for text in formats {
+        match Format::parse(&text) {
+            Some(format) => parsed.push(format),
+            None => {
+                return Err((
+                    key,
+                    format!("with the format `{text}`, which does not state its effective bits"),
+                ));
+            }
+        }
+    }
+    let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
+    let broken = scores.iter().copied().filter(|s| !s.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+    let largest = || scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let score = broken.or(raw.importance.map(|n| n.0)).unwrap_or_else(largest);
+    let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
+    let costs = costs.into_iter().map(|n| n.0).collect();
+    Ok(Group { name, key, members, formats: parsed, scores, costs, score })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Groups in order of sensitivity.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Group, Manifest, Percent, Selection, compare_scores};
+use crate::error::{Error, Result};
+use crate::selector::{Globs, nearest};
+
+/// Which end of a ranking comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The least sensitive group first: the order of the published ranking.
+    #[default]
+    Ascending,
+    /// The most sensitive group first.
+    Descending,
+}
+
+impl Order {
+    /// `ascending` or `descending`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Order::Ascending => "ascending",
+            Order::Descending => "descending",
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Order {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "ascending" => Ok(Order::Ascending),
+            "descending" => Ok(Order::Descending),
+            _ => Err(Error::argument(format!("`{text}` is no order of a ranking")).with_hint(
+                "`ascending` has the least sensitive group first, `descending` the most sensitive",
+            )),
+        }
+    }
+}
+
+/// Decides for one group whether it is ranked.
+pub type Predicate<'a> = dyn Fn(&Group) -> Result<bool> + 'a;
+
+/// What is ranked, and how. The default ranks every scored candidate in ascending order.
+#[derive(Default, Clone)]
+pub struct RankingOptions<'a> {
+    /// Which end comes first.
+    pub order: Order,
+    /// Only groups of which the name or a member's name matches, in the manifest's spelling; `None` for all.
+    pub include: Option<Globs>,
+    /// Leaves out groups of which the name or a member's name matches.
+    pub exclude: Globs,
+    /// Ranks candidates that were never scored too: they come first in ascending order, as if they were harmless.
+    pub include_unscored: bool,
+    /// Only groups for which it answers true; asked after the globs, in model order.
+    pub predicate: Option<&'a Predicate<'a>>,
+}
+
+/// Candidates in order of sensitivity. Cloning shares the groups.
+#[derive(Debug, Clone)]
+pub struct Ranking {
+    /// Which end comes first.
+    pub order: Order,
+    /// Candidates among the chosen groups that were never scored, by name in model order, whether ranked or not.
+    pub unscored: Vec<String>,
+    /// Chosen groups that have no format but `NONE`, by name in model order; never ranked.
+    pub not_candidates: Vec<String>,
+    /// Ranked groups whose score is infinite or NaN, by name in model order; ranked as the most sensitive.
+    pub not_finite: Vec<String>,
+    groups: Arc<[Group]>,
+    /// Indices in ascending order, ties in model order.
+    ascending: Vec<usize>,
+    /// Indices in this ranking's order, ties in model order.
+    ordered: Vec<usize>,
+}
+
+impl Manifest {
+    /// Ranks the groups that `options` choose by their score, stably: ties keep model order in either direction, as in the
+    /// published ranking.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a glob matches nothing or when nothing is left to rank, saying why; whatever the predicate
+    /// returns.
+    pub fn ranking(&self, options: &RankingOptions) -> Result<Ranking> {
+        for globs in options.include.iter().chain([&options.exclude]) {
+            self.check_globs(globs)?;
+        }
+        let mut chosen = Vec::with_capacity(self.groups.len());
+        for (at, group) in self.groups.iter().enumerate() {
+            if options.chooses(group)? {
+                chosen.push(at);
+            }
+        }
+        let names = |test: &dyn Fn(&Group) -> bool| -> Vec<String> {
+            let groups = chosen.iter().map(|&at| &self.groups[at]);
+            groups.filter(|g| test(g)).map(|g| g.name.clone()).collect()
+        };
+        let ranked = |g: &Group| g.is_candidate() && (options.include_unscored || g.is_scored());
+        let unscored = names(&|g| g.is_candidate() && !g.is_scored());
+        let not_candidates = names(&|g| !g.is_candidate());
+        let not_finite = names(&|g| ranked(g) && !g.score.is_finite());
+
+        let mut ascending: Vec<usize> =
+            chosen.iter().copied().filter(|&at| ranked(&self.groups[at])).collect();
+        if ascending.is_empty() {
+            return Err(self.nothing_to_rank(chosen.len(), unscored.len(), not_candidates.len()));
+        }
+        let mut ordered = ascending.clone();
+        let score = |at: &usize| self.groups[*at].score;
+        ascending.sort_by(|a, b| compare_scores(score(a), score(b)));
+        match options.order {
+            Order::Ascending => ordered.clone_from(&ascending),
+            Order::Descending => ordered.sort_by(|a, b| compare_scores(score(b), score(a))),
+        }
+        Ok(Ranking {
+            order: options.order,
+            unscored,
+            not_candidates,
+            not_finite,
+            groups: Arc::clone(&self.groups),
+            ascending,
+            ordered,
+        })
+    }
+
+    /// Refuses globs that match no group and no member.
+    fn check_globs(&self, globs: &Globs) -> Result<()> {
+        let names = self.groups.iter().flat_map(group_names);
+        let Some(&glob) = globs.unmatched(names.clone()).first() else { return Ok(()) };
+        let components: BTreeSet<&str> = names.clone().flat_map(|name| name.split('.')).collect();
+        // A typing error shows best in the one component that no name has.
+        let literal = |c: &&str| !c.contains(['*', '?', '[']);
+        let mut suspects = glob.split('.').filter(literal).filter(|c| !components.contains(c));
+        let meant = suspects.find_map(|c| nearest(c, components.iter().copied()).map(|near| (c, near)));
+        let hint = match (nearest(glob, names), meant) {
+            (Some(name), _) => format!("did you mean `{name}`?"),
+            (None, Some((component, near))) => format!("did you mean `{near}` in place of `{component}`?"),
+            (None, None) => format!("its names read like `{}`; `*` crosses dots", self.groups[0].name),
+        };
+        let problem = format!("the glob `{glob}` matches no group or module of `{}`", self.path.display());
+        Err(Error::argument(problem).with_hint(hint))
+    }
+
+    /// Why a ranking of `chosen` groups came out empty.
+    fn nothing_to_rank(&self, chosen: usize, unscored: usize, not_candidates: usize) -> Error {
+        let total = self.groups.len();
+        let error = |why: String| {
+            Error::argument(format!("no group of `{}` can be ranked: {why}", self.path.display()))
+        };
+        if chosen == 0 {
+            return error(format!("none of its {total} groups is chosen"))
+                .with_hint("loosen `include`, `exclude` or the predicate");
+        }
+        let groups = if chosen == total {
+            format!("its {total} groups")
+        } else {
+            format!("the {chosen} chosen groups")
+        };
+        if unscored == 0 {
+            return error(format!("{groups} have no format but NONE: they were disabled in the search"))
+                .with_hint("choose groups that took part in the search, or run it again with them enabled");
+        }
+        let why = match not_candidates {
+            0 => format!("{groups} were never scored (their score is exactly 0)"),
+            _ => format!(
+                "of {groups}, {unscored} were never scored (score exactly 0) and {not_candidates} disabled"
+            ),
+        };
+        error(why).with_hint("score them on inputs that exercise them, or ask for unscored groups too")
+    }
+}
+
+impl RankingOptions<'_> {
+    fn chooses(&self, group: &Group) -> Result<bool> {
+        let matched = |globs: &Globs| group_names(group).any(|name| globs.matches(name));
+        if self.include.as_ref().is_some_and(|globs| !matched(globs)) || matched(&self.exclude) {
+            return Ok(false);
+        }
+        self.predicate.map_or(Ok(true), |predicate| predicate(group))
+    }
+}
+
+/// The names that a glob is held against: the group's own and its members'.
+fn group_names(group: &Group) -> impl Iterator<Item = &str> + Clone {
+    let others = group.members.iter().map(String::as_str).filter(|name| *name != group.name);
+    std::iter::once(group.name.as_str()).chain(others)
+}
+
+impl Ranking {
+    /// The number of ranked groups; never 0.
+    pub fn len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    /// Whether nothing is ranked: never so, since such a ranking is refused.
+    pub fn is_empty(&self) -> bool {
+        self.ordered.is_empty()
+    }
+
+    /// The ranked groups in this ranking's order.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &Group> + DoubleEndedIterator + Clone {
+        self.ordered.iter().map(|&at| &self.groups[at])
+    }
+
+    /// The group at `rank`, counted from 0 in this ranking's order.
+    pub fn get(&self, rank: usize) -> Option<&Group> {
+        self.ordered.get(rank).map(|&at| &self.groups[at])
+    }
+
+    /// The first `percent` of the groups in this ranking's own order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `percent` is none.
+    pub fn first<P>(&self, percent: P) -> Result<Selection>
+    where
+        P: TryInto<Percent>,
+        Error: From<P::Error>,
+    {
+        let percent = percent.try_into()?;
+        Ok(self.select(percent, &self.ordered[..percent.count_of(self.len())]))
+    }
+
+    /// The least sensitive `percent` of the groups, whatever this ranking's order; of equal scores those that come first in
+    /// the model.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `percent` is none.
+    pub fn lowest<P>(&self, percent: P) -> Result<Selection>
+    where
+        P: TryInto<Percent>,
+        Error: From<P::Error>,
+    {
+        let percent = percent.try_into()?;
+        Ok(self.select(percent, &self.ascending[..percent.count_of(self.len())]))
+    }
+
+    /// The most sensitive `percent` of the groups, whatever this ranking's order: what [`Ranking::lowest`] leaves over, so
+    /// of equal scores those that come last in the model.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `percent` is none.
+    pub fn highest<P>(&self, percent: P) -> Result<Selection>
+    where
+        P: TryInto<Percent>,
+        Error: From<P::Error>,
+    {
+        let percent = percent.try_into()?;
+        let dropped = self.len() - percent.count_of(self.len());
+        Ok(self.select(percent, &self.ascending[dropped..]))
+    }
+
+    /// The keys of the groups in `unscored`, as published.
+    fn unscored_keys(&self) -> Vec<String> {
+        let unscored: HashSet<&str> = self.unscored.iter().map(String::as_str).collect();
+        self.groups.iter().filter(|g| unscored.contains(g.name.as_str())).map(|g| g.key.clone()).collect()
+    }
+
+    /// Splits the ranking at `chosen`, both parts in ranking order.
+    fn select(&self, percent: Percent, chosen: &[usize]) -> Selection {
+        let mut is_chosen = vec![false; self.groups.len()];
+        for &at in chosen {
+            is_chosen[at] = true;
+        }
+        let (selected, dropped) = self.ordered.iter().partition(|&&at| is_chosen[at]);
+        Selection::new(percent, self.order, self.unscored_keys(), Arc::clone(&self.groups), selected, dropped)
+    }
+}
+
+#[cfg(test)]
+#[path = "ranking_tests.rs"]
+mod tests;

@@ -1,0 +1,122 @@
+//! Where static activation scales come from: an FP8 baseline's `input_scale` tensors, or recorded amax values.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{Checkpoint, canonical};
+use crate::error::{Error, Result};
+use crate::fp8::ScaleRule;
+use crate::manifest::Amax;
+use crate::tensor::Dtype;
+
+const AMAX_SUFFIX: &str = ".input_quantizer";
+
+/// Activation scales by module, whatever the spelling that the module is asked for in.
+#[derive(Debug, Clone)]
+pub struct InputScales {
+    origin: PathBuf,
+    scales: HashMap<String, f32>,
+}
+
+impl InputScales {
+    /// Reads the `input_scale` tensors (one F32 or BF16 value each) of the FP8 baseline in `directory`.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`]; [`Error::Format`] when there is no such tensor or one is not a single positive
+    /// finite number.
+    pub fn from_baseline(directory: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(directory)?;
+        let mut scales = HashMap::new();
+        for (name, tensor) in checkpoint.tensors() {
+            let Some(module) = name.strip_suffix(".input_scale") else { continue };
+            let value = match (tensor.dtype(), tensor.bytes()) {
+                (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+                (Dtype::BF16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
+                _ => {
+                    return Err(Error::format(
+                        directory,
+                        format!("holds `{name}`, which is not one F32 or BF16 value"),
+                    ));
+                }
+            };
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::format(
+                    directory,
+                    format!("holds `{name}` = {value}, which is no usable scale"),
+                ));
+            }
+            scales.insert(canonical(module), value);
+        }
+        if scales.is_empty() {
+            return Err(Error::format(
+                directory,
+                "holds no `input_scale` tensor, so it is no static FP8 baseline",
+            )
+            .with_hint("pass a ModelOpt FP8 export, or --activations dynamic, which needs no calibration"));
+        }
+        Ok(InputScales { origin: directory.to_path_buf(), scales })
+    }
+
+    /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32,
+    /// and 1 for an amax of 0 (ModelOpt's rule).
+    ///
+    /// # Errors
+    /// [`Error::Format`] when there is no such entry or an amax is not a non-negative finite number.
+    pub fn from_amax(origin: &Path, amax: &Amax) -> Result<Self> {
+        let mut scales = HashMap::new();
+        for (key, amax) in amax.iter() {
+            let Some(module) = key.strip_suffix(AMAX_SUFFIX) else { continue };
+            if !(amax.is_finite() && amax >= 0.0) {
+                let problem =
+                    format!("gives `{key}` the amax {amax}, which is no non-negative finite number");
+                return Err(Error::format(origin, problem));
+            }
+            scales.insert(canonical(module), ScaleRule::F32.scale(amax as f32));
+        }
+        if scales.is_empty() {
+            return Err(Error::format(origin, format!("holds no `<module>{AMAX_SUFFIX}` amax")).with_hint(
+                "a file of `{\"<module>.input_quantizer\": amax}`, or a manifest with an `amax` key",
+            ));
+        }
+        Ok(InputScales { origin: origin.to_path_buf(), scales })
+    }
+
+    /// The scale of a module in any spelling.
+    pub fn get(&self, module: &str) -> Option<f32> {
+        self.scales.get(&canonical(module)).copied()
+    }
+
+    /// The directory or file that they were read from.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(text: &str) -> Result<InputScales> {
+        let path = Path::new("amax.json");
+        InputScales::from_amax(path, &Amax::parse(path, text.as_bytes())?)
+    }
+
+    #[test]
+    fn amax_becomes_a_scale_by_modelopts_rule_in_any_spelling() {
+        let scales = from(
+            r#"{"amax": {"model.visual.blocks.0.attn.qkv.input_quantizer": 3.5, "layers.0.mlp.up_proj.input_quantizer": 0,
+                "layers.0.mlp.up_proj.weight_quantizer": 1}}"#,
+        )
+        .unwrap();
+        assert_eq!(scales.get("visual.blocks.0.attn.qkv"), Some(3.5 / 448.0));
+        assert_eq!(scales.get("model.language_model.layers.0.mlp.up_proj"), Some(1.0));
+        assert_eq!(scales.get("model.layers.1.mlp.up_proj"), None);
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        assert!(from("{}").unwrap_err().to_string().contains("holds no `<module>.input_quantizer` amax"));
+        let nan = from(r#"{"a.input_quantizer": NaN}"#).unwrap_err().to_string();
+        assert!(nan.contains("`a.input_quantizer`"), "{nan}");
+    }
+}

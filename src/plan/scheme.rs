@@ -1,0 +1,144 @@
+//! From selected recipe groups to the modules of one scheme that are stored in FP8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::checkpoint::{Checkpoint, fused_group};
+use crate::error::{Error, Result};
+use crate::manifest::{Group, Kept};
+
+/// How many names an error lists before it only counts.
+const LISTED: usize = 5;
+
+/// The decision for one scheme: the linear layers stored in FP8, everything else as in the base checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// On-disk names of the modules in FP8.
+    pub fp8: BTreeSet<String>,
+    /// Selected groups that stay in BF16 all the same, in the order of the selection.
+    pub kept: Vec<Kept>,
+}
+
+impl Plan {
+    /// Resolves `groups` against `checkpoint`. Convolutions and `lm_head` stay in BF16 and are listed in
+    /// [`Plan::kept`]: no exporter packs the former, and loaders either ignore a quantised head or read it differently.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when members match no tensor (the first few and the count); [`Error::Refused`] when a fused
+    /// group would be split, a member is no linear layer, or its weight is of a dtype that has no FP8 form.
+    pub fn resolve<'a>(checkpoint: &Checkpoint, groups: impl IntoIterator<Item = &'a Group>) -> Result<Self> {
+        let mut plan = Plan { fp8: BTreeSet::new(), kept: Vec::new() };
+        let mut missing = Vec::new();
+        for group in groups {
+            for member in &group.members {
+                match locate(checkpoint, member)? {
+                    Place::Linear(module) => {
+                        plan.fp8.insert(module.to_string());
+                    }
+                    Place::Kept(reason) => {
+                        plan.kept.push(Kept { layer: group.key.clone(), reason: reason.into() });
+                    }
+                    Place::Missing => missing.push(member.as_str()),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            return Err(unmatched(checkpoint, &missing));
+        }
+        require_whole_fused_groups(checkpoint, &plan.fp8)?;
+        Ok(plan)
+    }
+
+    /// Fails when some `members` match no tensor of `checkpoint`: a manifest of another model.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with the first few names and the count.
+    pub fn require_members<'a>(
+        checkpoint: &Checkpoint,
+        members: impl IntoIterator<Item = &'a str>,
+    ) -> Result<()> {
+        let mut missing = Vec::new();
+        for member in members {
+            if matches!(locate(checkpoint, member)?, Place::Missing) {
+                missing.push(member);
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(unmatched(checkpoint, &missing)) }
+    }
+
+    /// On-disk names of the linear layers that stay in BF16, in file order. A stored `lm_head` is among them.
+    pub fn bf16_linears<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = &'a str> {
+        checkpoint.modules().linears().filter(|module| !self.fp8.contains(*module))
+    }
+}
+
+enum Place<'a> {
+    Linear(&'a str),
+    Kept(&'static str),
+    Missing,
+}
+
+fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
+    let modules = checkpoint.modules();
+    if member == "lm_head" || member.ends_with(".lm_head") {
+        return Ok(Place::Kept(
+            if modules.on_disk("lm_head").is_none() || checkpoint.ties_word_embeddings() {
+                "lm_head is tied to the embedding: a quantised copy would be ignored by loaders"
+            } else {
+                "lm_head stays in BF16: loaders disagree on a quantised output head"
+            },
+        ));
+    }
+    let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
+    if modules.is_convolution(module) {
+        return Ok(Place::Kept("a convolution: no exporter packs it to FP8 and no loader reads it so"));
+    }
+    if !modules.is_linear(module) {
+        return Err(Error::refused(format!(
+            "the manifest ranks `{member}`, which is no linear layer on disk"
+        )));
+    }
+    let dtype = checkpoint.tensor(&format!("{module}.weight")).map(|t| t.dtype());
+    match dtype {
+        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module)),
+        Some(dtype) => Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no FP8 form"))
+            .with_hint("FP8 codes are made from BF16, F16 or F32 weights")),
+        None => Ok(Place::Missing),
+    }
+}
+
+fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
+    let listed = missing.iter().take(LISTED).map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
+    let more = if missing.len() > LISTED { ", …" } else { "" };
+    Error::not_found(format!(
+        "{} modules of the manifest match no tensor in `{}`: {listed}{more}",
+        missing.len(),
+        checkpoint.directory().display()
+    ))
+    .with_hint("is the manifest of another model? `qlua inspect` shows what each of the two holds")
+}
+
+/// vLLM fuses {q,k,v} and {gate,up}: all FP8 or none. A split is an error in some of its readers and garbage in others.
+fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -> Result<()> {
+    let mut groups = BTreeMap::<(&str, &str), Vec<&str>>::new();
+    for module in checkpoint.modules().linears() {
+        if let Some(key) = fused_group(module) {
+            groups.entry(key).or_default().push(module);
+        }
+    }
+    for ((prefix, fused), members) in groups {
+        let (inside, outside): (Vec<&str>, Vec<&str>) = members.iter().partition(|m| fp8.contains(**m));
+        if !inside.is_empty() && !outside.is_empty() {
+            return Err(Error::refused(format!(
+                "the selection splits the fused group `{prefix}.{fused}`: {} in FP8, {} not",
+                quoted(&inside),
+                quoted(&outside)
+            ))
+            .with_hint("loaders fuse these modules into one: select all of them or none"));
+        }
+    }
+    Ok(())
+}
+
+fn quoted(modules: &[&str]) -> String {
+    modules.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,68 @@
+//! The tensors of a scheme, one by one: what is copied, what becomes codes, and which scales come with it.
+
+use super::{Layout, Plan};
+use crate::checkpoint::Checkpoint;
+use crate::tensor::{Dtype, TensorSpec};
+
+/// Where the bytes of a planned tensor come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Byte for byte from the base checkpoint.
+    Copy,
+    /// The FP8 codes of the module's weight.
+    Codes {
+        /// On-disk name of the module.
+        module: String,
+    },
+    /// The weight scale of the module.
+    WeightScale {
+        /// On-disk name of the module.
+        module: String,
+    },
+    /// The input scale of the module.
+    InputScale {
+        /// On-disk name of the module.
+        module: String,
+    },
+}
+
+/// One tensor of a scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedTensor {
+    /// Name, dtype and shape as they will be on disk.
+    pub spec: TensorSpec,
+    /// Where its bytes come from.
+    pub role: Role,
+}
+
+/// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
+/// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
+pub fn planned_tensors(checkpoint: &Checkpoint, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
+    let mut planned = Vec::new();
+    for (name, tensor) in checkpoint.tensors() {
+        let module = name.strip_suffix(".weight").filter(|m| plan.fp8.contains(*m));
+        let Some(module) = module else {
+            let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
+            planned.push(PlannedTensor { spec, role: Role::Copy });
+            continue;
+        };
+        let scale = |leaf: &str, shape: Vec<usize>| {
+            TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
+        };
+        planned.push(PlannedTensor {
+            spec: TensorSpec::new(name, Dtype::F8E4M3, tensor.shape()),
+            role: Role::Codes { module: module.into() },
+        });
+        planned.push(PlannedTensor {
+            spec: scale("weight_scale", layout.weight_scale_shape(tensor.shape()[0])),
+            role: Role::WeightScale { module: module.into() },
+        });
+        if let Some(shape) = layout.input_scale_shape() {
+            planned.push(PlannedTensor {
+                spec: scale("input_scale", shape),
+                role: Role::InputScale { module: module.into() },
+            });
+        }
+    }
+    planned
+}

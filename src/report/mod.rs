@@ -1,0 +1,4 @@
+//! Reports for people and other programs.
+
+pub mod per_layer;
+mod python;

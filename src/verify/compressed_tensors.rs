@@ -1,0 +1,154 @@
+//! `quantization_config` of compressed-tensors against what is on disk.
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::layers::{Layer, Layers};
+use super::{Code, Problem};
+use crate::checkpoint::Checkpoint;
+
+/// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
+struct Matcher {
+    names: Vec<String>,
+    patterns: Vec<Regex>,
+    broken: Vec<String>,
+}
+
+impl Matcher {
+    fn new(list: &Value) -> Self {
+        let mut matcher = Matcher { names: vec![], patterns: vec![], broken: vec![] };
+        for entry in list.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            match entry.strip_prefix("re:") {
+                None => matcher.names.push(entry.into()),
+                Some(pattern) => match Regex::new(&format!("^(?:{pattern})")) {
+                    Ok(regex) => matcher.patterns.push(regex),
+                    Err(_) => matcher.broken.push(entry.into()),
+                },
+            }
+        }
+        matcher
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        self.names.iter().any(|n| n == name) || self.patterns.iter().any(|p| p.is_match(name))
+    }
+}
+
+/// One entry of `config_groups`.
+struct Group {
+    targets: Matcher,
+    strategy: String,
+    /// Nothing when only weights are quantised.
+    dynamic: Option<bool>,
+}
+
+pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut configuration =
+        |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
+    if config["quantization_status"] != "compressed" {
+        configuration(format!(
+            "quantization_status is {}, and loaders accept only compressed",
+            config["quantization_status"]
+        ));
+    }
+    let ignore = Matcher::new(&config["ignore"]);
+    let groups: Vec<Group> =
+        config["config_groups"].as_object().into_iter().flatten().map(|(_, g)| read_group(g)).collect();
+    if groups.is_empty() {
+        configuration("config_groups is empty: nothing would be read as FP8".into());
+    }
+    for broken in ignore.broken.iter().chain(groups.iter().flat_map(|g| &g.targets.broken)) {
+        configuration(format!("`{broken}` does not parse as a regular expression"));
+    }
+
+    let names = checkpoint.modules();
+    let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches("lm_head"));
+    if targets_head && !ignore.matches("lm_head") {
+        let message = "lm_head is not in `ignore`: vLLM would read it as FP8";
+        problems.push(Problem::new(Code::LmHead, "lm_head", message));
+    }
+    for entry in &ignore.names {
+        let in_memory = names.on_disk(entry).map(|on_disk| names.in_memory(on_disk));
+        if let Some(expected) = in_memory.filter(|expected| expected != entry) {
+            let message = format!(
+                "`ignore` names `{entry}`; Transformers knows it as `{expected}` and ignores the entry"
+            );
+            problems.push(Problem::new(Code::Spelling, entry, message));
+        }
+    }
+    for layer in layers.layers.iter().filter(|l| l.name != "lm_head") {
+        let name = names.in_memory(layer.name);
+        let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
+        let group = group.filter(|_| !ignore.matches(&name));
+        match (group, layer.is_fp8()) {
+            (Some(group), true) => check_layer(layer, group, &mut problems),
+            (Some(_), false) => {
+                let message = format!(
+                    "`{name}` is {} and not in `ignore`: loaders take it for FP8",
+                    layer.weight.dtype()
+                );
+                problems.push(Problem::new(Code::NotExcluded, layer.name, message));
+            }
+            (None, true) => {
+                let message =
+                    format!("`{name}` is FP8 and ignored or no target: its codes are taken for weights");
+                problems.push(Problem::new(Code::WronglyExcluded, layer.name, message));
+            }
+            (None, false) => {}
+        }
+    }
+    problems
+}
+
+fn read_group(group: &Value) -> Group {
+    let activations = &group["input_activations"];
+    Group {
+        targets: Matcher::new(&group["targets"]),
+        strategy: group["weights"]["strategy"].as_str().unwrap_or("tensor").into(),
+        dynamic: (!activations.is_null()).then(|| activations["dynamic"].as_bool().unwrap_or(false)),
+    }
+}
+
+fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
+    let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
+    let expected = match group.strategy.as_str() {
+        "tensor" => Some(vec![1]),
+        "channel" => Some(vec![rows, 1]),
+        "block" => Some(vec![rows.div_ceil(128), columns.div_ceil(128)]),
+        _ => None,
+    };
+    if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)
+        && scale.shape() != expected
+    {
+        let message = format!(
+            "`{}.weight_scale` has shape {:?}; the strategy {} needs {expected:?}",
+            layer.name,
+            scale.shape(),
+            group.strategy
+        );
+        problems.push(Problem::new(Code::ScaleShape, layer.name, message));
+    }
+    match (group.dynamic, layer.input_scale) {
+        (Some(false), None) => {
+            let message = format!(
+                "`{}` is static without an input_scale: loaders run it with an arbitrary one",
+                layer.name
+            );
+            problems.push(Problem::new(Code::MissingInputScale, layer.name, message));
+        }
+        (Some(false), Some(scale)) if scale.shape() != [1] => {
+            let message =
+                format!("`{}.input_scale` has shape {:?}; it must be [1]", layer.name, scale.shape());
+            problems.push(Problem::new(Code::ScaleShape, layer.name, message));
+        }
+        (Some(true) | None, Some(_)) => {
+            let message = format!(
+                "`{}` has an input_scale, which dynamic activations do not have; loaders reject it",
+                layer.name
+            );
+            problems.push(Problem::new(Code::ExtraInputScale, layer.name, message));
+        }
+        _ => {}
+    }
+}

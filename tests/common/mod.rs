@@ -1,0 +1,67 @@
+//! What several test files need.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+
+use qlua::export::{Family, FamilyOptions, Request};
+use qlua::fp8::Rounding;
+use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+
+/// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there, and this test needs it", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Options with every default of the policies.
+pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
+    FamilyOptions {
+        model: model.into(),
+        manifest: manifest.into(),
+        out: out.into(),
+        baseline: None,
+        amax: None,
+        state: None,
+        dialect: DialectChoice::Auto,
+        activations: ActivationsChoice::Auto,
+        rounding: Rounding::Exact,
+        scale_sharing: ScaleSharing::Group,
+        overwrite: false,
+        max_shard_size: 5_000_000_000,
+        threads: 2,
+        request: Request::default(),
+    }
+}
+
+/// A family over `options` with one scheme `top<percent>` for each of `percents`, least sensitive first.
+pub fn ascending_family(options: FamilyOptions, percents: &[f64]) -> Family {
+    let mut family = Family::open(options).unwrap();
+    let ranking = family.manifest().ranking(&Default::default()).unwrap();
+    for percent in percents {
+        family.add(&format!("top{percent}"), ranking.lowest(*percent).unwrap()).unwrap();
+    }
+    family
+}
+
+/// Every file below `directory` with its content, paths relative to it, sorted.
+pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    fn walk(base: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(base, &path, files);
+            } else {
+                let name = path.strip_prefix(base).unwrap().to_str().unwrap().to_string();
+                files.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(directory, directory, &mut files);
+    files.sort();
+    files
+}
