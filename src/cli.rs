@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
+use crate::error::Error;
 use crate::interrupt;
 use crate::lua::{Chunk, Ending, Host, Report, Stop, Verbosity, output};
 use crate::options::UsageError;
@@ -112,9 +113,6 @@ fn conclude(ending: &Ending) -> u8 {
 
 /// Prints an error of qlua itself and gives the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
-        return 0;
-    }
     let report = Report::of(error);
     if report.kind == "interrupted" {
         return conclude(&Ending::Stopped(Stop::Interrupted));
@@ -125,8 +123,13 @@ fn report(error: &anyhow::Error) -> u8 {
 
 /// Writes `text` to standard output; exit code 0.
 fn print(text: &str) -> anyhow::Result<u8> {
-    output::write_stdout(text)?;
-    Ok(0)
+    match output::write_stdout(text) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", "standard output", e).into())
+        }
+        // Without a reader there is nothing more to do, and nothing went wrong.
+        _ => Ok(0),
+    }
 }
 
 /// Hands out what is still in buffers. A reader that went away is no failure, a full disk is one.
