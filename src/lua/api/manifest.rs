@@ -100,7 +100,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             .options(
                 Options::new()
                     .default("order", Type::Choice(&["ascending", "descending"]), "ascending", "which end comes first: ascending has the least sensitive group first")
-                    .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's")
+                    .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's; an empty list means all")
                     .option("exclude", Type::Union(&[Type::String, NAMES]), "globs: leaves out groups that match")
                     .option("where", Type::Function("fun(group: qlua.Group): boolean"), "only groups for which it returns true")
                     .default("unscored", Type::Boolean, false, "whether groups that were never scored are ranked too"),
@@ -128,10 +128,10 @@ fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {
             crate::Error::argument("the predicate raised an error")
         })
     };
-    let include: Option<Value> = call.get("include")?;
     let options = RankingOptions {
         order: call.get::<String>("order")?.parse()?,
-        include: include.map(|_| globs(call, "include")).transpose()?,
+        // An empty list is what a command line without `--include` gives.
+        include: Some(globs(call, "include")?).filter(|globs| !globs.is_empty()),
         exclude: globs(call, "exclude")?,
         include_unscored: call.get("unscored")?,
         predicate: Some(&asked),
