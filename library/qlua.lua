@@ -15,7 +15,8 @@ qlua = {}
 ---for name in qlua.sorted{ b = 1, a = 2 } do names[#names + 1] = name end
 ---assert(table.concat(names) == "ab")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param table table any table whose keys are numbers and strings
 ---@return fun(): any, any # an iterator over keys and values, for `for`
 function qlua.sorted(table) end
@@ -59,7 +60,8 @@ qlua.cli = {}
 ---local opts = parser:parse{ "--model=m", "--top", "5,12.5" }
 ---assert(opts.model == "m" and opts.top[2] == 12.5 and opts.dry_run == false)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param options qlua.cli.parser.Options
 ---@return qlua.Parser # the declared command line
 function qlua.cli.parser(options) end
@@ -79,7 +81,8 @@ local Parser = {}
 ---local ok, problem = pcall(parser.parse, parser, { "--fast" })
 ---assert(not ok and problem.kind == "usage")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param words? string[] the words; without them, those of the global `arg`
 ---@return table # the values; nil for what was left out and has no default
 function Parser:parse(words) end
@@ -89,7 +92,8 @@ function Parser:parse(words) end
 ---```lua
 ---assert(qlua.cli.parser{ name = "demo" }:help():find("usage: demo"))
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@return string # lines of text
 function Parser:help() end
 
@@ -107,7 +111,8 @@ qlua.fs = {}
 ---```lua
 ---assert(not qlua.fs.exists("missing.json"))
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return boolean # true for a file or directory
 function qlua.fs.exists(path) end
@@ -117,7 +122,8 @@ function qlua.fs.exists(path) end
 ---```lua
 ---assert(qlua.fs.is_dir("."))
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return boolean # true for a directory
 function qlua.fs.is_dir(path) end
@@ -129,7 +135,8 @@ function qlua.fs.is_dir(path) end
 ---```lua
 ---assert(#qlua.fs.list(".") == 0)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string[] # names without the directory
 function qlua.fs.list(path) end
@@ -143,7 +150,8 @@ function qlua.fs.list(path) end
 ---```lua
 ---assert(#qlua.fs.glob("*.json") == 0)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param pattern string `*` and `?` match within a name, `[ab]` a set, `**` any number of directories
 ---@return string[] # paths; empty when nothing matches
 function qlua.fs.glob(pattern) end
@@ -156,7 +164,8 @@ function qlua.fs.glob(pattern) end
 ---qlua.fs.write("note.txt", "hello")
 ---assert(qlua.fs.read("note.txt") == "hello")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # all bytes
 function qlua.fs.read(path) end
@@ -172,7 +181,8 @@ function qlua.fs.read(path) end
 ---assert(not pcall(qlua.fs.write, "a.txt", "two"))
 ---qlua.fs.write("a.txt", "two", { overwrite = true })
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@param content string all bytes
 ---@param options? qlua.fs.write.Options
@@ -183,7 +193,8 @@ function qlua.fs.write(path, content, options) end
 ---```lua
 ---assert(qlua.fs.join("models", "qwen", "config.json") == "models/qwen/config.json")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param first string the first part
 ---@param ... string further parts
 ---@return string # the path
@@ -194,7 +205,8 @@ function qlua.fs.join(first, ...) end
 ---```lua
 ---assert(qlua.fs.basename("models/qwen/") == "qwen")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # the name; empty for `/` and `..`
 function qlua.fs.basename(path) end
@@ -205,7 +217,8 @@ function qlua.fs.basename(path) end
 ---assert(qlua.fs.dirname("models/qwen") == "models")
 ---assert(qlua.fs.dirname("a") == ".")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # the directory; `.` where the path has one part only
 function qlua.fs.dirname(path) end
@@ -234,7 +247,8 @@ qlua.json = {}
 ---local t = qlua.json.decode('{"b": [1, null], "a": 2.5}')
 ---assert(t.b[1] == 1 and t.b[2] == qlua.json.null and t.a == 2.5)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param text string JSON
 ---@return any # a table, string, number, boolean or `qlua.json.null`
 function qlua.json.decode(text) end
@@ -247,7 +261,8 @@ function qlua.json.decode(text) end
 ---qlua.fs.write("a.json", "[1, 2]")
 ---assert(#qlua.json.read("a.json") == 2)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string the file
 ---@return any # as for `decode`
 function qlua.json.read(path) end
@@ -261,7 +276,8 @@ function qlua.json.read(path) end
 ---```lua
 ---assert(qlua.json.encode{ b = 1, a = { 1.0, true } } == '{"a":[1.0,true],"b":1}')
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param value any a table, string, number, boolean or `qlua.json.null`
 ---@param options? qlua.json.encode.Options
 ---@return string # JSON without a final line break
@@ -274,7 +290,8 @@ function qlua.json.encode(value, options) end
 ---```lua
 ---qlua.json.write("b.json", { layers = { "a", "b" } })
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param path string the file
 ---@param value any as for `encode`
 ---@param options? qlua.json.write.Options
@@ -287,7 +304,8 @@ function qlua.json.write(path, value, options) end
 ---```lua
 ---assert(qlua.json.encode(qlua.json.object{}) == "{}")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param table table a table whose keys are strings
 ---@return table # the same table
 function qlua.json.object(table) end
@@ -305,7 +323,8 @@ qlua.log = {}
 ---```lua
 ---qlua.log.debug("%d groups", 230)
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.debug(message, ...) end
@@ -315,7 +334,8 @@ function qlua.log.debug(message, ...) end
 ---```lua
 ---qlua.log.info("writing %s", "top10")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.info(message, ...) end
@@ -325,7 +345,8 @@ function qlua.log.info(message, ...) end
 ---```lua
 ---qlua.log.warn("no layer matches the glob")
 ---```
----@since 0.1.0
+---
+---Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.warn(message, ...) end

@@ -1,13 +1,16 @@
 //! The command line of qlua: what runs, with which arguments, and the exit code.
 
 mod batch;
+mod inspect;
 mod invocation;
 mod listing;
+mod verify;
 
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
+use crate::error::Error;
 use crate::interrupt;
 use crate::lua::{Chunk, Ending, Host, Report, Stop, Verbosity, output};
 use crate::options::UsageError;
@@ -25,6 +28,18 @@ struct BuiltIn {
 
 /// The built-in commands in the order in which `--help` lists them; dispatch and help are made from this list.
 const COMMANDS: &[BuiltIn] = &[
+    BuiltIn {
+        name: "inspect",
+        usage: "DIR|MANIFEST",
+        about: "show what a checkpoint or a sensitivity manifest holds",
+        run: inspect::inspect,
+    },
+    BuiltIn {
+        name: "verify",
+        usage: "DIR…",
+        about: "check directories against what loaders accept; exit code 3 when something is wrong",
+        run: verify::verify,
+    },
     BuiltIn { name: "list", usage: "", about: "list the built-in scripts", run: listing::list },
     BuiltIn { name: "doc", usage: "[NAME]", about: "explain an entry of the Lua API", run: listing::doc },
     BuiltIn {
@@ -112,9 +127,6 @@ fn conclude(ending: &Ending) -> u8 {
 
 /// Prints an error of qlua itself and gives the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
-        return 0;
-    }
     let report = Report::of(error);
     if report.kind == "interrupted" {
         return conclude(&Ending::Stopped(Stop::Interrupted));
@@ -125,8 +137,13 @@ fn report(error: &anyhow::Error) -> u8 {
 
 /// Writes `text` to standard output; exit code 0.
 fn print(text: &str) -> anyhow::Result<u8> {
-    output::write_stdout(text)?;
-    Ok(0)
+    match output::write_stdout(text) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", "standard output", e).into())
+        }
+        // Without a reader there is nothing more to do, and nothing went wrong.
+        _ => Ok(0),
+    }
 }
 
 /// Hands out what is still in buffers. A reader that went away is no failure, a full disk is one.

@@ -15,6 +15,7 @@ use super::install::{fallible, install};
 use super::report::{self, Report};
 use super::state::{self, HostState, Stop, Verbosity};
 use crate::error::{Error, Result};
+use crate::export::HashedFile;
 use crate::selector::nearest;
 
 /// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
@@ -97,7 +98,7 @@ impl Ending {
 pub struct Host {
     lua: Lua,
     guard: Function,
-    require: Function,
+    load_module: Function,
 }
 
 impl Host {
@@ -135,8 +136,8 @@ impl Host {
         package.get::<Table>("loaded")?.raw_set("qlua", &qlua)?;
         package.raw_set("path", lua.create_string(module_path(folder))?)?;
         lua.globals().raw_set("qlua", qlua)?;
-        let (guard, require) = (prelude.get("guard")?, lua.globals().get("require")?);
-        Ok(Host { lua, guard, require })
+        let (guard, load_module) = (prelude.get("guard")?, prelude.get("load_module")?);
+        Ok(Host { lua, guard, load_module })
     }
 
     /// The Lua state.
@@ -162,7 +163,10 @@ impl Host {
     /// Runs `chunk` with `arguments` as its `...`.
     pub fn run(&self, chunk: &Chunk, arguments: &[OsString]) -> Ending {
         let name = chunk.name.trim_start_matches(['@', '=']).to_string();
-        state::with(&self.lua, |s| *s.main_source.borrow_mut() = name);
+        state::with(&self.lua, |s| {
+            *s.policy.borrow_mut() = Some(HashedFile::of(&name, &chunk.source));
+            *s.main_source.borrow_mut() = name;
+        });
         let loaded = self.lua.load(&chunk.source[..]).set_name(&chunk.name).set_mode(ChunkMode::Text);
         let function = match loaded.into_function() {
             Ok(function) => function,
@@ -180,14 +184,9 @@ impl Host {
 
     /// `require(module)`, the result as global `name` (`-l name=module`).
     pub fn load_module(&self, name: &str, module: &str) -> Ending {
-        let globals = self.lua.globals();
-        let (require, name, module) = (self.require.clone(), name.to_string(), module.to_string());
-        let body = fallible(&self.lua, move |_, _| {
-            let value: Value = require.call(module.as_str())?;
-            Ok(globals.raw_set(name.as_str(), value)?)
-        });
-        match body {
-            Ok(body) => self.guarded(body, MultiValue::new()),
+        let strings = [name, module].map(|text| self.lua.create_string(text).map(Value::String));
+        match strings.into_iter().collect::<mlua::Result<MultiValue>>() {
+            Ok(arguments) => self.guarded(self.load_module.clone(), arguments),
             Err(error) => Ending::Failed(Report::of(&error.into())),
         }
     }

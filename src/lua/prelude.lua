@@ -97,6 +97,9 @@ package.searchers = {
   end,
 }
 
+local require = require
+function exports.load_module(name, module) _G[name] = require(module) end
+
 -- Finalizers would run without the hook that makes scripts interruptible.
 local raw_setmetatable = setmetatable
 function setmetatable(t, metatable)
