@@ -122,6 +122,16 @@ fn scales_of_an_fp8_cache_belong_to_their_layers() {
     assert_eq!(verify(&directory.0, Depth::Full).unwrap(), []);
 }
 
+/// Loads in vLLM and Transformers alike.
+#[test]
+fn the_format_of_a_group_goes_before_that_of_the_configuration() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let directory = Directory::copy(&good[0].1, &base.path().join("formats"));
+    directory.edit_json(CONFIG, |c| c["quantization_config"]["format"] = "mixed-precision".into());
+    assert_eq!(verify(&directory.0, Depth::Full).unwrap(), []);
+}
+
 #[test]
 fn what_is_no_directory_is_an_error_that_names_it() {
     let base = tempfile::tempdir().unwrap();

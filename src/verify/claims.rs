@@ -68,9 +68,6 @@ impl Claims {
         if self.hf_files.len() > 1 {
             let message = format!("{} lie at the top level; loaders expect one", self.hf_files.join(" and "));
             problems.push(Problem::new(Code::Configuration, HF_QUANT_CONFIG, message));
-        } else if let Some(file) = self.hf_files.iter().find(|name| *name != HF_QUANT_CONFIG) {
-            let message = format!("vLLM reads `{file}` for {HF_QUANT_CONFIG}, and other loaders do not");
-            problems.push(Problem::new(Code::Configuration, file, message));
         }
         if self.method.as_deref() == Some("modelopt") {
             problems.push(Problem::new(

@@ -8,8 +8,8 @@ use super::{Code, Problem};
 use crate::checkpoint::Checkpoint;
 use crate::tensor::Dtype;
 
-/// Formats that hold E4M3 codes as they are.
-const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "mixed-precision"];
+/// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
+const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized"];
 
 /// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
 struct Matcher {
@@ -40,6 +40,7 @@ impl Matcher {
 
 /// One entry of `config_groups`.
 struct Group {
+    name: String,
     targets: Matcher,
     /// Whether it says that weights are FP8.
     fp8: bool,
@@ -59,19 +60,17 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
         ));
     }
     let ignore = Matcher::new(&config["ignore"]);
-    let groups: Vec<Group> =
-        config["config_groups"].as_object().into_iter().flatten().map(|(_, g)| read_group(g)).collect();
+    let groups: Vec<Group> = config["config_groups"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, g)| read_group(name, g, &config["format"]))
+        .collect();
     if groups.is_empty() {
         configuration("config_groups is empty: nothing would be read as FP8".into());
     }
     for broken in ignore.broken.iter().chain(groups.iter().flat_map(|g| &g.targets.broken)) {
         configuration(format!("`{broken}` does not parse as a regular expression"));
-    }
-
-    if let Some(format) = config["format"].as_str().filter(|f| !FORMATS.contains(f))
-        && layers.fp8().next().is_some()
-    {
-        configuration(format!("the format is {format}, which does not read FP8 weights"));
     }
 
     let names = checkpoint.modules();
@@ -90,11 +89,23 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
+    // Groups that were reported already.
+    let mut misread: Vec<&str> = Vec::new();
     for layer in &layers.layers {
         let name = names.in_memory(layer.name);
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
         let group = group.filter(|_| !ignore.matches(&name));
         match (group, layer.is_fp8()) {
+            (Some(group), true) if !group.fp8 => {
+                if !misread.contains(&&*group.name) {
+                    let message = format!(
+                        "`{name}` is FP8, and `{}` of config_groups has another format or type for it",
+                        group.name
+                    );
+                    problems.push(Problem::new(Code::Configuration, "config.json", message));
+                    misread.push(&group.name);
+                }
+            }
             (Some(group), true) => check_layer(layer, group, &mut problems),
             (Some(_), false) if layer.is_head() => {}
             (Some(_), false) => {
@@ -115,24 +126,22 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
     problems
 }
 
-fn read_group(group: &Value) -> Group {
+/// Reads an entry of `config_groups`; its own format goes before that of the whole configuration.
+fn read_group(name: &str, group: &Value, format: &Value) -> Group {
     let activations = &group["input_activations"];
+    let format = group["format"].as_str().or(format.as_str());
     Group {
+        name: name.into(),
         targets: Matcher::new(&group["targets"]),
         fp8: group["weights"]["type"] == "float"
             && group["weights"]["num_bits"] == 8
-            && group["format"].as_str().is_none_or(|format| FORMATS.contains(&format)),
+            && format.is_some_and(|format| FORMATS.contains(&format)),
         strategy: group["weights"]["strategy"].as_str().unwrap_or("tensor").into(),
         dynamic: (!activations.is_null()).then(|| activations["dynamic"].as_bool().unwrap_or(false)),
     }
 }
 
 fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
-    if !group.fp8 {
-        let message = format!("`{}` is FP8, and its group in config_groups says otherwise", layer.name);
-        problems.push(Problem::new(Code::Configuration, layer.name, message));
-        return;
-    }
     let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
     let expected = match group.strategy.as_str() {
         "tensor" => Some(vec![1]),

@@ -16,10 +16,6 @@ pub fn cases() -> Vec<Case> {
             fs::copy(d.file(HF), d.file("old_hf_quant_config.json")).unwrap();
             one(Code::Configuration, HF)
         }),
-        Case("one that has a name of its own", CtStatic, |d| {
-            fs::write(d.file("old_hf_quant_config.json"), "{}").unwrap();
-            one(Code::Configuration, "old_hf_quant_config.json")
-        }),
         Case("a producer that vLLM does not know", MoStatic, |d| {
             d.edit_json(HF, |c| c["producer"]["name"] = "qlua".into());
             one(Code::Configuration, HF)
@@ -47,8 +43,19 @@ pub fn cases() -> Vec<Case> {
             });
             layers.chain([(Code::Configuration, HF.to_string())]).collect()
         }),
-        Case("a format for integers", CtStatic, |d| {
-            quantization_config(d, |q| q["format"] = "pack-quantized".into());
+        Case("a format of packed integers", CtStatic, |d| {
+            quantization_config(d, |q| q["config_groups"]["group_0"]["format"] = "pack-quantized".into());
+            one(Code::Configuration, CONFIG)
+        }),
+        Case("no format", CtDynamic, |d| {
+            quantization_config(d, |q| {
+                q.as_object_mut().unwrap().remove("format").unwrap();
+                q["config_groups"]["group_0"]["format"] = Value::Null;
+            });
+            one(Code::Configuration, CONFIG)
+        }),
+        Case("weights that are said to be integers", CtStatic, |d| {
+            quantization_config(d, |q| q["config_groups"]["group_0"]["weights"]["type"] = "int".into());
             one(Code::Configuration, CONFIG)
         }),
         Case("a group without a target", CtStatic, |d| {
