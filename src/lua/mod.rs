@@ -21,3 +21,6 @@ pub use report::Report;
 pub use state::{Stop, Thrown, Verbosity, verbosity};
 pub use types::{Key, Record, Type};
 pub use values::{Callback, Handle, Plain, Selector, Tidy};
+
+#[cfg(test)]
+mod tests;
