@@ -1,8 +1,10 @@
 //! The command line of qlua: what runs, with which arguments, and the exit code.
 
 mod batch;
+mod inspect;
 mod invocation;
 mod listing;
+mod verify;
 
 use std::ffi::OsString;
 use std::io;
@@ -26,6 +28,18 @@ struct BuiltIn {
 
 /// The built-in commands in the order in which `--help` lists them; dispatch and help are made from this list.
 const COMMANDS: &[BuiltIn] = &[
+    BuiltIn {
+        name: "inspect",
+        usage: "DIR|MANIFEST",
+        about: "show what a checkpoint or a sensitivity manifest holds",
+        run: inspect::inspect,
+    },
+    BuiltIn {
+        name: "verify",
+        usage: "DIR…",
+        about: "check directories against what loaders accept; exit code 3 when something is wrong",
+        run: verify::verify,
+    },
     BuiltIn { name: "list", usage: "", about: "list the built-in scripts", run: listing::list },
     BuiltIn { name: "doc", usage: "[NAME]", about: "explain an entry of the Lua API", run: listing::doc },
     BuiltIn {

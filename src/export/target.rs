@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::report::bytes as bytes_with_unit;
 
 /// Fails when `target` and `source` are the same directory or one lies inside the other, symlinks resolved.
 ///
@@ -40,22 +41,14 @@ pub(super) fn require_space(target: &Path, bytes: u64) -> Result<()> {
     if bytes > free {
         let problem = format!(
             "the output needs {} and `{}` has {} free",
-            gigabytes(bytes),
+            bytes_with_unit(bytes),
             existing.display(),
-            gigabytes(free)
+            bytes_with_unit(free)
         );
         return Err(Error::refused(problem)
             .with_hint("free some space, choose another --out, or write fewer schemes"));
     }
     Ok(())
-}
-
-fn gigabytes(bytes: u64) -> String {
-    match bytes {
-        0..10_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        10_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
 }
 
 /// The absolute path with symlinks resolved as far as it exists, and `.` and `..` taken out of the rest.

@@ -17,22 +17,27 @@ pub fn decode(code: u8) -> f32 {
 /// or, with its sign bit set, 0xFF, as in PyTorch.
 pub const fn encode(value: f32) -> u8 {
     let sign = (value.to_bits() >> 24) as u8 & 0x80;
-    sign | encode_magnitude(f32::from_bits(value.to_bits() & 0x7fff_ffff))
+    let magnitude = f32::from_bits(value.to_bits() & 0x7fff_ffff);
+    sign | if value.is_nan() { 0x7f } else { encode_clamped(clamp(magnitude)) }
 }
 
-/// [`encode`] for a value whose sign bit is clear, without branches.
+/// At most [`MAX`]; NaN stays NaN.
+#[inline(always)]
+pub(super) const fn clamp(magnitude: f32) -> f32 {
+    if magnitude > MAX { MAX } else { magnitude }
+}
+
+/// [`encode`] for a value from 0 to [`MAX`], without branches; for NaN the result means nothing.
 ///
 /// Adding 2^20 times the binade of the value leaves room for three bits below the binade: the addition itself rounds to
 /// nearest even. Below 2^-6 the binade is held at 2^-6, which gives the evenly spaced subnormal codes.
 #[inline(always)]
-pub(crate) const fn encode_magnitude(magnitude: f32) -> u8 {
-    let clamped = if magnitude > MAX { MAX } else { magnitude };
-    let binade = f32::from_bits(clamped.to_bits() & 0x7f80_0000);
+pub(super) const fn encode_clamped(magnitude: f32) -> u8 {
+    let binade = f32::from_bits(magnitude.to_bits() & 0x7f80_0000);
     let binade = if binade > MIN_NORMAL { binade } else { MIN_NORMAL };
     let anchor = binade.to_bits().wrapping_add(20 << 23);
-    let steps = (clamped + f32::from_bits(anchor)).to_bits().wrapping_sub(anchor);
-    let code = steps.wrapping_add(anchor >> 20).wrapping_sub((127 - 6 + 20) << 3);
-    if magnitude.is_nan() { 0x7f } else { code as u8 }
+    let steps = (magnitude + f32::from_bits(anchor)).to_bits().wrapping_sub(anchor);
+    steps.wrapping_add(anchor >> 20).wrapping_sub((127 - 6 + 20) << 3) as u8
 }
 
 #[cfg(test)]

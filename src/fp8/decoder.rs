@@ -1,11 +1,10 @@
 //! From codes back to weights.
 
 use super::CHUNK;
-use super::code::decode;
 use super::layout::{Layout, row_length};
+use super::loops::decode_run;
 use super::scale::Scales;
-use crate::tensor::float::{f32_to_bf16, f32_to_f16};
-use crate::tensor::{Dtype, Tensor};
+use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
 
@@ -14,6 +13,7 @@ pub struct Decoder {
     target: Dtype,
     layout: Layout,
     scales: Vec<f32>,
+    kernel: Kernel,
 }
 
 impl Decoder {
@@ -29,7 +29,12 @@ impl Decoder {
             )));
         }
         let layout = Layout::new(scales.granularity, row_length);
-        Ok(Decoder { target, layout, scales: scales.values.clone() })
+        Ok(Decoder { target, layout, scales: scales.values.clone(), kernel: Kernel::best() })
+    }
+
+    /// The same with the instructions of `kernel` instead of the best; the values do not change.
+    pub fn with_kernel(self, kernel: Kernel) -> Self {
+        Decoder { kernel, ..self }
     }
 
     /// Writes `code × scale`, computed in F32 and then rounded to nearest even, as little-endian elements of the target
@@ -42,21 +47,9 @@ impl Decoder {
         let size = self.target.size();
         assert_eq!(values.len(), codes.len() * size, "room for one value for each code");
         self.layout.for_each_run(first_element, codes.len(), |index, run| {
-            let scale = self.scales[index];
             let (codes, values) = (&codes[run.clone()], &mut values[run.start * size..run.end * size]);
-            match self.target {
-                Dtype::BF16 => each(codes, values, |code| f32_to_bf16(decode(code) * scale).to_le_bytes()),
-                Dtype::F16 => each(codes, values, |code| f32_to_f16(decode(code) * scale).to_le_bytes()),
-                _ => each(codes, values, |code| (decode(code) * scale).to_le_bytes()),
-            }
+            decode_run(self.kernel, self.target, self.scales[index], codes, values);
         });
-    }
-}
-
-#[inline(always)]
-fn each<const SIZE: usize>(codes: &[u8], values: &mut [u8], value: impl Fn(u8) -> [u8; SIZE]) {
-    for (slot, &code) in values.as_chunks_mut::<SIZE>().0.iter_mut().zip(codes) {
-        *slot = value(code);
     }
 }
 
@@ -68,7 +61,7 @@ pub fn dequantize(codes: &Tensor, scales: &Scales, target: Dtype) -> Result<Tens
     if codes.dtype() != Dtype::F8E4M3 {
         return Err(Error::argument(format!("only F8_E4M3 tensors hold codes, not {}", codes.dtype())));
     }
-    scales.check(codes.shape())?;
+    scales.check_shape(codes.shape())?;
     let decoder = Decoder::new(scales, target, row_length(codes.shape()))?;
     let mut values = vec![0; codes.elements() * target.size()];
     let chunks = values.par_chunks_mut(CHUNK * target.size()).zip(codes.bytes().par_chunks(CHUNK));
@@ -127,6 +120,15 @@ mod tests {
                 assert_eq!(chunked, values.bytes());
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn scales_that_only_a_loader_would_take_are_taken() -> Result<()> {
+        // ModelOpt stores an all-zero weight as NaN codes with a scale of 0.
+        let codes = Tensor::owned(Dtype::F8E4M3, vec![2], vec![0x7f, 0x38]);
+        let values = dequantize(&codes, &Scales::tensor(0.0), Dtype::BF16)?.tolist(2);
+        assert!(values[0].is_nan() && values[1] == 0.0);
         Ok(())
     }
 

@@ -2,20 +2,26 @@
 
 use super::CHUNK;
 use super::amax::require_quantisable;
-use super::kernels::{self, EncodeRun};
 use super::layout::{Layout, row_length};
+use super::loops::encode_run;
 use super::rounding::Rounding;
 use super::scale::{Granularity, Scales};
-use crate::tensor::{Dtype, Tensor};
+use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// The bit patterns of a 16-bit dtype.
+const PATTERNS: usize = 1 << 16;
 
 /// Makes the codes of one tensor, chunk by chunk, from several threads if need be.
 pub struct Encoder {
-    size: usize,
+    dtype: Dtype,
+    rounding: Rounding,
     layout: Layout,
     scales: Vec<f32>,
-    run: EncodeRun,
+    kernel: Kernel,
+    table: OnceLock<Vec<u8>>,
 }
 
 impl Encoder {
@@ -43,8 +49,13 @@ impl Encoder {
                 scales.granularity
             )));
         }
-        let run = kernels::encode_run(dtype, rounding);
-        Ok(Encoder { size: dtype.size(), layout, scales: scales.values.clone(), run })
+        let (scales, kernel, table) = (scales.values.clone(), Kernel::best(), OnceLock::new());
+        Ok(Encoder { dtype, rounding, layout, scales, kernel, table })
+    }
+
+    /// The same with the instructions of `kernel` instead of the best; the codes do not change.
+    pub fn with_kernel(self, kernel: Kernel) -> Self {
+        Encoder { kernel, ..self }
     }
 
     /// Writes the codes of the whole elements in `source`, little-endian and of any alignment; `first_element` is the
@@ -54,11 +65,37 @@ impl Encoder {
     /// When `codes` is not as long as `source` has elements, or the chunk reaches beyond the scales: defects of the
     /// caller.
     pub fn encode(&self, first_element: usize, source: &[u8], codes: &mut [u8]) {
-        assert_eq!(source.len(), codes.len() * self.size, "one code for each element");
+        let size = self.dtype.size();
+        assert_eq!(source.len(), codes.len() * size, "one code for each element");
+        if let Some(table) = self.table(codes.len()) {
+            for (code, element) in codes.iter_mut().zip(source.as_chunks().0) {
+                *code = table[usize::from(u16::from_le_bytes(*element))];
+            }
+            return;
+        }
         self.layout.for_each_run(first_element, codes.len(), |scale, run| {
-            let source = &source[run.start * self.size..run.end * self.size];
-            (self.run)(self.scales[scale], source, &mut codes[run]);
+            let source = &source[run.start * size..run.end * size];
+            encode_run(self.kernel, self.dtype, self.rounding, self.scales[scale], source, &mut codes[run]);
         });
+    }
+
+    /// The codes of all bit patterns, where looking codes up is faster than computing them: without wide vectors, with one
+    /// scale for all, and for chunks long enough to repay making the table.
+    fn table(&self, elements: usize) -> Option<&[u8; PATTERNS]> {
+        let worthwhile = self.kernel == Kernel::BASELINE
+            && self.layout.is_uniform()
+            && self.dtype.size() == 2
+            && elements >= PATTERNS;
+        if !worthwhile {
+            return None;
+        }
+        let table = self.table.get_or_init(|| {
+            let every: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+            let mut codes = vec![0; PATTERNS];
+            encode_run(self.kernel, self.dtype, self.rounding, self.scales[0], &every, &mut codes);
+            codes
+        });
+        table.as_array()
     }
 }
 
@@ -150,6 +187,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_chunks_get_the_codes_of_short_ones_from_every_kernel() -> Result<()> {
+        fn shared_by_threads<T: Send + Sync>(value: T) -> T {
+            value
+        }
+        let every: Vec<u8> = (0..=u16::MAX).rev().chain(0..99).flat_map(u16::to_le_bytes).collect();
+        for dtype in [Dtype::BF16, Dtype::F16] {
+            for rounding in [Rounding::Exact, Rounding::ModelOpt] {
+                let mut results = vec![];
+                for kernel in Kernel::available() {
+                    let encoder = Encoder::new(dtype, rounding, &Scales::tensor(0.0123), 1)?;
+                    let encoder = shared_by_threads(encoder.with_kernel(kernel));
+                    for chunk in [every.len() / 2, 1000] {
+                        let mut codes = vec![0; every.len() / 2];
+                        for (codes, source) in codes.chunks_mut(chunk).zip(every.chunks(chunk * 2)) {
+                            encoder.encode(0, source, codes);
+                        }
+                        results.push(codes);
+                    }
+                }
+                assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{dtype} {rounding}");
+            }
+        }
+        Ok(())
     }
 
     #[test]

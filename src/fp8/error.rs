@@ -2,11 +2,12 @@
 
 use super::CHUNK;
 use super::amax::require_quantisable;
-use super::code::{MAX, decode};
+use super::code::MAX;
 use super::layout::{Layout, row_length};
 use super::scale::Scales;
-use crate::tensor::float::{bf16_to_f32, f16_to_f32};
-use crate::tensor::{Dtype, Tensor};
+use crate::tensor::float::{bf16_to_f32, e4m3_to_f32, f16_to_f32};
+use crate::tensor::kernel::for_each_kernel;
+use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
 
@@ -58,15 +59,10 @@ impl QuantisationError {
         require_quantisable(dtype)?;
         let size = dtype.size();
         assert_eq!(source.len(), codes.len() * size, "one code for each element");
-        let mut sums = Sums::default();
+        let (mut sums, kernel) = (Sums::default(), Kernel::best());
         Layout::new(scales.granularity, row_length).for_each_run(first_element, codes.len(), |index, run| {
-            let scale = scales.values[index];
-            let (source, codes) = (&source[run.start * size..run.end * size], &codes[run]);
-            match dtype {
-                Dtype::BF16 => sums.add(scale, source, codes, |bytes| bf16_to_f32(u16::from_le_bytes(bytes))),
-                Dtype::F16 => sums.add(scale, source, codes, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
-                _ => sums.add(scale, source, codes, f32::from_le_bytes),
-            }
+            let source = &source[run.start * size..run.end * size];
+            add_run(kernel, &mut sums, dtype, scales.values[index], source, &codes[run]);
         });
         Ok(sums.total(codes.len()))
     }
@@ -131,8 +127,13 @@ pub fn quantisation_error(original: &Tensor, codes: &Tensor, scales: &Scales) ->
     Ok(parts.into_iter().fold(QuantisationError::default(), QuantisationError::merge))
 }
 
+for_each_kernel! {
+    /// Adds elements that share a scale.
+    fn add_run(sums: &mut Sums, dtype: Dtype, scale: f32, source: &[u8], codes: &[u8]) = Sums::add_run;
+}
+
 /// [`LANES`] sums of each kind.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Sums {
     squared_error: [f64; LANES],
     squares: [f64; LANES],
@@ -142,28 +143,44 @@ struct Sums {
 }
 
 impl Sums {
-    #[inline]
-    fn add<const SIZE: usize>(
+    #[inline(always)]
+    fn add_run(&mut self, dtype: Dtype, scale: f32, source: &[u8], codes: &[u8]) {
+        match dtype {
+            Dtype::BF16 => self.add_all(scale, source, codes, |bytes| bf16_to_f32(u16::from_le_bytes(bytes))),
+            Dtype::F16 => self.add_all(scale, source, codes, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+            _ => self.add_all(scale, source, codes, f32::from_le_bytes),
+        }
+    }
+
+    #[inline(always)]
+    fn add_all<const SIZE: usize>(
         &mut self,
         scale: f32,
         source: &[u8],
         codes: &[u8],
         read: impl Fn([u8; SIZE]) -> f32,
     ) {
-        let groups = source.as_chunks::<SIZE>().0.chunks(LANES).zip(codes.chunks(LANES));
-        for (source, codes) in groups {
-            for (lane, (element, &code)) in source.iter().zip(codes).enumerate() {
-                let weight = read(*element);
-                let value = decode(code) * scale;
-                let error = f64::from(weight) - f64::from(value);
-                self.squared_error[lane] += error * error;
-                self.squares[lane] += f64::from(weight) * f64::from(weight);
-                let largest = self.max_error[lane];
-                self.max_error[lane] = if error.abs() > largest { error.abs() } else { largest };
-                self.saturated[lane] += u32::from((weight / scale).abs() > SATURATED_ABOVE);
-                self.zeroed[lane] += u32::from(code & 0x7f == 0 && weight != 0.0);
+        let (source, source_rest) = source.as_chunks::<SIZE>().0.as_chunks::<LANES>();
+        let (codes, codes_rest) = codes.as_chunks::<LANES>();
+        for (source, codes) in source.iter().zip(codes) {
+            for lane in 0..LANES {
+                self.add(lane, scale, read(source[lane]), codes[lane]);
             }
         }
+        for (lane, (element, code)) in source_rest.iter().zip(codes_rest).enumerate() {
+            self.add(lane, scale, read(*element), *code);
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, lane: usize, scale: f32, weight: f32, code: u8) {
+        let error = f64::from(weight) - f64::from(e4m3_to_f32(code) * scale);
+        self.squared_error[lane] += error * error;
+        self.squares[lane] += f64::from(weight) * f64::from(weight);
+        let largest = self.max_error[lane];
+        self.max_error[lane] = if error.abs() > largest { error.abs() } else { largest };
+        self.saturated[lane] += u32::from((weight / scale).abs() > SATURATED_ABOVE);
+        self.zeroed[lane] += u32::from((code & 0x7f == 0) & (weight != 0.0));
     }
 
     fn total(&self, elements: usize) -> QuantisationError {
@@ -252,5 +269,32 @@ mod tests {
         assert_eq!((error.sqnr_db(), error.mse()), (f64::INFINITY, 0.0));
         assert!(quantisation_error(&weights, &weights, &Scales::tensor(1.0)).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn every_kernel_sums_up_to_the_same_bits() {
+        let values: Vec<u8> =
+            (0..5000u32).flat_map(|i| ((i * 7919 % 65537) as f32).sin().to_le_bytes()).collect();
+        let codes: Vec<u8> = (0..5000u32).map(|i| (i % 127) as u8).collect();
+        for dtype in [Dtype::BF16, Dtype::F16, Dtype::F32] {
+            for count in [0, 1, 15, 16, 17, 128, 1237] {
+                let sums = |kernel| {
+                    let mut sums = Sums::default();
+                    add_run(
+                        kernel,
+                        &mut sums,
+                        dtype,
+                        0.003,
+                        &values[..count * dtype.size()],
+                        &codes[..count],
+                    );
+                    sums
+                };
+                let expected = format!("{:?}", sums(Kernel::BASELINE));
+                for kernel in Kernel::available() {
+                    assert_eq!(format!("{:?}", sums(kernel)), expected, "{} {dtype} {count}", kernel.name());
+                }
+            }
+        }
     }
 }

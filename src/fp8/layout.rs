@@ -42,6 +42,11 @@ impl Layout {
         Layout { granularity, row_length }
     }
 
+    /// Whether all elements share one scale.
+    pub(super) fn is_uniform(&self) -> bool {
+        self.granularity == Granularity::Tensor
+    }
+
     /// Calls `run(scale, elements)` for each run of the elements from `first` to `first + count` in order; `scale` is an
     /// index into the scales, `elements` counts from `first`.
     #[inline]
@@ -52,14 +57,22 @@ impl Layout {
             Granularity::Channel => (1, self.row_length),
             Granularity::Block => (BLOCK, BLOCK),
         };
+        if count == 0 {
+            return;
+        }
         let scales_per_row = self.row_length.div_ceil(width);
+        let (mut row, mut column) = (first / self.row_length, first % self.row_length);
         let mut done = 0;
         while done < count {
-            let (row, column) = ((first + done) / self.row_length, (first + done) % self.row_length);
-            let end = self.row_length.min((column / width + 1) * width);
+            let block = column / width;
+            let end = self.row_length.min((block + 1) * width);
             let length = (end - column).min(count - done);
-            run(row / height * scales_per_row + column / width, done..done + length);
+            run(row / height * scales_per_row + block, done..done + length);
             done += length;
+            column += length;
+            if column == self.row_length {
+                (row, column) = (row + 1, 0);
+            }
         }
     }
 }

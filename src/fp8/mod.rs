@@ -10,8 +10,8 @@ mod code;
 mod decoder;
 mod encoder;
 mod error;
-mod kernels;
 mod layout;
+mod loops;
 mod rounding;
 mod scale;
 
@@ -23,6 +23,8 @@ pub use error::{QuantisationError, quantisation_error};
 pub use layout::BLOCK;
 pub use rounding::{Rounding, UnknownRounding};
 pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};
+
+pub use crate::tensor::Kernel;
 
 /// Elements a thread takes at a time in the passes over whole tensors; fixed, so that sums do not depend on threads.
 const CHUNK: usize = 1 << 18;

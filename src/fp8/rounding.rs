@@ -1,6 +1,6 @@
 //! How the quotient of weight and scale is rounded on its way to a code.
 
-use super::code::encode_magnitude;
+use super::code::{clamp, encode_clamped};
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,7 +11,8 @@ pub enum Rounding {
     #[default]
     Exact,
     /// `e4m3(bf16(f32(w) / scale))`: the quotient rounded to BF16 first. ModelOpt divides a BF16 weight by its F32 scalar
-    /// scale, and PyTorch keeps that quotient in BF16; these are its codes on CPU, bit for bit.
+    /// scale, and PyTorch keeps that quotient in BF16; these are its codes on CPU, bit for bit. (By a scale for each row
+    /// PyTorch divides in F32: there ModelOpt's codes are those of [`Rounding::Exact`].)
     ModelOpt,
 }
 
@@ -41,22 +42,22 @@ impl FromStr for Rounding {
     }
 }
 
-/// The code of `value` under `scale`, which is positive. The sign is taken from `value` itself, because the sign of a NaN
-/// quotient differs between machines.
+/// The code of `value` under `scale`, which is positive and finite, without branches. The sign and whether it is NaN are
+/// taken from `value` itself, because the sign of a NaN quotient differs between machines.
 #[inline(always)]
 pub(super) fn code_of<const MODELOPT: bool>(value: f32, scale: f32) -> u8 {
     let sign = (value.to_bits() >> 24) as u8 & 0x80;
-    let quotient = f32::from_bits(value.to_bits() & 0x7fff_ffff) / scale;
+    // Clamping may come before rounding, as 448 is a BF16 value.
+    let quotient = clamp(f32::from_bits(value.to_bits() & 0x7fff_ffff) / scale);
     let quotient = if MODELOPT { rounded_to_bf16(quotient) } else { quotient };
-    sign | encode_magnitude(quotient)
+    sign | if value.is_nan() { 0x7f } else { encode_clamped(quotient) }
 }
 
-/// `value`, not negative, rounded to the nearest BF16; NaN stays NaN.
+/// A value from 0 to 448 rounded to the nearest BF16, ties to even; for NaN the result means nothing.
 #[inline(always)]
 fn rounded_to_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
-    if value.is_nan() { value } else { f32::from_bits(rounded) }
+    f32::from_bits(bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
 }
 
 #[cfg(test)]

@@ -139,6 +139,15 @@ impl Scales {
     /// # Errors
     /// [`Error::Argument`] when they are not, or when channel or block scales meet a tensor that is not [out, in].
     pub fn check(&self, shape: &[usize]) -> Result<()> {
+        self.check_shape(shape)?;
+        self.check_values()
+    }
+
+    /// That these are as many scales as a tensor of `shape` needs, whatever their values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when they are not, or when channel or block scales meet a tensor that is not [out, in].
+    pub fn check_shape(&self, shape: &[usize]) -> Result<()> {
         let expected = scale_shape(self.granularity, shape)?;
         if self.values.len() != expected.iter().product::<usize>() {
             return Err(Error::argument(format!(
@@ -147,7 +156,7 @@ impl Scales {
                 self.values.len()
             )));
         }
-        self.check_values()
+        Ok(())
     }
 
     /// That each scale is positive and finite.

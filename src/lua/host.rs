@@ -15,6 +15,7 @@ use super::install::{fallible, install};
 use super::report::{self, Report};
 use super::state::{self, HostState, Stop, Verbosity};
 use crate::error::{Error, Result};
+use crate::export::HashedFile;
 use crate::selector::nearest;
 
 /// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
@@ -162,7 +163,10 @@ impl Host {
     /// Runs `chunk` with `arguments` as its `...`.
     pub fn run(&self, chunk: &Chunk, arguments: &[OsString]) -> Ending {
         let name = chunk.name.trim_start_matches(['@', '=']).to_string();
-        state::with(&self.lua, |s| *s.main_source.borrow_mut() = name);
+        state::with(&self.lua, |s| {
+            *s.policy.borrow_mut() = Some(HashedFile::of(&name, &chunk.source));
+            *s.main_source.borrow_mut() = name;
+        });
         let loaded = self.lua.load(&chunk.source[..]).set_name(&chunk.name).set_mode(ChunkMode::Text);
         let function = match loaded.into_function() {
             Ok(function) => function,

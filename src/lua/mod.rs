@@ -10,6 +10,7 @@ pub mod embedded;
 mod host;
 mod install;
 pub mod output;
+mod progress;
 mod report;
 mod state;
 mod types;
@@ -18,7 +19,7 @@ mod values;
 pub use call::Call;
 pub use host::{Chunk, Ending, Host};
 pub use report::Report;
-pub use state::{Stop, Thrown, Verbosity, verbosity};
+pub use state::{Stop, Thrown, Verbosity, policy, verbosity};
 pub use types::{Key, Record, Type};
 pub use values::{Callback, Handle, Plain, Selector, Tidy};
 

@@ -57,7 +57,11 @@ impl Progress for Lines {
 
     fn end(&self) {
         if let Some((scheme, size, begun)) = lock(&self.0).take() {
-            output::line_to_stderr(&format!("{scheme}: {} in {:.1} s", bytes(size), begun.elapsed().as_secs_f64()));
+            output::line_to_stderr(&format!(
+                "{scheme}: {} in {:.1} s",
+                bytes(size),
+                begun.elapsed().as_secs_f64()
+            ));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use mlua::{Function, Lua, Value};
 
 use super::report::Report;
+use crate::export::HashedFile;
 use crate::interrupt;
 
 /// Why a script stops without being at fault. Once set it stays: no `pcall` of a script gets past it.
@@ -40,6 +41,8 @@ pub(super) struct HostState {
     pub report: RefCell<Option<Report>>,
     /// The chunk that the user runs, as positions name it.
     pub main_source: RefCell<String>,
+    /// The script that the user runs, for the provenance of what it writes.
+    pub policy: RefCell<Option<HashedFile>>,
     pub verbosity: Verbosity,
     classes: RefCell<BTreeMap<&'static str, TypeId>>,
 }
@@ -64,6 +67,11 @@ pub(super) fn with<R>(lua: &Lua, f: impl FnOnce(&HostState) -> R) -> R {
 /// How much `lua`'s scripts may say on standard error.
 pub fn verbosity(lua: &Lua) -> Verbosity {
     with(lua, |state| state.verbosity)
+}
+
+/// The script that `lua` runs, where it runs one.
+pub fn policy(lua: &Lua) -> Option<HashedFile> {
+    with(lua, |state| state.policy.borrow().clone())
 }
 
 /// Why `lua` should stop, if it should.

@@ -2,3 +2,8 @@
 
 pub mod per_layer;
 mod python;
+mod table;
+mod units;
+
+pub use table::markdown_table;
+pub use units::bytes;

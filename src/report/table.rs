@@ -15,9 +15,10 @@ pub fn markdown_table(header: &[String], rows: &[Vec<String>], right: &[bool]) -
         });
         format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
     };
-    let rules = widths.iter().enumerate().map(|(i, &w)| {
-        if is_right(i) { format!("{}:", "-".repeat(w - 1)) } else { "-".repeat(w) }
-    });
+    let rules = widths
+        .iter()
+        .enumerate()
+        .map(|(i, &w)| if is_right(i) { format!("{}:", "-".repeat(w - 1)) } else { "-".repeat(w) });
     let mut text = line(header);
     text.push_str(&format!("| {} |\n", rules.collect::<Vec<_>>().join(" | ")));
     for row in rows {
@@ -33,7 +34,14 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_numbers_stand_right() {
         let cells = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let text = markdown_table(&cells(&["name", "GB"]), &[cells(&["a", "10.5"]), cells(&["long name", "1"])], &[false, true]);
-        assert_eq!(text, "| name      |   GB |\n| --------- | ---: |\n| a         | 10.5 |\n| long name |    1 |\n");
+        let text = markdown_table(
+            &cells(&["name", "GB"]),
+            &[cells(&["a", "10.5"]), cells(&["long name", "1"])],
+            &[false, true],
+        );
+        assert_eq!(
+            text,
+            "| name      |   GB |\n| --------- | ---: |\n| a         | 10.5 |\n| long name |    1 |\n"
+        );
     }
 }

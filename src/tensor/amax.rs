@@ -1,7 +1,8 @@
 //! The largest magnitude of a run of elements, the number a scale is made from.
 
+use super::kernel::for_each_kernel;
 use super::values::read_f64;
-use super::{Dtype, Tensor, float};
+use super::{Dtype, Kernel, Tensor, float};
 use rayon::prelude::*;
 
 /// Elements a thread takes at a time.
@@ -12,11 +13,18 @@ const CHUNK: usize = 1 << 20;
 /// BF16, F16 and F32 compare magnitudes as integers, whose order is that of the values with NaN above infinity. Other
 /// dtypes go through F64 and are rounded to nearest.
 pub fn amax_of(dtype: Dtype, bytes: &[u8]) -> f32 {
-    match dtype {
-        Dtype::BF16 => float::bf16_to_f32(magnitude16(bytes)),
-        Dtype::F16 => float::f16_to_f32(magnitude16(bytes)),
-        Dtype::F32 => f32::from_bits(magnitude32(bytes)),
-        _ => amax_of_any(dtype, bytes) as f32,
+    Kernel::best().amax_of(dtype, bytes)
+}
+
+impl Kernel {
+    /// [`amax_of`] with the instructions of this kernel.
+    pub fn amax_of(self, dtype: Dtype, bytes: &[u8]) -> f32 {
+        match dtype {
+            Dtype::BF16 => float::bf16_to_f32(magnitude16(self, bytes)),
+            Dtype::F16 => float::f16_to_f32(magnitude16(self, bytes)),
+            Dtype::F32 => f32::from_bits(magnitude32(self, bytes)),
+            _ => amax_of_any(dtype, bytes) as f32,
+        }
     }
 }
 
@@ -38,12 +46,20 @@ fn larger(left: f64, right: f64) -> f64 {
     if left.is_nan() || left > right { left } else { right }
 }
 
-fn magnitude16(bytes: &[u8]) -> u16 {
+for_each_kernel! {
+    fn magnitude16(bytes: &[u8]) -> u16 = largest_magnitude16;
+    fn magnitude32(bytes: &[u8]) -> u32 = largest_magnitude32;
+}
+
+#[inline(always)]
+fn largest_magnitude16(bytes: &[u8]) -> u16 {
+    // Signed, because SSE2 has a maximum of signed 16-bit integers only.
     let magnitude = |element: &[u8; 2]| i16::from_le_bytes(*element) & 0x7fff;
     bytes.as_chunks::<2>().0.iter().fold(0, |largest, element| magnitude(element).max(largest)) as u16
 }
 
-fn magnitude32(bytes: &[u8]) -> u32 {
+#[inline(always)]
+fn largest_magnitude32(bytes: &[u8]) -> u32 {
     let magnitude = |element: &[u8; 4]| i32::from_le_bytes(*element) & 0x7fff_ffff;
     bytes.as_chunks::<4>().0.iter().fold(0, |largest, element| magnitude(element).max(largest)) as u32
 }
@@ -83,5 +99,24 @@ mod tests {
         assert!(amax_of(Dtype::F32, &nan.map(f32::to_le_bytes).concat()).is_nan());
         assert!(amax_of(Dtype::F64, &nan.map(|value| f64::from(value).to_le_bytes()).concat()).is_nan());
         assert!(Tensor::owned(Dtype::BF16, vec![3], bf16_bytes(&nan)).amax().is_nan());
+    }
+
+    #[test]
+    fn every_kernel_finds_the_largest_magnitude_wherever_it_lies() {
+        for dtype in [Dtype::BF16, Dtype::F16, Dtype::F32] {
+            let size = dtype.size();
+            for kernel in Kernel::available() {
+                for count in [1, 2, 31, 32, 33, 64, 127, 128, 129, 300] {
+                    for place in 0..count {
+                        // One byte off any alignment; the sign bit is set, and all else is zero.
+                        let mut bytes = vec![0u8; 1 + count * size];
+                        bytes[1 + place * size + size - 1] = 0xc0;
+                        assert_eq!(kernel.amax_of(dtype, &bytes[1..]), 2.0, "{dtype} {}", kernel.name());
+                        bytes[1 + place * size..][..size].fill(0xff);
+                        assert!(kernel.amax_of(dtype, &bytes[1..]).is_nan(), "{dtype} {}", kernel.name());
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,11 +1,6 @@
 //! Conversions between F32 and the small floating-point formats, as straight-line bit arithmetic that compilers can
 //! turn into vector code. All round to nearest, ties to even; NaN stays NaN and keeps its sign.
 
-/// 2^112: lifts an F16 exponent field (bias 15) that sits in an F32 (bias 127) to its place.
-const F16_BIAS: f32 = f32::from_bits((127 + 112) << 23);
-/// 2^120: the same for E4M3 (bias 7).
-const E4M3_BIAS: f32 = f32::from_bits((127 + 120) << 23);
-
 /// The value of a BF16 bit pattern; exact.
 #[inline(always)]
 pub(crate) const fn bf16_to_f32(bits: u16) -> f32 {
@@ -25,10 +20,14 @@ pub(crate) const fn f32_to_bf16(value: f32) -> u16 {
 /// The value of an F16 bit pattern; exact.
 #[inline(always)]
 pub(crate) const fn f16_to_f32(bits: u16) -> f32 {
+    let sign = ((bits & 0x8000) as u32) << 16;
     let magnitude = ((bits & 0x7fff) as u32) << 13;
-    let finite = (f32::from_bits(magnitude) * F16_BIAS).to_bits();
-    let magnitude = if bits & 0x7c00 == 0x7c00 { magnitude | 0x7f80_0000 } else { finite };
-    f32::from_bits(magnitude | ((bits & 0x8000) as u32) << 16)
+    let normal = magnitude + ((127 - 15) << 23);
+    // 2^-14 × (1 + mantissa) - 2^-14; multiplying an F32 subnormal up would be slow on many machines.
+    let subnormal = (f32::from_bits(magnitude + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
+    let finite = if magnitude < 0x400 << 13 { subnormal } else { normal };
+    let magnitude = if magnitude >= 0x7c00 << 13 { magnitude | 0x7f80_0000 } else { finite };
+    f32::from_bits(magnitude | sign)
 }
 
 /// The nearest F16; infinite from 65520 on.
@@ -54,7 +53,10 @@ pub(crate) const fn f32_to_f16(value: f32) -> u16 {
 pub(crate) const fn e4m3_to_f32(code: u8) -> f32 {
     let sign = ((code & 0x80) as u32) << 24;
     let magnitude = ((code & 0x7f) as u32) << 20;
-    let finite = (f32::from_bits(magnitude) * E4M3_BIAS).to_bits();
+    let normal = magnitude + ((127 - 7) << 23);
+    // 2^-6 × (1 + mantissa) - 2^-6.
+    let subnormal = (f32::from_bits(magnitude + (121 << 23)) - f32::from_bits(121 << 23)).to_bits();
+    let finite = if code & 0x7f < 8 { subnormal } else { normal };
     let magnitude = if code & 0x7f == 0x7f { 0x7fc0_0000 } else { finite };
     f32::from_bits(magnitude | sign)
 }

@@ -12,12 +12,12 @@ use crate::lua::{Handle, Key, Plain, Record, Selector, Type};
 
 /// An example that begins with an opened checkpoint.
 macro_rules! with_model {
-    ($rest:literal) => {
+    ($rest:literal $(,)?) => {
         concat!("local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n", $rest)
     };
 }
 
-static TENSOR_ROW: Record = Record {
+const TENSOR_ROW: Record = Record {
     name: "TensorRow",
     doc: "One tensor of a checkpoint.",
     keys: &[
@@ -28,7 +28,7 @@ static TENSOR_ROW: Record = Record {
         Key::new("shard", Type::String, "the file that holds it"),
     ],
 };
-static SHARD_ROW: Record = Record {
+const SHARD_ROW: Record = Record {
     name: "ShardRow",
     doc: "One weight file of a checkpoint.",
     keys: &[
@@ -36,7 +36,7 @@ static SHARD_ROW: Record = Record {
         Key::new("bytes", Type::IntegerIn("bytes"), "size of the file"),
     ],
 };
-static DEMO: Record = Record {
+const DEMO: Record = Record {
     name: "Demo",
     doc: "A small seeded checkpoint with a manifest.",
     keys: &[

@@ -9,7 +9,7 @@ use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
 use crate::tensor::{Dtype, Tensor};
 
-static ERROR: Record = Record {
+const ERROR: Record = Record {
     name: "QuantisationError",
     doc: "What quantisation did to the values of a tensor.",
     keys: &[
@@ -130,10 +130,30 @@ fn quantising(name: &'static str, doc: &'static str) -> Function {
         .param("tensor", Type::Handle("Tensor"), "the values")
         .options(
             Options::new()
-                .default("granularity", GRANULARITY, "tensor", "one scale for the tensor, each row, or each 128×128 block")
-                .default("rule", RULE, "f32", "a scale is amax / 448 in F32, or that rounded up to a BF16 value")
-                .default("rounding", ROUNDING, "exact", "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU")
-                .described("scales", Type::Handle("Tensor"), "made from the amax", "scales to use as they are"),
+                .default(
+                    "granularity",
+                    GRANULARITY,
+                    "tensor",
+                    "one scale for the tensor, each row, or each 128×128 block",
+                )
+                .default(
+                    "rule",
+                    RULE,
+                    "f32",
+                    "a scale is amax / 448 in F32, or that rounded up to a BF16 value",
+                )
+                .default(
+                    "rounding",
+                    ROUNDING,
+                    "exact",
+                    "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU",
+                )
+                .described(
+                    "scales",
+                    Type::Handle("Tensor"),
+                    "made from the amax",
+                    "scales to use as they are",
+                ),
         )
         .raises("the dtype has no FP8 form, the tensor holds NaN or infinity, or the scales do not fit")
 }

@@ -11,12 +11,12 @@ use crate::selector::Globs;
 
 /// An example that begins with an opened manifest.
 macro_rules! with_manifest {
-    ($rest:literal) => {
+    ($rest:literal $(,)?) => {
         concat!("local manifest = qlua.manifest.open(qlua.checkpoint.demo(\"demo\").manifest)\n", $rest)
     };
 }
 
-static GROUP: Record = Record {
+const GROUP: Record = Record {
     name: "Group",
     doc: "A recipe group: modules that share one decision.",
     keys: &[
@@ -39,18 +39,21 @@ const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
 
 pub(super) fn declare() -> Namespace {
-    Namespace::new("manifest", "Sensitivity manifests: how much each recipe group suffers, and rankings of them.")
-        .function(
-            Function::new("open", "Opens a sensitivity manifest of any published version.")
-                .param("path", Type::Path, "the `*_quant_manifest.json`")
-                .returns(Type::Handle("Manifest"), "the manifest")
-                .raises("the file cannot be read or is no sensitivity manifest")
-                .example(with_manifest!("assert(#manifest.groups > 0)")),
-            |call| Ok(Handle(Arc::new(Manifest::open(call.get::<String>("path")?)?))),
-        )
-        .class(manifest_class())
-        .class(ranking_class())
-        .class(selection_class())
+    Namespace::new(
+        "manifest",
+        "Sensitivity manifests: how much each recipe group suffers, and rankings of them.",
+    )
+    .function(
+        Function::new("open", "Opens a sensitivity manifest of any published version.")
+            .param("path", Type::Path, "the `*_quant_manifest.json`")
+            .returns(Type::Handle("Manifest"), "the manifest")
+            .raises("the file cannot be read or is no sensitivity manifest")
+            .example(with_manifest!("assert(#manifest.groups > 0)")),
+        |call| Ok(Handle(Arc::new(Manifest::open(call.get::<String>("path")?)?))),
+    )
+    .class(manifest_class())
+    .class(ranking_class())
+    .class(selection_class())
 }
 
 fn manifest_class() -> Class<Arc<Manifest>> {
@@ -97,7 +100,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             .options(
                 Options::new()
                     .default("order", Type::Choice(&["ascending", "descending"]), "ascending", "which end comes first: ascending has the least sensitive group first")
-                    .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's")
+                    .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's; an empty list means all")
                     .option("exclude", Type::Union(&[Type::String, NAMES]), "globs: leaves out groups that match")
                     .option("where", Type::Function("fun(group: qlua.Group): boolean"), "only groups for which it returns true")
                     .default("unscored", Type::Boolean, false, "whether groups that were never scored are ranked too"),
@@ -125,10 +128,10 @@ fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {
             crate::Error::argument("the predicate raised an error")
         })
     };
-    let include: Option<Value> = call.get("include")?;
     let options = RankingOptions {
         order: call.get::<String>("order")?.parse()?,
-        include: include.map(|_| globs(call, "include")).transpose()?,
+        // An empty list is what a command line without `--include` gives.
+        include: Some(globs(call, "include")?).filter(|globs| !globs.is_empty()),
         exclude: globs(call, "exclude")?,
         include_unscored: call.get("unscored")?,
         predicate: Some(&asked),
@@ -151,7 +154,11 @@ fn globs(call: &Call, name: &str) -> anyhow::Result<Globs> {
 fn ranking_class() -> Class<Ranking> {
     let select = |name: &'static str, doc: &'static str, example: &'static str| {
         Function::new(name, doc)
-            .param("percent", Type::Percent, "how much of the ranked groups; k = max(1, ceil(percent × N / 100))")
+            .param(
+                "percent",
+                Type::Percent,
+                "how much of the ranked groups; k = max(1, ceil(percent × N / 100))",
+            )
             .returns(Type::Handle("Selection"), "the selection")
             .raises("the percentage is not above 0 and at most 100, or has more than three decimals")
             .example(example)
@@ -161,21 +168,29 @@ fn ranking_class() -> Class<Ranking> {
         .text(|this: &Ranking| format!("Ranking({} groups, {})", this.len(), this.order))
         .field("order", Type::String, "`ascending` or `descending`", |this, _| Ok(this.order.as_str()))
         .field("groups", GROUPS, "the ranked groups in order", |this, call| rows(call.lua(), this.groups()))
-        .field("unscored", NAMES, "candidates that were never scored (score exactly 0), ranked or not", |this, _| {
-            Ok(this.unscored.clone())
-        })
+        .field(
+            "unscored",
+            NAMES,
+            "candidates that were never scored (score exactly 0), ranked or not",
+            |this, _| Ok(this.unscored.clone()),
+        )
         .field("not_candidates", NAMES, "groups that only have the format `NONE`; never ranked", |this, _| {
             Ok(this.not_candidates.clone())
         })
-        .field("not_finite", NAMES, "ranked groups with an infinite or NaN score; ranked as the most sensitive", |this, _| {
-            Ok(this.not_finite.clone())
-        })
+        .field(
+            "not_finite",
+            NAMES,
+            "ranked groups with an infinite or NaN score; ranked as the most sensitive",
+            |this, _| Ok(this.not_finite.clone()),
+        )
         .method(
             select(
                 "first",
                 "Selects the first groups in this ranking's own order.",
-                with_manifest!("local ranking = manifest:ranking{ order = \"descending\" }\n\
-                 assert(ranking:first(10).names[1] == ranking.groups[1].name)"),
+                with_manifest!(
+                    "local ranking = manifest:ranking{ order = \"descending\" }\n\
+                 assert(ranking:first(10).names[1] == ranking.groups[1].name)"
+                ),
             ),
             |this, call| Ok(Handle(this.first(call.get::<f64>("percent")?)?)),
         )
@@ -201,14 +216,20 @@ fn selection_class() -> Class<Selection> {
     Class::new("Selection", "The recipe groups that a scheme stores in FP8.")
         .length("the number of selected groups", |this: &Selection| this.selected().len())
         .text(|this: &Selection| format!("Selection({} of {} groups)", this.selected().len(), this.total))
-        .field("percent", Type::Percent, "the percentage that was asked for", |this, _| Ok(Tidy(this.percent.as_f64())))
+        .field("percent", Type::Percent, "the percentage that was asked for", |this, _| {
+            Ok(Tidy(this.percent.as_f64()))
+        })
         .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.as_str()))
         .field("total", Type::Integer, "the number of ranked groups", |this, _| Ok(this.total))
-        .field("names", NAMES, "the selected groups in ranking order", |this, _| Ok(owned(&this.selected_names())))
+        .field("names", NAMES, "the selected groups in ranking order", |this, _| {
+            Ok(owned(&this.selected_names()))
+        })
         .field("dropped", NAMES, "the ranked groups that are not selected, in ranking order", |this, _| {
             Ok(owned(&this.dropped_names()))
         })
-        .field("groups", GROUPS, "the selected groups in ranking order", |this, call| rows(call.lua(), this.selected()))
+        .field("groups", GROUPS, "the selected groups in ranking order", |this, call| {
+            rows(call.lua(), this.selected())
+        })
 }
 
 fn owned(names: &[&str]) -> Vec<String> {
@@ -222,7 +243,7 @@ fn rows<'a>(lua: &Lua, groups: impl IntoIterator<Item = &'a Group>) -> anyhow::R
 fn row(lua: &Lua, group: &Group) -> anyhow::Result<Table> {
     let table = lua.create_table()?;
     let formats: Vec<&str> = group.formats.iter().map(|f| f.name.as_str()).collect();
-    let mut set = |key: &str, value: Value| table.raw_set(key, value);
+    let set = |key: &str, value: Value| table.raw_set(key, value);
     set("name", group.name.as_str().into_lua(lua)?)?;
     set("key", group.key.as_str().into_lua(lua)?)?;
     set("members", group.members.clone().into_lua(lua)?)?;

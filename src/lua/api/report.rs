@@ -9,7 +9,7 @@ use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
 use crate::report::{self, markdown_table, per_layer};
 
-static COLUMN: Record = Record {
+const COLUMN: Record = Record {
     name: "Column",
     doc: "A column of a table.",
     keys: &[

@@ -4,7 +4,7 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
 use crate::tensor::{Dtype, Tensor};
 
-static STATS: Record = Record {
+const STATS: Record = Record {
     name: "Stats",
     doc: "What a tensor's values look like; minimum, maximum, mean and std are over the finite ones.",
     keys: &[
@@ -19,7 +19,7 @@ static STATS: Record = Record {
         Key::new("infinite", Type::Integer, "elements that are infinite"),
     ],
 };
-static HISTOGRAM: Record = Record {
+const HISTOGRAM: Record = Record {
     name: "Histogram",
     doc: "Finite values counted in bins of equal width.",
     keys: &[
@@ -90,9 +90,12 @@ fn class() -> Class<Tensor> {
     Class::new("Tensor", "A dense row-major tensor. The data stays outside Lua; handles are cheap.")
         .text(|this: &Tensor| format!("Tensor({} {:?})", this.dtype(), this.shape()))
         .equal("dtype, shape and bytes are equal", Tensor::equal)
-        .field("dtype", Type::String, "the element type as in safetensors headers, such as `BF16`", |this, _| {
-            Ok(this.dtype().name())
-        })
+        .field(
+            "dtype",
+            Type::String,
+            "the element type as in safetensors headers, such as `BF16`",
+            |this, _| Ok(this.dtype().name()),
+        )
         .field("shape", Type::List(&Type::Integer), "sizes of the dimensions, outermost first", |this, _| {
             Ok(this.shape().to_vec())
         })
@@ -110,7 +113,17 @@ fn class() -> Class<Tensor> {
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)"),
             |this, _| {
                 let s = this.stats();
-                Ok(Plain(StatsRow { elements: s.elements, min: s.min, max: s.max, mean: s.mean, std: s.std, amax: s.amax, zeros: s.zeros, nan: s.nan, infinite: s.infinite }))
+                Ok(Plain(StatsRow {
+                    elements: s.elements,
+                    min: s.min,
+                    max: s.max,
+                    mean: s.mean,
+                    std: s.std,
+                    amax: s.amax,
+                    zeros: s.zeros,
+                    nan: s.nan,
+                    infinite: s.infinite,
+                }))
             },
         )
         .method(
@@ -140,7 +153,9 @@ fn class() -> Class<Tensor> {
                 .example("assert(qlua.tensor.from_list{ 5, 6, 7 }:slice(2, 3):tolist()[1] == 6)"),
             |this, call| {
                 let (first, last): (usize, usize) = (call.get("first")?, call.get("last")?);
-                let Some(start) = first.checked_sub(1) else { return Err(call.refuse("first", "is counted from 1")) };
+                let Some(start) = first.checked_sub(1) else {
+                    return Err(call.refuse("first", "is counted from 1"));
+                };
                 Ok(Handle(this.slice(start..last)?))
             },
         )

@@ -8,7 +8,7 @@ use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Key, Plain, Record, Type};
 use crate::verify::{Code, Depth, verify};
 
-static PROBLEM: Record = Record {
+const PROBLEM: Record = Record {
     name: "Problem",
     doc: "Something that a loader rejects, or accepts and gets wrong.",
     keys: &[

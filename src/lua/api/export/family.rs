@@ -14,7 +14,7 @@ use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::Selection;
 use crate::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
 
-static DECISION: Record = Record {
+const DECISION: Record = Record {
     name: "Decision",
     doc: "The layout of a family's schemes.",
     keys: &[
@@ -25,7 +25,7 @@ static DECISION: Record = Record {
         Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
     ],
 };
-static PLANNED: Record = Record {
+const PLANNED: Record = Record {
     name: "PlannedScheme",
     doc: "A scheme before it is written.",
     keys: &[
@@ -43,7 +43,7 @@ static PLANNED: Record = Record {
 
 /// An example that begins with a family over the demo.
 macro_rules! with_family {
-    ($rest:literal) => {
+    ($rest:literal $(,)?) => {
         concat!(
             "local demo = qlua.checkpoint.demo(\"demo\")\n",
             "local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = \"out\" }\n",
@@ -111,19 +111,51 @@ fn options() -> Options {
         .required("manifest", Type::Path, "the sensitivity manifest")
         .required("out", Type::Path, "where the scheme directories go")
         .option("baseline", Type::Path, "an FP8 baseline whose `input_scale` tensors are used")
-        .described("amax", Type::Path, "the manifest's own `amax`, where it has one", "a JSON file of amax values that input scales are made from")
+        .described(
+            "amax",
+            Type::Path,
+            "the manifest's own `amax`, where it has one",
+            "a JSON file of amax values that input scales are made from",
+        )
         .option("state", Type::Path, "an AutoQuant state that is copied into every directory as it is")
-        .default("dialect", Type::Choice(DialectChoice::WORDS), "auto", "`auto` is `universal` when static and `compressed-tensors` when dynamic")
-        .default("activations", Type::Choice(ActivationsChoice::WORDS), "auto", "`auto` is static when every selected layer has an input scale")
-        .default("rounding", Type::Choice(&["exact", "modelopt"]), "exact", "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU")
-        .default("scale_sharing", Type::Choice(ScaleSharing::WORDS), "group", "whether fused modules share the scale of their largest amax")
+        .default(
+            "dialect",
+            Type::Choice(DialectChoice::WORDS),
+            "auto",
+            "`auto` is `universal` when static and `compressed-tensors` when dynamic",
+        )
+        .default(
+            "activations",
+            Type::Choice(ActivationsChoice::WORDS),
+            "auto",
+            "`auto` is static when every selected layer has an input scale",
+        )
+        .default(
+            "rounding",
+            Type::Choice(&["exact", "modelopt"]),
+            "exact",
+            "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU",
+        )
+        .default(
+            "scale_sharing",
+            Type::Choice(ScaleSharing::WORDS),
+            "group",
+            "whether fused modules share the scale of their largest amax",
+        )
         .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced")
-        .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most")
+        .default(
+            "max_shard_size",
+            Type::IntegerIn("bytes"),
+            DEFAULT_SHARD_SIZE as i64,
+            "tensor bytes that a shard holds at most",
+        )
         .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it")
 }
 
 fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
-    let path = |name: &str| -> anyhow::Result<Option<PathBuf>> { Ok(call.get::<Option<String>>(name)?.map(PathBuf::from)) };
+    let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
+        Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
+    };
     let word = |name: &str| call.get::<String>(name);
     let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
@@ -138,7 +170,8 @@ fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
         rounding: word("rounding")?.parse::<Rounding>()?,
         scale_sharing: word("scale_sharing")?.parse::<ScaleSharing>()?,
         overwrite: call.get("overwrite")?,
-        max_shard_size: u64::try_from(max_shard_size).map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
+        max_shard_size: u64::try_from(max_shard_size)
+            .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
         threads: threads(call.get("threads")?),
         request: Request { command: command_line(call.lua())?, policy: policy(call.lua()) },
     })
@@ -148,7 +181,10 @@ fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
 fn command_line(lua: &Lua) -> anyhow::Result<Vec<String>> {
     let Value::Table(arg) = lua.globals().raw_get("arg")? else { return Ok(vec![]) };
     let arg: Table = arg;
-    let mut words: Vec<(i64, String)> = arg.pairs::<i64, mlua::String>().map(|p| p.map(|(i, w)| (i, w.to_string_lossy()))).collect::<mlua::Result<_>>()?;
+    let mut words: Vec<(i64, String)> = arg
+        .pairs::<i64, mlua::LuaString>()
+        .map(|p| p.map(|(i, w)| (i, w.to_string_lossy())))
+        .collect::<mlua::Result<_>>()?;
     words.sort();
     Ok(words.into_iter().map(|(_, word)| word).collect())
 }

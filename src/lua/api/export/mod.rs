@@ -9,7 +9,7 @@ use crate::export::Written;
 use crate::lua::declare::Namespace;
 use crate::lua::{Key, Record, Type};
 
-static WRITTEN: Record = Record {
+const WRITTEN: Record = Record {
     name: "Written",
     doc: "A directory that was written.",
     keys: &[

@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 
 /// An example that begins with a writer over the demo.
 macro_rules! with_writer {
-    ($rest:literal) => {
+    ($rest:literal $(,)?) => {
         concat!(
             "local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n",
             "local writer = qlua.export.writer{ out = \"copy\", base = model }\n",
@@ -61,14 +61,17 @@ fn open(call: &Call) -> anyhow::Result<Handle<RefCell<Writer>>> {
         out: call.get::<String>("out")?.into(),
         overwrite: call.get("overwrite")?,
         companions: call.get("companions")?,
-        max_shard_size: u64::try_from(max_shard_size).map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
+        max_shard_size: u64::try_from(max_shard_size)
+            .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
         threads: threads(call.get("threads")?),
     };
     Ok(Handle(RefCell::new(Writer::new(options, base)?)))
 }
 
 fn class() -> Class<RefCell<Writer>> {
-    let named = |name: &'static str, doc: &'static str| Function::new(name, doc).param("name", Type::String, "the tensor's name");
+    let named = |name: &'static str, doc: &'static str| {
+        Function::new(name, doc).param("name", Type::String, "the tensor's name")
+    };
     Class::new("Writer", "A directory in the making.")
         .field("names", Type::List(&Type::String), "the tensors that were added, in order", |this: &RefCell<Writer>, _| {
             Ok(this.borrow().specs().map(|s| s.name.clone()).collect::<Vec<_>>())
@@ -152,7 +155,7 @@ fn class() -> Class<RefCell<Writer>> {
                 .raises("the name is no plain file name, or that of weights")
                 .example(with_writer!("writer:file(\"NOTICE\", \"Made for a test.\")")),
             |this, call| {
-                let content: mlua::String = call.get("content")?;
+                let content: mlua::LuaString = call.get("content")?;
                 Ok(this.borrow_mut().file(&call.get::<String>("name")?, content.as_bytes().to_vec())?)
             },
         )
@@ -179,7 +182,9 @@ fn copy(this: &RefCell<Writer>, call: &Call) -> anyhow::Result<usize> {
         }
     }
     let selector: Selector = call.get("names")?;
-    let Some(base) = writer.base().cloned() else { return Err(call.refuse("names", "needs a writer with a base")) };
+    let Some(base) = writer.base().cloned() else {
+        return Err(call.refuse("names", "needs a writer with a base"));
+    };
     let taken: std::collections::HashSet<String> = writer.specs().map(|s| s.name.clone()).collect();
     let names = base.tensors().map(|(name, _)| name).filter(|name| !taken.contains(*name));
     let chosen = selector.filter(call.lua(), names.collect::<Vec<_>>())?;

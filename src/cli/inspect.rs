@@ -1,0 +1,112 @@
+//! `qlua inspect`: what a checkpoint directory or a manifest holds.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::listing::texts;
+use super::print;
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::lua::Verbosity;
+use crate::manifest::{Manifest, RankingOptions};
+use crate::options::{Command, Kind, Parameter, Parsed, Value};
+use crate::report::{bytes, markdown_table};
+
+/// How many groups of each end of a ranking are shown.
+const SHOWN: usize = 5;
+
+pub(super) fn inspect(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
+    let command = Command {
+        name: "qlua inspect".into(),
+        about: "Shows what a checkpoint directory or a sensitivity manifest holds.".into(),
+        arguments: vec![Parameter {
+            required: true,
+            ..Parameter::new("path", Kind::Text, "a checkpoint directory or a manifest")
+        }],
+        ..Command::default()
+    };
+    let values = match command.parse(&texts(words)?)? {
+        Parsed::Help => return print(&command.help()),
+        Parsed::Values(values) => values,
+    };
+    let Some((_, Value::Text(path))) = values.first() else { return Ok(2) };
+    let path = Path::new(path);
+    print(&if path.is_file() {
+        manifest(&Manifest::open(path)?)
+    } else {
+        checkpoint(&Checkpoint::open(path)?)?
+    })
+}
+
+fn checkpoint(checkpoint: &Checkpoint) -> Result<String> {
+    let mut text = String::new();
+    let method = checkpoint.config()["quantization_config"]["quant_method"].as_str();
+    let _ = writeln!(text, "checkpoint:  {}", checkpoint.directory().display());
+    let _ = writeln!(text, "model type:  {}", checkpoint.model_type().unwrap_or("unknown"));
+    let _ = writeln!(text, "quantised:   {}", method.unwrap_or("no quantization_config"));
+    let _ = writeln!(text, "tied head:   {}", if checkpoint.ties_word_embeddings() { "yes" } else { "no" });
+    let _ = writeln!(text, "linears:     {}", checkpoint.modules().linears().count());
+
+    let mut dtypes = BTreeMap::<&str, (usize, u64)>::new();
+    for (_, tensor) in checkpoint.tensors() {
+        let entry = dtypes.entry(tensor.dtype().name()).or_default();
+        *entry = (entry.0 + 1, entry.1 + tensor.bytes().len() as u64);
+    }
+    let mut rows: Vec<Vec<String>> = dtypes
+        .iter()
+        .map(|(name, (count, size))| vec![name.to_string(), count.to_string(), bytes(*size)])
+        .collect();
+    rows.push(vec!["all".into(), checkpoint.tensors().count().to_string(), bytes(checkpoint.bytes())]);
+    let _ = write!(text, "\n{}", table(&["dtype", "tensors", "size"], &rows));
+    let shards: Vec<Vec<String>> =
+        checkpoint.shards().map(|(name, _, map)| vec![name.to_string(), bytes(map.len() as u64)]).collect();
+    let _ = write!(text, "\n{}", table(&["shard", "size"], &shards));
+    Ok(text)
+}
+
+fn manifest(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v}"));
+    let _ = writeln!(text, "manifest:        {} (schema v{})", manifest.path().display(), manifest.version());
+    let _ = writeln!(text, "scheme:          {}", manifest.scheme_name().unwrap_or("unknown"));
+    let _ = writeln!(text, "model:           {}", manifest.model_id().unwrap_or("unknown"));
+    let _ = writeln!(text, "method:          {}", manifest.method().unwrap_or("unknown"));
+    let _ = writeln!(text, "effective bits:  {}", number(manifest.effective_bits()));
+    let _ = writeln!(text, "summed score:    {}", number(manifest.score()));
+    let _ = writeln!(text, "input amax:      {}", if manifest.amax().is_some() { "yes" } else { "no" });
+    let _ = writeln!(text, "groups:          {}", manifest.groups().len());
+    let ranking = match manifest.ranking(&RankingOptions::default()) {
+        Ok(ranking) => ranking,
+        Err(error) => {
+            let _ = writeln!(text, "ranking:         {error}");
+            return text;
+        }
+    };
+    let _ = writeln!(text, "ranked:          {}", ranking.len());
+    let _ = writeln!(text, "never scored:    {}", ranking.unscored.len());
+    let _ = writeln!(text, "no candidates:   {}", ranking.not_candidates.len());
+    let _ = writeln!(text, "no finite score: {}", ranking.not_finite.len());
+    let shown = SHOWN.min(ranking.len());
+    let rest = ranking.len() - shown;
+    let ends = (0..shown).chain(rest.max(shown)..ranking.len());
+    let rows: Vec<Vec<String>> = ends
+        .filter_map(|rank| ranking.get(rank).map(|group| (rank, group)))
+        .map(|(rank, group)| {
+            let parameters = group.parameters().map_or(String::new(), |p| p.to_string());
+            vec![(rank + 1).to_string(), group.name.clone(), format!("{:.3e}", group.score), parameters]
+        })
+        .collect();
+    let _ = write!(text, "\n{}", table(&["rank", "group", "score", "parameters"], &rows));
+    text
+}
+
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+    let right: Vec<bool> = header
+        .iter()
+        .map(|h| matches!(h.as_str(), "rank" | "score" | "parameters" | "tensors" | "size"))
+        .collect();
+    markdown_table(&header, rows, &right)
+}
