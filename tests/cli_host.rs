@@ -156,7 +156,8 @@ fn doc_explains_entries_and_suggests_names() {
     assert_eq!(place.out(&["doc", "Parser:parse"]), place.out(&["doc", "Parser.parse"]));
     let expected = "qlua: error: the API has nothing called `fs.wriet`\n  hint: did you mean `fs.write`?\n";
     assert_eq!(place.err(1, &["doc", "fs.wriet"]), expected);
-    assert!(place.err(1, &["doc", "encode"]).contains("did you mean `json.encode`?"));
+    assert!(place.err(1, &["doc", "encode"]).contains("or `json.encode`?"));
+    assert!(place.err(1, &["doc", "parser"]).contains("did you mean `cli.parser`?"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
 
 use super::declare::{Callable, Fallback, Function, Getter, Param};
 use super::state::Stop;
-use super::types::{Mismatch, Type, demand, unknown_key};
+use super::types::{Mismatch, Type, unknown_key};
 use crate::error::Error;
 
 /// A call whose arguments fit the declaration. Parameters and options share one look-up by name: [`Call::get`].
@@ -133,7 +133,7 @@ impl<'a> Call<'a> {
                 "{word}`{}` of {} is missing: it must be {}",
                 param.name,
                 self.full_name,
-                demand(&param.ty)
+                param.ty.demanded()
             )));
         }
         param.ty.check(value, self.lua).map_err(|mismatch| {
