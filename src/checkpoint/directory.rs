@@ -209,7 +209,11 @@ impl Checkpoint {
             );
             return Err(Error::refused(problem).with_hint(hint));
         }
-        if let Some(method) = self.config.get("quantization_config").filter(|v| !v.is_null()) {
+        // Some vision-language checkpoints keep it in `text_config`; older compressed-tensors called it otherwise.
+        let config = &self.config;
+        let places = [&config["quantization_config"], &config["text_config"]["quantization_config"]];
+        let places = places.into_iter().chain([&config["compression_config"]]);
+        if let Some(method) = places.into_iter().find(|v| !v.is_null()) {
             let method = method["quant_method"].as_str().unwrap_or("unknown");
             let problem = format!(
                 "`{}` is quantised already: its config.json says quant_method `{method}`",

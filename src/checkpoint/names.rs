@@ -40,6 +40,14 @@ pub fn fused_group(module: &str) -> Option<(&str, &'static str)> {
     }
 }
 
+/// The experts of a mixture that vLLM loads as one, with one format for all: `….experts.<number>.…`. Returns the prefix
+/// and `experts`, nothing for any other module. Scales are not shared in such a group.
+pub fn expert_group(module: &str) -> Option<(&str, &'static str)> {
+    let (prefix, rest) = module.rsplit_once(".experts.")?;
+    let (number, _) = rest.split_once('.')?;
+    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some((prefix, "experts"))
+}
+
 /// Whether a module is an embedding table rather than a linear layer, told by its name (`embed_tokens`, `pos_embed`).
 pub fn is_embedding(module: &str) -> bool {
     module.rsplit('.').next().is_some_and(|leaf| leaf.contains("embed"))
@@ -202,5 +210,14 @@ mod tests {
         assert_eq!(fused_group("visual.blocks.0.mlp.up_proj"), Some(("visual.blocks.0.mlp", "gate_up_proj")));
         assert_eq!(fused_group("visual.blocks.0.attn.qkv"), None);
         assert_eq!(fused_group("model.layers.0.mlp.down_proj"), None);
+    }
+
+    #[test]
+    fn experts_are_one_group_whatever_their_number_and_leaf() {
+        let group = Some(("model.layers.0.mlp", "experts"));
+        assert_eq!(expert_group("model.layers.0.mlp.experts.0.gate_proj"), group);
+        assert_eq!(expert_group("model.layers.0.mlp.experts.63.down_proj"), group);
+        assert_eq!(expert_group("model.layers.0.mlp.shared_experts.gate_proj"), None);
+        assert_eq!(expert_group("model.layers.0.mlp.experts.gate_proj"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checkpoint::{Checkpoint, fused_group};
+use crate::checkpoint::{Checkpoint, expert_group, fused_group};
 use crate::error::{Error, Result};
 use crate::manifest::{Group, Kept};
 
@@ -107,21 +107,21 @@ fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
 }
 
 fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
-    let listed = missing.iter().take(LISTED).map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
-    let more = if missing.len() > LISTED { ", …" } else { "" };
     Error::not_found(format!(
-        "{} modules of the manifest match no tensor in `{}`: {listed}{more}",
+        "{} modules of the manifest match no tensor in `{}`: {}",
         missing.len(),
-        checkpoint.directory().display()
+        checkpoint.directory().display(),
+        listed(missing)
     ))
     .with_hint("is the manifest of another model? `qlua inspect` shows what each of the two holds")
 }
 
-/// vLLM fuses {q,k,v} and {gate,up}: all FP8 or none. A split is an error in some of its readers and garbage in others.
+/// vLLM fuses {q,k,v}, {gate,up} and the experts of a mixture: all FP8 or none. A split is an error in some of its readers
+/// and garbage in others.
 fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -> Result<()> {
     let mut groups = BTreeMap::<(&str, &str), Vec<&str>>::new();
     for module in checkpoint.modules().linears() {
-        if let Some(key) = fused_group(module) {
+        for key in fused_group(module).into_iter().chain(expert_group(module)) {
             groups.entry(key).or_default().push(module);
         }
     }
@@ -130,8 +130,8 @@ fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -
         if !inside.is_empty() && !outside.is_empty() {
             return Err(Error::refused(format!(
                 "the selection splits the fused group `{prefix}.{fused}`: {} in FP8, {} not",
-                quoted(&inside),
-                quoted(&outside)
+                listed(&inside),
+                listed(&outside)
             ))
             .with_hint("loaders fuse these modules into one: select all of them or none"));
         }
@@ -139,6 +139,8 @@ fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -
     Ok(())
 }
 
-fn quoted(modules: &[&str]) -> String {
-    modules.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")
+/// The first few of `modules`.
+fn listed(modules: &[&str]) -> String {
+    let first = modules.iter().take(LISTED).map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
+    if modules.len() > LISTED { format!("{first}, …") } else { first }
 }

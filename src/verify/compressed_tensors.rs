@@ -6,6 +6,10 @@ use serde_json::Value;
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
 use crate::checkpoint::Checkpoint;
+use crate::tensor::Dtype;
+
+/// Formats that hold E4M3 codes as they are.
+const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "mixed-precision"];
 
 /// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
 struct Matcher {
@@ -37,6 +41,8 @@ impl Matcher {
 /// One entry of `config_groups`.
 struct Group {
     targets: Matcher,
+    /// Whether it says that weights are FP8.
+    fp8: bool,
     strategy: String,
     /// Nothing when only weights are quantised.
     dynamic: Option<bool>,
@@ -62,11 +68,18 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
 
+    if let Some(format) = config["format"].as_str().filter(|f| !FORMATS.contains(f))
+        && layers.fp8().next().is_some()
+    {
+        configuration(format!("the format is {format}, which does not read FP8 weights"));
+    }
+
     let names = checkpoint.modules();
-    let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches("lm_head"));
-    if targets_head && !ignore.matches("lm_head") {
-        let message = "lm_head is not in `ignore`: vLLM would read it as FP8";
-        problems.push(Problem::new(Code::LmHead, "lm_head", message));
+    let head = names.in_memory(layers.head());
+    let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
+    if targets_head && !ignore.matches(&head) {
+        let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
+        problems.push(Problem::new(Code::LmHead, layers.head(), message));
     }
     for entry in &ignore.names {
         let in_memory = names.on_disk(entry).map(|on_disk| names.in_memory(on_disk));
@@ -77,12 +90,13 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
-    for layer in layers.layers.iter().filter(|l| l.name != "lm_head") {
+    for layer in &layers.layers {
         let name = names.in_memory(layer.name);
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
         let group = group.filter(|_| !ignore.matches(&name));
         match (group, layer.is_fp8()) {
             (Some(group), true) => check_layer(layer, group, &mut problems),
+            (Some(_), false) if layer.is_head() => {}
             (Some(_), false) => {
                 let message = format!(
                     "`{name}` is {} and not in `ignore`: loaders take it for FP8",
@@ -105,12 +119,20 @@ fn read_group(group: &Value) -> Group {
     let activations = &group["input_activations"];
     Group {
         targets: Matcher::new(&group["targets"]),
+        fp8: group["weights"]["type"] == "float"
+            && group["weights"]["num_bits"] == 8
+            && group["format"].as_str().is_none_or(|format| FORMATS.contains(&format)),
         strategy: group["weights"]["strategy"].as_str().unwrap_or("tensor").into(),
         dynamic: (!activations.is_null()).then(|| activations["dynamic"].as_bool().unwrap_or(false)),
     }
 }
 
 fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
+    if !group.fp8 {
+        let message = format!("`{}` is FP8, and its group in config_groups says otherwise", layer.name);
+        problems.push(Problem::new(Code::Configuration, layer.name, message));
+        return;
+    }
     let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
     let expected = match group.strategy.as_str() {
         "tensor" => Some(vec![1]),
@@ -128,6 +150,15 @@ fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
             group.strategy
         );
         problems.push(Problem::new(Code::ScaleShape, layer.name, message));
+    }
+    for (leaf, scale) in [("weight_scale", layer.weight_scale), ("input_scale", layer.input_scale)] {
+        if scale.is_some_and(|scale| scale.dtype() == Dtype::F32) {
+            let message = format!(
+                "`{}.{leaf}` is F32; Transformers 5.20 fails on it, other releases round it",
+                layer.name
+            );
+            problems.push(Problem::new(Code::ScaleShape, layer.name, message));
+        }
     }
     match (group.dynamic, layer.input_scale) {
         (Some(false), None) => {

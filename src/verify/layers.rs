@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{Code, Problem};
-use crate::checkpoint::{Checkpoint, fused_group};
+use crate::checkpoint::{Checkpoint, expert_group, fused_group};
 use crate::error::Result;
 use crate::interrupt;
 use crate::tensor::{Dtype, Tensor};
 
-/// Leaves that an FP8 module may have.
-const LEAVES: [&str; 5] = ["weight", "bias", "weight_scale", "weight_scale_inv", "input_scale"];
+/// Leaves that an FP8 module may have; the last two belong to an FP8 key-value cache.
+const LEAVES: [&str; 7] =
+    ["weight", "bias", "weight_scale", "weight_scale_inv", "input_scale", "k_scale", "v_scale"];
+/// How many names a message lists.
+const LISTED: usize = 5;
 const SCALES: [&str; 3] = ["weight_scale", "weight_scale_inv", "input_scale"];
 
 /// One linear layer as it is stored.
@@ -26,6 +29,11 @@ pub(super) struct Layer<'a> {
 impl Layer<'_> {
     pub fn is_fp8(&self) -> bool {
         self.weight.dtype() == Dtype::F8E4M3
+    }
+
+    /// Whether this is the output head, which every configuration treats apart.
+    pub fn is_head(&self) -> bool {
+        self.name == "lm_head" || self.name.ends_with(".lm_head")
     }
 }
 
@@ -54,6 +62,11 @@ impl<'a> Layers<'a> {
         self.layers.iter().filter(|layer| layer.is_fp8())
     }
 
+    /// The name of the output head: `lm_head` where it is tied and not stored.
+    pub fn head(&self) -> &'a str {
+        self.layers.iter().find(|layer| layer.is_head()).map_or("lm_head", |layer| layer.name)
+    }
+
     /// Checks that hold for every format: scales are there, usable, and belong to something; fused groups are whole.
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -65,8 +78,21 @@ impl<'a> Layers<'a> {
                 );
                 problems.push(Problem::new(Code::WeightScale, layer.name, message));
             }
+            if layer.is_head() && self.checkpoint.ties_word_embeddings() {
+                let message = "lm_head is stored in FP8 although config.json ties it to the embedding: loaders ignore \
+                               one of the two";
+                problems.push(Problem::new(Code::LmHead, layer.name, message));
+            }
         }
         for (name, tensor) in self.checkpoint.tensors() {
+            if self.holds_stray_codes(name, tensor) {
+                let message = format!(
+                    "`{name}` is {}, and no configuration covers it, as it is no E4M3 linear layer: its codes are taken \
+                     for values",
+                    tensor.dtype()
+                );
+                problems.push(Problem::new(Code::Unconfigured, name, message));
+            }
             let Some((module, leaf)) = name.rsplit_once('.') else { continue };
             let owner = self.checkpoint.tensor(&format!("{module}.weight"));
             let owner_is_fp8 = owner.is_some_and(|w| w.dtype() == Dtype::F8E4M3);
@@ -76,12 +102,18 @@ impl<'a> Layers<'a> {
                         format!("`{name}` is a scale of something that is not FP8; loaders reject it");
                     problems.push(Problem::new(Code::WeightScale, name, message));
                 }
-                if let Some(value) = scale_values(tensor).into_iter().find(|v| !(v.is_finite() && *v > 0.0)) {
+                if !tensor.dtype().is_quantisable() {
+                    let message =
+                        format!("`{name}` is {}; loaders read scales in BF16, F16 or F32", tensor.dtype());
+                    problems.push(Problem::new(Code::ScaleShape, module, message));
+                } else if let Some(value) =
+                    tensor.to_f64_iter().find(|v| !((*v as f32).is_finite() && *v > 0.0))
+                {
                     let message = format!("`{name}` holds {value}, which is no usable scale");
                     problems.push(Problem::new(Code::ScaleValue, name, message));
                 }
-            } else if owner_is_fp8 && !LEAVES.contains(&leaf) {
-                let message = format!("`{name}` is an extra tensor of an FP8 layer; loaders reject it");
+            } else if owner_is_fp8 && !LEAVES.contains(&leaf) || is_calibration_state(name) {
+                let message = format!("`{name}` is an extra tensor of a quantiser; loaders reject it");
                 problems.push(Problem::new(Code::ExtraTensor, name, message));
             }
         }
@@ -89,10 +121,27 @@ impl<'a> Layers<'a> {
         problems
     }
 
+    /// Whether `tensor` holds FP8 codes that no loader has a scale for: anything but the E4M3 weight of a linear layer.
+    /// Stacked experts, `[expert, out, in]`, are left alone where a scale stands beside them.
+    fn holds_stray_codes(&self, name: &str, tensor: &Tensor) -> bool {
+        let is_linear = || {
+            let module = name.strip_suffix(".weight");
+            module.is_some_and(|module| self.checkpoint.modules().is_linear(module))
+        };
+        let has_scale = || {
+            ["_scale", "_scale_inv"].iter().any(|s| self.checkpoint.tensor(&format!("{name}{s}")).is_some())
+        };
+        match tensor.dtype() {
+            Dtype::F8E5M2 => true,
+            Dtype::F8E4M3 => !(is_linear() || tensor.shape().len() == 3 && has_scale()),
+            _ => false,
+        }
+    }
+
     fn check_fused_groups(&self) -> Vec<Problem> {
         let mut groups = BTreeMap::<(&str, &str), (Vec<&str>, Vec<&str>)>::new();
         for layer in &self.layers {
-            if let Some(key) = fused_group(layer.name) {
+            for key in fused_group(layer.name).into_iter().chain(expert_group(layer.name)) {
                 let (fp8, bf16) = groups.entry(key).or_default();
                 if layer.is_fp8() { fp8 } else { bf16 }.push(layer.name);
             }
@@ -102,8 +151,8 @@ impl<'a> Layers<'a> {
             .map(|((prefix, fused), (fp8, bf16))| {
                 let message = format!(
                     "`{prefix}.{fused}` is split: {} FP8, {} not; vLLM fuses them and rejects or garbles the mixture",
-                    fp8.join(", "),
-                    bf16.join(", ")
+                    first_few(&fp8),
+                    first_few(&bf16)
                 );
                 Problem::new(Code::SplitGroup, format!("{prefix}.{fused}"), message)
             })
@@ -129,10 +178,13 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// The values of a scale tensor; scales are BF16 or F32 in every format that is checked.
-fn scale_values(tensor: &Tensor) -> Vec<f32> {
-    match tensor.dtype() {
-        Dtype::BF16 | Dtype::F16 | Dtype::F32 => tensor.to_f64_iter().map(|v| v as f32).collect(),
-        _ => vec![],
-    }
+fn first_few(names: &[&str]) -> String {
+    let first = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED { format!("{first}, …") } else { first }
+}
+
+/// Whether `name` is what a quantiser keeps while it calibrates, as ModelOpt and llm-compressor save it with raw models.
+fn is_calibration_state(name: &str) -> bool {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    name.contains("_quantizer.") || leaf.ends_with("_amax") || leaf.ends_with("_zero_point")
 }

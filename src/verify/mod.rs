@@ -10,6 +10,7 @@ mod problem;
 mod weights;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
@@ -28,6 +29,16 @@ pub enum Depth {
     Full,
 }
 
+/// Whether an error lies in the directory that is checked. A file that is named and not there is damage too, such as a
+/// link into a cache that was cleared.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Format { .. } | Error::NotFound { .. } => true,
+        Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// Checks `directory` and returns what is wrong with it, in a fixed order; nothing when all loaders read what is meant.
 ///
 /// # Errors
@@ -38,25 +49,15 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
         return Err(Error::not_found(format!("the directory `{}` does not exist", directory.display())));
     }
     fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
-    let checkpoint = match Checkpoint::open(directory) {
-        Ok(checkpoint) => checkpoint,
-        Err(error @ (Error::Format { .. } | Error::NotFound { .. })) => {
-            return Ok(vec![Problem::new(
-                Code::Unreadable,
-                directory.display().to_string(),
-                error.to_string(),
-            )]);
-        }
-        Err(error) => return Err(error),
-    };
-    let claims = match Claims::read(&checkpoint) {
-        Ok(claims) => claims,
-        Err(error @ Error::Format { .. }) => {
-            return Ok(vec![Problem::new(
-                Code::Unreadable,
-                directory.display().to_string(),
-                error.to_string(),
-            )]);
+    let opened = Checkpoint::open(directory).and_then(|checkpoint| {
+        let claims = Claims::read(&checkpoint)?;
+        Ok((checkpoint, claims))
+    });
+    let (checkpoint, claims) = match opened {
+        Ok(opened) => opened,
+        Err(error) if is_damage(&error) => {
+            let subject = directory.display().to_string();
+            return Ok(vec![Problem::new(Code::Unreadable, subject, error.to_string())]);
         }
         Err(error) => return Err(error),
     };
@@ -68,8 +69,8 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
     if let Some(config) = &claims.compressed_tensors {
         problems.extend(compressed_tensors::check(config, &checkpoint, &layers));
     }
-    if let Some(config) = &claims.modelopt {
-        problems.extend(modelopt::check(config, &layers));
+    for claim in &claims.modelopt {
+        problems.extend(modelopt::check(claim, &layers));
     }
     if depth == Depth::Full {
         problems.extend(layers.check_codes()?);

@@ -1,16 +1,18 @@
-//! `hf_quant_config.json` of ModelOpt against what is on disk.
+//! ModelOpt's configuration, in `hf_quant_config.json` or in `config.json`, against what is on disk.
 
 use serde_json::Value;
 
+use super::claims::ModelOptClaim;
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
-use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::error::Result;
 use crate::selector::Globs;
 
-pub(super) fn check(config: &Value, layers: &Layers) -> Vec<Problem> {
+pub(super) fn check(claim: &ModelOptClaim, layers: &Layers) -> Vec<Problem> {
+    let ModelOptClaim { file, config } = claim;
     let mut problems = Vec::new();
     let mut configuration =
-        |message: String| problems.push(Problem::new(Code::Configuration, HF_QUANT_CONFIG, message));
+        |message: String| problems.push(Problem::new(Code::Configuration, *file, message));
     if config["producer"]["name"] != "modelopt" && config["quant_method"] != "modelopt" {
         configuration(
             "neither the producer nor quant_method is modelopt: vLLM does not recognise the file".into(),
@@ -20,7 +22,10 @@ pub(super) fn check(config: &Value, layers: &Layers) -> Vec<Problem> {
     match quantization["quant_algo"].as_str() {
         Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN") => {
             let dynamic = quantization["quant_algo"] == "FP8_PER_CHANNEL_PER_TOKEN";
-            problems.extend(check_excludes(&quantization["exclude_modules"], dynamic, layers));
+            match Excludes::new(&quantization["exclude_modules"]) {
+                Ok(excludes) => problems.extend(check_excludes(&excludes, dynamic, layers)),
+                Err(error) => configuration(error.to_string()),
+            }
         }
         Some("MIXED_PRECISION") => problems.extend(check_mixed(&quantization["quantized_layers"], layers)),
         other => configuration(format!("quant_algo is {}, which is not checked", other.unwrap_or("missing"))),
@@ -28,43 +33,83 @@ pub(super) fn check(config: &Value, layers: &Layers) -> Vec<Problem> {
     problems
 }
 
-/// `FP8` means every linear layer except the excluded ones. Exclusion is by name or wildcard; vLLM also takes every entry
-/// for a substring, so `model.layers.1` hits layers 10 to 19 as well.
-fn check_excludes(excluded: &Value, dynamic: bool, layers: &Layers) -> Vec<Problem> {
-    let entries: Vec<&str> = excluded.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut problems = Vec::new();
-    let globs = match Globs::new(&entries) {
-        Ok(globs) => globs,
-        Err(error) => return vec![Problem::new(Code::Configuration, HF_QUANT_CONFIG, error.to_string())],
-    };
-    if !globs.matches("lm_head") {
-        let message = "lm_head is not in exclude_modules: vLLM would read it as FP8";
-        problems.push(Problem::new(Code::LmHead, "lm_head", message));
+/// `exclude_modules` as two kinds of loaders read it.
+struct Excludes<'a> {
+    /// Every entry, and as a wildcard over the whole name: TensorRT-LLM and SGLang.
+    entries: Vec<(&'a str, Globs)>,
+    /// vLLM's reading of a final `*`: the module itself, or anything below it.
+    branches: Globs,
+}
+
+impl<'a> Excludes<'a> {
+    fn new(list: &'a Value) -> Result<Self> {
+        let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let branches = names.iter().flat_map(|entry| match stem(entry) {
+            Some(stem) => vec![stem.to_string(), format!("{stem}.*")],
+            None => vec![entry.to_string()],
+        });
+        let branches = Globs::new(branches)?;
+        let entries = names.into_iter().map(|entry| Ok((entry, Globs::new([entry])?)));
+        Ok(Excludes { entries: entries.collect::<Result<_>>()?, branches })
     }
-    for layer in layers.layers.iter().filter(|l| l.name != "lm_head") {
-        if !layer.is_fp8() {
-            if !globs.matches(layer.name) {
-                let message = format!(
-                    "`{}` is {} and not in exclude_modules: loaders take it for FP8",
-                    layer.name,
-                    layer.weight.dtype()
-                );
-                problems.push(Problem::new(Code::NotExcluded, layer.name, message));
+
+    /// Whether every loader leaves the module alone.
+    fn everywhere(&self, module: &str) -> bool {
+        self.by_wildcard(module).is_some()
+            && (self.by_substring(module).is_some() || self.branches.matches(module))
+    }
+
+    /// The entry by which some loader leaves the module alone.
+    fn anywhere(&self, module: &str) -> Option<&str> {
+        self.by_substring(module).or_else(|| self.by_wildcard(module))
+    }
+
+    fn by_wildcard(&self, module: &str) -> Option<&str> {
+        self.entries.iter().find(|(_, glob)| glob.matches(module)).map(|(entry, _)| *entry)
+    }
+
+    /// vLLM takes every entry, without its final `*`, for a substring as well: `model.layers.1` hits layers 10 to 19.
+    fn by_substring(&self, module: &str) -> Option<&str> {
+        let hit = self.entries.iter().find(|(entry, _)| module.contains(stem(entry).unwrap_or(entry)));
+        hit.map(|(entry, _)| *entry)
+    }
+}
+
+/// What is left of a wildcard that ends in `*` but not in `.*`, which vLLM reads as the name of a branch.
+fn stem(entry: &str) -> Option<&str> {
+    entry.strip_suffix('*').filter(|stem| !stem.is_empty() && !stem.ends_with('.'))
+}
+
+/// `FP8` means every linear layer except the excluded ones.
+fn check_excludes(excludes: &Excludes, dynamic: bool, layers: &Layers) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let head = layers.head();
+    if !excludes.everywhere(head) {
+        let message = format!("{head} is not in exclude_modules: vLLM would read it as FP8");
+        problems.push(Problem::new(Code::LmHead, head, message));
+    }
+    for layer in &layers.layers {
+        if layer.is_fp8() {
+            if let Some(entry) = excludes.anywhere(layer.name) {
+                let message = format!("`{}` is FP8, and the excluded `{entry}` matches it", layer.name);
+                problems.push(Problem::new(Code::WronglyExcluded, layer.name, message));
             }
-            continue;
+            check_scales(layer, dynamic, &mut problems);
+        } else if !layer.is_head() && !excludes.everywhere(layer.name) {
+            let message = format!(
+                "`{}` is {} and not in exclude_modules: loaders take it for FP8",
+                layer.name,
+                layer.weight.dtype()
+            );
+            problems.push(Problem::new(Code::NotExcluded, layer.name, message));
         }
-        if let Some(entry) = entries.iter().find(|entry| layer.name.contains(entry.trim_end_matches('*'))) {
-            let message = format!("`{}` is FP8, and the excluded `{entry}` matches it in vLLM", layer.name);
-            problems.push(Problem::new(Code::WronglyExcluded, layer.name, message));
-        }
-        check_scales(layer, dynamic, &mut problems);
     }
     problems
 }
 
 fn check_mixed(quantized: &Value, layers: &Layers) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for layer in layers.layers.iter().filter(|l| l.name != "lm_head") {
+    for layer in &layers.layers {
         let listed = quantized.get(layer.name).is_some();
         match (listed, layer.is_fp8()) {
             (true, false) => {
@@ -107,6 +152,11 @@ fn check_scales(layer: &Layer, dynamic: bool, problems: &mut Vec<Problem>) {
                 layer.name
             );
             problems.push(Problem::new(Code::MissingInputScale, layer.name, message));
+        }
+        (false, Some(scale)) if scale.elements() != 1 || scale.shape().len() > 1 => {
+            let message =
+                format!("`{}.input_scale` has shape {:?}; it must be [] or [1]", layer.name, scale.shape());
+            problems.push(Problem::new(Code::ScaleShape, layer.name, message));
         }
         (true, Some(_)) => {
             let message = format!(

@@ -21,7 +21,7 @@ pub enum Code {
     NanCodes,
     /// A fused group is partly FP8.
     SplitGroup,
-    /// FP8 weights without any configuration that says so: codes are taken for weights.
+    /// FP8 values without any configuration that covers them: codes are taken for weights.
     Unconfigured,
     /// Static activations without an `input_scale`.
     MissingInputScale,
@@ -31,7 +31,7 @@ pub enum Code {
     NotExcluded,
     /// An FP8 layer that the configuration excludes.
     WronglyExcluded,
-    /// `lm_head` is not excluded.
+    /// `lm_head` is not excluded, or quantised although it is tied.
     LmHead,
     /// compressed-tensors names in on-disk spelling.
     Spelling,

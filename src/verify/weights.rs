@@ -1,7 +1,5 @@
 //! The index against the shards.
 
-use std::collections::HashSet;
-
 use super::{Code, Problem};
 use crate::checkpoint::{Checkpoint, INDEX_FILE, read_header, read_index};
 use crate::error::Result;
@@ -10,14 +8,21 @@ use crate::error::Result;
 pub(super) fn check(checkpoint: &Checkpoint) -> Result<Vec<Problem>> {
     let Some(index) = read_index(checkpoint.directory())? else { return Ok(vec![]) };
     let mut problems = Vec::new();
-    let indexed: HashSet<&str> = checkpoint.tensors().map(|(name, _)| name).collect();
     for (file, path, bytes) in checkpoint.shards() {
         for entry in read_header(path, bytes)? {
-            if !indexed.contains(entry.name.as_str()) {
-                let message =
-                    format!("`{file}` holds `{}`, which the index does not name; vLLM loads it", entry.name);
-                problems.push(Problem::new(Code::ExtraTensor, entry.name, message));
-            }
+            let message = match checkpoint.shard_of(&entry.name) {
+                Some(indexed) if indexed == file => continue,
+                Some(other) => {
+                    format!(
+                        "`{file}` holds `{}`, which the index places in `{other}`; vLLM loads both",
+                        entry.name
+                    )
+                }
+                None => {
+                    format!("`{file}` holds `{}`, which the index does not name; vLLM loads it", entry.name)
+                }
+            };
+            problems.push(Problem::new(Code::ExtraTensor, entry.name, message));
         }
     }
     if let Some(claimed) = index.metadata["total_size"].as_u64() {

@@ -1,6 +1,8 @@
 //! What several test files need.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod directory;
+
 use std::path::{Path, PathBuf};
 
 use qlua::export::{Family, FamilyOptions, Request};

@@ -1,0 +1,145 @@
+//! Negative controls of the checks: good directories in every dialect, each broken in one way on purpose.
+//!
+//! The ways are those in which vLLM, Transformers, SGLang and TensorRT-LLM were found to reject a directory or, worse, to
+//! accept it and get it wrong. What is broken here is broken with serde_json and the safetensors crate.
+
+mod common;
+
+#[path = "verify/breaks.rs"]
+mod breaks;
+#[path = "verify/hard_errors.rs"]
+mod hard_errors;
+#[path = "verify/others.rs"]
+mod others;
+#[path = "verify/silently_wrong.rs"]
+mod silently_wrong;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use breaks::Good::{self, *};
+use breaks::{CONFIG, Case, fp8};
+use common::directory::{Directory, Raw};
+use common::{ascending_family, options, shared};
+use qlua::export::{FamilyOptions, Silent};
+use qlua::plan::{ActivationsChoice, DialectChoice};
+use qlua::verify::{Code, Depth, verify};
+use safetensors::tensor::Dtype;
+
+fn cases() -> Vec<Case> {
+    let mut cases = silently_wrong::cases();
+    cases.extend(hard_errors::cases());
+    cases.extend(others::cases());
+    cases
+}
+
+/// The demo at 50 % in every dialect, and the demo itself.
+fn good_directories(base: &Path) -> Vec<(Good, PathBuf)> {
+    let demo = qlua::demo::build(&base.join("demo")).unwrap();
+    let layouts = [
+        (Universal, DialectChoice::Universal, ActivationsChoice::Static),
+        (CtStatic, DialectChoice::CompressedTensors, ActivationsChoice::Static),
+        (CtDynamic, DialectChoice::CompressedTensors, ActivationsChoice::Dynamic),
+        (MoStatic, DialectChoice::ModelOpt, ActivationsChoice::Static),
+        (MoDynamic, DialectChoice::ModelOpt, ActivationsChoice::Dynamic),
+    ];
+    let written = layouts.map(|(good, dialect, activations)| {
+        let out = base.join(format!("{good:?}"));
+        let options = FamilyOptions { dialect, activations, ..options(&demo.model, &demo.manifest, &out) };
+        (good, ascending_family(options, &[50.0]).run(&Silent).unwrap().remove(0).directory)
+    });
+    written.into_iter().chain([(Base, demo.model)]).collect()
+}
+
+fn found(directory: &Path, depth: Depth) -> BTreeSet<(&'static str, String)> {
+    let problems = verify(directory, depth).unwrap();
+    problems.into_iter().map(|p| (p.code.word(), p.subject)).collect()
+}
+
+#[test]
+fn good_directories_have_no_finding_and_each_break_has_exactly_its_own() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    for (which, directory) in &good {
+        assert_eq!(verify(directory, Depth::Full).unwrap(), [], "{which:?}");
+    }
+    let mut wrong = Vec::new();
+    for (number, Case(name, start, break_it)) in cases().into_iter().enumerate() {
+        let start = &good.iter().find(|(which, _)| *which == start).unwrap().1;
+        let directory = Directory::copy(start, &base.path().join(format!("broken-{number}")));
+        let expected: BTreeSet<(&str, String)> =
+            break_it(&directory).into_iter().map(|(code, subject)| (code.word(), subject)).collect();
+        assert!(!expected.is_empty(), "{name} expects something");
+        let found = found(&directory.0, Depth::Full);
+        if found != expected {
+            wrong.push(format!("{name}\n  expected {expected:?}\n  found    {found:?}"));
+        }
+        fs::remove_dir_all(&directory.0).unwrap();
+    }
+    assert!(wrong.is_empty(), "{} of the breaks:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_code_is_provoked_by_some_break() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let mut provoked = BTreeSet::new();
+    for (number, Case(_, start, break_it)) in cases().into_iter().enumerate() {
+        let start = &good.iter().find(|(which, _)| *which == start).unwrap().1;
+        let directory = Directory::copy(start, &base.path().join(format!("broken-{number}")));
+        provoked.extend(break_it(&directory).into_iter().map(|(code, _)| code.word()));
+        fs::remove_dir_all(&directory.0).unwrap();
+    }
+    let all: BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+    assert_eq!(provoked, all);
+    assert_eq!(all.len(), Code::ALL.len(), "words are distinct");
+}
+
+#[test]
+fn codes_are_read_only_when_they_are_asked_for() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let directory = Directory::copy(&good[0].1, &base.path().join("broken"));
+    let module = fp8(&directory);
+    directory.edit_tensors(|t| t.get_mut(&format!("{module}.weight")).unwrap().bytes[0] = 0x7f);
+    assert_eq!(found(&directory.0, Depth::Headers), BTreeSet::new());
+    assert_eq!(found(&directory.0, Depth::Full), [("nan_codes", module)].into());
+}
+
+#[test]
+fn scales_of_an_fp8_cache_belong_to_their_layers() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let (_, start) = good.iter().find(|(which, _)| *which == MoStatic).unwrap();
+    let directory = Directory::copy(start, &base.path().join("cache"));
+    let key = directory.module(Dtype::F8_E4M3, "self_attn.k_proj");
+    let scale = Raw::new(Dtype::F32, &[], 0.5f32.to_le_bytes().to_vec());
+    directory.edit_tensors(|t| {
+        t.insert(format!("{key}.k_scale"), scale.clone());
+        t.insert(format!("{}.v_scale", key.replace("k_proj", "v_proj")), scale);
+    });
+    assert_eq!(verify(&directory.0, Depth::Full).unwrap(), []);
+}
+
+#[test]
+fn what_is_no_directory_is_an_error_that_names_it() {
+    let base = tempfile::tempdir().unwrap();
+    let file = base.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file, base.path().join("nowhere")] {
+        let error = verify(&path, Depth::Headers).unwrap_err();
+        assert_eq!(error.kind(), "not_found");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn modelopts_own_output_has_only_the_finding_about_transformers() {
+    let (Some(model), Some(golden)) = (shared("golden/tiny-qwen2_5-vl"), shared("golden/modelopt")) else {
+        return;
+    };
+    assert_eq!(verify(&model, Depth::Full).unwrap(), []);
+    let found = found(&golden.join("fp8_baseline"), Depth::Full);
+    assert_eq!(found, [("modelopt_method", CONFIG.to_string())].into());
+}
