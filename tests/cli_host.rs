@@ -157,7 +157,7 @@ fn doc_explains_entries_and_suggests_names() {
     let expected = "qlua: error: the API has nothing called `fs.wriet`\n  hint: did you mean `fs.write`?\n";
     assert_eq!(place.err(1, &["doc", "fs.wriet"]), expected);
     assert!(place.err(1, &["doc", "encode"]).contains("or `json.encode`?"));
-    assert!(place.err(1, &["doc", "parser"]).contains("did you mean `cli.parser`?"));
+    assert!(place.err(1, &["doc", "basename"]).contains("did you mean `fs.basename`?"));
 }
 
 #[test]

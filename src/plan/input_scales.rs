@@ -115,7 +115,12 @@ mod tests {
 
     #[test]
     fn unusable_files_are_named() {
-        assert!(from("{}").unwrap_err().to_string().contains("holds no `<module>.input_quantizer` amax"));
+        assert!(
+            from(r#"{"a.weight_quantizer": 1}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("holds no `<module>.input_quantizer` amax")
+        );
         let nan = from(r#"{"a.input_quantizer": NaN}"#).unwrap_err().to_string();
         assert!(nan.contains("`a.input_quantizer`"), "{nan}");
     }
