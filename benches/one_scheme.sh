@@ -51,7 +51,7 @@ run_qlua() {  # run_qlua OUT
 run_cp() { cp -R --reflink=never "$source" "$1"; }
 
 warm() { find "$@" -type f -exec cat {} + >/dev/null; }
-bytes_in() { find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }'; }
+bytes_in() { find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 now() { echo "${EPOCHREALTIME/./}"; }  # microseconds
 
 # Seconds from both starts: the command alone, and until its data is on the disk.
