@@ -282,7 +282,7 @@ fn index_by_file(directory: &Path, index: &Index) -> Result<BTreeMap<String, BTr
         if !plain {
             return Err(Error::format(
                 &path,
-                format!("places tensor `{tensor}` in `{file}`, outside the directory"),
+                format!("places tensor `{tensor}` in `{file}`, which is no file name inside the directory"),
             ));
         }
         by_file.entry(file.into()).or_default().insert(tensor.clone());

@@ -38,7 +38,7 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
             .dtype
             .to_string()
             .parse()
-            .map_err(|e| Error::format(path, format!("is not usable: tensor `{name}` has {e}")))?;
+            .map_err(|e| Error::format(path, format!("is not usable: tensor `{name}` has the {e}")))?;
         let (begin, end) = info.data_offsets;
         if end > data_end {
             return Err(truncated(path, start + end, bytes.len()));
@@ -56,20 +56,28 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
     }
 }
 
+/// The next step for a file that lost its end on the way.
+const AGAIN: &str = "download or copy the file again";
+
 fn truncated(path: &Path, expected: usize, found: usize) -> Error {
     Error::format(path, format!("is truncated: its header describes {expected} bytes, the file has {found}"))
-        .with_hint("download or copy the file again")
+        .with_hint(AGAIN)
 }
 
 fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
     use SafeTensorError as E;
     let problem = match error {
-        E::HeaderTooSmall => "is too short to be a safetensors file".into(),
-        E::HeaderTooLarge => "claims a header of more than 100 MB: not a safetensors file".into(),
-        E::InvalidHeaderLength => "is truncated inside its header".into(),
-        E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => {
-            "is not a safetensors file: its header does not parse".into()
+        E::HeaderTooSmall => {
+            return Error::format(path, "is too short to be a safetensors file").with_hint(AGAIN);
         }
+        E::HeaderTooLarge => "claims a header of more than 100 MB: not a safetensors file".into(),
+        E::InvalidHeaderLength => {
+            return Error::format(path, "is truncated inside its header").with_hint(AGAIN);
+        }
+        E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => match unknown_dtype(bytes) {
+            Some((name, dtype)) => format!("is not usable: tensor `{name}` has the unknown dtype `{dtype}`"),
+            None => "is not a safetensors file: its header does not parse".into(),
+        },
         E::MetadataIncompleteBuffer => return incomplete(path, bytes),
         E::InvalidOffset(name) => {
             format!("is damaged: the offsets of tensor `{name}` overlap or leave a hole")
@@ -80,11 +88,26 @@ fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
     Error::format(path, problem)
 }
 
+/// The header as plain JSON, nothing where it is none.
+fn plain_header(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let length = u64::from_le_bytes(*bytes.first_chunk()?);
+    let end = usize::try_from(length).ok()?.checked_add(8)?;
+    serde_json::from_slice(bytes.get(8..end)?).ok()
+}
+
+/// The first tensor whose dtype neither the crate nor qlua knows; the crate says only that the header does not parse.
+fn unknown_dtype(bytes: &[u8]) -> Option<(String, String)> {
+    plain_header(bytes)?.into_iter().find_map(|(name, tensor)| {
+        let dtype = tensor["dtype"].as_str()?;
+        dtype.parse::<Dtype>().is_err().then(|| (name, dtype.to_string()))
+    })
+}
+
 /// The crate says only that the buffer does not end where the last tensor does: say in which direction and by how much.
 fn incomplete(path: &Path, bytes: &[u8]) -> Error {
-    let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap_or_default()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_length]).unwrap_or_default();
-    let ends = header.as_object().into_iter().flatten().filter_map(|(_, t)| t["data_offsets"][1].as_u64());
+    let header = plain_header(bytes).unwrap_or_default();
+    let header_length = u64::from_le_bytes(*bytes.first_chunk().unwrap_or(&[0; 8])) as usize;
+    let ends = header.iter().filter_map(|(_, t)| t["data_offsets"][1].as_u64());
     let expected = 8 + header_length + ends.max().unwrap_or(0) as usize;
     if expected > bytes.len() {
         truncated(path, expected, bytes.len())
@@ -125,6 +148,8 @@ mod tests {
         assert!(message(&one("[2]", 0, 4), 6).contains("has 2 bytes after its last tensor"));
         assert!(message(&one("[3]", 0, 4), 4).contains("does not fit its offsets"));
         assert!(message("{\"a\":", 4).contains("does not parse"));
+        let unknown = r#"{"a":{"dtype":"F3","shape":[1],"data_offsets":[0,1]}}"#;
+        assert!(message(unknown, 1).ends_with("tensor `a` has the unknown dtype `F3`"));
         assert!(message(&one("[2]", 2, 6), 6).contains("overlap or leave a hole"));
         let overlapping = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
         assert!(message(overlapping, 6).contains("overlap or leave a hole"));

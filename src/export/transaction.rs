@@ -17,6 +17,8 @@ pub struct PartialDirectory {
     target: PathBuf,
     partial: PathBuf,
     overwrite: bool,
+    /// Parents that were made for it, deepest first.
+    created: Vec<PathBuf>,
     lock: Option<File>,
 }
 
@@ -32,8 +34,7 @@ impl PartialDirectory {
             Error::argument(format!("`{}` cannot be the name of an output directory", target.display()))
         })?;
         if !overwrite && target.symlink_metadata().is_ok() {
-            return Err(Error::exists(target, "exists already")
-                .with_hint("pass --overwrite to replace it, or choose another --out"));
+            return Err(exists_already(target));
         }
         if target.symlink_metadata().is_ok() {
             require_replaceable(target)?;
@@ -42,18 +43,46 @@ impl PartialDirectory {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
+        let missing = parent.ancestors().take_while(|p| p.symlink_metadata().is_err());
+        let mut directory = PartialDirectory {
+            target: target.to_path_buf(),
+            partial: PathBuf::new(),
+            overwrite,
+            created: missing.map(Path::to_path_buf).collect(),
+            lock: None,
+        };
         fs::create_dir_all(&parent).map_err(|e| Error::io("create", &parent, e))?;
         let partial = parent.join(format!(".{name}.partial"));
         if partial.symlink_metadata().is_ok() {
             remove_leftover(&partial, target)?;
         }
         fs::create_dir(&partial).map_err(|e| Error::io("create", &partial, e))?;
-        let mut directory = PartialDirectory { target: target.to_path_buf(), partial, overwrite, lock: None };
+        directory.partial = partial;
         let lock_path = directory.partial.join(LOCK_FILE);
         let lock = File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
         lock.try_lock().map_err(|e| Error::io("lock", &lock_path, e.into()))?;
         directory.lock = Some(lock);
+        directory.recover()?;
         Ok(directory)
+    }
+
+    /// Clears up after a run that was killed while it replaced the target: until the new directory has taken its name,
+    /// the old one lies beside it under another.
+    fn recover(&self) -> Result<()> {
+        let replaced = self.replaced();
+        if replaced.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        if self.target.symlink_metadata().is_ok() {
+            return remove(&replaced);
+        }
+        fs::rename(&replaced, &self.target).map_err(|e| Error::io("rename", &replaced, e))?;
+        if self.overwrite { Ok(()) } else { Err(exists_already(&self.target)) }
+    }
+
+    /// Where the old directory is put aside.
+    fn replaced(&self) -> PathBuf {
+        self.partial.with_extension("replaced")
     }
 
     /// Where to write for the time being.
@@ -66,10 +95,8 @@ impl PartialDirectory {
     /// # Errors
     /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
     pub fn commit(mut self) -> Result<()> {
-        let lock_path = self.partial.join(LOCK_FILE);
-        fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
         sync_tree(&self.partial)?;
-        let replaced = self.partial.with_extension("replaced");
+        let replaced = self.replaced();
         let exists = self.target.symlink_metadata().is_ok();
         if exists && !self.overwrite {
             return Err(Error::exists(&self.target, "appeared while it was being written"));
@@ -84,9 +111,14 @@ impl PartialDirectory {
             return Err(Error::io("rename", &self.partial, error));
         }
         self.partial.clear();
+        self.created.clear();
+        // Not before the directory has its name: without the lock, another run would take it for a leftover.
+        let lock_path = self.target.join(LOCK_FILE);
+        fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
         if exists {
             remove(&replaced)?;
         }
+        sync(&self.target)?;
         match self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
             Some(parent) => sync(parent),
             None => sync(Path::new(".")),
@@ -99,11 +131,24 @@ impl Drop for PartialDirectory {
         if !self.partial.as_os_str().is_empty() {
             let _ = fs::remove_dir_all(&self.partial);
         }
+        for parent in &self.created {
+            // Fails, as it should, when somebody else has put something there.
+            let _ = fs::remove_dir(parent);
+        }
     }
+}
+
+fn exists_already(target: &Path) -> Error {
+    Error::exists(target, "exists already")
+        .with_hint("pass --overwrite to replace it, or choose another --out")
 }
 
 /// Only a checkpoint directory or an empty one is ever replaced: a mistyped name must not cost anybody a folder.
 fn require_replaceable(target: &Path) -> Result<()> {
+    if !target.is_dir() {
+        return Err(Error::exists(target, "is no directory, so it is not replaced")
+            .with_hint("remove it yourself, or choose another name"));
+    }
     let mut entries = fs::read_dir(target).map_err(|e| Error::io("read", target, e))?;
     if target.join("config.json").exists() || entries.next().is_none() {
         return Ok(());
@@ -194,5 +239,40 @@ mod tests {
         fs::create_dir(base.path().join(".scheme.partial")).unwrap();
         PartialDirectory::begin(&target, false).unwrap().commit().unwrap();
         assert_eq!(names(base.path()), ["scheme"]);
+    }
+
+    #[test]
+    fn parents_that_were_made_for_it_go_away_with_it() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("there")).unwrap();
+        drop(PartialDirectory::begin(&base.path().join("there/a/b/scheme"), false).unwrap());
+        assert_eq!(names(&base.path().join("there")), [""; 0]);
+        let partial = PartialDirectory::begin(&base.path().join("there/a/scheme"), false).unwrap();
+        fs::write(base.path().join("there/a/else"), "").unwrap();
+        drop(partial);
+        assert_eq!(names(&base.path().join("there/a")), ["else"]);
+    }
+
+    #[test]
+    fn an_old_directory_that_a_killed_run_had_put_aside_comes_back() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        let aside = base.path().join(".scheme.replaced");
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("config.json"), "old").unwrap();
+        assert_eq!(PartialDirectory::begin(&target, false).unwrap_err().kind(), "exists");
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".into()], vec!["config.json".into()]));
+        fs::create_dir(&aside).unwrap();
+        PartialDirectory::begin(&target, true).unwrap().commit().unwrap();
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".to_string()], vec![]));
+    }
+
+    #[test]
+    fn a_file_is_never_replaced() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("notes");
+        fs::write(&target, "mine").unwrap();
+        let error = PartialDirectory::begin(&target, true).unwrap_err().to_string();
+        assert!(error.ends_with("is no directory, so it is not replaced"), "{error}");
     }
 }

@@ -107,8 +107,10 @@ fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
 }
 
 fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
+    let modules =
+        if missing.len() == 1 { "module of the manifest matches" } else { "modules of the manifest match" };
     Error::not_found(format!(
-        "{} modules of the manifest match no tensor in `{}`: {}",
+        "{} {modules} no tensor in `{}`: {}",
         missing.len(),
         checkpoint.directory().display(),
         listed(missing)

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod directory;
+pub mod place;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,124 @@
+//! Outputs in the wrong place, or where something is already.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::directory::Directory;
+use crate::common::place::{Place, export, require_message};
+use crate::common::tree;
+use qlua::export::{FamilyOptions, PartialDirectory, Silent};
+
+/// Overwriting would cost the source, so it is asked for in every case.
+#[test]
+fn outputs_that_touch_a_source_are_refused_however_they_are_spelled() {
+    let place = Place::new();
+    let base = place.path();
+    Directory::copy(&place.model.0, &base.join("nest/top50/deep/baseline"));
+    Directory::copy(&place.model.0, &base.join("copy"));
+    fs::rename(base.join("copy"), base.join("model/top50")).unwrap();
+    fs::create_dir(base.join("elsewhere")).unwrap();
+    symlink(&place.model.0, base.join("elsewhere/top50")).unwrap();
+    symlink(base.join("model"), base.join("link")).unwrap();
+    symlink("link", base.join("link2")).unwrap();
+    for (out, model, relation) in [
+        ("model", "model/top50", "is the source"),
+        ("elsewhere", "model", "is the source"),
+        ("link2", "model/top50", "is the source"),
+        ("model", "model", "lies inside the source"),
+        ("link/sub/deeper", "model", "lies inside the source"),
+        ("out/../model", "model", "lies inside the source"),
+        ("elsewhere/../link2/.", "model", "lies inside the source"),
+        ("nest", "nest/top50/deep/baseline", "contains the source"),
+        ("nest/top50/deep/../..", "nest/top50/deep/baseline", "contains the source"),
+    ] {
+        let (out, model) = (base.join(out), base.join(model));
+        let options = FamilyOptions { out: out.clone(), model, overwrite: true, ..place.options() };
+        let error = place.refused_with(options);
+        assert_eq!(error.kind(), "refused", "{error}");
+        require_message(&error, &[&out.display().to_string(), relation, "never written to"], "another --out");
+    }
+}
+
+#[test]
+fn a_baseline_is_a_source_too() {
+    let place = Place::new();
+    let options = FamilyOptions { out: place.path().join("nest"), ..place.options() };
+    let baseline = export(options.clone(), &[50.0], &Silent).unwrap().remove(0).directory;
+    let options = FamilyOptions { baseline: Some(baseline), overwrite: true, ..options };
+    require_message(&place.refused_with(options), &["is the source"], "another --out");
+}
+
+#[test]
+fn an_output_beside_the_model_with_a_name_that_begins_alike_is_fine() {
+    let place = Place::new();
+    let out = place.path().join("model-fp8");
+    let written = export(FamilyOptions { out, ..place.options() }, &[50.0], &Silent).unwrap();
+    assert!(written[0].directory.join("config.json").exists());
+}
+
+#[test]
+fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for() {
+    let place = Place::new();
+    export(place.options(), &[50.0], &Silent).unwrap();
+    let scheme = place.out.join("top50");
+    let first = tree(&scheme);
+    let error = place.refused();
+    assert_eq!(error.kind(), "exists");
+    require_message(&error, &[&scheme.display().to_string(), "exists already"], "--overwrite");
+
+    fs::write(scheme.join("stale"), "").unwrap();
+    export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &Silent).unwrap();
+    assert_eq!(tree(&scheme), first, "the new directory holds nothing of the old one");
+    assert_eq!(fs::read_dir(&place.out).unwrap().count(), 1);
+
+    fs::remove_file(scheme.join("config.json")).unwrap();
+    let overwriting = || FamilyOptions { overwrite: true, ..place.options() };
+    let error = place.refused_with(overwriting());
+    require_message(
+        &error,
+        &["top50` is no checkpoint directory, so it is not replaced"],
+        "remove it yourself",
+    );
+
+    fs::remove_dir_all(&scheme).unwrap();
+    fs::write(&scheme, "notes").unwrap();
+    let error = place.refused_with(overwriting());
+    require_message(&error, &["top50` is no directory, so it is not replaced"], "remove it yourself");
+    fs::remove_file(&scheme).unwrap();
+    fs::create_dir(&scheme).unwrap();
+    export(overwriting(), &[50.0], &Silent).unwrap();
+    assert_eq!(tree(&scheme), first, "an empty directory is nobody's work");
+}
+
+/// A failed overwrite must not cost the directory that was there.
+#[test]
+fn a_failed_overwrite_leaves_the_old_directory() {
+    let place = Place::new();
+    export(place.options(), &[50.0], &Silent).unwrap();
+    place.model.edit_tensors(|tensors| {
+        for tensor in tensors.values_mut() {
+            tensor.bytes[..2].copy_from_slice(&half::bf16::NAN.to_le_bytes());
+        }
+    });
+    let error = place.refused_with(FamilyOptions { overwrite: true, ..place.options() });
+    assert_eq!(error.kind(), "tensor");
+}
+
+#[test]
+fn a_parent_that_is_a_file_is_named() {
+    let place = Place::new();
+    let error = place.refused_with(FamilyOptions { out: place.manifest.join("out"), ..place.options() });
+    assert_eq!(error.kind(), "io");
+    require_message(&error, &["cannot create `", "manifest.json"], "");
+}
+
+#[test]
+fn a_scheme_that_another_process_is_writing_is_left_to_it() {
+    let place = Place::new();
+    let running = PartialDirectory::begin(&place.out.join("top50"), false).unwrap();
+    let error = place.refused();
+    assert_eq!(error.kind(), "exists");
+    require_message(&error, &["top50` is being written by another process"], "wait for it");
+    drop(running);
+    assert!(!place.out.exists());
+}

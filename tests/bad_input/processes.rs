@@ -1,0 +1,176 @@
+//! What needs a process of its own: a full disk, an interruption, a run that is killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::common::options;
+use crate::common::place::{Place, export, require_message, require_sentence, snapshot};
+use qlua::export::{FamilyOptions, Progress, Silent};
+
+const PLACE: &str = "QLUA_TEST_PLACE";
+
+/// Runs the ignored test `name` of this binary on `place`, inside `wrapper`.
+fn child(name: &str, place: &Path, wrapper: &[&str]) -> Output {
+    let program = std::env::current_exe().unwrap();
+    let mut words = wrapper.iter().map(|w| w.to_string()).collect::<Vec<_>>();
+    words.push(program.display().to_string());
+    let name = format!("processes::{name}");
+    Command::new(&words[0])
+        .args(&words[1..])
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .env(PLACE, place)
+        .output()
+        .unwrap()
+}
+
+fn require_success(output: &Output) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// In a child: its place and options; nothing when it was not started by a test of this file.
+fn here() -> Option<(PathBuf, FamilyOptions)> {
+    let place = PathBuf::from(std::env::var_os(PLACE)?);
+    let options = options(&place.join("model"), &place.join("manifest.json"), &place.join("out"));
+    Some((place, options))
+}
+
+/// Does something once, when the first bytes of a scheme are written.
+struct OnFirstWrite<F: Fn() + Sync>(F);
+
+impl<F: Fn() + Sync> Progress for OnFirstWrite<F> {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {
+        (self.0)();
+    }
+    fn end(&self) {}
+}
+
+#[test]
+fn an_interruption_leaves_the_finished_schemes_and_nothing_of_the_others() {
+    let place = Place::new();
+    require_success(&child("interrupted", place.path(), &[]));
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn interrupted() {
+    let Some((place, options)) = here() else { return };
+    let out = options.out.clone();
+    let before = snapshot(&place);
+    let request = OnFirstWrite(qlua::interrupt::request);
+    let error =
+        export(FamilyOptions { out: place.join("new/out"), ..options }, &[50.0], &request).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), ("interrupted", "interrupted"));
+    assert_eq!(snapshot(&place), before);
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_interruption_during_the_second_scheme_keeps_the_first() {
+    let place = Place::new();
+    require_success(&child("interrupted_later", place.path(), &[]));
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn interrupted_later() {
+    let Some((place, options)) = here() else { return };
+    let out = options.out.clone();
+    let later = OnFirstWrite(|| {
+        if out.join("top20").exists() {
+            qlua::interrupt::request();
+        }
+    });
+    let source = snapshot(&place.join("model"));
+    let error = export(options, &[20.0, 50.0], &later).unwrap_err();
+    assert_eq!(error.kind(), "interrupted");
+    let names: Vec<_> = fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["top20"]);
+    assert_eq!(snapshot(&place.join("model")), source);
+}
+
+#[test]
+fn what_a_killed_run_leaves_is_no_scheme_and_the_next_run_clears_it() {
+    let place = Place::new();
+    let output = child("killed", place.path(), &[]);
+    assert!(!output.status.success());
+    assert!(!place.out.join("top50").exists(), "a partial directory has no scheme's name");
+    assert!(place.out.join(".top50.partial").exists());
+    export(place.options(), &[50.0], &Silent).unwrap();
+    let names: Vec<_> = fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["top50"]);
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn killed() {
+    let Some((_, options)) = here() else { return };
+    let _ = export(options, &[50.0], &OnFirstWrite(|| std::process::abort()));
+}
+
+/// A file system of its own in a mount namespace of its own: it goes away with the child.
+fn on_small_disk(name: &str, megabytes: u32, place: &Path) {
+    let script = format!(
+        "mount -t tmpfs -o size={megabytes}m none '{0}' && mkdir '{0}/disk' && exec \"$@\"",
+        place.join("small").display()
+    );
+    fs::create_dir(place.join("small")).unwrap();
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
+    let probe =
+        Command::new(unshare[0]).args(&unshare[1..]).args(["sh", "-c", &script, "sh", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no small file system can be mounted here, and this test needs one");
+        return;
+    }
+    require_success(&child(name, place, &[&unshare[..], &["sh", "-c", &script, "sh"]].concat()));
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_noticed_before_anything_is_written() {
+    let place = Place::new();
+    on_small_disk("small_disk", 1, place.path());
+}
+
+#[test]
+#[ignore = "run by another test in a file system of its own"]
+fn small_disk() {
+    let Some((place, options)) = here() else { return };
+    let disk = place.join("small/disk");
+    let error = export(FamilyOptions { out: disk.join("out"), ..options }, &[50.0], &Silent).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    require_message(
+        &error,
+        &["the output needs", "MB", &disk.display().to_string(), "free"],
+        "free some space",
+    );
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+}
+
+#[test]
+fn a_disk_that_fills_up_while_writing_is_named_and_nothing_is_left() {
+    let place = Place::new();
+    on_small_disk("filling_disk", 12, place.path());
+}
+
+#[test]
+#[ignore = "run by another test in a file system of its own"]
+fn filling_disk() {
+    let Some((place, options)) = here() else { return };
+    let disk = place.join("small/disk");
+    let source = snapshot(&place.join("model"));
+    let somebody = disk.join("somebody-elses");
+    // As if another process took the rest of the disk while the first bytes were written.
+    let fill = OnFirstWrite(|| {
+        let _ = fs::write(&somebody, vec![1; 12 << 20]);
+    });
+    let options = FamilyOptions { out: disk.join("new/out"), max_shard_size: 500_000, ..options };
+    let error = export(options, &[50.0], &fill).unwrap_err();
+    assert_eq!(error.kind(), "io");
+    require_sentence(&error);
+    require_message(&error, &["cannot write `", ".safetensors`", "No space left"], "nothing was left behind");
+    let names: Vec<_> = fs::read_dir(&disk).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["somebody-elses"]);
+    assert_eq!(snapshot(&place.join("model")), source);
+}

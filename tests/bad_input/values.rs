@@ -1,0 +1,115 @@
+//! Weights that have no FP8 form, and those that only look as if they had none.
+
+use std::fs;
+
+use safetensors::tensor::Dtype;
+
+use crate::common::directory::{Directory, Raw};
+use crate::common::place::{Place, export, require_message};
+use qlua::export::{FamilyOptions, Silent};
+use qlua::plan::ActivationsChoice;
+
+/// Modules that are FP8 at 50 %, in file order: the last of them in the second shard.
+fn quantised_modules(place: &Place) -> Vec<String> {
+    let written = export(place.options(), &[50.0], &Silent).unwrap();
+    let tensors = Directory(written[0].directory.clone()).tensors();
+    fs::remove_dir_all(&place.out).unwrap();
+    let fp8 = tensors.iter().filter(|(_, t)| t.dtype == Dtype::F8_E4M3);
+    fp8.map(|(name, _)| name.strip_suffix(".weight").unwrap().to_string()).collect()
+}
+
+/// One element of a weight in another dtype, with `value` as its last element.
+fn spoil(tensor: &mut Raw, dtype: Dtype, value: f32) {
+    let values: Vec<f32> =
+        tensor.bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+    let mut values = values;
+    *values.last_mut().unwrap() = value;
+    tensor.dtype = dtype;
+    tensor.bytes = match dtype {
+        Dtype::BF16 => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+        Dtype::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+}
+
+#[test]
+fn nan_and_infinite_weights_are_named_in_every_dtype() {
+    let place = Place::new();
+    let module = quantised_modules(&place).into_iter().find(|m| m.ends_with("down_proj")).unwrap();
+    let name = format!("{module}.weight");
+    let original = place.model.tensors()[&name].clone();
+    for dtype in [Dtype::BF16, Dtype::F16, Dtype::F32] {
+        for (value, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "infinite"), (f32::NEG_INFINITY, "infinite")]
+        {
+            place.model.edit_tensors(|t| {
+                t.insert(name.clone(), original.clone());
+                spoil(t.get_mut(&name).unwrap(), dtype, value);
+            });
+            for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
+                let error = place.refused_with(FamilyOptions { activations, ..place.options() });
+                assert_eq!(error.kind(), "tensor");
+                require_message(&error, &[&format!("tensor `{name}` holds {word} values")], "damaged");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_spoilt_weights_the_same_one_is_named_at_any_thread_count() {
+    let place = Place::new();
+    let modules = quantised_modules(&place);
+    place.model.edit_tensors(|tensors| {
+        for (number, module) in modules.iter().enumerate() {
+            let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][number % 3];
+            spoil(tensors.get_mut(&format!("{module}.weight")).unwrap(), Dtype::BF16, value);
+        }
+    });
+    let messages: Vec<String> = [1, 2, 3, 8, 8, 8, 8, 1]
+        .map(|threads| place.refused_with(FamilyOptions { threads, ..place.options() }).to_string())
+        .into();
+    assert!(messages.iter().all(|message| *message == messages[0]), "{messages:#?}");
+}
+
+#[test]
+fn an_all_zero_weight_has_scale_one_and_zero_codes() {
+    let place = Place::new();
+    let modules = quantised_modules(&place);
+    let alone = modules.iter().find(|m| m.ends_with("down_proj")).unwrap();
+    let group: Vec<&String> = modules.iter().filter(|m| m.contains("layers.2.self_attn.")).collect();
+    assert!(group.len() >= 3, "{group:?}");
+    place.model.edit_tensors(|tensors| {
+        for module in group.iter().copied().chain([alone]) {
+            tensors.get_mut(&format!("{module}.weight")).unwrap().bytes.fill(0);
+        }
+    });
+    for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
+        let out = place.path().join(activations.word());
+        let options = FamilyOptions { activations, out, ..place.options() };
+        let written = export(options, &[50.0], &Silent).unwrap();
+        let tensors = Directory(written[0].directory.clone()).tensors();
+        for module in group.iter().copied().chain([alone]) {
+            assert!(tensors[&format!("{module}.weight")].bytes.iter().all(|code| *code == 0), "{module}");
+            let scale = &tensors[&format!("{module}.weight_scale")];
+            let one = half::bf16::ONE.to_le_bytes();
+            assert!(scale.bytes.chunks_exact(2).all(|b| b == one), "{module}");
+        }
+    }
+}
+
+/// One dead output channel must not spoil the others.
+#[test]
+fn a_zero_row_has_scale_one_of_its_own_with_channel_scales() {
+    let place = Place::new();
+    let module = quantised_modules(&place).into_iter().find(|m| m.ends_with("down_proj")).unwrap();
+    let name = format!("{module}.weight");
+    let columns = place.model.tensors()[&name].shape[1];
+    place.model.edit_tensors(|t| t.get_mut(&name).unwrap().bytes[..2 * columns].fill(0));
+    let options = FamilyOptions { activations: ActivationsChoice::Dynamic, ..place.options() };
+    let written = export(options, &[50.0], &Silent).unwrap();
+    let tensors = Directory(written[0].directory.clone()).tensors();
+    assert!(tensors[&name].bytes[..columns].iter().all(|code| *code == 0));
+    assert!(tensors[&name].bytes[columns..].iter().any(|code| *code & 0x7f == 0x7e), "448 occurs");
+    let scales = &tensors[&format!("{module}.weight_scale")].bytes;
+    assert_eq!(scales[..2], half::bf16::ONE.to_le_bytes());
+    assert_ne!(scales[2..4], half::bf16::ONE.to_le_bytes());
+}
