@@ -51,7 +51,8 @@ run_qlua() {  # run_qlua OUT
 run_cp() { cp -R --reflink=never "$source" "$1"; }
 
 warm() { find "$@" -type f -exec cat {} + >/dev/null; }
-bytes_in() { find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }'; }
+# The provenance records the command line, which differs by the output it names.
+bytes_in() { find "$1" -type f ! -name provenance.json -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 now() { echo "${EPOCHREALTIME/./}"; }  # microseconds
 
 # Seconds from both starts: the command alone, and until its data is on the disk.
@@ -129,7 +130,7 @@ awk -v bytes="$bytes" -v anonymous="$peak_anonymous" -v resident="$peak_resident
     n = rounds
     printf "%-8s %12.2f %12.2f %8.2f %14.2f %14.2f %8.2f\n", "median", \
       median(a, n), median(b, n), median(c, n), median(d, n), median(e, n), median(f, n)
-    printf "\nwritten: %d bytes\n", bytes
+    printf "\nwritten: %.0f bytes\n", bytes
     printf "qlua, peak anonymous memory: %.0f MiB (sampled); with mapped file pages: %.0f MiB (VmHWM)\n", \
       anonymous / 1024, resident / 1024
   }' "$results"

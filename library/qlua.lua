@@ -21,6 +21,115 @@ qlua = {}
 ---@return fun(): any, any # an iterator over keys and values, for `for`
 function qlua.sorted(table) end
 
+---A small seeded checkpoint with a manifest.
+---@class qlua.Demo
+---@field model string its checkpoint directory
+---@field manifest string its sensitivity manifest, which also carries amax values
+---@field built boolean whether it was built just now rather than found
+
+---One weight file of a checkpoint.
+---@class qlua.ShardRow
+---@field name string file name
+---@field bytes integer size of the file
+
+---One tensor of a checkpoint.
+---@class qlua.TensorRow
+---@field name string on-disk name
+---@field dtype string element type, such as `BF16`
+---@field shape integer[] sizes of the dimensions, outermost first
+---@field bytes integer size of the data
+---@field shard string the file that holds it
+
+---Hugging Face checkpoint directories: memory-mapped and never written to.
+---@class qlua.checkpoint
+qlua.checkpoint = {}
+
+---Opens a checkpoint directory: one file, or shards with an index; symlinked caches too.
+---
+---Raises when a file is missing or damaged, or the index names a file outside the directory.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---assert(model.model_type == "qwen2_5_vl")
+---```
+---
+---Since 0.1.0.
+---@param path string the directory that holds config.json and *.safetensors
+---@return qlua.Checkpoint # the checkpoint
+function qlua.checkpoint.open(path) end
+
+---Builds a small seeded checkpoint in the shape of Qwen2.5-VL, with a manifest, or finds the one built before.
+---
+---Raises when the directory holds something else under the same names.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---assert(demo.built and not qlua.checkpoint.demo("demo").built)
+---```
+---
+---Since 0.1.0.
+---@param directory string where it lies or will lie
+---@return qlua.Demo # its parts
+function qlua.checkpoint.demo(directory) end
+
+---An opened checkpoint directory.
+---@class qlua.Checkpoint
+---@field path string the directory
+---@field model_type string|nil `model_type` of the configuration
+---@field config table `config.json` as a table, made anew each time; null becomes nil
+---@field bytes integer sum of all tensor bytes
+---@field shards qlua.ShardRow[] the weight files in index order
+---@field linears string[] every linear layer in on-disk spelling, in file order
+local Checkpoint = {}
+
+---Looks a tensor up.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---assert(model:tensor("model.embed_tokens.weight").dtype == "BF16")
+---```
+---
+---Since 0.1.0.
+---@param name string its on-disk name
+---@return qlua.Tensor|nil # the tensor, or nil
+function Checkpoint:tensor(name) end
+
+---Lists tensors in file order.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---assert(#model:tensors("visual.*") < #model:tensors())
+---```
+---
+---Since 0.1.0.
+---@param names? string|string[]|fun(name: string): boolean only those whose on-disk name is chosen
+---@return qlua.TensorRow[] # one row per tensor
+function Checkpoint:tensors(names) end
+
+---The on-disk name of a module in any spelling: as in a manifest, in memory, or in vLLM.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---assert(model:on_disk("language_model.layers.0.mlp.up_proj") == "model.layers.0.mlp.up_proj")
+---```
+---
+---Since 0.1.0.
+---@param module string a module's name
+---@return string|nil # the on-disk name, or nil when there is no such module
+function Checkpoint:on_disk(module) end
+
+---The name that Transformers gives a module in memory.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---assert(model:in_memory("visual.merger.mlp.0") == "model.visual.merger.mlp.0")
+---```
+---
+---Since 0.1.0.
+---@param module string a module's name in any spelling
+---@return string|nil # the in-memory name, or nil when there is no such module
+function Checkpoint:in_memory(module) end
+
 ---An option (`--name VALUE`) or argument of a script.
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
@@ -96,6 +205,439 @@ function Parser:parse(words) end
 ---Since 0.1.0.
 ---@return string # lines of text
 function Parser:help() end
+
+---The layout of a family's schemes.
+---@class qlua.Decision
+---@field dialect string `universal`, `compressed-tensors` or `modelopt`
+---@field activations string `static` or `dynamic`
+---@field rounding string `exact` or `modelopt`
+---@field scale_sharing string `group` or `none`
+---@field notes string[] one sentence for each choice that `auto` made
+
+---A scheme before it is written.
+---@class qlua.PlannedScheme
+---@field name string the scheme's name, which is its directory's
+---@field directory string where it goes
+---@field percent number the coverage point
+---@field groups integer selected groups
+---@field groups_total integer ranked groups
+---@field fp8_layers integer linear layers in FP8
+---@field fp8_parameters integer weights in FP8
+---@field kept integer selected groups that stay in BF16
+---@field bytes integer sum of all tensor bytes, exact
+
+---A directory that was written.
+---@class qlua.Written
+---@field name string the directory's name
+---@field directory string the directory
+---@field bytes integer sum of all tensor bytes
+
+---Options of qlua.export.family.
+---@class qlua.export.family.Options
+---@field model string the base checkpoint
+---@field manifest string the sensitivity manifest
+---@field out string where the scheme directories go
+---@field baseline? string an FP8 baseline whose `input_scale` tensors are used
+---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
+---@field state? string an AutoQuant state that is copied into every directory as it is
+---@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
+---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
+---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
+---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
+---@field overwrite? boolean whether existing scheme directories are replaced (default: `false`)
+---@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
+---@field threads? integer threads; the bytes do not depend on it (default: all cores)
+
+---Options of qlua.export.writer.
+---@class qlua.export.writer.Options
+---@field out string the directory that will appear
+---@field base? string|qlua.Checkpoint the checkpoint that tensors are named from
+---@field companions? boolean whether the base's tokenizer, processor and configuration come along (default: `true`)
+---@field overwrite? boolean whether an existing checkpoint directory is replaced (default: `false`)
+---@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
+---@field threads? integer threads; the bytes do not depend on it (default: all cores)
+
+---Options of Writer:quantize.
+---@class qlua.Writer.quantize.Options
+---@field granularity? "tensor"|"channel" one scale, or one per output channel (default: `"channel"`)
+---@field rounding? "exact"|"modelopt" how quotients are rounded (default: `"exact"`)
+---@field input_scale? number the activation scale, for static activations
+
+---Writes checkpoint directories: checked as every loader would, and whole or not at all.
+---@class qlua.export
+qlua.export = {}
+
+---Opens a base checkpoint and a manifest for a sweep of schemes.
+---
+---Raises when the checkpoint is quantised already, or the manifest names modules that it does not hold.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---assert(family:plan()[1].fp8_layers > 0)
+---```
+---
+---Since 0.1.0.
+---@param options qlua.export.family.Options
+---@return qlua.Family # a family without schemes
+function qlua.export.family(options) end
+
+---Begins a directory that is put together tensor by tensor. Nothing is read or written before `finish`, which streams; only tensors made in a script stay in memory until then.
+---
+---Raises when the directory exists and `overwrite` is not set, or it would touch the base.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:copy("*")
+---writer:finish()
+---assert(qlua.checkpoint.open("copy").bytes == model.bytes)
+---```
+---
+---Since 0.1.0.
+---@param options qlua.export.writer.Options
+---@return qlua.Writer # a writer without tensors
+function qlua.export.writer(options) end
+
+---The schemes of one sweep over one base checkpoint.
+---@class qlua.Family
+---@field manifest qlua.Manifest the sensitivity manifest
+---@field checkpoint qlua.Checkpoint the base checkpoint
+local Family = {}
+
+---Adds a scheme that stores the selected groups in FP8. Nothing is written yet.
+---
+---Raises when the name is taken or no plain directory name, or the selection splits a fused group.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:add("top20", family.manifest:ranking():lowest(20))
+---```
+---
+---Since 0.1.0.
+---@param name string the scheme's name, which is its directory's
+---@param selection qlua.Selection the groups
+---@return qlua.Family # the family itself
+function Family:add(name, selection) end
+
+---Chooses dialect and activations, and says why. One layout for all schemes, so that they can be compared.
+---
+---Raises when static activations were asked for and layers have no input scale.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---assert(family:decide().dialect == "universal")
+---```
+---
+---Since 0.1.0.
+---@return qlua.Decision # the layout
+function Family:decide() end
+
+---What each scheme will be, from headers alone.
+---
+---Raises when as `decide`.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---assert(family:plan()[1].name == "top10")
+---```
+---
+---Since 0.1.0.
+---@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
+function Family:plan() end
+
+---Writes every scheme. Each is checked before it takes its name.
+---
+---Raises when a directory exists and `overwrite` is not set, an output would touch the sources, or the disk is full.
+---
+---Raises when a weight is NaN or infinite.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:run()
+---assert(#qlua.verify.directory("out/top10") == 0)
+---```
+---
+---Since 0.1.0.
+---@return qlua.Written[] # one row per scheme
+function Family:run() end
+
+---A directory in the making.
+---@class qlua.Writer
+---@field names string[] the tensors that were added, in order
+local Writer = {}
+
+---Adds tensors of the base as they are.
+---
+---Raises when a plain name matches nothing.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:quantize("model.layers.0.mlp.down_proj")
+---assert(writer:copy("*") > 0)
+---```
+---
+---Since 0.1.0.
+---@param names string|string[]|fun(name: string): boolean which, by on-disk name; those added already are left as they are
+---@return integer # how many were added
+function Writer:copy(names) end
+
+---Adds a tensor under any name.
+---
+---Raises when the name is taken.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:add("extra", qlua.tensor.from_list{ 1, 2 })
+---```
+---
+---Since 0.1.0.
+---@param name string its name
+---@param tensor qlua.Tensor its values
+function Writer:add(name, tensor) end
+
+---Adds a tensor of the base in another dtype, rounded to nearest even.
+---
+---Raises when the base has no such tensor, or the name is taken.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:cast("model.norm.weight", "f32")
+---```
+---
+---Since 0.1.0.
+---@param name string the tensor's name
+---@param dtype "bf16"|"f16"|"f32" the element type
+function Writer:cast(name, dtype) end
+
+---Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.
+---
+---Raises when the base has no such layer, or its weight has no FP8 form.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:quantize("model.layers.0.mlp.down_proj")
+---assert(#writer.names == 2)
+---```
+---
+---Since 0.1.0.
+---@param module string the layer's on-disk name, without `.weight`
+---@param options? qlua.Writer.quantize.Options
+function Writer:quantize(module, options) end
+
+---Adds the weight of an FP8 layer of the base as code × scale.
+---
+---Raises when the layer is not FP8, or has no scales that fit.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:quantize("model.layers.0.mlp.down_proj")
+---writer:copy("*")
+---writer:finish()
+---local back = qlua.export.writer{ out = "back", base = "copy" }
+---back:dequantize("model.layers.0.mlp.down_proj")
+---back:finish()
+---```
+---
+---Since 0.1.0.
+---@param module string the layer's on-disk name, without `.weight`
+---@param dtype? "bf16"|"f16"|"f32" the element type (default: `"bf16"`)
+function Writer:dequantize(module, dtype) end
+
+---Gives an added tensor another name.
+---
+---Raises when nothing of that name was added, or the new name is taken.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:copy("model.norm.weight")
+---writer:rename("model.norm.weight", "norm.weight")
+---```
+---
+---Since 0.1.0.
+---@param name string the tensor's name
+---@param new_name string the new name
+function Writer:rename(name, new_name) end
+
+---Takes an added tensor out again.
+---
+---Raises when nothing of that name was added.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:copy("*")
+---writer:drop("model.norm.weight")
+---```
+---
+---Since 0.1.0.
+---@param name string the tensor's name
+function Writer:drop(name) end
+
+---Adds a file beside the weights; it takes the place of a companion of the same name.
+---
+---Raises when the name is no plain file name, or that of weights.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:file("NOTICE", "Made for a test.")
+---```
+---
+---Since 0.1.0.
+---@param name string its name
+---@param content string its content
+function Writer:file(name, content) end
+
+---Writes everything, checks the directory as every loader would, and gives it its name. `config.json` gets the `quantization_config` that FP8 layers need, and loses one when nothing is quantised any more.
+---
+---Raises when there is no tensor, the checks find a problem, or the disk is full; nothing is left behind then.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local writer = qlua.export.writer{ out = "copy", base = model }
+---writer:copy("*")
+---assert(writer:finish().bytes == model.bytes)
+---```
+---
+---Since 0.1.0.
+---@return qlua.Written # what was written
+function Writer:finish() end
+
+---What quantisation did to the values of a tensor.
+---@class qlua.QuantisationError
+---@field elements integer number of elements
+---@field mse number mean squared error
+---@field sqnr number signal to quantisation noise ratio
+---@field max_error number largest error of an element
+---@field saturated_share number share of values beyond ±448 × scale, 0 to 1
+---@field zeroed_share number share of non-zero values whose code is zero, 0 to 1
+
+---Options of qlua.fp8.amax.
+---@class qlua.fp8.amax.Options
+---@field granularity? "tensor"|"channel"|"block" over the tensor, each row, or each 128×128 block (default: `"tensor"`)
+
+---Options of qlua.fp8.quantize.
+---@class qlua.fp8.quantize.Options
+---@field granularity? "tensor"|"channel"|"block" one scale for the tensor, each row, or each 128×128 block (default: `"tensor"`)
+---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
+---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
+---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
+
+---Options of qlua.fp8.dequantize.
+---@class qlua.fp8.dequantize.Options
+---@field dtype? "bf16"|"f16"|"f32" the element type of the result (default: `"bf16"`)
+
+---Options of qlua.fp8.error.
+---@class qlua.fp8.error.Options
+---@field granularity? "tensor"|"channel"|"block" one scale for the tensor, each row, or each 128×128 block (default: `"tensor"`)
+---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
+---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
+---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
+
+---E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.
+---@class qlua.fp8
+---@field max number the largest E4M3 value, 448
+qlua.fp8 = {}
+
+---The code nearest to a number.
+---
+---```lua
+---assert(qlua.fp8.encode(1.0) == 0x38 and qlua.fp8.encode(1e9) == 0x7e)
+---```
+---
+---Since 0.1.0.
+---@param value number the number, rounded to F32 first
+---@return integer # the code, 0 to 255
+function qlua.fp8.encode(value) end
+
+---The number that a code stands for.
+---
+---Raises when the code is not between 0 and 255.
+---
+---```lua
+---assert(qlua.fp8.decode(0x7e) == 448)
+---```
+---
+---Since 0.1.0.
+---@param code integer the code, 0 to 255
+---@return number # its value; NaN for 0x7f and 0xff
+function qlua.fp8.decode(code) end
+
+---The largest magnitudes of a BF16, F16 or F32 tensor.
+---
+---Raises when rows or blocks are asked of a tensor that is not two-dimensional, or the dtype is another.
+---
+---```lua
+---assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)
+---```
+---
+---Since 0.1.0.
+---@param tensor qlua.Tensor the values
+---@param options? qlua.fp8.amax.Options
+---@return qlua.Tensor # F32 of shape [], [out, 1] or [ceil(out / 128), ceil(in / 128)]
+function qlua.fp8.amax(tensor, options) end
+
+---Makes E4M3 codes of a BF16, F16 or F32 tensor.
+---
+---Raises when the dtype has no FP8 form, the tensor holds NaN or infinity, or the scales do not fit.
+---
+---```lua
+---local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 1, -3 })
+---assert(codes.dtype == "F8_E4M3" and math.abs(scales:tolist()[1] - 3 / 448) < 1e-9)
+---```
+---
+---Since 0.1.0.
+---@param tensor qlua.Tensor the values
+---@param options? qlua.fp8.quantize.Options
+---@return qlua.Tensor # the codes, F8_E4M3 of the same shape
+---@return qlua.Tensor # the scales, F32
+function qlua.fp8.quantize(tensor, options) end
+
+---The values that codes and scales stand for: code × scale in F32, then rounded.
+---
+---Raises when the scales do not fit the codes, or the codes are not F8_E4M3.
+---
+---```lua
+---local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 448, 1 })
+---assert(qlua.fp8.dequantize(codes, scales):tolist()[2] == 1)
+---```
+---
+---Since 0.1.0.
+---@param codes qlua.Tensor F8_E4M3 codes
+---@param scales qlua.Tensor one value, one a row, or one a 128×128 block; told by the shape
+---@param options? qlua.fp8.dequantize.Options
+---@return qlua.Tensor # the values
+function qlua.fp8.dequantize(codes, scales, options) end
+
+---What quantising a BF16, F16 or F32 tensor does to its values.
+---
+---Raises when the dtype has no FP8 form, the tensor holds NaN or infinity, or the scales do not fit.
+---
+---```lua
+---assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)
+---```
+---
+---Since 0.1.0.
+---@param tensor qlua.Tensor the values
+---@param options? qlua.fp8.error.Options
+---@return qlua.QuantisationError # the error
+function qlua.fp8.error(tensor, options) end
 
 ---Options of qlua.fs.write.
 ---@class qlua.fs.write.Options
@@ -350,5 +892,366 @@ function qlua.log.info(message, ...) end
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.warn(message, ...) end
+
+---A recipe group: modules that share one decision.
+---@class qlua.Group
+---@field name string the name of its first member, in the manifest's spelling
+---@field key string the key as published, with `.quant_recipe`
+---@field members string[] the modules that share the decision, in model order
+---@field tower string `language`, `vision`, `merger`, `head` or `other`
+---@field block? integer the block's number, counted from 0
+---@field kind string the last part of the name, such as `o_proj`
+---@field parameters? integer the number of weights of all members
+---@field score number how much the model suffers when it is quantised; higher is worse
+---@field is_candidate boolean whether it has a format other than `NONE`
+---@field is_scored boolean whether scoring exercised it: false for a score of exactly 0
+---@field formats string[] the formats that were tried
+---@field scores number[] the score of each format
+---@field costs number[] the cost of each format, in weights of 16 bits
+
+---Options of Manifest:ranking.
+---@class qlua.Manifest.ranking.Options
+---@field order? "ascending"|"descending" which end comes first: ascending has the least sensitive group first (default: `"ascending"`)
+---@field include? string|string[] globs: only groups that match, by their own name or a member's; an empty list means all
+---@field exclude? string|string[] globs: leaves out groups that match
+---@field where? fun(group: qlua.Group): boolean only groups for which it returns true
+---@field unscored? boolean whether groups that were never scored are ranked too (default: `false`)
+
+---Sensitivity manifests: how much each recipe group suffers, and rankings of them.
+---@class qlua.manifest
+qlua.manifest = {}
+
+---Opens a sensitivity manifest of any published version.
+---
+---Raises when the file cannot be read or is no sensitivity manifest.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---assert(#manifest.groups > 0)
+---```
+---
+---Since 0.1.0.
+---@param path string the `*_quant_manifest.json`
+---@return qlua.Manifest # the manifest
+function qlua.manifest.open(path) end
+
+---An opened sensitivity manifest.
+---@class qlua.Manifest
+---@field path string where it was read from
+---@field version integer the version of its schema, 0 to 4
+---@field scheme_name string|nil the name of the scheme that was searched
+---@field model_id string|nil the model that was scored
+---@field method string|nil how it was scored, such as `gradient`
+---@field effective_bits number|nil the effective bits that the search reached, by ModelOpt's cost model
+---@field score number|nil the summed score that the search reached
+---@field has_amax boolean whether it carries amax values that input scales can be made from
+---@field layers string[] every quantisable module; never a selection
+---@field groups qlua.Group[] all recipe groups in model order
+local Manifest = {}
+
+---Looks a recipe group up.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---assert(manifest:group("nothing") == nil)
+---```
+---
+---Since 0.1.0.
+---@param name string its name, with or without `.quant_recipe`
+---@return qlua.Group|nil # the group, or nil
+function Manifest:group(name) end
+
+---Ranks the candidates by their score. Groups that only have the format `NONE` are no candidates; groups whose score is exactly 0 were never scored and are left out unless `unscored` asks for them.
+---
+---Raises when a glob matches nothing.
+---
+---Raises when nothing is left to rank.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---local ranking = manifest:ranking{ include = "*language_model*", where = function(g) return g.block ~= 0 end }
+---assert(#ranking > 0)
+---```
+---
+---Since 0.1.0.
+---@param options? qlua.Manifest.ranking.Options
+---@return qlua.Ranking # the ranking
+function Manifest:ranking(options) end
+
+---Recipe groups in order of sensitivity.
+---@class qlua.Ranking
+---@field order string `ascending` or `descending`
+---@field groups qlua.Group[] the ranked groups in order
+---@field unscored string[] candidates that were never scored (score exactly 0), ranked or not
+---@field not_candidates string[] groups that only have the format `NONE`; never ranked
+---@field not_finite string[] ranked groups with an infinite or NaN score; ranked as the most sensitive
+---@operator len: integer
+local Ranking = {}
+
+---Selects the first groups in this ranking's own order.
+---
+---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---local ranking = manifest:ranking{ order = "descending" }
+---assert(ranking:first(10).names[1] == ranking.groups[1].name)
+---```
+---
+---Since 0.1.0.
+---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
+---@return qlua.Selection # the selection
+function Ranking:first(percent) end
+
+---Selects the least sensitive groups, whatever the order.
+---
+---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---assert(#manifest:ranking():lowest(100) == #manifest:ranking())
+---```
+---
+---Since 0.1.0.
+---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
+---@return qlua.Selection # the selection
+function Ranking:lowest(percent) end
+
+---Selects the most sensitive groups, whatever the order.
+---
+---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---assert(#manifest:ranking():highest(0.1) == 1)
+---```
+---
+---Since 0.1.0.
+---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
+---@return qlua.Selection # the selection
+function Ranking:highest(percent) end
+
+---The recipe groups that a scheme stores in FP8.
+---@class qlua.Selection
+---@field percent number the percentage that was asked for
+---@field order string the order of its ranking
+---@field total integer the number of ranked groups
+---@field names string[] the selected groups in ranking order
+---@field dropped string[] the ranked groups that are not selected, in ranking order
+---@field groups qlua.Group[] the selected groups in ranking order
+---@operator len: integer
+local Selection = {}
+
+---A column of a table.
+---@class qlua.Column
+---@field key string the key of the rows that it shows
+---@field title? string its heading (default: the key)
+---@field unit? "bytes" shows numbers of bytes as kB, MB or GB
+
+---Options of qlua.report.per_layer.
+---@class qlua.report.per_layer.Options
+---@field format? "markdown"|"json" the format (default: `"markdown"`)
+
+---Tables and reports for people.
+---@class qlua.report
+qlua.report = {}
+
+---A size with its unit: `7.5 MB`, `4.13 GB` (decimal units).
+---
+---```lua
+---assert(qlua.report.bytes(7509245952) == "7.51 GB")
+---```
+---
+---Since 0.1.0.
+---@param count integer the size
+---@return string # the text
+function qlua.report.bytes(count) end
+
+---Rows as an aligned Markdown table; columns of numbers stand right.
+---
+---```lua
+---print(qlua.report.table({ { name = "top10", bytes = 4e9 // 1 | 0 } }, { { key = "name" }, { key = "bytes", unit = "bytes" } }))
+---```
+---
+---Since 0.1.0.
+---@param rows table[] the rows
+---@param columns qlua.Column[] the columns, from left to right
+---@return string # the lines of the table
+function qlua.report.table(rows, columns) end
+
+---The per-layer sensitivity report, as it lies in every scheme directory.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---assert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)
+---```
+---
+---Since 0.1.0.
+---@param manifest qlua.Manifest the manifest
+---@param options? qlua.report.per_layer.Options
+---@return string # the report
+function qlua.report.per_layer(manifest, options) end
+
+---What a tensor's values look like; minimum, maximum, mean and std are over the finite ones.
+---@class qlua.Stats
+---@field elements integer number of elements
+---@field min number smallest value
+---@field max number largest value
+---@field mean number mean
+---@field std number population standard deviation
+---@field amax number largest magnitude; NaN above infinity above all else
+---@field zeros integer elements that are +0 or -0
+---@field nan integer elements that are NaN
+---@field infinite integer elements that are infinite
+
+---Finite values counted in bins of equal width.
+---@class qlua.Histogram
+---@field min number lower edge of the first bin
+---@field max number upper edge of the last bin, which includes it
+---@field width number width of a bin
+---@field counts integer[] values per bin
+
+---Options of qlua.tensor.from_list.
+---@class qlua.tensor.from_list.Options
+---@field dtype? "bf16"|"f16"|"f32" the element type; values are rounded to nearest even (default: `"f32"`)
+---@field shape? integer[] sizes of the dimensions, outermost first (default: one dimension)
+
+---Tensors: typed views over mapped files, or values made in a script.
+---@class qlua.tensor
+qlua.tensor = {}
+
+---Makes a tensor from numbers.
+---
+---Raises when the shape does not hold as many elements.
+---
+---```lua
+---local t = qlua.tensor.from_list({ 1, 2, 3, 4 }, { shape = { 2, 2 }, dtype = "bf16" })
+---assert(t.dtype == "BF16" and t.shape[2] == 2)
+---```
+---
+---Since 0.1.0.
+---@param values number[] the elements, row by row
+---@param options? qlua.tensor.from_list.Options
+---@return qlua.Tensor # the tensor
+function qlua.tensor.from_list(values, options) end
+
+---A dense row-major tensor. The data stays outside Lua; handles are cheap.
+---@class qlua.Tensor
+---@field dtype string the element type as in safetensors headers, such as `BF16`
+---@field shape integer[] sizes of the dimensions, outermost first
+---@field bytes integer size of the data
+---@field elements integer number of elements
+local Tensor = {}
+
+---The largest magnitude.
+---
+---```lua
+---assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)
+---```
+---
+---Since 0.1.0.
+---@return number # NaN where there is a NaN, infinity where there is one
+function Tensor:amax() end
+
+---Minimum, maximum, mean, standard deviation and counts, in one pass.
+---
+---```lua
+---assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)
+---```
+---
+---Since 0.1.0.
+---@return qlua.Stats # the statistics
+function Tensor:stats() end
+
+---Counts the finite values in bins of equal width.
+---
+---Raises when the number of bins is 0 or above 1048576.
+---
+---```lua
+---assert(qlua.tensor.from_list{ 0, 1, 1 }:histogram(2).counts[2] == 2)
+---```
+---
+---Since 0.1.0.
+---@param bins? integer number of bins (default: `64`)
+---@return qlua.Histogram # the histogram
+function Tensor:histogram(bins) end
+
+---The first elements as Lua numbers.
+---
+---```lua
+---assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)
+---```
+---
+---Since 0.1.0.
+---@param limit? integer how many at most (default: `1000`)
+---@return number[] # the elements, row by row
+function Tensor:tolist(limit) end
+
+---Some rows of the outermost dimension, without copying.
+---
+---Raises when the rows do not lie within the tensor, or it is a scalar.
+---
+---```lua
+---assert(qlua.tensor.from_list{ 5, 6, 7 }:slice(2, 3):tolist()[1] == 6)
+---```
+---
+---Since 0.1.0.
+---@param first integer the first row, counted from 1
+---@param last integer the last row, included
+---@return qlua.Tensor # the rows
+function Tensor:slice(first, last) end
+
+---The same values in another dtype, rounded to nearest even.
+---
+---```lua
+---assert(qlua.tensor.from_list{ 1.00390625 }:cast("bf16"):tolist()[1] == 1)
+---```
+---
+---Since 0.1.0.
+---@param dtype "bf16"|"f16"|"f32" the element type
+---@return qlua.Tensor # the values; shared when nothing changes
+function Tensor:cast(dtype) end
+
+---Whether dtype, shape and every byte are equal; the same as `==`.
+---
+---```lua
+---local t = qlua.tensor.from_list{ 1 }
+---assert(t:equal(qlua.tensor.from_list{ 1 }))
+---```
+---
+---Since 0.1.0.
+---@param other qlua.Tensor the other tensor
+---@return boolean # whether they are
+function Tensor:equal(other) end
+
+---Something that a loader rejects, or accepts and gets wrong.
+---@class qlua.Problem
+---@field code string the broken rule, a stable word; see `qlua.verify.codes`
+---@field subject string the file, module or tensor at fault
+---@field message string one sentence that says what is wrong
+
+---Options of qlua.verify.directory.
+---@class qlua.verify.directory.Options
+---@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every FP8 code as well (default: `"full"`)
+
+---Checks of checkpoint directories against what loaders really accept.
+---@class qlua.verify
+---@field codes string[] every rule that is checked
+qlua.verify = {}
+
+---Checks a checkpoint directory of any origin.
+---
+---Raises when there is no such directory, or it cannot be read.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---assert(#qlua.verify.directory(demo.model) == 0)
+---```
+---
+---Since 0.1.0.
+---@param path string the directory
+---@param options? qlua.verify.directory.Options
+---@return qlua.Problem[] # what is wrong, in a fixed order; empty when nothing is
+function qlua.verify.directory(path, options) end
 
 return qlua

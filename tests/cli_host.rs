@@ -156,7 +156,8 @@ fn doc_explains_entries_and_suggests_names() {
     assert_eq!(place.out(&["doc", "Parser:parse"]), place.out(&["doc", "Parser.parse"]));
     let expected = "qlua: error: the API has nothing called `fs.wriet`\n  hint: did you mean `fs.write`?\n";
     assert_eq!(place.err(1, &["doc", "fs.wriet"]), expected);
-    assert!(place.err(1, &["doc", "encode"]).contains("did you mean `json.encode`?"));
+    assert!(place.err(1, &["doc", "encode"]).contains("or `json.encode`?"));
+    assert!(place.err(1, &["doc", "basename"]).contains("did you mean `fs.basename`?"));
 }
 
 #[test]
@@ -364,6 +365,49 @@ fn no_script_can_swallow_an_interruption() {
         assert_eq!(interrupt(code, libc::SIGINT), (Some(130), "qlua: interrupted\n".into()), "{code}");
     }
     assert_eq!(interrupt("while true do end", libc::SIGTERM).0, Some(130));
+}
+
+#[test]
+fn a_second_interruption_ends_what_cannot_be_asked() {
+    // Pattern matching that backtracks runs no Lua code in which the first wish could be noticed.
+    let code = "print('ready') io.stdout:flush() string.find(('a'):rep(60), ('a-'):rep(30) .. 'b')";
+    let mut child =
+        Place::new().command(&["-e", code]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        // SAFETY: the process was started here and has not been waited for, so the id is still its own.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(finish(wait(child)).code, Some(130));
+}
+
+#[test]
+fn an_interruption_ends_a_batch() {
+    let place = Place::new()
+        .with("a.lua", "print('ready') io.stdout:flush() while true do end")
+        .with("b.lua", "print('never')");
+    let mut child =
+        place.command(&["-q", "run", "*.lua"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    // SAFETY: the process was started here and has not been waited for, so the id is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    let outcome = finish(wait(child));
+    assert_eq!((outcome.code, outcome.err.as_str(), rest.as_str()), (Some(130), "qlua: interrupted\n", ""));
+}
+
+#[test]
+fn written_files_have_the_permissions_of_new_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new().with("plain", "");
+    place.out(&["-e", "qlua.fs.write('made', 'x')"]);
+    let mode = |name: &str| std::fs::metadata(place.0.path().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("made"), mode("plain"));
 }
 
 #[test]

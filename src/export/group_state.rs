@@ -1,14 +1,15 @@
-//! The scales of one group while a pass runs: first unknown, then measured chunk by chunk, then ready for encoding.
+//! The scales of one group while a pass runs: measured by whoever needs them first, with the help of whoever comes next.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::content::ScaleGroup;
 use crate::error::{Error, Result};
 use crate::fp8::{Amax, AmaxAccumulator, BLOCK, Encoder, Granularity, Scales, amax_of};
+use crate::interrupt;
 
-/// Elements whose amax one job takes.
+/// Elements whose amax is taken at a time.
 const AMAX_CHUNK: usize = 2 * 1024 * 1024;
 
 /// What encoding a group needs.
@@ -22,11 +23,16 @@ pub(super) struct Ready {
 /// A scale group and what is known of it so far.
 pub(super) struct GroupState {
     group: Arc<ScaleGroup>,
+    /// Some elements of one weight each, in order.
+    chunks: Vec<(usize, Range<usize>)>,
+    /// The first chunk that nobody has taken.
+    next: AtomicUsize,
+    finished: AtomicUsize,
     /// Bits of non-negative F32 values, ordered as the values are: the maximum does not depend on who comes first.
     amax: Vec<AtomicU32>,
     shape: Vec<usize>,
-    pending: AtomicUsize,
-    abandoned: AtomicBool,
+    /// The failure of the first chunk, in order, that failed.
+    failure: Mutex<Option<(usize, Error)>>,
     ready: OnceLock<Option<Ready>>,
 }
 
@@ -37,41 +43,42 @@ impl GroupState {
             (Granularity::Block, &[out, input]) => vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)],
             _ => vec![],
         };
-        let amax = (0..shape.iter().product()).map(|_| AtomicU32::new(0)).collect();
-        let state = GroupState {
-            group,
-            amax,
+        GroupState {
+            chunks: chunks(&group),
+            next: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+            amax: (0..shape.iter().product()).map(|_| AtomicU32::new(0)).collect(),
             shape,
-            pending: AtomicUsize::new(0),
-            abandoned: AtomicBool::new(false),
+            group,
+            failure: Mutex::new(None),
             ready: OnceLock::new(),
-        };
-        state.pending.store(state.amax_chunks().count(), Ordering::Relaxed);
-        state
+        }
     }
 
-    /// The chunks to be measured, each a range of elements of one weight. Where scales belong to rows or blocks, a chunk
-    /// is made of whole rows of them, so that each can be measured as a tensor of its own.
-    pub(super) fn amax_chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        self.group.weights.iter().enumerate().flat_map(|(index, (_, weight))| {
-            let unit = match (self.group.granularity, weight.shape()) {
-                (Granularity::Channel, &[_, input]) => input,
-                (Granularity::Block, &[_, input]) => input * BLOCK,
-                _ => 1,
+    /// The scales. The caller measures chunks that nobody has taken yet, then waits for those that others are measuring;
+    /// since measuring never waits for anything, neither does this for long. Nothing when the group cannot be quantised:
+    /// the first caller to take it gets the reason from [`GroupState::take_failure`].
+    pub(super) fn scales(&self) -> Option<&Ready> {
+        while self.ready.get().is_none() {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some((member, elements)) = self.chunks.get(number) else { break };
+            if let Err(error) = interrupt::check().and_then(|()| self.measure(*member, elements.clone())) {
+                self.fail(number, error);
             }
-            .max(1);
-            let step = (AMAX_CHUNK / unit).max(1) * unit;
-            let elements = weight.elements();
-            // An empty weight still needs one chunk, for the group to become ready.
-            (0..elements.max(1)).step_by(step).map(move |start| (index, start..elements.min(start + step)))
-        })
+            if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == self.chunks.len() {
+                let _ = self.ready.set(self.settle());
+            }
+        }
+        self.ready.wait().as_ref()
     }
 
-    /// Measures one of [`GroupState::amax_chunks`].
-    ///
-    /// # Errors
-    /// [`Error::Tensor`] when it holds NaN or infinite values; the chunk then still counts as pending.
-    pub(super) fn measure(&self, member: usize, elements: Range<usize>) -> Result<()> {
+    /// Why the group cannot be quantised; nothing when somebody took the reason before.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        failure.take().map(|(_, error)| error)
+    }
+
+    fn measure(&self, member: usize, elements: Range<usize>) -> Result<()> {
         let (name, weight) = &self.group.weights[member];
         let size = weight.dtype().size();
         let bytes = &weight.bytes()[elements.start * size..elements.end * size];
@@ -97,29 +104,12 @@ impl GroupState {
             }
             slot.fetch_max(value.to_bits(), Ordering::Relaxed);
         }
-        if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.settle()?;
-        }
         Ok(())
     }
 
-    /// Counts a chunk as done that will not be measured, because something failed.
-    pub(super) fn abandon_chunk(&self) {
-        self.abandoned.store(true, Ordering::Release);
-        if self.pending.load(Ordering::Acquire) == 0 || self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _ = self.ready.set(None);
-        }
-    }
-
-    /// Waits until the scales are known; nothing when the pass has failed.
-    pub(super) fn wait(&self) -> Option<&Ready> {
-        self.ready.wait().as_ref()
-    }
-
-    fn settle(&self) -> Result<()> {
-        if self.abandoned.load(Ordering::Acquire) {
-            let _ = self.ready.set(None);
-            return Ok(());
+    fn settle(&self) -> Option<Ready> {
+        if self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some() {
+            return None;
         }
         let group = &self.group;
         let values = self.amax.iter().map(|bits| f32::from_bits(bits.load(Ordering::Relaxed))).collect();
@@ -129,8 +119,36 @@ impl GroupState {
             let row = weight.shape().last().copied().unwrap_or(1);
             Encoder::new(weight.dtype(), group.rounding, &scales, row)
         });
-        let encoders = encoders.collect::<Result<Vec<_>>>()?;
-        let _ = self.ready.set(Some(Ready { scales, encoders }));
-        Ok(())
+        match encoders.collect::<Result<Vec<_>>>() {
+            Ok(encoders) => Some(Ready { scales, encoders }),
+            Err(error) => {
+                self.fail(0, error);
+                None
+            }
+        }
     }
+
+    fn fail(&self, number: usize, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if failure.as_ref().is_none_or(|(first, _)| number < *first) {
+            *failure = Some((number, error));
+        }
+    }
+}
+
+/// What is measured at a time. Where scales belong to rows or blocks, a chunk is made of whole rows of them, so that each
+/// can be measured as a tensor of its own. An empty weight still needs one chunk, for its group to become ready.
+fn chunks(group: &ScaleGroup) -> Vec<(usize, Range<usize>)> {
+    let weights = group.weights.iter().enumerate();
+    let of_weight = weights.flat_map(|(index, (_, weight))| {
+        let unit = match (group.granularity, weight.shape()) {
+            (Granularity::Channel, &[_, input]) => input,
+            (Granularity::Block, &[_, input]) => input * BLOCK,
+            _ => 1,
+        };
+        let step = (AMAX_CHUNK / unit.max(1)).max(1) * unit.max(1);
+        let elements = weight.elements();
+        (0..elements.max(1)).step_by(step).map(move |start| (index, start..elements.min(start + step)))
+    });
+    of_weight.collect()
 }

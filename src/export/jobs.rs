@@ -1,9 +1,9 @@
-//! One pass over the source: chunk-sized jobs in a fixed order, taken by several threads.
+//! One pass over the source: chunk-sized jobs, one queue for each file, taken by several threads.
 //!
-//! Every thread takes the next job of one list. The amax jobs of a scale group stand before the jobs that encode it, with
-//! the amax jobs of the next group between them: a thread that has to wait for a scale waits only for chunks that other
-//! threads are already reading, and a group is encoded while its bytes are still in the page cache. Every job writes its
-//! own positions, so the bytes do not depend on the number of threads. Memory is one buffer per thread.
+//! A file system lets only one thread at a time write to a file, so every thread has a file of its own for as long as it
+//! lasts and helps with the others then. A job that needs a scale has its group measured first (see [`GroupState`]), so a
+//! group is encoded while its bytes are still in the page cache. Every job writes its own positions, so the bytes depend
+//! neither on the number of threads nor on who comes first. Memory is one buffer per thread.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -29,9 +29,16 @@ pub(super) struct Placed<'a> {
     pub tensor: &'a OutputTensor,
 }
 
-enum Job {
-    Amax { group: usize, member: usize, elements: Range<usize> },
-    Write { placed: usize, elements: Range<usize> },
+/// Some elements of an output tensor, by its index among the placed ones.
+struct Job {
+    placed: usize,
+    elements: Range<usize>,
+}
+
+/// The jobs of one file in order, each with its number among all jobs.
+struct Queue {
+    jobs: Vec<(usize, Job)>,
+    next: AtomicUsize,
 }
 
 /// Reads, converts and writes all of `placed` with `threads` threads.
@@ -41,21 +48,21 @@ enum Job {
 /// [`Error::Interrupted`]. Files are then left incomplete.
 pub(super) fn run(placed: &[Placed], threads: usize, progress: &dyn Progress) -> Result<()> {
     let groups = Groups::collect(placed);
-    let jobs = list_jobs(placed, &groups);
+    let queues = queues(placed);
     let pass = Pass {
         placed,
         groups: &groups,
-        jobs: &jobs,
-        next: AtomicUsize::new(0),
+        queues: &queues,
         failed_at: AtomicUsize::new(usize::MAX),
         failure: Mutex::new(None),
         progress,
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(jobs.len()) {
-            scope.spawn(|| pass.work());
+        let pass = &pass;
+        for home in 1..threads.min(queues.iter().map(|q| q.jobs.len()).sum()) {
+            scope.spawn(move || pass.work(home));
         }
-        pass.work();
+        pass.work(0);
     });
     match pass.lock_failure().take() {
         Some(error) => Err(error),
@@ -86,12 +93,8 @@ impl Groups {
         groups
     }
 
-    fn position(&self, group: &Arc<ScaleGroup>) -> usize {
-        self.index[&address(group)]
-    }
-
     fn state(&self, group: &Arc<ScaleGroup>) -> &GroupState {
-        &self.states[self.position(group)]
+        &self.states[self.index[&address(group)]]
     }
 }
 
@@ -99,84 +102,61 @@ fn address(group: &Arc<ScaleGroup>) -> usize {
     Arc::as_ptr(group).addr()
 }
 
-fn list_jobs(placed: &[Placed], groups: &Groups) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    let mut measured = 0;
+fn queues(placed: &[Placed]) -> Vec<Queue> {
+    let mut queues: Vec<(*const ShardFile, Queue)> = Vec::new();
+    let mut number = 0;
     for (index, place) in placed.iter().enumerate() {
-        let spec = &place.tensor.spec;
-        match &place.tensor.content {
-            Content::WeightScale(_) => continue,
-            Content::Codes(member) => {
-                // One group ahead of the encoding, see the head of this file.
-                let ahead = (groups.position(&member.group) + 2).min(groups.states.len());
-                while measured < ahead {
-                    let state = &groups.states[measured];
-                    jobs.extend(state.amax_chunks().map(|(member, elements)| Job::Amax {
-                        group: measured,
-                        member,
-                        elements,
-                    }));
-                    measured += 1;
-                }
-            }
-            _ => {}
+        if matches!(place.tensor.content, Content::WeightScale(_)) {
+            continue; // after the pass, when all scales are known
         }
-        let elements = spec.elements() as usize;
+        if queues.last().is_none_or(|(file, _)| !std::ptr::eq(*file, place.file)) {
+            queues.push((place.file, Queue { jobs: Vec::new(), next: AtomicUsize::new(0) }));
+        }
+        let Some((_, queue)) = queues.last_mut() else { continue };
+        let elements = place.tensor.spec.elements() as usize;
         for start in (0..elements).step_by(CHUNK) {
-            jobs.push(Job::Write { placed: index, elements: start..elements.min(start + CHUNK) });
+            let job = Job { placed: index, elements: start..elements.min(start + CHUNK) };
+            queue.jobs.push((number, job));
+            number += 1;
         }
     }
-    jobs
+    queues.into_iter().map(|(_, queue)| queue).collect()
 }
 
 struct Pass<'a> {
     placed: &'a [Placed<'a>],
     groups: &'a Groups,
-    jobs: &'a [Job],
-    next: AtomicUsize,
+    queues: &'a [Queue],
     failed_at: AtomicUsize,
     failure: Mutex<Option<Error>>,
     progress: &'a dyn Progress,
 }
 
 impl Pass<'_> {
-    fn work(&self) {
+    /// Takes jobs from queue `home` and, when that is empty, from those after it.
+    fn work(&self, home: usize) {
         let mut buffer = Vec::new();
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = self.jobs.get(number) else { return };
-            if number > self.failed_at.load(Ordering::Acquire) {
-                // Nothing is written any more, but threads that wait for a scale must not wait for ever.
-                if let Job::Amax { group, .. } = job {
-                    self.groups.states[*group].abandon_chunk();
+        for offset in 0..self.queues.len() {
+            let queue = &self.queues[(home + offset) % self.queues.len()];
+            while let Some((number, job)) = queue.jobs.get(queue.next.fetch_add(1, Ordering::Relaxed)) {
+                // Jobs before a failed one still run: the failure that is reported is always the first in order.
+                if *number <= self.failed_at.load(Ordering::Acquire)
+                    && let Err(error) = self.perform(job, &mut buffer)
+                {
+                    self.fail(*number, error);
                 }
-            } else if let Err(error) = self.perform(job, &mut buffer) {
-                self.fail(number, error);
             }
         }
     }
 
     fn perform(&self, job: &Job, buffer: &mut Vec<u8>) -> Result<()> {
-        match job {
-            Job::Amax { group, member, elements } => {
-                let state = &self.groups.states[*group];
-                let measured = interrupt::check().and_then(|()| state.measure(*member, elements.clone()));
-                if measured.is_err() {
-                    state.abandon_chunk();
-                }
-                measured
-            }
-            Job::Write { placed, elements } => {
-                interrupt::check()?;
-                let place = &self.placed[*placed];
-                let size = place.tensor.spec.dtype.size();
-                let bytes = self.produce(place.tensor, elements.clone(), buffer)?;
-                let Some(bytes) = bytes else { return Ok(()) };
-                place.file.write_at(place.entry, (elements.start * size) as u64, bytes)?;
-                self.progress.advance(bytes.len() as u64);
-                Ok(())
-            }
-        }
+        interrupt::check()?;
+        let place = &self.placed[job.placed];
+        let size = place.tensor.spec.dtype.size();
+        let Some(bytes) = self.produce(place.tensor, job.elements.clone(), buffer)? else { return Ok(()) };
+        place.file.write_at(place.entry, (job.elements.start * size) as u64, bytes)?;
+        self.progress.advance(bytes.len() as u64);
+        Ok(())
     }
 
     /// The bytes of some elements of an output tensor; nothing when another job has failed in the meantime.
@@ -196,7 +176,8 @@ impl Pass<'_> {
             Content::Bytes(tensor) => return Ok(Some(source(tensor))),
             Content::Cast(tensor) => cast_bytes(tensor.dtype(), source(tensor), target, buffer),
             Content::Codes(member) => {
-                let Some(ready) = self.groups.state(&member.group).wait() else { return Ok(None) };
+                let state = self.groups.state(&member.group);
+                let Some(ready) = state.scales() else { return state.take_failure().map_or(Ok(None), Err) };
                 let weight = &member.group.weights[member.index].1;
                 ready.encoders[member.index].encode(elements.start, source(weight), buffer);
             }
@@ -204,7 +185,7 @@ impl Pass<'_> {
                 let row = codes.shape().last().copied().unwrap_or(1);
                 Decoder::new(scales, target, row)?.decode(elements.start, source(codes), buffer);
             }
-            Content::WeightScale(_) => return Ok(None), // after the pass, when all scales are known
+            Content::WeightScale(_) => return Ok(None),
         }
         Ok(Some(buffer))
     }
@@ -224,7 +205,7 @@ impl Pass<'_> {
 fn write_scales(placed: &[Placed], groups: &Groups) -> Result<()> {
     for place in placed {
         let Content::WeightScale(member) = &place.tensor.content else { continue };
-        let Some(ready) = groups.state(&member.group).wait() else { continue };
+        let Some(ready) = groups.state(&member.group).scales() else { continue };
         let values = ready.scales.values.iter().copied();
         let bytes: Vec<u8> = match place.tensor.spec.dtype {
             Dtype::BF16 => values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),

@@ -1,6 +1,8 @@
 //! The weights of one directory: tensors dealt into shards, written in one pass, and the index over them.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +18,9 @@ use crate::tensor::TensorSpec;
 /// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
 pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
 
+/// How often what is written is forced to the disk meanwhile.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How weights are written.
 pub struct WriteOptions<'a> {
     /// Tensor bytes that a shard holds at most, unless a single tensor is larger.
@@ -26,17 +31,30 @@ pub struct WriteOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Cuts tensors, in the given order, into shards of at most `max_shard_size` tensor bytes. Returns the number of tensors
-/// of each shard.
+/// Cuts tensors, in the given order, into as few shards as `max_shard_size` tensor bytes allow, of about equal size: files
+/// are written side by side, so an odd small one would leave a thread without work. Returns the number of tensors of each.
 pub fn deal_into_shards<'a>(
-    tensors: impl Iterator<Item = &'a TensorSpec>,
+    tensors: impl Iterator<Item = &'a TensorSpec> + Clone,
     max_shard_size: u64,
 ) -> Vec<usize> {
+    let fewest = fill(tensors.clone(), max_shard_size);
+    let total: u64 = tensors.clone().map(TensorSpec::bytes).sum();
+    // The smallest limit that needs no more shards.
+    let (mut low, mut high) = (total / fewest.len().max(1) as u64, max_shard_size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if fill(tensors.clone(), middle).len() <= fewest.len() { high = middle } else { low = middle + 1 }
+    }
+    fill(tensors, high)
+}
+
+/// Cuts tensors, in the given order, into shards of at most `limit` bytes; a larger tensor has one of its own.
+fn fill<'a>(tensors: impl Iterator<Item = &'a TensorSpec>, limit: u64) -> Vec<usize> {
     let mut counts = Vec::new();
     let mut filled = 0;
     for spec in tensors {
         match counts.last_mut() {
-            Some(count) if filled + spec.bytes() <= max_shard_size => {
+            Some(count) if filled + spec.bytes() <= limit => {
                 *count += 1;
                 filled += spec.bytes();
             }
@@ -76,10 +94,7 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
     }
 
     let placed = place(tensors, &counts, &files);
-    jobs::run(&placed, options.threads, options.progress)?;
-    for file in &files {
-        file.sync()?;
-    }
+    flushed_meanwhile(&files, || jobs::run(&placed, options.threads, options.progress))?;
 
     let total_size: u64 = tensors.iter().map(|t| t.spec.bytes()).sum();
     weight_map.sort_keys();
@@ -87,6 +102,26 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
     let path = directory.join(INDEX_FILE);
     std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
     Ok(total_size)
+}
+
+/// Runs `work` while another thread forces what is written to the disk, so that little is left to wait for at the end.
+fn flushed_meanwhile(files: &[ShardFile], work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let flush = || files.iter().try_for_each(ShardFile::sync);
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // The system reports a failed write to one caller only, so a failure here must not be lost.
+        let flusher = scope.spawn(move || {
+            while is_done.recv_timeout(FLUSH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                flush()?;
+            }
+            Ok(())
+        });
+        let worked = work();
+        drop(done);
+        let flushed = flusher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        worked.and(flushed)
+    })?;
+    flush()
 }
 
 /// Pairs every tensor, in the given order, with its entry in its file.

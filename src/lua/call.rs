@@ -1,10 +1,12 @@
 //! One call of a declared function: checked arguments, by name.
 
+use std::any::TypeId;
+
 use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
 
 use super::declare::{Callable, Fallback, Function, Getter, Param};
 use super::state::Stop;
-use super::types::{Mismatch, Type, demand, unknown_key};
+use super::types::{Mismatch, Type, unknown_key};
 use crate::error::Error;
 
 /// A call whose arguments fit the declaration. Parameters and options share one look-up by name: [`Call::get`].
@@ -19,15 +21,16 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Checks `arguments` against the declaration; `method` says that the first one is the handle.
+    /// Checks `arguments` against the declaration; for a method the first one is the
+    /// handle, of type `class`.
     pub(super) fn new(
         lua: &'a Lua,
         callable: &'a Callable,
-        method: bool,
+        class: Option<TypeId>,
         mut arguments: MultiValue,
     ) -> Result<Self, Error> {
         let spec = &callable.spec;
-        let this = if method { Some(arguments.pop_front().unwrap_or(Value::Nil)) } else { None };
+        let this = class.map(|_| arguments.pop_front().unwrap_or(Value::Nil));
         let mut call = Call {
             lua,
             spec: Some(spec),
@@ -37,6 +40,10 @@ impl<'a> Call<'a> {
             options: None,
             rest: Vec::new(),
         };
+        // A handle that is missing shifts all arguments, so it is looked at before them.
+        if class.is_some() && !matches!(&call.this, Some(Value::UserData(this)) if this.type_id() == class) {
+            return Err(call.missing_handle());
+        }
         call.take_arguments(spec, arguments)?;
         Ok(call)
     }
@@ -126,7 +133,7 @@ impl<'a> Call<'a> {
                 "{word}`{}` of {} is missing: it must be {}",
                 param.name,
                 self.full_name,
-                demand(&param.ty)
+                param.ty.demanded()
             )));
         }
         param.ty.check(value, self.lua).map_err(|mismatch| {
@@ -215,11 +222,14 @@ impl<'a> Call<'a> {
         {
             return Ok(this);
         }
+        Err(self.missing_handle().into())
+    }
+
+    fn missing_handle(&self) -> Error {
         let with_colon = self.full_name.replace(':', ".");
         let (class, method) = with_colon.split_once('.').unwrap_or((self.full_name, ""));
-        let error = Error::argument(format!("{} was called without its {class} handle", self.full_name))
-            .with_hint(format!("write handle:{method}(…), with a colon"));
-        Err(error.into())
+        Error::argument(format!("{} was called without its {class} handle", self.full_name))
+            .with_hint(format!("write handle:{method}(…), with a colon"))
     }
 
     fn raw(&self, name: &str) -> Option<(Value, Fallback)> {

@@ -1,5 +1,6 @@
 //! Puts the declared API into a Lua state.
 
+use std::any::TypeId;
 use std::rc::Rc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, UserDataFields, UserDataRegistry, Value};
@@ -44,7 +45,7 @@ struct Installer<'a> {
 impl Installer<'_> {
     fn members(&self, namespace: &Namespace, members: &Table) -> mlua::Result<()> {
         for function in &namespace.functions {
-            members.raw_set(function.spec.name, self.callable(function, false)?)?;
+            members.raw_set(function.spec.name, self.callable(function, None)?)?;
         }
         for constant in &namespace.constants {
             let values = (constant.handler)(&Call::constant(self.lua, constant));
@@ -72,7 +73,7 @@ impl Installer<'_> {
         let (methods, getters, meta) =
             (self.lua.create_table()?, self.lua.create_table()?, self.lua.create_table()?);
         for method in &class.methods {
-            methods.raw_set(method.spec.name, self.callable(method, true)?)?;
+            methods.raw_set(method.spec.name, self.callable(method, Some(class.type_id))?)?;
         }
         for field in &class.fields {
             getters.raw_set(field.spec.name, self.getter(field)?)?;
@@ -111,10 +112,10 @@ impl Installer<'_> {
         (class.register)(self.lua, &meta)
     }
 
-    fn callable(&self, callable: &Rc<Callable>, method: bool) -> mlua::Result<Function> {
+    fn callable(&self, callable: &Rc<Callable>, class: Option<TypeId>) -> mlua::Result<Function> {
         let callable = Rc::clone(callable);
         self.function(move |lua, arguments| {
-            let call = Call::new(lua, &callable, method, arguments)?;
+            let call = Call::new(lua, &callable, class, arguments)?;
             (callable.handler)(&call)
         })
     }

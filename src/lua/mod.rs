@@ -22,3 +22,6 @@ pub use report::Report;
 pub use state::{Stop, Thrown, Verbosity, policy, verbosity};
 pub use types::{Key, Record, Type};
 pub use values::{Callback, Handle, Plain, Selector, Tidy};
+
+#[cfg(test)]
+mod tests;

@@ -32,13 +32,15 @@ pub fn lookup(api: &Api, name: &str) -> Result<String> {
         known.push(short);
     }
     let error = Error::not_found(format!("the API has nothing called `{name}`"));
-    // A bare function name is most likely meant for the one function that ends with it.
-    let mut ending = known.iter().filter(|k| k.rsplit(['.', ':']).next() == Some(wanted.as_str()));
-    let near =
-        ending.next().map(String::as_str).or_else(|| nearest(&wanted, known.iter().map(String::as_str)));
-    Err(error.with_hint(match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "run `qlua doc` to see the namespaces".into(),
+    // A bare name is most likely meant for the entries that end with it.
+    let ending = known.iter().filter(|k| k.rsplit(['.', ':']).next() == Some(wanted.as_str()));
+    let mut near: Vec<String> = ending.map(|name| format!("`{name}`")).collect();
+    if near.is_empty() {
+        near.extend(nearest(&wanted, known.iter().map(String::as_str)).map(|name| format!("`{name}`")));
+    }
+    Err(error.with_hint(match near.as_slice() {
+        [] => "run `qlua doc` to see the namespaces".into(),
+        names => format!("did you mean {}?", names.join(" or ")),
     }))
 }
 

@@ -1,0 +1,30 @@
+#!/usr/bin/env qlua
+--- Show which linear layers have heavy tails: amax against standard deviation, and what FP8 costs them.
+local qlua = require "qlua"
+
+local opts = qlua.cli.parser{
+  name = "outliers",
+  about = "Shows which linear layers have heavy tails: amax against standard deviation, and what FP8 costs them.",
+  options = { { name = "show", type = "integer", default = 20, doc = "how many layers" } },
+  arguments = { { name = "dir", type = "path", required = true, doc = "a BF16 checkpoint" } },
+}:parse()
+
+local model = qlua.checkpoint.open(opts.dir)
+local rows = {}
+for i, layer in ipairs(model.linears) do
+  local weight = model:tensor(layer .. ".weight")
+  local stats = weight:stats()
+  rows[i] = {
+    order = i, layer = layer, tail = stats.amax / stats.std, amax = stats.amax,
+    tensor = qlua.fp8.error(weight).sqnr, channel = qlua.fp8.error(weight, { granularity = "channel" }).sqnr,
+  }
+end
+table.sort(rows, function(a, b) return a.tail > b.tail or a.tail == b.tail and a.order < b.order end)
+for _, row in ipairs(rows) do
+  for _, key in ipairs{ "tail", "tensor", "channel" } do row[key] = ("%.1f"):format(row[key]) end
+  row.amax = ("%.4f"):format(row.amax)
+end
+print(qlua.report.table(table.move(rows, 1, math.min(opts.show, #rows), 1, {}), {
+  { key = "layer" }, { key = "tail", title = "amax / std" }, { key = "amax" },
+  { key = "tensor", title = "SQNR per tensor (dB)" }, { key = "channel", title = "SQNR per channel (dB)" },
+}))

@@ -1,0 +1,226 @@
+//! The command line as users see it, on the demo: whole outputs, exit codes, and what is left behind.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::tree;
+use snapbox::{assert_data_eq, str};
+
+fn qlua(directory: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qlua")).args(words).current_dir(directory).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_readmes_command_writes_ten_schemes_of_the_demo() {
+    let place = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/all_layers_topx.lua");
+    let output = qlua(place.path(), &[script.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_data_eq!(
+        stdout(&output),
+        str![[r#"
+| scheme                                   | groups |  of | FP8 layers | kept BF16 |   size |
+| ---------------------------------------- | -----: | --: | ---------: | --------: | -----: |
+| fp8_autoquant_all_layers_top10_coco2017  |      4 |  31 |          4 |         0 | 3.4 MB |
+| fp8_autoquant_all_layers_top20_coco2017  |      7 |  31 |          8 |         0 | 3.2 MB |
+| fp8_autoquant_all_layers_top30_coco2017  |     10 |  31 |         14 |         0 | 3.1 MB |
+| fp8_autoquant_all_layers_top40_coco2017  |     13 |  31 |         22 |         0 | 2.9 MB |
+| fp8_autoquant_all_layers_top50_coco2017  |     16 |  31 |         28 |         0 | 2.7 MB |
+| fp8_autoquant_all_layers_top60_coco2017  |     19 |  31 |         32 |         0 | 2.4 MB |
+| fp8_autoquant_all_layers_top70_coco2017  |     22 |  31 |         35 |         0 | 2.3 MB |
+| fp8_autoquant_all_layers_top80_coco2017  |     25 |  31 |         39 |         0 | 2.2 MB |
+| fp8_autoquant_all_layers_top90_coco2017  |     28 |  31 |         43 |         0 | 2.1 MB |
+| fp8_autoquant_all_layers_top100_coco2017 |     31 |  31 |         45 |         1 | 2.0 MB |
+
+10 schemes written to qlua-demo/quantized, each checked against what loaders accept.
+
+"#]]
+    );
+    assert_data_eq!(
+        stderr(&output),
+        str![[r#"
+no --model: built the demo in ./qlua-demo/, a small seeded Qwen2.5-VL
+activations are static: every selected layer has an input scale in `qlua-demo/manifest.json`
+the dialect is universal: static activations, which every loader reads
+fp8_autoquant_all_layers_top10_coco2017: 3.4 MB in [..] s
+fp8_autoquant_all_layers_top20_coco2017: 3.2 MB in [..] s
+fp8_autoquant_all_layers_top30_coco2017: 3.1 MB in [..] s
+fp8_autoquant_all_layers_top40_coco2017: 2.9 MB in [..] s
+fp8_autoquant_all_layers_top50_coco2017: 2.7 MB in [..] s
+fp8_autoquant_all_layers_top60_coco2017: 2.4 MB in [..] s
+fp8_autoquant_all_layers_top70_coco2017: 2.3 MB in [..] s
+fp8_autoquant_all_layers_top80_coco2017: 2.2 MB in [..] s
+fp8_autoquant_all_layers_top90_coco2017: 2.1 MB in [..] s
+fp8_autoquant_all_layers_top100_coco2017: 2.0 MB in [..] s
+
+"#]]
+    );
+    let scheme = place.path().join("qlua-demo/quantized/fp8_autoquant_all_layers_top10_coco2017");
+    let files: Vec<String> = tree(&scheme).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        files,
+        [
+            "chat_template.json",
+            "config.json",
+            "generation_config.json",
+            "hf_quant_config.json",
+            "layer-sensitivity/fp8_autoquant_all_layers_top10_coco2017_coverage_from_baseline.json",
+            "layer-sensitivity/manifest.json",
+            "layer-sensitivity/per-layer-sensitivity.json",
+            "layer-sensitivity/per-layer-sensitivity.md",
+            "layer-sensitivity/provenance.json",
+            "model-00001-of-00001.safetensors",
+            "model.safetensors.index.json",
+            "preprocessor_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ]
+    );
+    let manifest = std::fs::read(place.path().join("qlua-demo/manifest.json")).unwrap();
+    assert_eq!(std::fs::read(scheme.join("layer-sensitivity/manifest.json")).unwrap(), manifest);
+}
+
+#[test]
+fn lm_only_leaves_everything_but_the_language_model_in_bf16() {
+    let place = tempfile::tempdir().unwrap();
+    let output = qlua(place.path(), &["-q", "lm_only_topx", "--top", "50,100", "--suffix", "x"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        names(&place.path().join("qlua-demo/quantized")),
+        ["fp8_autoquant_top100_x", "fp8_autoquant_top50_x"]
+    );
+    let full =
+        qlua::checkpoint::Checkpoint::open(place.path().join("qlua-demo/quantized/fp8_autoquant_top100_x"))
+            .unwrap();
+    for (name, tensor) in full.tensors().filter(|(name, _)| name.ends_with("proj.weight")) {
+        let fp8 = tensor.dtype() == qlua::tensor::Dtype::F8E4M3;
+        assert_eq!(fp8, name.starts_with("model.layers."), "{name}");
+    }
+}
+
+#[test]
+fn the_baseline_is_one_scheme_of_full_coverage() {
+    let place = tempfile::tempdir().unwrap();
+    let output = qlua(place.path(), &["-q", "all_layers_baseline"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(names(&place.path().join("qlua-demo/quantized")), ["fp8_autoquant_all_layers_fp8_coco2017"]);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let output = qlua(place.path(), &["-q", "all_layers_topx", "--top", "12.5", "--dry-run", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["schemes"][0]["name"], "fp8_autoquant_all_layers_top12.5_coco2017");
+    assert_eq!(plan["decision"]["dialect"], "universal");
+    assert_eq!(plan["written"], false);
+    assert!(!place.path().join("qlua-demo/quantized").exists());
+}
+
+#[test]
+fn planned_bytes_are_the_bytes_of_the_index() {
+    let place = tempfile::tempdir().unwrap();
+    for dialect in ["universal", "compressed-tensors", "modelopt"] {
+        let words = ["-q", "all_layers_topx", "--top", "50", "--json", "--dialect", dialect];
+        let plan: serde_json::Value = serde_json::from_slice(&qlua(place.path(), &words).stdout).unwrap();
+        let directory = place.path().join(plan["schemes"][0]["directory"].as_str().unwrap());
+        let index = std::fs::read(directory.join("model.safetensors.index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        assert_eq!(plan["schemes"][0]["bytes"], index["metadata"]["total_size"], "{dialect}");
+    }
+}
+
+#[test]
+fn verify_ends_with_3_when_something_is_wrong() {
+    let place = tempfile::tempdir().unwrap();
+    assert_eq!(qlua(place.path(), &["-q", "all_layers_topx", "--top", "10"]).status.code(), Some(0));
+    let scheme = "qlua-demo/quantized/fp8_autoquant_all_layers_top10_coco2017";
+    let good = qlua(place.path(), &["verify", scheme, "qlua-demo/model"]);
+    assert_eq!(
+        (good.status.code(), stdout(&good)),
+        (Some(0), format!("{scheme}: ok\nqlua-demo/model: ok\n"))
+    );
+    std::fs::remove_file(place.path().join(scheme).join("hf_quant_config.json")).unwrap();
+    std::fs::copy(
+        place.path().join("qlua-demo/model/config.json"),
+        place.path().join(scheme).join("config.json"),
+    )
+    .unwrap();
+    let bad = qlua(place.path(), &["verify", scheme]);
+    assert_eq!(bad.status.code(), Some(3));
+    assert!(stdout(&bad).contains("unconfigured: 4 layers are FP8"), "{}", stdout(&bad));
+}
+
+#[test]
+fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    assert_eq!(
+        qlua(place.path(), &["-q", "all_layers_topx", "--top", "10", "--out", "out"]).status.code(),
+        Some(0)
+    );
+    let model = ["--model", "qlua-demo/model", "--manifest", "qlua-demo/manifest.json"];
+    let before = tree(&place.path().join("qlua-demo"));
+    let check = |code: i32, words: &[&str], expected: &str| {
+        let words: Vec<&str> = ["-q", "all_layers_topx"].iter().chain(words).copied().collect();
+        let output = qlua(place.path(), &words);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        let first = text.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("qlua: error: {expected}"));
+        assert_eq!(names(place.path()), ["out", "qlua-demo"]);
+        assert_eq!(names(&place.path().join("out")), ["fp8_autoquant_all_layers_top10_coco2017"]);
+        assert!(tree(&place.path().join("qlua-demo")) == before, "the source is untouched");
+    };
+    let with = |more: &[&'static str]| -> Vec<&'static str> { model.iter().chain(more).copied().collect() };
+    check(
+        1,
+        &with(&["--out", "out", "--top", "10"]),
+        "`out/fp8_autoquant_all_layers_top10_coco2017` exists already",
+    );
+    check(
+        1,
+        &with(&["--out", "qlua-demo/model"]),
+        "the output `qlua-demo/model/fp8_autoquant_all_layers_top10_coco2017` lies inside the source `qlua-demo/model`, which is never written to",
+    );
+    check(
+        1,
+        &with(&["--dialect", "universal", "--activations", "dynamic"]),
+        "the dialect universal is always static, and dynamic activations were chosen",
+    );
+    check(
+        1,
+        &with(&["--amax", "nowhere.json"]),
+        "cannot read `nowhere.json`: No such file or directory (os error 2)",
+    );
+    check(
+        1,
+        &with(&["--include", "*visaul*"]),
+        "the glob `*visaul*` matches no group or module of `qlua-demo/manifest.json`",
+    );
+    check(2, &with(&["--dialct", "auto"]), "there is no option `--dialct`");
+    check(2, &["--model", "qlua-demo/model"], "--model needs the --manifest that belongs to it");
+    check(
+        1,
+        &["--model", "nowhere", "--manifest", "m.json"],
+        "the checkpoint directory `nowhere` does not exist",
+    );
+}
