@@ -11,7 +11,7 @@ use super::{Verbosity, output, verbosity};
 use crate::export::{Progress, Silent};
 use crate::report::bytes;
 
-const BAR: &str = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const BAR: &str = "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
 
 /// The listener that suits standard error and the verbosity of `lua`.
 pub(super) fn listener(lua: &Lua) -> Box<dyn Progress> {
