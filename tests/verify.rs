@@ -122,6 +122,23 @@ fn scales_of_an_fp8_cache_belong_to_their_layers() {
     assert_eq!(verify(&directory.0, Depth::Full).unwrap(), []);
 }
 
+/// Transformers 5.20 multiplies in the dtype of the scale: it must be that of the model.
+#[test]
+fn an_f32_model_may_have_f32_scales() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let directory = Directory::copy(&good[1].1, &base.path().join("f32"));
+    directory.edit_tensors(|tensors| {
+        for tensor in tensors.values_mut().filter(|t| t.dtype == Dtype::BF16) {
+            let values =
+                tensor.bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32());
+            tensor.bytes = values.flat_map(f32::to_le_bytes).collect();
+            tensor.dtype = Dtype::F32;
+        }
+    });
+    assert_eq!(verify(&directory.0, Depth::Full).unwrap(), []);
+}
+
 /// Loads in vLLM and Transformers alike.
 #[test]
 fn the_format_of_a_group_goes_before_that_of_the_configuration() {

@@ -89,6 +89,7 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
+    let in_f32 = checkpoint.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
     for layer in &layers.layers {
@@ -106,7 +107,7 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
                     misread.push(&group.name);
                 }
             }
-            (Some(group), true) => check_layer(layer, group, &mut problems),
+            (Some(group), true) => check_layer(layer, group, in_f32, &mut problems),
             (Some(_), false) if layer.is_head() => {}
             (Some(_), false) => {
                 let message = format!(
@@ -141,7 +142,8 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
     }
 }
 
-fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
+/// `in_f32` says that the rest of the model is F32, and so may its scales be.
+fn check_layer(layer: &Layer, group: &Group, in_f32: bool, problems: &mut Vec<Problem>) {
     let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
     let expected = match group.strategy.as_str() {
         "tensor" => Some(vec![1]),
@@ -161,7 +163,7 @@ fn check_layer(layer: &Layer, group: &Group, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(Code::ScaleShape, layer.name, message));
     }
     for (leaf, scale) in [("weight_scale", layer.weight_scale), ("input_scale", layer.input_scale)] {
-        if scale.is_some_and(|scale| scale.dtype() == Dtype::F32) {
+        if scale.is_some_and(|scale| scale.dtype() == Dtype::F32) && !in_f32 {
             let message = format!(
                 "`{}.{leaf}` is F32; Transformers 5.20 fails on it, other releases round it",
                 layer.name
