@@ -47,8 +47,8 @@ struct Queue {
 /// That of the first job in list order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`], or
 /// [`Error::Interrupted`]. Files are then left incomplete.
 pub(super) fn run(placed: &[Placed], threads: usize, progress: &dyn Progress) -> Result<()> {
-    let groups = Groups::collect(placed);
-    let queues = queues(placed);
+    let mut groups = Groups::collect(placed);
+    let queues = queues(placed, &mut groups);
     let pass = Pass {
         placed,
         groups: &groups,
@@ -73,6 +73,8 @@ pub(super) fn run(placed: &[Placed], threads: usize, progress: &dyn Progress) ->
 /// The scale groups of a pass, found by identity.
 struct Groups {
     states: Vec<GroupState>,
+    /// For each state, the number of the first job that needs its scales.
+    first_jobs: Vec<usize>,
     /// By address: groups are shared, not compared.
     index: HashMap<usize, usize>,
 }
@@ -80,12 +82,13 @@ struct Groups {
 impl Groups {
     /// In the order in which the first codes of each are placed.
     fn collect(placed: &[Placed]) -> Self {
-        let mut groups = Groups { states: Vec::new(), index: HashMap::new() };
+        let mut groups = Groups { states: Vec::new(), first_jobs: Vec::new(), index: HashMap::new() };
         for place in placed {
             if let Content::Codes(member) | Content::WeightScale(member) = &place.tensor.content {
                 let next = groups.states.len();
                 groups.index.entry(address(&member.group)).or_insert_with(|| {
                     groups.states.push(GroupState::new(member.group.clone()));
+                    groups.first_jobs.push(usize::MAX);
                     next
                 });
             }
@@ -93,8 +96,12 @@ impl Groups {
         groups
     }
 
+    fn position(&self, group: &Arc<ScaleGroup>) -> usize {
+        self.index[&address(group)]
+    }
+
     fn state(&self, group: &Arc<ScaleGroup>) -> &GroupState {
-        &self.states[self.index[&address(group)]]
+        &self.states[self.position(group)]
     }
 }
 
@@ -102,7 +109,7 @@ fn address(group: &Arc<ScaleGroup>) -> usize {
     Arc::as_ptr(group).addr()
 }
 
-fn queues(placed: &[Placed]) -> Vec<Queue> {
+fn queues(placed: &[Placed], groups: &mut Groups) -> Vec<Queue> {
     let mut queues: Vec<(*const ShardFile, Queue)> = Vec::new();
     let mut number = 0;
     for (index, place) in placed.iter().enumerate() {
@@ -113,6 +120,10 @@ fn queues(placed: &[Placed]) -> Vec<Queue> {
             queues.push((place.file, Queue { jobs: Vec::new(), next: AtomicUsize::new(0) }));
         }
         let Some((_, queue)) = queues.last_mut() else { continue };
+        if let Content::Codes(member) = &place.tensor.content {
+            let position = groups.position(&member.group);
+            groups.first_jobs[position] = groups.first_jobs[position].min(number);
+        }
         let elements = place.tensor.spec.elements() as usize;
         for start in (0..elements).step_by(CHUNK) {
             let job = Job { placed: index, elements: start..elements.min(start + CHUNK) };
@@ -177,7 +188,13 @@ impl Pass<'_> {
             Content::Cast(tensor) => cast_bytes(tensor.dtype(), source(tensor), target, buffer),
             Content::Codes(member) => {
                 let state = self.groups.state(&member.group);
-                let Some(ready) = state.scales() else { return state.take_failure().map_or(Ok(None), Err) };
+                let Some(ready) = state.scales() else {
+                    // Whichever job comes first, the failure counts as that of the group's first one.
+                    if let Some(error) = state.take_failure() {
+                        self.fail(self.groups.first_jobs[self.groups.position(&member.group)], error);
+                    }
+                    return Ok(None);
+                };
                 let weight = &member.group.weights[member.index].1;
                 ready.encoders[member.index].encode(elements.start, source(weight), buffer);
             }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use safetensors::tensor::Dtype;
+use serde_json::json;
 
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
@@ -54,20 +55,37 @@ fn nan_and_infinite_weights_are_named_in_every_dtype() {
     }
 }
 
+/// In a file sorted by name, `o_proj` lies amid the members of the group that shares a scale. Cut between them, two
+/// threads meet the failure of the group at the same time, and that of `o_proj` soon after.
 #[test]
-fn of_several_spoilt_weights_the_same_one_is_named_at_any_thread_count() {
+fn of_several_spoilt_weights_the_first_one_is_named_at_any_thread_count() {
     let place = Place::new();
-    let modules = quantised_modules(&place);
-    place.model.edit_tensors(|tensors| {
-        for (number, module) in modules.iter().enumerate() {
-            let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][number % 3];
-            spoil(tensors.get_mut(&format!("{module}.weight")).unwrap(), Dtype::BF16, value);
-        }
+    let module = |leaf: &str| format!("model.layers.0.self_attn.{leaf}_proj");
+    let leaves = ["k", "o", "q", "v"];
+    let tensors = leaves.map(|leaf| {
+        let value = if leaf == "o" { f32::INFINITY } else { f32::NAN };
+        (module(leaf) + ".weight", Raw::bf16(&[512, 512], &vec![value; 512 * 512]))
     });
-    let messages: Vec<String> = [1, 2, 3, 8, 8, 8, 8, 1]
-        .map(|threads| place.refused_with(FamilyOptions { threads, ..place.options() }).to_string())
-        .into();
-    assert!(messages.iter().all(|message| *message == messages[0]), "{messages:#?}");
+    fs::remove_dir_all(&place.model.0).unwrap();
+    Directory::create(&place.model.0, &json!({}), &tensors.into());
+    let group = |members: &[&str]| {
+        json!({"formats": ["FP8_DEFAULT_CFG(effective-bits: 8.0)"], "scores": [1.0], "costs": [1.0],
+               "module_names": members.iter().map(|leaf| module(leaf)).collect::<Vec<_>>()})
+    };
+    let amax = leaves.map(|leaf| (module(leaf) + ".input_quantizer", 1.0));
+    let manifest = json!({"amax": std::collections::BTreeMap::from(amax),
+                          "layer_sensitivity": {"q": group(&["q", "k", "v"]), "o": group(&["o"])}});
+    fs::write(&place.manifest, manifest.to_string()).unwrap();
+
+    let expected = format!("tensor `{}.weight` holds NaN values", module("k"));
+    let whole = [1, 2, 8].map(|threads| (threads, 5_000_000));
+    let cut =
+        [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4].map(|threads| (threads, 530_000));
+    for (threads, max_shard_size) in whole.into_iter().chain(cut) {
+        let options = FamilyOptions { threads, max_shard_size, ..place.options() };
+        let message = export(options, &[100.0], &Silent).unwrap_err().to_string();
+        assert!(message.starts_with(&expected), "{threads} threads, {max_shard_size} bytes: {message}");
+    }
 }
 
 #[test]
