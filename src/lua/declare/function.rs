@@ -192,7 +192,7 @@ impl Function {
         self
     }
 
-    /// Any number of further values, each of type `ty`; see [`Call::rest`].
+    /// Any number of further values, each of type `ty`; see `Call::rest`.
     pub fn variadic(mut self, name: &'static str, ty: Type, doc: &'static str) -> Self {
         self.variadic = Some(Param::new(name, ty, Fallback::Absent, doc));
         self

@@ -1,7 +1,7 @@
 //! The vocabulary of declarations: each Lua function, method, field and constant is declared once, here in Rust, and
 //! argument checks, annotations, the manual and `qlua doc` are made from it.
 //!
-//! ```ignore
+//! ```text
 //! Namespace::new("fp8", "E4M3 codes.")
 //!     .function(
 //!         Function::new("encode", "The code nearest to `value`.")
