@@ -1,8 +1,6 @@
 //! The weights of one directory: tensors dealt into shards, written in one pass, and the index over them.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -17,9 +15,6 @@ use crate::tensor::TensorSpec;
 
 /// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
 pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
-
-/// How often what is written is forced to the disk meanwhile.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How weights are written.
 pub struct WriteOptions<'a> {
@@ -94,7 +89,10 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
     }
 
     let placed = place(tensors, &counts, &files);
-    flushed_meanwhile(&files, || jobs::run(&placed, options.threads, options.progress))?;
+    jobs::run(&placed, options.threads, options.progress)?;
+    for file in &files {
+        file.sync()?;
+    }
 
     let total_size: u64 = tensors.iter().map(|t| t.spec.bytes()).sum();
     weight_map.sort_keys();
@@ -102,26 +100,6 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
     let path = directory.join(INDEX_FILE);
     std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
     Ok(total_size)
-}
-
-/// Runs `work` while another thread forces what is written to the disk, so that little is left to wait for at the end.
-fn flushed_meanwhile(files: &[ShardFile], work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let flush = || files.iter().try_for_each(ShardFile::sync);
-    let (done, is_done) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        // The system reports a failed write to one caller only, so a failure here must not be lost.
-        let flusher = scope.spawn(move || {
-            while is_done.recv_timeout(FLUSH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                flush()?;
-            }
-            Ok(())
-        });
-        let worked = work();
-        drop(done);
-        let flushed = flusher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        worked.and(flushed)
-    })?;
-    flush()
 }
 
 /// Pairs every tensor, in the given order, with its entry in its file.
