@@ -1,6 +1,7 @@
 //! The command line of qlua: what runs, with which arguments, and the exit code.
 
 mod batch;
+mod detach;
 mod inspect;
 mod invocation;
 mod listing;
@@ -39,6 +40,12 @@ const COMMANDS: &[BuiltIn] = &[
         usage: "DIR…",
         about: "check directories against what loaders accept; exit code 3 when something is wrong",
         run: verify::verify,
+    },
+    BuiltIn {
+        name: "detach",
+        usage: "DIR…",
+        about: "give directories their own copies of the files that they share with others",
+        run: detach::detach,
     },
     BuiltIn { name: "list", usage: "", about: "list the built-in scripts", run: listing::list },
     BuiltIn { name: "doc", usage: "[NAME]", about: "explain an entry of the Lua API", run: listing::doc },

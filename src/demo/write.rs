@@ -83,7 +83,9 @@ pub(super) fn write_files(directory: &Path, shape: &Qwen25VlShape, seed: u64) ->
         written.tensors += shard.len();
         written.bytes += shard.iter().map(TensorSpec::bytes).sum::<u64>();
         written.shards.push((name(i), layout.length()));
-        open.push(ShardFile::create(&directory.join(name(i)), layout)?);
+        let file = ShardFile::create(&directory.join(name(i)), layout)?;
+        file.write_header()?;
+        open.push(file);
     }
     fill(&open, seed)?;
     Ok(written)
@@ -126,7 +128,7 @@ fn fill(shards: &[ShardFile], seed: u64) -> Result<()> {
             let file = &shards[piece.shard];
             let bytes = &mut buffer[..piece.elements as usize * 2];
             Values::new(seed, &file.layout().entries()[piece.entry].0).fill(piece.first, bytes);
-            file.write_at(piece.entry, piece.first * 2, bytes)?;
+            file.write_tensor(piece.entry, piece.first * 2, bytes)?;
         }
         Ok(())
     };

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::progress::Progress;
-use super::provenance::{HashedFile, Model, Request};
-use super::scheme::{SchemeWriter, Written};
+use super::outputs::scheme_outputs;
+use super::provenance::Request;
+use super::shard::ShardLayout;
+use super::store::bucket::plan_shards;
+use super::store::items::Items;
+use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::fp8::Rounding;
@@ -41,8 +44,10 @@ pub struct FamilyOptions {
     pub rounding: Rounding,
     /// Whether fused modules share their scales.
     pub scale_sharing: ScaleSharing,
-    /// Whether existing directories are replaced.
+    /// Whether existing directories are replaced, up to date or not.
     pub overwrite: bool,
+    /// How shards are shared between directories.
+    pub link: LinkChoice,
     /// Tensor bytes that a shard holds at most.
     pub max_shard_size: u64,
     /// Threads that read, convert and write.
@@ -61,10 +66,10 @@ pub struct Family {
 }
 
 /// One scheme of a family: a name and what was selected for it.
-struct Scheme {
-    name: String,
-    selection: Selection,
-    plan: Plan,
+pub(super) struct Scheme {
+    pub name: String,
+    pub selection: Selection,
+    pub plan: Plan,
 }
 
 /// The layout of a family and why it is so.
@@ -142,6 +147,18 @@ impl Family {
     /// The base checkpoint that the family was opened with.
     pub fn checkpoint(&self) -> &Arc<Checkpoint> {
         &self.checkpoint
+    }
+
+    pub(super) fn options(&self) -> &FamilyOptions {
+        &self.options
+    }
+
+    pub(super) fn input_scales(&self) -> Option<&InputScales> {
+        self.input_scales.as_ref()
+    }
+
+    pub(super) fn schemes(&self) -> &[Scheme] {
+        &self.schemes
     }
 
     /// Adds a scheme called `name` that stores the groups of `selection` in FP8.
@@ -230,37 +247,22 @@ impl Family {
         Ok(self.schemes.iter().map(|scheme| self.planned(scheme, &layout)).collect())
     }
 
-    /// Writes every scheme, each checked before it takes its name. Schemes that were complete before a failure stay.
+    /// Bytes of the weight files of all schemes together, each shared shard counted once, when nothing of the family is
+    /// there yet. Exact: it follows from the layout of every file.
     ///
     /// # Errors
-    /// Nothing is written when there is no scheme, a target exists and `overwrite` is not set, an output would touch the
-    /// sources, or the disk has too little room. Later: [`Error::Tensor`], [`Error::Io`], [`Error::Verification`],
-    /// [`Error::Interrupted`].
-    pub fn run(&self, progress: &dyn Progress) -> Result<Vec<Written>> {
-        if self.schemes.is_empty() {
-            return Err(Error::argument("the family has no scheme to write"));
-        }
-        let decision = self.decide()?;
-        let planned: Vec<PlannedScheme> =
-            self.schemes.iter().map(|scheme| self.planned(scheme, &decision.layout)).collect();
-        self.check_targets(&planned)?;
-        let writer = SchemeWriter {
-            checkpoint: &self.checkpoint,
-            manifest: &self.manifest,
-            input_scales: self.input_scales.as_ref(),
-            layout: decision.layout,
-            options: &self.options,
-            model: Model::of(&self.checkpoint)?,
-            manifest_hash: HashedFile::of(self.manifest.path().display().to_string(), self.manifest.bytes()),
-        };
-        let write = |(scheme, planned): (&Scheme, &PlannedScheme)| {
-            progress.begin(&scheme.name, planned.bytes);
-            let written =
-                writer.write(&planned.directory, &scheme.name, &scheme.selection, &scheme.plan, progress);
-            progress.end();
-            written
-        };
-        self.schemes.iter().zip(&planned).map(write).collect()
+    /// Those of [`Family::decide`]; [`Error::Argument`] when a file would need too long a header.
+    pub fn unique_bytes(&self) -> Result<u64> {
+        let layout = self.decide()?.layout;
+        let outputs = |s: &Scheme| scheme_outputs(&self.checkpoint, &s.plan, &layout, self.input_scales());
+        let items = Items::collect(self.schemes.iter().map(outputs).collect::<Result<_>>()?);
+        plan_shards(&items, &items.of_scheme, self.options.max_shard_size, &layout)
+            .into_iter()
+            .map(|shard| {
+                let specs = shard.tensors.into_iter().map(|tensor| tensor.spec).collect();
+                ShardLayout::new(specs).map(|layout| layout.length())
+            })
+            .sum()
     }
 
     fn planned(&self, scheme: &Scheme, layout: &Layout) -> PlannedScheme {
@@ -284,21 +286,6 @@ impl Family {
             self.schemes.iter().flat_map(|s| s.plan.fp8.iter().map(String::as_str)).collect();
         let has = |module: &str| self.input_scales.as_ref().is_some_and(|s| s.get(module).is_some());
         selected.into_iter().filter(|module| !has(module)).collect()
-    }
-
-    /// Everything about the targets that can be known before a byte is written.
-    fn check_targets(&self, planned: &[PlannedScheme]) -> Result<()> {
-        for scheme in planned {
-            if !self.options.overwrite && scheme.directory.symlink_metadata().is_ok() {
-                return Err(Error::exists(&scheme.directory, "exists already")
-                    .with_hint("pass --overwrite to replace it, or choose another --out"));
-            }
-            let sources = [Some(&self.options.model), self.options.baseline.as_ref()];
-            for source in sources.into_iter().flatten() {
-                super::target::require_apart(&scheme.directory, source)?;
-            }
-        }
-        super::target::require_space(&self.options.out, planned.iter().map(|s| s.bytes).sum())
     }
 }
 

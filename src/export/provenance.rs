@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::source_hashes::SourceHashes;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::interrupt;
 use crate::plan::Layout;
+
+/// The folder of a scheme that says how it was decided.
+pub(super) const RECORDS: &str = "layer-sensitivity";
+/// The record of a scheme; it is written last.
+pub(super) const PROVENANCE: &str = "provenance.json";
 
 /// Who asked for an export: recorded, never interpreted.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -47,7 +51,7 @@ impl HashedFile {
 
 /// A weight file of the base checkpoint and its BLAKE3 hash (`b3sum` prints the same): SHA-256 of all weights would take
 /// longer than writing the scheme.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashedShard {
     /// File name inside the directory.
     pub file: String,
@@ -57,24 +61,17 @@ pub struct HashedShard {
     pub blake3: String,
 }
 
-/// Hashes every weight file of `checkpoint`, over all cores.
-///
-/// # Errors
-/// [`Error::Interrupted`].
-pub fn hash_shards(checkpoint: &Checkpoint) -> Result<Vec<HashedShard>> {
-    let shards: Vec<_> = checkpoint.shards().collect();
-    shards
-        .into_par_iter()
-        .map(|(file, _, bytes)| {
-            let mut hasher = blake3::Hasher::new();
-            for chunk in bytes.chunks(64 << 20) {
-                interrupt::check()?;
-                hasher.update_rayon(chunk);
-            }
-            let blake3 = hasher.finalize().to_hex().to_string();
-            Ok(HashedShard { file: file.into(), bytes: bytes.len() as u64, blake3 })
-        })
-        .collect()
+/// A weight file of a scheme.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightFile {
+    /// File name inside the directory.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of its content, lower-case hexadecimal.
+    pub blake3: String,
+    /// What its content was made from, for the same source: equal keys, equal bytes.
+    pub content: String,
 }
 
 /// The content of `provenance.json`.
@@ -95,6 +92,36 @@ pub struct Provenance<'a> {
     pub input_scales: Option<String>,
     /// How FP8 layers are laid out.
     pub layout: LayoutWords,
+    /// Key of all inputs: a directory whose key is that of a new run is up to date.
+    pub inputs: &'a str,
+    /// Every weight file of the scheme.
+    pub weights: &'a [WeightFile],
+}
+
+/// What is read back from a `provenance.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Record {
+    /// See [`Provenance::inputs`].
+    pub inputs: String,
+    /// See [`Provenance::weights`].
+    pub weights: Vec<WeightFile>,
+    /// See [`Provenance::model`].
+    pub model: RecordedModel,
+}
+
+/// The base checkpoint of a [`Record`].
+#[derive(Debug, Clone, Deserialize)]
+pub struct RecordedModel {
+    /// See [`Model::shards`].
+    pub shards: Vec<HashedShard>,
+}
+
+impl Record {
+    /// Reads the record of the scheme in `directory`; nothing when it has none that this version can use.
+    pub fn read(directory: &Path) -> Option<Self> {
+        let text = std::fs::read(directory.join(RECORDS).join(PROVENANCE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
 }
 
 /// The base checkpoint in a provenance record.
@@ -109,15 +136,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// Records `checkpoint`, hashing all of it.
+    /// Records `checkpoint`; what `sources` have not seen of it yet is hashed now.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+    pub(super) fn of(checkpoint: &Checkpoint, sources: &SourceHashes) -> Result<Self> {
         Ok(Model {
             directory: checkpoint.directory().display().to_string(),
             config_sha256: hex(&Sha256::digest(checkpoint.config_text())),
-            shards: hash_shards(checkpoint)?,
+            shards: sources.finish()?,
         })
     }
 }

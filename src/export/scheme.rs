@@ -5,22 +5,19 @@ use std::path::{Path, PathBuf};
 
 use super::companions::{companion_files, copy_file, with_quantization_config};
 use super::dialect::quantisation_files;
-use super::family::FamilyOptions;
-use super::outputs::scheme_outputs;
-use super::progress::Progress;
-use super::provenance::{HashedFile, Model, Provenance};
-use super::transaction::PartialDirectory;
-use super::weights::{WriteOptions, write_weights};
+use super::family::{FamilyOptions, Scheme};
+use super::provenance::{HashedFile, Model, PROVENANCE, Provenance, RECORDS, WeightFile};
+use super::store::key::inputs_key;
+use super::tree_hash::hash_file;
+use super::weights::{shard_name, write_index};
 use crate::checkpoint::{Checkpoint, HF_QUANT_CONFIG};
 use crate::error::{Error, Result};
 use crate::json;
-use crate::manifest::{Coverage, Manifest, Selection};
+use crate::manifest::{Coverage, Manifest};
 use crate::plan::{InputScales, Layout, Plan};
 use crate::report::per_layer;
+use crate::tensor::TensorSpec;
 use crate::verify::{self, Depth};
-
-/// The folder of a scheme that says how it was decided.
-const RECORDS: &str = "layer-sensitivity";
 
 /// What all schemes of a family have in common.
 pub(super) struct SchemeWriter<'a> {
@@ -33,7 +30,17 @@ pub(super) struct SchemeWriter<'a> {
     pub manifest_hash: HashedFile,
 }
 
-/// A scheme that was written.
+/// A shard of a scheme, and how it gets into the directory.
+pub(super) struct Part<'a> {
+    /// Its tensors, in file order.
+    pub tensors: Vec<&'a TensorSpec>,
+    /// Its record; the file is named here.
+    pub weight: WeightFile,
+    /// Puts it at the path that it is given.
+    pub place: &'a dyn Fn(&Path) -> Result<()>,
+}
+
+/// A scheme directory that is there.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The name, which is its directory's.
@@ -42,34 +49,52 @@ pub struct Written {
     pub directory: PathBuf,
     /// Sum of all tensor bytes.
     pub bytes: u64,
+    /// Whether it was there already, made from the same inputs.
+    pub up_to_date: bool,
 }
 
 impl SchemeWriter<'_> {
-    /// Writes the scheme into a hidden sibling, checks it as every loader would, and gives it its name.
+    /// The key of everything that `scheme` is made from; `content` is that of its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn inputs(&self, scheme: &Scheme, content: &str) -> Result<String> {
+        let mut files = vec![self.manifest_hash.sha256.clone()];
+        let companions = companion_files(self.checkpoint.directory())?;
+        let paths = companions.iter().map(|file| self.checkpoint.directory().join(file));
+        for path in paths.chain(self.options.state.clone()) {
+            files.push(hash_file(&path)?.1);
+        }
+        files.push(HashedFile::of("", &coverage(scheme).to_json()).sha256);
+        Ok(inputs_key(&scheme.name, &self.model, &files, content))
+    }
+
+    /// Fills `partial`, which will be called `directory`, and checks it as every loader would.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Verification`].
     pub fn write(
         &self,
+        partial: &Path,
         directory: &Path,
-        name: &str,
-        selection: &Selection,
-        plan: &Plan,
-        progress: &dyn Progress,
-    ) -> Result<Written> {
-        let partial = PartialDirectory::begin(directory, self.options.overwrite)?;
-        let outputs = scheme_outputs(self.checkpoint, plan, &self.layout, self.input_scales)?;
-        let write_options = WriteOptions {
-            max_shard_size: self.options.max_shard_size,
-            threads: self.options.threads,
-            progress,
-        };
-        let bytes = write_weights(partial.path(), &outputs, &write_options)?;
-        self.write_configuration(partial.path(), plan)?;
-        for file in companion_files(self.checkpoint.directory())? {
-            copy_file(&self.checkpoint.directory().join(&file), &partial.path().join(&file))?;
+        scheme: &Scheme,
+        inputs: &str,
+        parts: &[Part],
+    ) -> Result<u64> {
+        let mut weights = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let file = shard_name(index, parts.len());
+            (part.place)(&partial.join(&file))?;
+            weights.push(WeightFile { file, ..part.weight.clone() });
         }
-        self.write_records(&partial.path().join(RECORDS), name, selection, plan)?;
-        require_sound(partial.path(), directory)?;
-        partial.commit()?;
-        Ok(Written { name: name.into(), directory: directory.to_path_buf(), bytes })
+        let bytes = write_index(partial, parts.iter().map(|part| part.tensors.iter().copied()))?;
+        self.write_configuration(partial, &scheme.plan)?;
+        for file in companion_files(self.checkpoint.directory())? {
+            copy_file(&self.checkpoint.directory().join(&file), &partial.join(&file))?;
+        }
+        self.write_records(&partial.join(RECORDS), scheme, inputs, &weights)?;
+        require_sound(partial, directory)?;
+        Ok(bytes)
     }
 
     fn write_configuration(&self, directory: &Path, plan: &Plan) -> Result<()> {
@@ -86,12 +111,18 @@ impl SchemeWriter<'_> {
         }
     }
 
-    fn write_records(&self, folder: &Path, name: &str, selection: &Selection, plan: &Plan) -> Result<()> {
+    fn write_records(
+        &self,
+        folder: &Path,
+        scheme: &Scheme,
+        inputs: &str,
+        weights: &[WeightFile],
+    ) -> Result<()> {
         fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
-        let mut coverage = Coverage::new(name, selection);
+        let name = &scheme.name;
+        let mut coverage = coverage(scheme);
         coverage.baseline_dir = self.options.baseline.as_ref().map(|p| p.display().to_string());
         coverage.baseline_manifest = Some(self.options.manifest.display().to_string());
-        coverage.kept_in_bf16 = plan.kept.clone();
         let provenance = Provenance {
             qlua: env!("CARGO_PKG_VERSION"),
             scheme: name,
@@ -100,22 +131,33 @@ impl SchemeWriter<'_> {
             model: &self.model,
             input_scales: self.input_scales.map(|s| s.origin().display().to_string()),
             layout: (&self.layout).into(),
+            inputs,
+            weights,
         };
         let mut records = vec![
             (format!("{name}_coverage_from_baseline.json"), coverage.to_json()),
             ("per-layer-sensitivity.md".into(), per_layer::markdown(self.manifest).into_bytes()),
             ("per-layer-sensitivity.json".into(), per_layer::json(self.manifest)),
-            ("provenance.json".into(), json::pretty(&provenance)),
+            (PROVENANCE.into(), json::pretty(&provenance)),
         ];
         records.push((free_name(&records, self.manifest.path()), self.manifest.bytes().to_vec()));
+        if let Some(state) = &self.options.state {
+            copy_file(state, &folder.join(free_name(&records, state)))?;
+        }
+        // The provenance says that the directory is complete, so it comes last.
+        records.sort_by_key(|(file, _)| file == PROVENANCE);
         for (file, content) in &records {
             write(&folder.join(file), content)?;
         }
-        match &self.options.state {
-            Some(state) => copy_file(state, &folder.join(free_name(&records, state))),
-            None => Ok(()),
-        }
+        Ok(())
     }
+}
+
+/// The coverage of a scheme, without the places that it was made from.
+fn coverage(scheme: &Scheme) -> Coverage {
+    let mut coverage = Coverage::new(&scheme.name, &scheme.selection);
+    coverage.kept_in_bf16 = scheme.plan.kept.clone();
+    coverage
 }
 
 /// The file name of `path`, made different from those in `records` where it has to be.

@@ -3,11 +3,13 @@
 //! The order inside a file is that of the safetensors crate (dtype alignment descending, then name), so the bytes depend
 //! on the tensors only, never on the order in which they arrive or on the number of threads.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -31,7 +33,7 @@ impl ShardLayout {
     /// # Errors
     /// [`Error::Argument`] when a name occurs twice, is `__metadata__`, or the header would exceed 100 MB.
     pub fn new(mut tensors: Vec<TensorSpec>) -> Result<Self> {
-        tensors.sort_by(|a, b| b.dtype.size().cmp(&a.dtype.size()).then_with(|| a.name.cmp(&b.name)));
+        tensors.sort_by(Self::order);
         let mut fields = Map::new();
         fields.insert("__metadata__".into(), json!({"format": "pt"}));
         let mut offset = 0;
@@ -68,6 +70,16 @@ impl ShardLayout {
         Ok(ShardLayout { header, entries, length: start + offset })
     }
 
+    /// Which of two tensors comes first in a file: that of the larger element, then that of the lesser name.
+    pub fn order(a: &TensorSpec, b: &TensorSpec) -> Ordering {
+        b.dtype.size().cmp(&a.dtype.size()).then_with(|| a.name.cmp(&b.name))
+    }
+
+    /// The bytes before the data: the length of the header, and the header.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     /// The tensors in file order, each with its byte range in the file.
     pub fn entries(&self) -> &[(TensorSpec, Range<u64>)] {
         &self.entries
@@ -84,20 +96,19 @@ impl ShardLayout {
 pub struct ShardFile {
     file: File,
     path: PathBuf,
-    layout: ShardLayout,
+    layout: Arc<ShardLayout>,
 }
 
 impl ShardFile {
-    /// Creates `path` (which must not exist) at its full length and writes the header. Permissions follow the umask.
+    /// Creates `path` (which must not exist) at its full length, without content. Permissions follow the umask.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(path: &Path, layout: ShardLayout) -> Result<Self> {
+    pub fn create(path: &Path, layout: impl Into<Arc<ShardLayout>>) -> Result<Self> {
+        let layout = layout.into();
         let file = File::create_new(path).map_err(|e| Error::io("create", path, e))?;
         file.set_len(layout.length).map_err(|e| Error::io("write", path, e))?;
-        let shard = ShardFile { file, path: path.to_path_buf(), layout };
-        shard.write(0, &shard.layout.header)?;
-        Ok(shard)
+        Ok(ShardFile { file, path: path.to_path_buf(), layout })
     }
 
     /// The layout that the file was created with.
@@ -105,17 +116,33 @@ impl ShardFile {
         &self.layout
     }
 
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_header(&self) -> Result<()> {
+        self.write_at(0, &self.layout.header)
+    }
+
     /// Writes `bytes` of tensor `entry` (an index into [`ShardLayout::entries`]) from byte `offset` of its data on.
     ///
     /// # Errors
     /// [`Error::Io`]; a full disk names the file.
-    pub fn write_at(&self, entry: usize, offset: u64, bytes: &[u8]) -> Result<()> {
+    pub fn write_tensor(&self, entry: usize, offset: u64, bytes: &[u8]) -> Result<()> {
         let range = &self.layout.entries[entry].1;
         debug_assert!(
             range.start + offset + bytes.len() as u64 <= range.end,
             "the write stays inside its tensor"
         );
-        self.write(range.start + offset, bytes)
+        self.write_at(range.start + offset, bytes)
+    }
+
+    /// Writes `bytes` from byte `position` of the file on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a full disk names the file.
+    pub fn write_at(&self, position: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, position).map_err(|e: io::Error| Error::io("write", &self.path, e))
     }
 
     /// Forces the file to the disk.
@@ -124,10 +151,6 @@ impl ShardFile {
     /// [`Error::Io`].
     pub fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(|e| Error::io("write", &self.path, e))
-    }
-
-    fn write(&self, position: u64, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, position).map_err(|e: io::Error| Error::io("write", &self.path, e))
     }
 }
 
@@ -159,9 +182,10 @@ mod tests {
             for (i, (spec, _)) in shard.layout().entries().iter().enumerate().rev() {
                 let bytes = content(&spec.name, spec.bytes());
                 let (a, b) = bytes.split_at(bytes.len() / 3);
-                shard.write_at(i, a.len() as u64, b).unwrap();
-                shard.write_at(i, 0, a).unwrap();
+                shard.write_tensor(i, a.len() as u64, b).unwrap();
+                shard.write_tensor(i, 0, a).unwrap();
             }
+            shard.write_header().unwrap();
             let bytes = std::fs::read(&path).unwrap();
             prop_assert_eq!(bytes.len() as u64, shard.layout().length());
             let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();

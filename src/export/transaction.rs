@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-const LOCK_FILE: &str = ".qlua-lock";
+/// The file in an unfinished directory that the process working there holds a lock on.
+pub(super) const LOCK_FILE: &str = ".qlua-lock";
 
 /// A directory in the making. Dropped before [`PartialDirectory::commit`], it leaves nothing behind.
 #[derive(Debug)]
@@ -43,12 +44,11 @@ impl PartialDirectory {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        let missing = parent.ancestors().take_while(|p| p.symlink_metadata().is_err());
         let mut directory = PartialDirectory {
             target: target.to_path_buf(),
             partial: PathBuf::new(),
             overwrite,
-            created: missing.map(Path::to_path_buf).collect(),
+            created: missing_parents(target),
             lock: None,
         };
         fs::create_dir_all(&parent).map_err(|e| Error::io("create", &parent, e))?;
@@ -58,10 +58,7 @@ impl PartialDirectory {
         }
         fs::create_dir(&partial).map_err(|e| Error::io("create", &partial, e))?;
         directory.partial = partial;
-        let lock_path = directory.partial.join(LOCK_FILE);
-        let lock = File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
-        lock.try_lock().map_err(|e| Error::io("lock", &lock_path, e.into()))?;
-        directory.lock = Some(lock);
+        directory.lock = Some(lock_directory(&directory.partial, target)?);
         directory.recover()?;
         Ok(directory)
     }
@@ -157,14 +154,33 @@ fn require_replaceable(target: &Path) -> Result<()> {
         .with_hint("remove it yourself, or choose another name"))
 }
 
-fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
-    let busy = || {
-        Error::exists(target, "is being written by another process")
-            .with_hint("wait for it to finish, or stop it and run again")
-    };
-    if let Ok(lock) = File::open(partial.join(LOCK_FILE)) {
-        lock.try_lock().map_err(|_| busy())?;
+/// The parents of `path` that do not exist yet, deepest first.
+pub(super) fn missing_parents(path: &Path) -> Vec<PathBuf> {
+    let parents = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty());
+    parents.take_while(|p| p.symlink_metadata().is_err()).map(Path::to_path_buf).collect()
+}
+
+/// Takes the lock of the unfinished directory `partial`, which is to become `target`.
+///
+/// # Errors
+/// [`Error::Exists`] when another process holds it; [`Error::Io`].
+pub(super) fn lock_directory(partial: &Path, target: &Path) -> Result<File> {
+    let path = partial.join(LOCK_FILE);
+    // A kill may have come before the lock was made.
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(|e| Error::io("lock", &path, e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Error::exists(target, "is being written by another process")
+                .with_hint("wait for it to finish, or stop it and run again"))
+        }
+        Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
     }
+}
+
+fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
+    let _lock = lock_directory(partial, target)?;
     fs::remove_dir_all(partial).map_err(|e| Error::io("remove", partial, e))
 }
 

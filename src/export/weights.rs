@@ -5,9 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::content::OutputTensor;
-use super::jobs::{self, Placed};
+use super::pass::{self, PassOptions, Target};
 use super::progress::Progress;
-use super::shard::{ShardFile, ShardLayout};
 use crate::checkpoint::INDEX_FILE;
 use crate::error::{Error, Result};
 use crate::json;
@@ -71,56 +70,48 @@ pub fn shard_name(index: usize, count: usize) -> String {
 /// disk. Returns the sum of all tensor bytes.
 ///
 /// # Errors
-/// Those of the pass ([`Error::Tensor`], [`Error::Io`], [`Error::Interrupted`]) and of [`ShardLayout::new`].
+/// Those of the pass ([`Error::Tensor`], [`Error::Io`], [`Error::Interrupted`]) and of [`super::ShardLayout::new`].
 pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &WriteOptions) -> Result<u64> {
     let counts = deal_into_shards(tensors.iter().map(|t| &t.spec), options.max_shard_size);
-    let mut files = Vec::new();
-    let mut weight_map = Map::new();
+    let mut targets = Vec::new();
     let mut rest = tensors;
     for (index, &count) in counts.iter().enumerate() {
         let (here, later) = rest.split_at(count);
         rest = later;
-        let name = shard_name(index, counts.len());
-        for tensor in here {
-            weight_map.insert(tensor.spec.name.clone(), Value::String(name.clone()));
+        targets.push(Target::new(&directory.join(shard_name(index, counts.len())), here)?);
+    }
+    let pass = PassOptions {
+        threads: options.threads,
+        progress: options.progress,
+        sources: None,
+        finished: &|_, _| Ok(()),
+    };
+    pass::run(&targets, &pass)?;
+    write_index(directory, targets.iter().map(|target| target.tensors().iter().map(|t| &t.spec)))
+}
+
+/// Writes the index over shards of these tensors, in order, and returns the sum of all tensor bytes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write_index<'a, Tensors>(
+    directory: &Path,
+    shards: impl ExactSizeIterator<Item = Tensors>,
+) -> Result<u64>
+where
+    Tensors: Iterator<Item = &'a TensorSpec>,
+{
+    let count = shards.len();
+    let (mut weight_map, mut total_size) = (Map::new(), 0);
+    for (index, tensors) in shards.enumerate() {
+        for tensor in tensors {
+            weight_map.insert(tensor.name.clone(), Value::String(shard_name(index, count)));
+            total_size += tensor.bytes();
         }
-        let layout = ShardLayout::new(here.iter().map(|t| t.spec.clone()).collect())?;
-        files.push(ShardFile::create(&directory.join(name), layout)?);
     }
-
-    let placed = place(tensors, &counts, &files);
-    jobs::run(&placed, options.threads, options.progress)?;
-    for file in &files {
-        file.sync()?;
-    }
-
-    let total_size: u64 = tensors.iter().map(|t| t.spec.bytes()).sum();
     weight_map.sort_keys();
     let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
     let path = directory.join(INDEX_FILE);
     std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
     Ok(total_size)
-}
-
-/// Pairs every tensor, in the given order, with its entry in its file.
-fn place<'a>(tensors: &'a [OutputTensor], counts: &[usize], files: &'a [ShardFile]) -> Vec<Placed<'a>> {
-    let mut placed = Vec::with_capacity(tensors.len());
-    let mut rest = tensors;
-    for (file, &count) in files.iter().zip(counts) {
-        let (here, later) = rest.split_at(count);
-        rest = later;
-        let entries: std::collections::HashMap<&str, usize> = file
-            .layout()
-            .entries()
-            .iter()
-            .enumerate()
-            .map(|(i, (spec, _))| (spec.name.as_str(), i))
-            .collect();
-        placed.extend(here.iter().map(|tensor| Placed {
-            file,
-            entry: entries[tensor.spec.name.as_str()],
-            tensor,
-        }));
-    }
-    placed
 }

@@ -277,7 +277,7 @@ impl Writer {
         }
         require_sound(partial.path(), &self.options.out)?;
         partial.commit()?;
-        Ok(Written { name, directory: self.options.out.clone(), bytes })
+        Ok(Written { name, directory: self.options.out.clone(), bytes, up_to_date: false })
     }
 
     fn write_companions(&self, directory: &Path, base: &Checkpoint) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::size::parse_size;
 use crate::selector::{Globs, nearest};
 
 /// More coverage points than this in one range are a typing error.
@@ -24,6 +25,8 @@ pub enum Kind {
     Number,
     /// A percentage from 0 to 100.
     Percent,
+    /// A size in bytes, with or without a unit.
+    Size,
     /// One of these words.
     Choice(Vec<String>),
     /// Values separated by commas; percentages also as ranges, `10..100:10`.
@@ -37,7 +40,7 @@ pub enum Value {
     Flag,
     /// Text, a path, a glob or a choice.
     Text(String),
-    /// A whole number.
+    /// A whole number, or a size in bytes.
     Integer(i64),
     /// A number or a percentage.
     Number(f64),
@@ -55,6 +58,7 @@ impl fmt::Display for Kind {
             Kind::Integer => f.write_str("a whole number"),
             Kind::Number => f.write_str("a number"),
             Kind::Percent => f.write_str("a percentage from 0 to 100"),
+            Kind::Size => f.write_str("a size such as 5GB or 6GiB"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::List(item) if **item == Kind::Percent => {
                 f.write_str("percentages such as 10,20,12.5 or 10..100:10")
@@ -83,6 +87,7 @@ impl Kind {
             Kind::Integer => text.parse().map(Value::Integer).map_err(|_| bad()),
             Kind::Number => finite(text).map(Value::Number).ok_or_else(bad),
             Kind::Percent => Decimal::percent(text).map(|d| Value::Number(d.value())).ok_or_else(bad),
+            Kind::Size => parse_size(text).map(|bytes| Value::Integer(bytes as i64)).ok_or_else(bad),
             Kind::Choice(words) if words.iter().any(|w| w == text) => Ok(Value::Text(text.into())),
             Kind::Choice(words) => Err(match nearest(text, words.iter().map(String::as_str)) {
                 Some(near) => format!("{}; did you mean `{near}`?", bad()),

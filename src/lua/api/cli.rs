@@ -15,6 +15,7 @@ const KINDS: &[&str] = &[
     "integer",
     "number",
     "percent",
+    "size",
     "string list",
     "path list",
     "glob list",
@@ -36,7 +37,7 @@ const OPTION: Record = Record {
         Key::optional(
             "type",
             Type::Choice(KINDS),
-            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`",
+            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`, a `size` is `5GB` or `6GiB` and becomes bytes",
         ),
         Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
         Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),
@@ -158,6 +159,7 @@ fn kind(name: &str) -> Kind {
             "integer" => Kind::Integer,
             "number" => Kind::Number,
             "percent" => Kind::Percent,
+            "size" => Kind::Size,
             _ => Kind::Text,
         },
     }

@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use serde::Serialize;
 
 use super::{WRITTEN, WrittenRow, threads};
-use crate::export::{DEFAULT_SHARD_SIZE, Family, FamilyOptions, PlannedScheme, Request};
+use crate::export::{DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outcome, PlannedScheme, Request};
 use crate::fp8::Rounding;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
@@ -23,6 +23,25 @@ const DECISION: Record = Record {
         Key::new("rounding", Type::String, "`exact` or `modelopt`"),
         Key::new("scale_sharing", Type::String, "`group` or `none`"),
         Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
+    ],
+};
+const OUTCOME: Record = Record {
+    name: "Outcome",
+    doc: "What a run of a family did. Bytes are those of weight files.",
+    keys: &[
+        Key::new(
+            "schemes",
+            Type::List(&Type::Record(&WRITTEN)),
+            "one row per scheme, in the order in which they were added",
+        ),
+        Key::new("written_bytes", Type::IntegerIn("bytes"), "written by this run"),
+        Key::new("resumed_bytes", Type::IntegerIn("bytes"), "taken over from a run that was stopped"),
+        Key::new("reused_bytes", Type::IntegerIn("bytes"), "taken from finished schemes"),
+        Key::optional(
+            "link",
+            Type::String,
+            "`reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all",
+        ),
     ],
 };
 const PLANNED: Record = Record {
@@ -60,6 +79,28 @@ struct DecisionRow {
     rounding: String,
     scale_sharing: String,
     notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct OutcomeRow {
+    schemes: Vec<WrittenRow>,
+    written_bytes: u64,
+    resumed_bytes: u64,
+    reused_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl From<Outcome> for OutcomeRow {
+    fn from(outcome: Outcome) -> Self {
+        OutcomeRow {
+            schemes: outcome.schemes.into_iter().map(WrittenRow::from).collect(),
+            written_bytes: outcome.written_bytes,
+            resumed_bytes: outcome.resumed_bytes,
+            reused_bytes: outcome.reused_bytes,
+            link: outcome.link.map(|link| link.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -142,7 +183,13 @@ fn options() -> Options {
             "group",
             "whether fused modules share the scale of their largest amax",
         )
-        .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced")
+        .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced, up to date or not")
+        .default(
+            "link",
+            Type::Choice(LinkChoice::WORDS),
+            "auto",
+            "how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do",
+        )
         .default(
             "max_shard_size",
             Type::IntegerIn("bytes"),
@@ -170,6 +217,7 @@ fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
         rounding: word("rounding")?.parse::<Rounding>()?,
         scale_sharing: word("scale_sharing")?.parse::<ScaleSharing>()?,
         overwrite: call.get("overwrite")?,
+        link: word("link")?.parse::<LinkChoice>()?,
         max_shard_size: u64::try_from(max_shard_size)
             .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
         threads: threads(call.get("threads")?),
@@ -238,14 +286,25 @@ fn class() -> Class<RefCell<Family>> {
             },
         )
         .method(
-            Function::new("run", "Writes every scheme. Each is checked before it takes its name.")
-                .returns(Type::List(&Type::Record(&WRITTEN)), "one row per scheme")
-                .raises("a directory exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
-                .raises("a weight is NaN or infinite")
-                .example(with_family!("family:run()\nassert(#qlua.verify.directory(\"out/top10\") == 0)")),
+            Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
+                .returns(Type::IntegerIn("bytes"), "what the family takes on the disk when nothing of it is there yet")
+                .raises("as `decide`")
+                .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < 2 * family:plan()[1].bytes)")),
+            |this, _| Ok(this.borrow().unique_bytes()?),
+        )
+        .method(
+            Function::new(
+                "run",
+                "Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes \
+                 hold are written once and shared; shards of finished schemes in the same directory are reused.",
+            )
+            .returns(Type::Record(&OUTCOME), "what was done")
+            .raises("a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
+            .raises("a weight is NaN or infinite")
+            .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
             |this, call| {
-                let written = this.borrow().run(&*progress::listener(call.lua()))?;
-                Ok(written.into_iter().map(|w| Plain(WrittenRow::from(w))).collect::<Vec<_>>())
+                let outcome = this.borrow().run(&*progress::listener(call.lua()))?;
+                Ok(Plain(OutcomeRow::from(outcome)))
             },
         )
 }

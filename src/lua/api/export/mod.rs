@@ -11,11 +11,12 @@ use crate::lua::{Key, Record, Type};
 
 const WRITTEN: Record = Record {
     name: "Written",
-    doc: "A directory that was written.",
+    doc: "A directory that was written, or was there already.",
     keys: &[
         Key::new("name", Type::String, "the directory's name"),
         Key::new("directory", Type::Path, "the directory"),
         Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
+        Key::new("up_to_date", Type::Boolean, "whether it was there already, made from the same inputs"),
     ],
 };
 
@@ -24,12 +25,13 @@ struct WrittenRow {
     name: String,
     directory: String,
     bytes: u64,
+    up_to_date: bool,
 }
 
 impl From<Written> for WrittenRow {
     fn from(written: Written) -> Self {
-        let Written { name, directory, bytes } = written;
-        WrittenRow { name, directory: directory.display().to_string(), bytes }
+        let Written { name, directory, bytes, up_to_date } = written;
+        WrittenRow { name, directory: directory.display().to_string(), bytes, up_to_date }
     }
 }
 

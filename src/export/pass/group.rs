@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::content::ScaleGroup;
+use super::super::content::ScaleGroup;
+use super::super::source_hashes::SourceHashes;
 use crate::error::{Error, Result};
 use crate::fp8::{Amax, AmaxAccumulator, BLOCK, Encoder, Granularity, Scales, amax_of};
 use crate::interrupt;
 
-/// Elements whose amax is taken at a time.
-const AMAX_CHUNK: usize = 2 * 1024 * 1024;
+/// Elements whose amax is taken at a time: they are still in the cache when the source is hashed.
+const AMAX_CHUNK: usize = 512 * 1024;
 
 /// What encoding a group needs.
 pub(super) struct Ready {
@@ -33,11 +34,23 @@ pub(super) struct GroupState {
     shape: Vec<usize>,
     /// The failure of the first chunk, in order, that failed.
     failure: Mutex<Option<(usize, Error)>>,
-    ready: OnceLock<Option<Ready>>,
+    state: Mutex<State>,
+    settled: Condvar,
+    /// How often the scales will still be asked for.
+    uses: AtomicUsize,
+}
+
+enum State {
+    Measuring,
+    Ready(Arc<Ready>),
+    Failed,
+    /// Nobody needs the scales any more.
+    Released,
 }
 
 impl GroupState {
-    pub(super) fn new(group: Arc<ScaleGroup>) -> Self {
+    /// The scales will be asked for `uses` times.
+    pub(super) fn new(group: Arc<ScaleGroup>, uses: usize) -> Self {
         let shape = match (group.granularity, group.weights[0].1.shape()) {
             (Granularity::Channel, &[out, _]) => vec![out, 1],
             (Granularity::Block, &[out, input]) => vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)],
@@ -51,25 +64,45 @@ impl GroupState {
             shape,
             group,
             failure: Mutex::new(None),
-            ready: OnceLock::new(),
+            state: Mutex::new(State::Measuring),
+            settled: Condvar::new(),
+            uses: AtomicUsize::new(uses),
         }
     }
 
     /// The scales. The caller measures chunks that nobody has taken yet, then waits for those that others are measuring;
     /// since measuring never waits for anything, neither does this for long. Nothing when the group cannot be quantised:
     /// the first caller to take it gets the reason from [`GroupState::take_failure`].
-    pub(super) fn scales(&self) -> Option<&Ready> {
-        while self.ready.get().is_none() {
+    pub(super) fn scales(&self, sources: Option<&SourceHashes>) -> Option<Arc<Ready>> {
+        while matches!(*self.lock(), State::Measuring) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((member, elements)) = self.chunks.get(number) else { break };
-            if let Err(error) = interrupt::check().and_then(|()| self.measure(*member, elements.clone())) {
+            let measured = interrupt::check().and_then(|()| self.measure(*member, elements.clone(), sources));
+            if let Err(error) = measured {
                 self.fail(number, error);
             }
             if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == self.chunks.len() {
-                let _ = self.ready.set(self.settle());
+                *self.lock() = self.settle().map_or(State::Failed, |ready| State::Ready(Arc::new(ready)));
+                self.settled.notify_all();
             }
         }
-        self.ready.wait().as_ref()
+        let state = self.settled.wait_while(self.lock(), |state| matches!(state, State::Measuring));
+        match &*state.unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            State::Ready(ready) => Some(Arc::clone(ready)),
+            State::Measuring | State::Failed | State::Released => None,
+        }
+    }
+
+    /// Says that the scales were used once; after the last time they are given up, so that memory does not grow with the
+    /// number of groups.
+    pub(super) fn release(&self) {
+        if self.uses.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.lock() = State::Released;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Why the group cannot be quantised; nothing when somebody took the reason before.
@@ -78,10 +111,13 @@ impl GroupState {
         failure.take().map(|(_, error)| error)
     }
 
-    fn measure(&self, member: usize, elements: Range<usize>) -> Result<()> {
+    fn measure(&self, member: usize, elements: Range<usize>, sources: Option<&SourceHashes>) -> Result<()> {
         let (name, weight) = &self.group.weights[member];
         let size = weight.dtype().size();
         let bytes = &weight.bytes()[elements.start * size..elements.end * size];
+        if let Some(sources) = sources {
+            sources.cover(bytes);
+        }
         let (first, values) = match (self.group.granularity, weight.shape()) {
             (Granularity::Tensor, _) => (0, vec![amax_of(weight.dtype(), bytes)]),
             (granularity, &[_, input]) if input > 0 => {

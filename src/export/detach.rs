@@ -1,0 +1,63 @@
+//! Making a directory independent: files that it shares with others become its own.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::store::link::copy;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::interrupt;
+
+/// What [`detach`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detached {
+    /// Files that were shared with other directories.
+    pub files: usize,
+    /// Their bytes, which are on the disk once more now.
+    pub bytes: u64,
+}
+
+/// Gives the checkpoint in `directory` copies of its own of all weight files that other directories hold too (hard links).
+/// Content and names stay; permissions follow the umask again. Each file is replaced whole or not at all, so a call that is
+/// stopped can be repeated.
+///
+/// # Errors
+/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Interrupted`].
+pub fn detach(directory: &Path) -> Result<Detached> {
+    let checkpoint = Checkpoint::open(directory)?;
+    let mut detached = Detached::default();
+    for (name, path, bytes) in checkpoint.shards() {
+        interrupt::check()?;
+        let metadata = path.symlink_metadata().map_err(|e| Error::io("read", path, e))?;
+        if !metadata.is_file() || metadata.nlink() < 2 {
+            continue;
+        }
+        let partial = Partial(directory.join(format!(".{name}.partial")));
+        partial.remove()?;
+        copy(path, &partial.0)?;
+        fs::rename(&partial.0, path).map_err(|e| Error::io("rename", &partial.0, e))?;
+        detached.files += 1;
+        detached.bytes += bytes.len() as u64;
+    }
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("write", directory, e))?;
+    Ok(detached)
+}
+
+/// An unfinished file, which goes away when it does not get its name.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn remove(&self) -> Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &self.0, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = self.remove();
+    }
+}
