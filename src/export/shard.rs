@@ -145,6 +145,23 @@ impl ShardFile {
         self.file.write_all_at(bytes, position).map_err(|e: io::Error| Error::io("write", &self.path, e))
     }
 
+    /// Asks the system to begin writing a range of the file to the disk, without waiting for it: a long pass then ends with
+    /// little left to force. Where the system cannot, nothing happens.
+    pub fn start_flush(&self, range: Range<u64>) {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            let (offset, length) = (range.start as i64, (range.end - range.start) as i64);
+            // SAFETY: the descriptor is open for as long as `self` is, and no memory is passed. A failure is the disk's,
+            // and `sync` reports it.
+            unsafe {
+                libc::sync_file_range(self.file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
     /// Forces the file to the disk.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod group;
 mod target;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
@@ -44,7 +45,7 @@ pub(super) struct PassOptions<'a> {
 /// [`Error::Interrupted`]. Files are then left incomplete.
 pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
     let groups = Groups::collect(targets);
-    let (sender, complete) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let pass = Pass {
         targets,
         first_numbers: first_numbers(targets),
@@ -56,7 +57,7 @@ pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
     };
     std::thread::scope(|scope| {
         let pass = &pass;
-        scope.spawn(move || pass.finish(&complete));
+        scope.spawn(move || pass.attend_to_disk(&events));
         for _ in 1..options.threads.min(targets.iter().map(|t| t.order().len()).sum()) {
             let sender = sender.clone();
             scope.spawn(move || pass.work(&sender));
@@ -143,8 +144,16 @@ fn first_numbers(targets: &[Target]) -> Vec<usize> {
     targets.iter().scan(0, sum).collect()
 }
 
-/// A file whose last block was written.
-type Complete = (usize, Arc<ShardFile>);
+/// What the thread that talks to the disk is told.
+enum Event {
+    /// These bytes of a file were written: the disk may begin with them.
+    Written(Arc<ShardFile>, Range<u64>),
+    /// The last block of this target was written.
+    Complete(usize, Arc<ShardFile>),
+}
+
+/// Blocks that the disk is told of at a time.
+const FLUSHED_BLOCKS: usize = 32;
 
 struct Pass<'a> {
     targets: &'a [Target],
@@ -158,13 +167,13 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Takes files that nobody has begun, one after another, and helps with the others when there is none left.
-    fn work(&self, complete: &mpsc::Sender<Complete>) {
+    fn work(&self, disk: &mpsc::Sender<Event>) {
         let mut buffer = Vec::new();
         while let Some(index) = self.take_target() {
-            self.work_on(index, &mut buffer, complete);
+            self.work_on(index, &mut buffer, disk);
         }
         for index in 0..self.targets.len() {
-            self.work_on(index, &mut buffer, complete);
+            self.work_on(index, &mut buffer, disk);
         }
     }
 
@@ -173,7 +182,7 @@ impl Pass<'_> {
         (index < self.targets.len()).then_some(index)
     }
 
-    fn work_on(&self, index: usize, buffer: &mut Vec<u8>, complete: &mpsc::Sender<Complete>) {
+    fn work_on(&self, index: usize, buffer: &mut Vec<u8>, disk: &mpsc::Sender<Event>) {
         let target = &self.targets[index];
         loop {
             let position = target.next.fetch_add(1, Ordering::Relaxed);
@@ -184,13 +193,17 @@ impl Pass<'_> {
                 continue;
             }
             match self.write(target, block, buffer) {
-                Ok(()) => {
+                Ok(file) => {
                     let written = target.written.fetch_add(1, Ordering::AcqRel) + 1;
+                    if (position + 1).is_multiple_of(FLUSHED_BLOCKS) {
+                        let first = target.order()[position + 1 - FLUSHED_BLOCKS];
+                        let range = target.block(first).start..target.block(block).end;
+                        let _ = disk.send(Event::Written(file, range));
+                    }
                     if written == target.order().len()
                         && let Some(file) = target.close()
                     {
-                        // Nobody listens only when the pass has failed.
-                        let _ = complete.send((index, file));
+                        let _ = disk.send(Event::Complete(index, file));
                     }
                 }
                 Err(Stop::Failed(error)) => self.fail(number, error),
@@ -200,7 +213,7 @@ impl Pass<'_> {
         }
     }
 
-    fn write(&self, target: &Target, block: usize, buffer: &mut Vec<u8>) -> Result<(), Stop> {
+    fn write(&self, target: &Target, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
         interrupt::check()?;
         let file = target.open()?;
         let bytes = self.makers.make(target, block, buffer)?;
@@ -208,20 +221,29 @@ impl Pass<'_> {
         file.write_at(target.block(block).start, bytes)?;
         let _ = target.hashes[block].set(hash);
         self.options.progress.advance(bytes.len() as u64);
-        Ok(())
+        Ok(file)
     }
 
-    /// Forces complete files to the disk while others are still being made.
-    fn finish(&self, complete: &mpsc::Receiver<Complete>) {
-        for (index, file) in complete {
-            let hashes: Option<Vec<BlockHash>> =
-                self.targets[index].hashes.iter().map(|hash| hash.get().copied()).collect();
-            let Some(hashes) = hashes else { continue };
-            let finished = file.sync().and_then(|()| (self.options.finished)(index, &root(&hashes)));
-            if let Err(error) = finished {
-                self.fail(self.first_numbers[index], error);
+    /// Keeps the disk busy while files are still being made, and forces complete ones to it.
+    fn attend_to_disk(&self, events: &mpsc::Receiver<Event>) {
+        for event in events {
+            match event {
+                Event::Written(file, range) => file.start_flush(range),
+                Event::Complete(index, file) => {
+                    if let Err(error) = self.complete(index, &file) {
+                        self.fail(self.first_numbers[index], error);
+                    }
+                }
             }
         }
+    }
+
+    fn complete(&self, index: usize, file: &ShardFile) -> Result<()> {
+        let hashes = self.targets[index].hashes.iter().map(|hash| hash.get().copied());
+        // All blocks are there, or the file would not be complete.
+        let hashes: Vec<BlockHash> = hashes.flatten().collect();
+        file.sync()?;
+        (self.options.finished)(index, &root(&hashes))
     }
 
     fn fail(&self, number: usize, error: Error) {

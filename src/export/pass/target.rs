@@ -56,11 +56,6 @@ impl Target {
         Ok(target)
     }
 
-    /// Where it is or will be.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Its layout.
     pub fn layout(&self) -> &ShardLayout {
         &self.layout
