@@ -95,7 +95,7 @@ fn the_number_of_threads_changes_no_byte() {
 }
 
 #[test]
-fn the_order_and_company_of_schemes_changes_no_byte() {
+fn the_order_of_schemes_changes_no_byte_and_their_company_no_tensor() {
     let place = Place::new();
     for dialect in [DialectChoice::Universal, DialectChoice::ModelOpt] {
         let sweep = |name: &str, percents: &[f64]| {
@@ -107,8 +107,13 @@ fn the_order_and_company_of_schemes_changes_no_byte() {
         let first = sweep("first", &[10.0, 50.0, 100.0]);
         assert_eq!(sweep("again", &[10.0, 50.0, 100.0]), first);
         assert_eq!(sweep("reversed", &[100.0, 50.0, 10.0]), first);
+        // Which file holds a tensor depends on what else is written; the tensors and all other files do not.
         let alone = sweep("alone", &[50.0]);
-        assert!(alone.iter().all(|(name, hash)| first[name] == *hash) && !alone.is_empty());
+        let shared = |name: &str| name.ends_with(".safetensors") || name.ends_with(".index.json");
+        let of_files = |name: &str| shared(name) || name.ends_with("provenance.json");
+        assert!(alone.iter().all(|(name, hash)| of_files(name) || first[name] == *hash) && alone.len() > 5);
+        let tensors = |name: &str| Directory(place.path().join(format!("{dialect}-{name}/top50"))).tensors();
+        assert!(tensors("alone") == tensors("first"));
     }
 }
 

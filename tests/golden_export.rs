@@ -27,7 +27,7 @@ fn the_modelopt_dialect_equals_modelopts_own_export_bit_for_bit() {
         scale_sharing: ScaleSharing::None,
         ..options(&model, &golden.join("autoquant_all_layers.json"), out.path())
     };
-    let written = ascending_family(options, &[100.0]).run(&Silent).unwrap();
+    let written = ascending_family(options, &[100.0]).run(&Silent).unwrap().schemes;
     let ours = Checkpoint::open(&written[0].directory).unwrap();
     let theirs = Checkpoint::open(golden.join("fp8_baseline")).unwrap();
 
@@ -69,7 +69,7 @@ fn ten_schemes_in_each_dialect_pass_the_checks_and_share_no_weights() {
             baseline: Some(golden.join("fp8_baseline")),
             ..options(&model, &golden.join("autoquant_all_layers_11bits.json"), out.path())
         };
-        let written = ascending_family(options, &POINTS).run(&Silent).unwrap();
+        let written = ascending_family(options, &POINTS).run(&Silent).unwrap().schemes;
         let mut fp8_counts = Vec::new();
         let mut weights = std::collections::HashSet::new();
         for scheme in &written {
@@ -99,7 +99,7 @@ fn dequantised_universal_weights_are_the_source_weights_within_half_a_code() {
         dialect: DialectChoice::Universal,
         ..options(&model, &golden.join("autoquant_all_layers.json"), out.path())
     };
-    let written = ascending_family(options, &[100.0]).run(&Silent).unwrap();
+    let written = ascending_family(options, &[100.0]).run(&Silent).unwrap().schemes;
     let scheme = Checkpoint::open(&written[0].directory).unwrap();
     let source = Checkpoint::open(&model).unwrap();
     for (name, codes) in scheme.tensors().filter(|(_, t)| t.dtype() == Dtype::F8E4M3) {

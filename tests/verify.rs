@@ -47,7 +47,7 @@ fn good_directories(base: &Path) -> Vec<(Good, PathBuf)> {
     let written = layouts.map(|(good, dialect, activations)| {
         let out = base.join(format!("{good:?}"));
         let options = FamilyOptions { dialect, activations, ..options(&demo.model, &demo.manifest, &out) };
-        (good, ascending_family(options, &[50.0]).run(&Silent).unwrap().remove(0).directory)
+        (good, ascending_family(options, &[50.0]).run(&Silent).unwrap().schemes.remove(0).directory)
     });
     written.into_iter().chain([(Base, demo.model)]).collect()
 }

@@ -71,6 +71,19 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// Tells the system that a range of the bytes will be read soon, so that a disk reads ahead. Nothing happens where the
+    /// bytes lie in memory already.
+    pub fn will_need(&self, bytes: Range<usize>) {
+        #[cfg(unix)]
+        if let Storage::Mapped(map, range) = &self.storage {
+            let (start, end) = (range.start + bytes.start, range.end.min(range.start + bytes.end));
+            if start < end {
+                // Advice only: reading works without it.
+                let _ = map.advise_range(memmap2::Advice::WillNeed, start, end - start);
+            }
+        }
+    }
+
     /// The raw little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
         match &self.storage {

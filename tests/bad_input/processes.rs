@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::common::options;
 use crate::common::place::{Place, export, require_message, require_sentence, snapshot};
+use crate::common::{ascending_family, options};
 use qlua::export::{FamilyOptions, Progress, Silent};
 
 const PLACE: &str = "QLUA_TEST_PLACE";
@@ -67,10 +67,30 @@ fn interrupted() {
     assert!(!out.exists());
 }
 
+/// Asks to stop once the first shard is finished, which it waits for.
+struct AfterFirstShard(PathBuf);
+
+impl Progress for AfterFirstShard {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {
+        let finished = |text: String| text.lines().count() > 1;
+        if fs::read_to_string(&self.0).is_ok_and(finished) {
+            qlua::interrupt::request();
+        }
+    }
+    fn end(&self) {}
+}
+
 #[test]
-fn an_interruption_during_the_second_scheme_keeps_the_first() {
+fn an_interruption_keeps_finished_shards_for_the_next_run_and_no_half_scheme() {
     let place = Place::new();
     require_success(&child("interrupted_later", place.path(), &[]));
+    let options = FamilyOptions { max_shard_size: 50_000, ..place.options() };
+    let outcome = ascending_family(options, &[20.0, 50.0]).run(&Silent).unwrap();
+    assert!(outcome.resumed_bytes > 0, "{outcome:?}");
+    let mut names: Vec<_> = fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["top20", "top50"]);
 }
 
 #[test]
@@ -78,36 +98,14 @@ fn an_interruption_during_the_second_scheme_keeps_the_first() {
 fn interrupted_later() {
     let Some((place, options)) = here() else { return };
     let out = options.out.clone();
-    let later = OnFirstWrite(|| {
-        if out.join("top20").exists() {
-            qlua::interrupt::request();
-        }
-    });
     let source = snapshot(&place.join("model"));
+    let later = AfterFirstShard(out.join(".qlua.partial/journal.jsonl"));
+    let options = FamilyOptions { max_shard_size: 50_000, threads: 1, ..options };
     let error = export(options, &[20.0, 50.0], &later).unwrap_err();
     assert_eq!(error.kind(), "interrupted");
     let names: Vec<_> = fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["top20"]);
+    assert_eq!(names, [".qlua.partial"]);
     assert_eq!(snapshot(&place.join("model")), source);
-}
-
-#[test]
-fn what_a_killed_run_leaves_is_no_scheme_and_the_next_run_clears_it() {
-    let place = Place::new();
-    let output = child("killed", place.path(), &[]);
-    assert!(!output.status.success());
-    assert!(!place.out.join("top50").exists(), "a partial directory has no scheme's name");
-    assert!(place.out.join(".top50.partial").exists());
-    export(place.options(), &[50.0], &Silent).unwrap();
-    let names: Vec<_> = fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["top50"]);
-}
-
-#[test]
-#[ignore = "run by another test in a process of its own"]
-fn killed() {
-    let Some((_, options)) = here() else { return };
-    let _ = export(options, &[50.0], &OnFirstWrite(|| std::process::abort()));
 }
 
 /// A file system of its own in a mount namespace of its own: it goes away with the child.

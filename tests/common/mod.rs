@@ -6,7 +6,7 @@ pub mod place;
 
 use std::path::{Path, PathBuf};
 
-use qlua::export::{Family, FamilyOptions, Request};
+use qlua::export::{Family, FamilyOptions, LinkChoice, Request};
 use qlua::fp8::Rounding;
 use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
 
@@ -34,6 +34,7 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         rounding: Rounding::Exact,
         scale_sharing: ScaleSharing::Group,
         overwrite: false,
+        link: LinkChoice::Auto,
         max_shard_size: 5_000_000_000,
         threads: 2,
         request: Request::default(),

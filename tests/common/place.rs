@@ -70,7 +70,7 @@ pub fn export(options: FamilyOptions, percents: &[f64], progress: &dyn Progress)
     for percent in percents {
         family.add(&format!("top{percent}"), ranking.lowest(*percent)?)?;
     }
-    family.run(progress)
+    Ok(family.run(progress)?.schemes)
 }
 
 /// One line for everything below `base`. Times of directories are left out, but for those of `model`: their content is

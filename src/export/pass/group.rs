@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::super::content::ScaleGroup;
 use super::super::source_hashes::SourceHashes;
+use super::READ_AHEAD;
 use crate::error::{Error, Result};
 use crate::fp8::{Amax, AmaxAccumulator, BLOCK, Encoder, Granularity, Scales, amax_of};
 use crate::interrupt;
@@ -114,6 +115,7 @@ impl GroupState {
     fn measure(&self, member: usize, elements: Range<usize>, sources: Option<&SourceHashes>) -> Result<()> {
         let (name, weight) = &self.group.weights[member];
         let size = weight.dtype().size();
+        weight.will_need(elements.end * size..elements.end * size + READ_AHEAD);
         let bytes = &weight.bytes()[elements.start * size..elements.end * size];
         if let Some(sources) = sources {
             sources.cover(bytes);

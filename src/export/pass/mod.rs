@@ -25,6 +25,9 @@ use block::Makers;
 use group::{GroupState, Ready};
 pub(super) use target::Target;
 
+/// Bytes of a source tensor that the disk is asked for before they are needed.
+const READ_AHEAD: usize = 8 << 20;
+
 /// What a pass works with besides its files.
 pub(super) struct PassOptions<'a> {
     /// Threads that read, convert and write; the bytes do not depend on it.
