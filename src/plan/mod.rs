@@ -3,6 +3,7 @@
 mod input_scales;
 mod layout;
 mod scheme;
+pub mod solver;
 mod tensors;
 
 pub use input_scales::InputScales;
