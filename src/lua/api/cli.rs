@@ -15,12 +15,14 @@ const KINDS: &[&str] = &[
     "integer",
     "number",
     "percent",
+    "size",
     "string list",
     "path list",
     "glob list",
     "integer list",
     "number list",
     "percent list",
+    "size list",
 ];
 
 const OPTION: Record = Record {
@@ -36,7 +38,8 @@ const OPTION: Record = Record {
         Key::optional(
             "type",
             Type::Choice(KINDS),
-            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`",
+            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`, \
+             a `size` is `6GiB` or `5.5GB` and comes as bytes",
         ),
         Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
         Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),
@@ -158,6 +161,7 @@ fn kind(name: &str) -> Kind {
             "integer" => Kind::Integer,
             "number" => Kind::Number,
             "percent" => Kind::Percent,
+            "size" => Kind::Size,
             _ => Kind::Text,
         },
     }
