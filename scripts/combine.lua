@@ -12,7 +12,8 @@ local opts = sweep.options("combine",
     table.unpack(sweep.coverage_points),
   })
 local manifests = { qlua.manifest.open(opts.manifest) }
-for _, path in ipairs(opts.with or opts.demo and { opts.demo.second_manifest } or {}) do
+if opts.demo and #opts.with == 0 then opts.with = { opts.demo.second_manifest } end
+for _, path in ipairs(opts.with) do
   manifests[#manifests + 1] = qlua.manifest.open(path)
 end
 if #manifests < 2 then error{ kind = "usage", message = "--with is missing", hint = "pass a further manifest of the same model" } end

@@ -7,10 +7,11 @@ local opts = sweep.options("from_list", "Quantises exactly the layers that a lis
   { name = "list", metavar = "FILE", type = "path", doc = "a name or glob a line; ! leaves out again, # is a remark" },
   { name = "layers", metavar = "GLOB", type = "string", repeated = true, doc = "the same on the command line (the demo has *.mlp.*)" },
   { name = "name", metavar = "TEXT", default = "list", doc = "the middle part of the directory's name" },
-}, { layers = { "*.mlp.*" } })
+})
+if opts.demo and not opts.list and #opts.layers == 0 then opts.layers = { "*.mlp.*" } end
 local family = sweep.family(opts)
 local ranking = sweep.ranking(family, opts)
-local chosen, left_out = list.read(opts.list, opts.layers)
+local chosen, left_out = list.read(opts.layers, opts.list)
 if #chosen == 0 then error{ kind = "usage", message = "the list names no layer", hint = "pass --list FILE or --layers GLOB" } end
 local selection = ranking:select(chosen)
 if #left_out > 0 then selection = selection - ranking:select(left_out) end

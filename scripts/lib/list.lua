@@ -3,12 +3,11 @@ local qlua = require "qlua"
 
 local list = {}
 
---- The globs to choose and those to leave out, from the file `path` (or nil) and from `globs` (or nil).
-function list.read(path, globs)
+--- The globs to choose and those to leave out, from the list `lines` and the file `path`, where there is one.
+function list.read(lines, path)
   local chosen, left_out = {}, {}
-  local lines = globs and table.move(globs, 1, #globs, 1, {}) or {}
-  for line in (path and qlua.fs.read(path) or ""):gmatch("[^\r\n]+") do lines[#lines + 1] = line end
-  for _, line in ipairs(lines) do
+  local text = table.concat(lines, "\n") .. "\n" .. (path and qlua.fs.read(path) or "")
+  for line in text:gmatch("[^\r\n]+") do
     local mark, name = line:match("^%s*(!?)%s*([^%s#]+)")
     if name then table.insert(mark == "!" and left_out or chosen, name) end
   end

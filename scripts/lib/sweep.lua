@@ -26,7 +26,8 @@ local function options(extra)
     { name = "overwrite", flag = true, doc = "replace existing directories" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   }
-  return table.move(extra, 1, #extra, #list + 1, list)
+  local own = table.move(extra, 1, #extra, 1, {})
+  return table.move(list, 1, #list, #own + 1, own)
 end
 
 --- The options of policies with coverage points: `--top` and `--order`.
@@ -38,9 +39,9 @@ sweep.coverage_points = {
 --- `--top` alone, for policies whose order is their own.
 sweep.top = { sweep.coverage_points[1] }
 
---- Reads the command line of the policy `name`. Without `--model` the options are those of the demo, unless a dry run has a
---- manifest to plan from. `demo` fills options that only the demo has a value for.
-function sweep.options(name, about, extra, demo)
+--- Reads the command line of the policy `name`. Without `--model` the options are those of the demo (then `opts.demo` is it),
+--- unless a dry run has a manifest to plan from.
+function sweep.options(name, about, extra)
   local opts = qlua.cli.parser{ name = name, about = about, options = options(extra or {}) }:parse()
   if opts.model and not opts.manifest then
     error{ kind = "usage", message = "--model needs the --manifest that belongs to it", hint = "pass the *_quant_manifest.json of the AutoQuant run" }
@@ -51,9 +52,6 @@ function sweep.options(name, about, extra, demo)
     qlua.log.info("no --model: %s the demo in ./%s/, a small seeded Qwen2.5-VL", built.built and "built" or "using", DEMO)
     opts.model, opts.manifest, opts.demo = built.model, built.manifest, built
     opts.out, opts.overwrite = opts.out or DEMO .. "/quantized", opts.overwrite or not opts.out
-    for key, value in pairs(demo or {}) do
-      if opts[key] == nil then opts[key] = value end
-    end
   end
   opts.out = opts.out or "quantized"
   return opts
@@ -91,6 +89,8 @@ function sweep.ranking(family, opts, where)
   return sweep.rank(family.manifest, opts, where)
 end
 
+local gaps = {}
+
 --- Adds the scheme `name` with the groups of `ranking` that lose least within `budget`, and says how sure that is.
 function sweep.fit(family, ranking, name, budget)
   local fit = qlua.plan.solve(family, ranking, budget)
@@ -100,6 +100,7 @@ function sweep.fit(family, ranking, name, budget)
   end
   qlua.log.info("%s: %s", name, fit.gap == 0 and "no selection within the budget loses less (proven)"
     or ("proven to lose at most %.1e more than the least possible"):format(fit.gap))
+  gaps[name] = fit.gap
   family:add(name, fit.selection)
 end
 
@@ -138,17 +139,20 @@ function sweep.run(family, opts, extra)
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   if not opts.dry_run then family:run() end
   if opts.json then
-    for _, scheme in ipairs(plan) do scheme.formats = qlua.json.object(family:formats(scheme.name)) end
+    for _, scheme in ipairs(plan) do
+      scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
+    end
     local result = { decision = decision, schemes = plan, written = not opts.dry_run }
     for key, value in pairs(extra or {}) do result[key] = value end
     print(qlua.json.encode(result, { indent = 2 }))
     return
   end
-  print(qlua.report.table(plan, COLUMNS))
+  if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
+  local count = #plan == 1 and "1 scheme" or #plan .. " schemes"
   if opts.dry_run then
-    print(("%d schemes planned%s."):format(#plan, opts.model and " for " .. opts.out or ""))
+    print(("%s planned%s."):format(count, opts.model and " for " .. opts.out or ""))
   else
-    print(("%d schemes written to %s, each checked against what loaders accept."):format(#plan, opts.out))
+    print(("%s written to %s, each checked against what loaders accept."):format(count, opts.out))
   end
 end
 
