@@ -109,8 +109,9 @@ impl Family {
     /// quantised already; [`Error::NotFound`] when the manifest names modules that it does not hold; [`Error::Argument`]
     /// for both a baseline and an amax file.
     pub fn open(options: FamilyOptions) -> Result<Self> {
+        let checkpoint = base_checkpoint(&options)?;
         let manifest = Arc::new(Manifest::open(&options.manifest)?);
-        Self::with_manifest(options, manifest)
+        Self::with(options, checkpoint, manifest)
     }
 
     /// The same with a manifest that is open already; `options.manifest` only says where it came from.
@@ -118,8 +119,11 @@ impl Family {
     /// # Errors
     /// As for [`Family::open`].
     pub fn with_manifest(options: FamilyOptions, manifest: Arc<Manifest>) -> Result<Self> {
-        let checkpoint = Checkpoint::open(&options.model)?;
-        checkpoint.require_unquantised()?;
+        let checkpoint = base_checkpoint(&options)?;
+        Self::with(options, checkpoint, manifest)
+    }
+
+    fn with(options: FamilyOptions, checkpoint: Checkpoint, manifest: Arc<Manifest>) -> Result<Self> {
         let candidates = manifest.groups().iter().filter(|g| g.is_candidate());
         Plan::require_members(&checkpoint, candidates.flat_map(|g| g.members.iter().map(String::as_str)))?;
         let input_scales = match (&options.baseline, &options.amax) {
@@ -340,6 +344,12 @@ impl Family {
         }
         super::target::require_space(&self.options.out, planned.iter().map(|s| s.bytes).sum())
     }
+}
+
+fn base_checkpoint(options: &FamilyOptions) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(&options.model)?;
+    checkpoint.require_unquantised()?;
+    Ok(checkpoint)
 }
 
 fn listed(names: &[&str]) -> String {
