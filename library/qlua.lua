@@ -25,6 +25,7 @@ function qlua.sorted(table) end
 ---@class qlua.Demo
 ---@field model string its checkpoint directory
 ---@field manifest string its sensitivity manifest, which also carries amax values
+---@field second_manifest string a manifest of the same model with other scores, as from a second run
 ---@field built boolean whether it was built just now rather than found
 
 ---One weight file of a checkpoint.
@@ -134,7 +135,7 @@ function Checkpoint:in_memory(module) end
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list" what the value must be (default: `"string"`); a `percent list` is `10,20,12.5` or `10..100:10`
+---@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"size"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"size list" what the value must be (default: `"string"`); a `percent list` is `10,20,12.5` or `10..100:10`, a `size` is `6GiB` or `5.5GB` and comes as bytes
 ---@field choices? string[] the words that the value may be
 ---@field flag? boolean takes no value; false in the result when it is not there
 ---@field default? string|number|number[] what is parsed when it is left out
@@ -217,14 +218,19 @@ function Parser:help() end
 ---A scheme before it is written.
 ---@class qlua.PlannedScheme
 ---@field name string the scheme's name, which is its directory's
----@field directory string where it goes
+---@field directory? string where it goes; nil for a draft
 ---@field percent number the coverage point
 ---@field groups integer selected groups
 ---@field groups_total integer ranked groups
 ---@field fp8_layers integer linear layers in FP8
 ---@field fp8_parameters integer weights in FP8
 ---@field kept integer selected groups that stay in BF16
----@field bytes integer sum of all tensor bytes, exact
+---@field parameters integer weights of all groups of the manifest
+---@field bytes integer sum of all tensor bytes: exact from a checkpoint's headers
+---@field bytes_from string `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
+---@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest
+---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft
+---@field score? number the summed score of what is in FP8; nil when it is not finite
 
 ---A directory that was written.
 ---@class qlua.Written
@@ -235,7 +241,7 @@ function Parser:help() end
 ---Options of qlua.export.family.
 ---@class qlua.export.family.Options
 ---@field model string the base checkpoint
----@field manifest string the sensitivity manifest
+---@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
 ---@field out string where the scheme directories go
 ---@field baseline? string an FP8 baseline whose `input_scale` tensors are used
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
@@ -308,7 +314,7 @@ local Family = {}
 
 ---Adds a scheme that stores the selected groups in FP8. Nothing is written yet.
 ---
----Raises when the name is taken or no plain directory name, or the selection splits a fused group.
+---Raises when the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group.
 ---
 ---```lua
 ---local demo = qlua.checkpoint.demo("demo")
@@ -352,6 +358,22 @@ function Family:decide() end
 ---Since 0.1.0.
 ---@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
 function Family:plan() end
+
+---The plan of a scheme as data: which module is stored in which format.
+---
+---Raises when the family has no such scheme.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---assert(family:formats("top10")["model.embed_tokens"] == "BF16")
+---```
+---
+---Since 0.1.0.
+---@param name string the scheme's name
+---@return table<string, string> # by on-disk name of the module: `FP8`, or the dtype that it keeps
+function Family:formats(name) end
 
 ---Writes every scheme. Each is checked before it takes its name.
 ---
@@ -893,6 +915,12 @@ function qlua.log.info(message, ...) end
 ---@param ... any values for the format
 function qlua.log.warn(message, ...) end
 
+---How far two manifests agree on the order of the groups.
+---@class qlua.Correlation
+---@field groups integer the number of groups that both scored
+---@field spearman? number Spearman's rank correlation, -1 to 1; nil when one has only ties
+---@field kendall? number Kendall's tau-b, likewise
+
 ---A recipe group: modules that share one decision.
 ---@class qlua.Group
 ---@field name string the name of its first member, in the manifest's spelling
@@ -902,12 +930,19 @@ function qlua.log.warn(message, ...) end
 ---@field block? integer the block's number, counted from 0
 ---@field kind string the last part of the name, such as `o_proj`
 ---@field parameters? integer the number of weights of all members
+---@field bits number the effective bits of its first format other than `NONE`; 16 without one
 ---@field score number how much the model suffers when it is quantised; higher is worse
 ---@field is_candidate boolean whether it has a format other than `NONE`
 ---@field is_scored boolean whether scoring exercised it: false for a score of exactly 0
 ---@field formats string[] the formats that were tried
 ---@field scores number[] the score of each format
 ---@field costs number[] the cost of each format, in weights of 16 bits
+
+---Options of qlua.manifest.combine.
+---@class qlua.manifest.combine.Options
+---@field weights? number[] a weight above 0 for each (default: all the same)
+---@field normalise? "median"|"none" `median` divides each manifest's scores by their median over the groups that all scored, since the unit of a score depends on the run (default: `"median"`)
+---@field path? string what it is called; nothing is written (default: `"combined_quant_manifest.json"`)
 
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
@@ -935,9 +970,41 @@ qlua.manifest = {}
 ---@return qlua.Manifest # the manifest
 function qlua.manifest.open(path) end
 
+---The weighted mean of several manifests of one model: each group's score is averaged over the manifests that scored it. Groups, names and layers are those of the first; an infinite or NaN score stays one.
+---
+---Raises when the manifests are not of one model, or weights do not fit.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---local mean = qlua.manifest.combine({ manifest, manifest }, { weights = { 2, 1 } })
+---assert(#mean.groups == #manifest.groups)
+---```
+---
+---Since 0.1.0.
+---@param manifests qlua.Manifest[] two or more, the fullest first
+---@param options? qlua.manifest.combine.Options
+---@return qlua.Manifest # the mean
+function qlua.manifest.combine(manifests, options) end
+
+---How far two manifests of one model agree on the order of the groups.
+---
+---Raises when fewer than two groups were scored in both.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---assert(qlua.manifest.correlation(manifest, manifest).kendall == 1)
+---```
+---
+---Since 0.1.0.
+---@param a qlua.Manifest a manifest
+---@param b qlua.Manifest another
+---@return qlua.Correlation # rank correlations
+function qlua.manifest.correlation(a, b) end
+
 ---An opened sensitivity manifest.
 ---@class qlua.Manifest
 ---@field path string where it was read from
+---@field text string the file as it was read, byte for byte
 ---@field version integer the version of its schema, 0 to 4
 ---@field scheme_name string|nil the name of the scheme that was searched
 ---@field model_id string|nil the model that was scored
@@ -1031,22 +1098,226 @@ function Ranking:lowest(percent) end
 ---@return qlua.Selection # the selection
 function Ranking:highest(percent) end
 
----The recipe groups that a scheme stores in FP8.
+---Selects ranked groups by name or by what they are. Globs choose a group by its own name (that of its first member, which stands for all) or by all of its members; a predicate sees whole groups.
+---
+---Raises when a glob matches nothing that is ranked.
+---
+---Raises when globs match only some members of a group, which loaders fuse: the error says which.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---local ranking = manifest:ranking()
+---local mlp = ranking:select("*.mlp.*")
+---local early = ranking:select(function(group) return group.tower == "language" and group.block < 2 end)
+---assert(#(mlp - early) < #mlp and #(mlp & early) + #(mlp - early) == #mlp)
+---```
+---
+---Since 0.1.0.
+---@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate
+---@return qlua.Selection # the selection; it may be empty
+function Ranking:select(what) end
+
+---The recipe groups that a scheme stores in FP8. Selections combine as sets do, those of two manifests of one model too.
 ---@class qlua.Selection
----@field percent number the percentage that was asked for
+---@field percent number the percentage that was asked for, or the share of the ranked groups that is selected
 ---@field order string the order of its ranking
 ---@field total integer the number of ranked groups
 ---@field names string[] the selected groups in ranking order
 ---@field dropped string[] the ranked groups that are not selected, in ranking order
 ---@field groups qlua.Group[] the selected groups in ranking order
 ---@operator len: integer
+---@operator bor(qlua.Selection): qlua.Selection
+---@operator band(qlua.Selection): qlua.Selection
+---@operator sub(qlua.Selection): qlua.Selection
 local Selection = {}
+
+---The selection that loses least within a budget.
+---@class qlua.Fit
+---@field selection qlua.Selection the groups that go to FP8; empty when the budget needs none
+---@field bytes integer sum of all tensor bytes
+---@field effective_bits? number by ModelOpt's cost model
+---@field score? number the summed score of what is in FP8
+---@field gap number how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least
+---@field floor number the smallest budget that can be met, in the budget's unit
+---@field ceiling number the budget from which on nothing needs FP8, in the budget's unit
+---@field is_above_ceiling boolean whether the budget is at the ceiling or above
+
+---A point of the Pareto frontier: no selection of its size loses less.
+---@class qlua.FrontierPoint
+---@field bytes integer sum of all tensor bytes
+---@field effective_bits number by ModelOpt's cost model
+---@field score number the summed score of what is in FP8
+---@field groups integer how many groups are in FP8
+---@field added string[] the groups that were not in FP8 at the point before
+
+---Options of qlua.plan.draft.
+---@class qlua.plan.draft.Options
+---@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
+
+---Options of qlua.plan.solve.
+---@class qlua.plan.solve.Options
+---@field effective_bits? number the budget, by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups
+---@field bytes? integer the budget, as the sum of all tensor bytes
+---@field always? qlua.Selection ranked groups that go to FP8 whatever they lose
+
+---Options of qlua.plan.cover.
+---@class qlua.plan.cover.Options
+---@field by? "parameters"|"bytes" the number of weights, or their bytes in the base checkpoint (default: `"parameters"`)
+
+---Options of qlua.plan.frontier.
+---@class qlua.plan.frontier.Options
+---@field by? "effective_bits"|"bytes" what the size is counted in (default: `"effective_bits"`)
+
+---What schemes will be before a byte is written, and which groups fit a budget.
+---@class qlua.plan
+qlua.plan = {}
+
+---A sweep planned from a manifest alone: its costs are all that is known of the model.
+---
+---Raises when the file cannot be read or is no sensitivity manifest.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---draft:add("half", ranking:lowest(50))
+---assert(draft:plan()[1].effective_bits < 16)
+---```
+---
+---Since 0.1.0.
+---@param options qlua.plan.draft.Options
+---@return qlua.Draft # a draft without schemes
+function qlua.plan.draft(options) end
+
+---The groups of a ranking that lose least within a budget: an exact 0/1 choice for each group, the same every time. What is not ranked stays in BF16, and so does a group whose score is not finite.
+---
+---Raises when there is not exactly one budget, or it is below the floor, which the error names.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---local fit = qlua.plan.solve(draft, ranking, { effective_bits = 11 })
+---assert(fit.effective_bits <= 11 and fit.gap == 0)
+---```
+---
+---Since 0.1.0.
+---@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param ranking qlua.Ranking the groups to choose from
+---@param options? qlua.plan.solve.Options
+---@return qlua.Fit # the selection and its figures
+function qlua.plan.solve(family, ranking, options) end
+
+---Selects the first groups in a ranking's order that together make up a share of it by weight instead of by count. Only what really goes to FP8 counts.
+---
+---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---assert(#qlua.plan.cover(draft, ranking, 50) > 0)
+---```
+---
+---Since 0.1.0.
+---@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups weigh
+---@param ranking qlua.Ranking the groups in order
+---@param percent number the share; the last group reaches it
+---@param options? qlua.plan.cover.Options
+---@return qlua.Selection # the selection
+function qlua.plan.cover(family, ranking, percent, options) end
+
+---The Pareto frontier of a ranking, from nothing in FP8 to all that has a finite score. Each point adds groups to the one before and loses the least that its size allows; between two neighbours nothing lies below the line.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---local frontier = qlua.plan.frontier(draft, ranking)
+---assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)
+---```
+---
+---Since 0.1.0.
+---@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param ranking qlua.Ranking the groups to choose from
+---@param options? qlua.plan.frontier.Options
+---@return qlua.Frontier # the frontier
+function qlua.plan.frontier(family, ranking, options) end
+
+---A sweep planned from a manifest alone. It has what a Family has, but nothing to write.
+---@class qlua.Draft
+---@field manifest qlua.Manifest the sensitivity manifest
+local Draft = {}
+
+---Adds a scheme that stores the selected groups in FP8.
+---
+---Raises when the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---draft:add("top20", ranking:lowest(20))
+---```
+---
+---Since 0.1.0.
+---@param name string the scheme's name
+---@param selection qlua.Selection the groups
+---@return qlua.Draft # the draft itself
+function Draft:add(name, selection) end
+
+---What each scheme will be, by the manifest's costs.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---draft:add("all", ranking:lowest(100))
+---assert(draft:plan()[1].bytes_from == "manifest")
+---```
+---
+---Since 0.1.0.
+---@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
+function Draft:plan() end
+
+---The plan of a scheme as data: which module is stored in which format.
+---
+---Raises when the draft has no such scheme.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---draft:add("all", ranking:lowest(100))
+---assert(draft:formats("all")["model.visual.patch_embed.proj"] == "BF16")
+---```
+---
+---Since 0.1.0.
+---@param name string the scheme's name
+---@return table<string, string> # by the manifest's name of the module: `FP8`, or `BF16` for what stays as it is
+function Draft:formats(name) end
+
+---A Pareto frontier.
+---@class qlua.Frontier
+---@field points qlua.FrontierPoint[] the points, the largest size first
+---@field knee integer|nil which point lies farthest below the line from the first to the last, in effective bits and score; nil when there are fewer than three
+---@operator len: integer
+local Frontier = {}
+
+---The groups that are in FP8 at a point.
+---
+---Raises when there is no such point.
+---
+---```lua
+---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = draft.manifest:ranking()
+---local frontier = qlua.plan.frontier(draft, ranking)
+---assert(#frontier:selection(3) == frontier.points[3].groups)
+---```
+---
+---Since 0.1.0.
+---@param point integer which one, from 1 on
+---@return qlua.Selection # the selection
+function Frontier:selection(point) end
 
 ---A column of a table.
 ---@class qlua.Column
 ---@field key string the key of the rows that it shows
 ---@field title? string its heading (default: the key)
----@field unit? "bytes" shows numbers of bytes as kB, MB or GB
+---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.23e-4
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options

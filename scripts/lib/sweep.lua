@@ -1,4 +1,4 @@
---- What the sweep policies share: their options, the family that they write, and the tables that they print.
+--- What the sweep policies share: their options, the family that they plan or write, and the tables that they print.
 local qlua = require "qlua"
 
 local sweep = {}
@@ -8,7 +8,7 @@ local DEMO = "qlua-demo"
 local function options(extra)
   local list = {
     { name = "model", metavar = "DIR", type = "path", doc = "the base checkpoint; without it a small demo is built" },
-    { name = "manifest", metavar = "FILE", type = "path", doc = "the sensitivity manifest" },
+    { name = "manifest", metavar = "FILE", type = "path", doc = "the sensitivity manifest; with --dry-run it is enough" },
     { name = "baseline", metavar = "DIR", type = "path", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "path", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
@@ -28,7 +28,8 @@ local function options(extra)
     { name = "overwrite", flag = true, doc = "replace existing directories, up to date or not" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   }
-  return table.move(extra, 1, #extra, #list + 1, list)
+  local own = table.move(extra, 1, #extra, 1, {})
+  return table.move(list, 1, #list, #own + 1, own)
 end
 
 --- The options of policies with coverage points: `--top` and `--order`.
@@ -37,23 +38,30 @@ sweep.coverage_points = {
   { name = "order", choices = { "ascending", "descending" }, default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
 }
 
---- Reads the command line of the policy `name`. Without `--model` the options are those of the demo.
+--- `--top` alone, for policies whose order is their own.
+sweep.top = { sweep.coverage_points[1] }
+
+--- Reads the command line of the policy `name`. Without `--model` the options are those of the demo (then `opts.demo` is it),
+--- unless a dry run has a manifest to plan from.
 function sweep.options(name, about, extra)
   local opts = qlua.cli.parser{ name = name, about = about, options = options(extra or {}) }:parse()
   if opts.model and not opts.manifest then
     error{ kind = "usage", message = "--model needs the --manifest that belongs to it", hint = "pass the *_quant_manifest.json of the AutoQuant run" }
-  elseif not opts.model then
-    local demo = qlua.checkpoint.demo(DEMO)
-    qlua.log.info("no --model: %s the demo in ./%s/, a small seeded Qwen2.5-VL", demo.built and "built" or "using", DEMO)
-    opts.model, opts.manifest = demo.model, opts.manifest or demo.manifest
+  elseif opts.manifest and not opts.model and not opts.dry_run then
+    error{ kind = "usage", message = "--manifest needs the --model that it belongs to", hint = "pass the base checkpoint, or --dry-run to plan from the manifest alone" }
+  elseif not opts.model and not opts.manifest then
+    local built = qlua.checkpoint.demo(DEMO)
+    qlua.log.info("no --model: %s the demo in ./%s/, a small seeded Qwen2.5-VL", built.built and "built" or "using", DEMO)
+    opts.model, opts.manifest, opts.demo = built.model, built.manifest, built
     opts.out, opts.overwrite = opts.out or DEMO .. "/quantized", opts.overwrite or not opts.out
   end
   opts.out = opts.out or "quantized"
   return opts
 end
 
---- Opens the family that `opts` describe.
+--- Opens the family that `opts` describe, or a draft where a dry run has no model.
 function sweep.family(opts)
+  if not opts.model then return qlua.plan.draft{ manifest = opts.manifest } end
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
@@ -63,9 +71,9 @@ function sweep.family(opts)
   }
 end
 
---- Ranks the groups of `family` as `opts` say; `where` narrows them down further.
-function sweep.ranking(family, opts, where)
-  local ranking = family.manifest:ranking{
+--- Ranks the groups of `manifest` as `opts` say; `where` narrows them down further.
+function sweep.rank(manifest, opts, where)
+  local ranking = manifest:ranking{
     order = opts.order, include = opts.include, exclude = opts.exclude, unscored = opts.unscored, where = where,
   }
   if #ranking.unscored > 0 then
@@ -78,9 +86,40 @@ function sweep.ranking(family, opts, where)
   return ranking
 end
 
+--- Ranks the groups of `family`.
+function sweep.ranking(family, opts, where)
+  return sweep.rank(family.manifest, opts, where)
+end
+
+local gaps = {}
+
+--- Adds the scheme `name` with the groups of `ranking` that lose least within `budget`, and says how sure that is.
+function sweep.fit(family, ranking, name, budget)
+  local fit = qlua.plan.solve(family, ranking, budget)
+  if fit.is_above_ceiling then
+    qlua.log.warn("%s: the budget is at or above the ceiling, so nothing needs FP8 and there is no such scheme", name)
+    return
+  end
+  qlua.log.info("%s: %s", name, fit.gap == 0 and "no selection within the budget loses less (proven)"
+    or ("proven to lose at most %.1e more than the least possible"):format(fit.gap))
+  gaps[name] = fit.gap
+  family:add(name, fit.selection)
+end
+
 --- `top10` for 10 %, `top5` for 5 %, `top12.5` for 12.5 %.
-function sweep.name(prefix, percent, suffix)
-  return ("%s%s_%s"):format(prefix, percent, suffix)
+function sweep.name(prefix, value, suffix)
+  return ("%s%s_%s"):format(prefix, value, suffix)
+end
+
+local UNITS = { { "GiB", 1 << 30 }, { "GB", 10 ^ 9 }, { "MiB", 1 << 20 }, { "MB", 10 ^ 6 }, { "kB", 10 ^ 3 } }
+
+--- `6GiB`, `5.5GB`: a size in the unit in which it is shortest, for names.
+function sweep.size(bytes)
+  for _, unit in ipairs(UNITS) do
+    local count = ("%g"):format(bytes / unit[2])
+    if bytes >= unit[2] and #count <= 5 and tonumber(count) * unit[2] == bytes then return count .. unit[1] end
+  end
+  return bytes .. "B"
 end
 
 local COLUMNS = {
@@ -89,6 +128,9 @@ local COLUMNS = {
   { key = "groups_total", title = "of" },
   { key = "fp8_layers", title = "FP8 layers" },
   { key = "kept", title = "kept BF16" },
+  { key = "fp8_parameters", title = "FP8 weights", unit = "weights" },
+  { key = "effective_bits", title = "effective bits", unit = "bits" },
+  { key = "score", title = "score", unit = "score" },
   { key = "bytes", title = "size", unit = "bytes" },
 }
 
@@ -103,24 +145,36 @@ local function summary(outcome)
   return #parts > 0 and table.concat(parts, ", ") or "everything is up to date"
 end
 
---- Plans, writes and verifies the family; prints its schemes.
-function sweep.run(family, opts)
-  local decision, plan, unique = family:decide(), family:plan(), family:unique_bytes()
+local MANIFEST_ALONE = "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms"
+
+--- Plans the family, writes and verifies it unless this is a dry run, and prints its schemes; `extra` goes into the JSON.
+function sweep.run(family, opts, extra)
+  local decision, plan = opts.model and family:decide() or { notes = { MANIFEST_ALONE } }, family:plan()
+  local unique = opts.model and family:unique_bytes()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   local outcome = not opts.dry_run and family:run() or nil
   if opts.json then
-    print(qlua.json.encode({
-      decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome,
-    }, { indent = 2 }))
+    for _, scheme in ipairs(plan) do
+      scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
+    end
+    local result = { decision = decision, schemes = plan, unique_bytes = unique or nil, written = not opts.dry_run, outcome = outcome }
+    for key, value in pairs(extra or {}) do result[key] = value end
+    print(qlua.json.encode(result, { indent = 2 }))
     return
   end
-  local copies = 0
-  for _, scheme in ipairs(plan) do copies = copies + scheme.bytes end
-  print(qlua.report.table(plan, COLUMNS))
-  print(("%d schemes %s %s, each checked against what loaders accept."):format(
-    #plan, opts.dry_run and "planned for" or "in", opts.out))
-  print(("%s on the disk, %s without sharing%s."):format(
-    qlua.report.bytes(unique), qlua.report.bytes(copies), outcome and ": " .. summary(outcome) or ""))
+  if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
+  local count = #plan == 1 and "1 scheme" or #plan .. " schemes"
+  if opts.dry_run then
+    print(("%s planned%s."):format(count, opts.model and " for " .. opts.out or ""))
+  else
+    print(("%s in %s, each checked against what loaders accept."):format(count, opts.out))
+  end
+  if unique then
+    local copies = 0
+    for _, scheme in ipairs(plan) do copies = copies + scheme.bytes end
+    print(("%s on the disk, %s without sharing%s."):format(
+      qlua.report.bytes(unique), qlua.report.bytes(copies), outcome and ": " .. summary(outcome) or ""))
+  end
 end
 
 return sweep

@@ -26,10 +26,13 @@ use crate::error::{Error, Result};
 use crate::json;
 
 /// Version of the demo's content; another version is built anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The seed of the demo's values and scores.
 pub const SEED: u64 = 2025;
+
+/// The sensitivity manifests of the demo: that of [`SEED`], and one of another run to compare and combine it with.
+const MANIFESTS: [(&str, u64); 2] = [("manifest.json", SEED), ("second-manifest.json", SEED + 1)];
 
 /// The file that marks a directory as a demo and lists what belongs to it.
 const STAMP: &str = "demo.json";
@@ -41,6 +44,8 @@ pub struct Demo {
     pub model: PathBuf,
     /// The sensitivity manifest; its `amax` key holds the input scales.
     pub manifest: PathBuf,
+    /// A manifest of the same model with other scores, as from a second run.
+    pub second_manifest: PathBuf,
     /// Whether it was written just now, rather than found.
     pub built: bool,
 }
@@ -54,8 +59,8 @@ struct Stamp {
     files: BTreeMap<String, String>,
 }
 
-/// Makes sure that `directory` holds the demo: `model/`, `manifest.json`, and the stamp `demo.json`. A complete one of
-/// the same version is checked and used as it is; an incomplete or older one is completed or replaced. Other files in
+/// Makes sure that `directory` holds the demo: `model/`, `manifest.json`, `second-manifest.json`, and the stamp `demo.json`. A
+/// complete one of the same version is checked and used as it is; an incomplete or older one is completed or replaced. Other files in
 /// `directory` are not touched. Two calls at once wait for each other.
 ///
 /// # Errors
@@ -76,8 +81,8 @@ fn build_locked(directory: &Path) -> Result<Demo> {
     let lock = File::open(directory).map_err(|e| Error::io("read", directory, e))?;
     // Some network file systems know no locks; there, two first runs at once are the user's to avoid.
     let _ = lock.lock();
-    let mut demo =
-        Demo { model: directory.join("model"), manifest: directory.join("manifest.json"), built: false };
+    let [manifest, second_manifest] = MANIFESTS.map(|(name, _)| directory.join(name));
+    let mut demo = Demo { model: directory.join("model"), manifest, second_manifest, built: false };
     let old = match survey(directory)? {
         Survey::Complete => return Ok(demo),
         Survey::Absent => Vec::new(),
@@ -90,7 +95,7 @@ fn build_locked(directory: &Path) -> Result<Demo> {
     }
     remove(fs::remove_dir(&demo.model), &demo.model)?;
     // The stamp goes first: whatever interrupts the moves, the next call knows the parts for the demo's own.
-    for name in [STAMP, "model", "manifest.json"] {
+    for name in [STAMP, "model"].into_iter().chain(MANIFESTS.map(|(name, _)| name)) {
         let to = directory.join(name);
         fs::rename(staging.path().join(name), &to).map_err(|e| Error::io("create", &to, e))?;
     }
@@ -112,8 +117,10 @@ fn stage(staging: &Path) -> Result<()> {
         let path = staging.join(name);
         fs::write(&path, content).map_err(|e| Error::io("write", path, e))
     };
-    put("manifest.json", json::pretty(&manifest(&Qwen25VlShape::DEMO, SEED)))?;
-    files.insert("manifest.json".into(), digest(&staging.join("manifest.json"))?);
+    for (name, seed) in MANIFESTS {
+        put(name, json::pretty(&manifest(&Qwen25VlShape::DEMO, seed)))?;
+        files.insert(name.into(), digest(&staging.join(name))?);
+    }
     let stamp = Stamp { qlua_demo: VERSION, seed: SEED, files };
     put(STAMP, json::pretty(&stamp))
 }
@@ -130,9 +137,10 @@ enum Survey {
 
 fn survey(directory: &Path) -> Result<Survey> {
     let stamp = directory.join(STAMP);
-    let (model, manifest) = (directory.join("model"), directory.join("manifest.json"));
+    let model = directory.join("model");
+    let manifests = MANIFESTS.map(|(name, _)| directory.join(name));
     if !stamp.exists() {
-        return match [&model, &manifest].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        return match manifests.iter().chain([&model]).find(|path| path.symlink_metadata().is_ok()) {
             None => Ok(Survey::Absent),
             Some(path) => Err(in_the_way(path, "is there already and is not part of a demo that qlua made")),
         };
@@ -169,8 +177,8 @@ fn survey(directory: &Path) -> Result<Survey> {
             }
         }
     }
-    if manifest.exists() && !present.contains(&manifest) {
-        return Err(in_the_way(&manifest, "is not part of the demo that is to be built anew"));
+    if let Some(manifest) = manifests.iter().find(|m| m.exists() && !present.contains(m)) {
+        return Err(in_the_way(manifest, "is not part of the demo that is to be built anew"));
     }
     Ok(Survey::Stale(present))
 }
@@ -216,7 +224,7 @@ mod tests {
     }
 
     /// Changes with the demo's content, and so does [`VERSION`].
-    const PINNED: &str = "dcf8a5b4b6de5d77eaa89ad054236f8e114514b7e067626d01110dbf8d76246c";
+    const PINNED: &str = "70f224202b8cd0a1508f35870f3bd7b7f4a481c4ac6f5781f304dad14d1f291a";
 
     #[test]
     fn the_demo_has_the_same_bytes_everywhere() {
@@ -249,7 +257,7 @@ mod tests {
             calls.into_iter().map(|call| usize::from(call.join().unwrap())).sum::<usize>()
         });
         assert_eq!(built, 1);
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 4);
     }
 
     #[test]

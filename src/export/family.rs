@@ -1,6 +1,6 @@
 //! A family: the schemes of one sweep over one base checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::outputs::scheme_outputs;
@@ -12,10 +12,10 @@ use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::fp8::Rounding;
-use crate::manifest::{Amax, Manifest, Selection};
+use crate::manifest::{Amax, Manifest, Ranking, Selection};
 use crate::plan::{
-    Activations, ActivationsChoice, Dialect, DialectChoice, InputScales, Layout, Plan, ScaleSharing,
-    planned_tensors,
+    Activations, ActivationsChoice, CostModel, Dialect, DialectChoice, Figures, InputScales, Layout, Plan,
+    ScaleSharing, planned_tensors, require_scheme_name, require_selected,
 };
 
 /// How many names an error or a note lists before it only counts.
@@ -102,6 +102,8 @@ pub struct PlannedScheme {
     pub kept: usize,
     /// Sum of all tensor bytes: `total_size` of the index.
     pub bytes: u64,
+    /// What the selection amounts to otherwise: effective bits, bits on disk, summed score.
+    pub figures: Figures,
 }
 
 impl Family {
@@ -112,9 +114,21 @@ impl Family {
     /// quantised already; [`Error::NotFound`] when the manifest names modules that it does not hold; [`Error::Argument`]
     /// for both a baseline and an amax file.
     pub fn open(options: FamilyOptions) -> Result<Self> {
-        let checkpoint = Checkpoint::open(&options.model)?;
-        checkpoint.require_unquantised()?;
-        let manifest = Manifest::open(&options.manifest)?;
+        let checkpoint = base_checkpoint(&options)?;
+        let manifest = Arc::new(Manifest::open(&options.manifest)?);
+        Self::with(options, checkpoint, manifest)
+    }
+
+    /// The same with a manifest that is open already; `options.manifest` only says where it came from.
+    ///
+    /// # Errors
+    /// As for [`Family::open`].
+    pub fn with_manifest(options: FamilyOptions, manifest: Arc<Manifest>) -> Result<Self> {
+        let checkpoint = base_checkpoint(&options)?;
+        Self::with(options, checkpoint, manifest)
+    }
+
+    fn with(options: FamilyOptions, checkpoint: Checkpoint, manifest: Arc<Manifest>) -> Result<Self> {
         let candidates = manifest.groups().iter().filter(|g| g.is_candidate());
         Plan::require_members(&checkpoint, candidates.flat_map(|g| g.members.iter().map(String::as_str)))?;
         let input_scales = match (&options.baseline, &options.amax) {
@@ -130,13 +144,7 @@ impl Family {
                 manifest.amax().map(|amax| InputScales::from_amax(manifest.path(), amax)).transpose()?
             }
         };
-        Ok(Family {
-            options,
-            checkpoint: Arc::new(checkpoint),
-            manifest: Arc::new(manifest),
-            input_scales,
-            schemes: Vec::new(),
-        })
+        Ok(Family { options, checkpoint: Arc::new(checkpoint), manifest, input_scales, schemes: Vec::new() })
     }
 
     /// The manifest that the family was opened with.
@@ -164,15 +172,11 @@ impl Family {
     /// Adds a scheme called `name` that stores the groups of `selection` in FP8.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the name is used already or is no plain directory name; those of [`Plan::resolve`].
+    /// [`Error::Argument`] when the name is used already or is no plain directory name, or nothing is selected; those of
+    /// [`Plan::resolve`].
     pub fn add(&mut self, name: &str, selection: Selection) -> Result<()> {
-        let plain = Path::new(name).file_name().is_some_and(|n| n == name) && !name.starts_with('.');
-        if !plain {
-            return Err(Error::argument(format!("`{name}` is no plain directory name")));
-        }
-        if self.schemes.iter().any(|s| s.name == name) {
-            return Err(Error::argument(format!("the family has a scheme `{name}` already")));
-        }
+        require_scheme_name(name, self.schemes.iter().map(|s| s.name.as_str()))?;
+        require_selected(name, &selection)?;
         let plan = Plan::resolve(&self.checkpoint, selection.selected())?;
         self.schemes.push(Scheme { name: name.into(), selection, plan });
         Ok(())
@@ -217,25 +221,61 @@ impl Family {
                 activations
             }
         };
-        let dialect = match self.options.dialect {
-            DialectChoice::Universal => Dialect::Universal,
-            DialectChoice::CompressedTensors => Dialect::CompressedTensors,
-            DialectChoice::ModelOpt => Dialect::ModelOpt,
-            DialectChoice::Auto => {
-                let (dialect, why) = match activations {
-                    Activations::Static => {
-                        (Dialect::Universal, "static activations, which every loader reads")
-                    }
-                    Activations::Dynamic => {
-                        (Dialect::CompressedTensors, "dynamic activations need no calibration")
-                    }
-                };
-                notes.push(format!("the dialect is {dialect}: {why}"));
-                dialect
-            }
-        };
-        let layout = Layout::new(dialect, activations, self.options.rounding, self.options.scale_sharing)?;
+        let layout = self.layout(activations)?;
+        if self.options.dialect == DialectChoice::Auto {
+            let why = match activations {
+                Activations::Static => "static activations, which every loader reads",
+                Activations::Dynamic => "dynamic activations need no calibration",
+            };
+            notes.push(format!("the dialect is {}: {why}", layout.dialect));
+        }
         Ok(Decision { layout, notes })
+    }
+
+    /// The layout for these activations, in the dialect that was asked for.
+    fn layout(&self, activations: Activations) -> Result<Layout> {
+        let dialect = match (self.options.dialect, activations) {
+            (DialectChoice::Universal, _) => Dialect::Universal,
+            (DialectChoice::CompressedTensors, _) => Dialect::CompressedTensors,
+            (DialectChoice::ModelOpt, _) => Dialect::ModelOpt,
+            (DialectChoice::Auto, Activations::Static) => Dialect::Universal,
+            (DialectChoice::Auto, Activations::Dynamic) => Dialect::CompressedTensors,
+        };
+        Layout::new(dialect, activations, self.options.rounding, self.options.scale_sharing)
+    }
+
+    /// What every group of the manifest costs on disk, for decisions before any scheme is added. Where `auto` would choose
+    /// the activations, they are static when all of `ranking` have input scales: no selection of it takes more bytes than this
+    /// says.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a combination that loaders misread; those of [`CostModel::of_checkpoint`].
+    pub fn costs(&self, ranking: &Ranking) -> Result<CostModel> {
+        let mut members = ranking.groups().flat_map(|g| &g.members);
+        let has = |module: &str| self.input_scales.as_ref().is_some_and(|s| s.get(module).is_some());
+        let is_linear = |member: &str| {
+            let modules = self.checkpoint.modules();
+            modules.on_disk(member).is_some_and(|m| m != "lm_head" && modules.is_linear(m))
+        };
+        let activations = match self.options.activations {
+            ActivationsChoice::Static => Activations::Static,
+            ActivationsChoice::Dynamic => Activations::Dynamic,
+            ActivationsChoice::Auto if members.all(|m| has(m) || !is_linear(m)) => Activations::Static,
+            ActivationsChoice::Auto => Activations::Dynamic,
+        };
+        CostModel::of_checkpoint(&self.manifest, &self.checkpoint, &self.layout(activations)?)
+    }
+
+    /// Every module that owns a weight, by its on-disk name in file order, with its format in the scheme `name`: `FP8`, or the
+    /// dtype that it keeps.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such scheme.
+    pub fn formats(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let scheme = self.schemes.iter().find(|s| s.name == name);
+        let scheme = scheme.ok_or_else(|| Error::not_found(format!("the family has no scheme `{name}`")))?;
+        let formats = scheme.plan.formats(&self.checkpoint);
+        Ok(formats.map(|(module, format)| (module.to_string(), format)).collect())
     }
 
     /// What each scheme will be, in the order in which they were added.
@@ -243,8 +283,7 @@ impl Family {
     /// # Errors
     /// Those of [`Family::decide`].
     pub fn plan(&self) -> Result<Vec<PlannedScheme>> {
-        let layout = self.decide()?.layout;
-        Ok(self.schemes.iter().map(|scheme| self.planned(scheme, &layout)).collect())
+        self.planned_with(&self.decide()?.layout)
     }
 
     /// Bytes of the weight files of all schemes together, each shared shard counted once, when nothing of the family is
@@ -265,7 +304,12 @@ impl Family {
             .sum()
     }
 
-    fn planned(&self, scheme: &Scheme, layout: &Layout) -> PlannedScheme {
+    fn planned_with(&self, layout: &Layout) -> Result<Vec<PlannedScheme>> {
+        let costs = CostModel::of_checkpoint(&self.manifest, &self.checkpoint, layout)?;
+        Ok(self.schemes.iter().map(|scheme| self.planned(scheme, layout, &costs)).collect())
+    }
+
+    fn planned(&self, scheme: &Scheme, layout: &Layout, costs: &CostModel) -> PlannedScheme {
         let tensors = planned_tensors(&self.checkpoint, &scheme.plan, layout);
         let fp8 = scheme.plan.fp8.iter().filter_map(|m| self.checkpoint.tensor(&format!("{m}.weight")));
         PlannedScheme {
@@ -278,6 +322,7 @@ impl Family {
             fp8_parameters: fp8.map(|t| t.elements() as u64).sum(),
             kept: scheme.plan.kept.len(),
             bytes: tensors.iter().map(|t| t.spec.bytes()).sum(),
+            figures: costs.figures(scheme.selection.selected()),
         }
     }
 
@@ -287,6 +332,12 @@ impl Family {
         let has = |module: &str| self.input_scales.as_ref().is_some_and(|s| s.get(module).is_some());
         selected.into_iter().filter(|module| !has(module)).collect()
     }
+}
+
+fn base_checkpoint(options: &FamilyOptions) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(&options.model)?;
+    checkpoint.require_unquantised()?;
+    Ok(checkpoint)
 }
 
 fn listed(names: &[&str]) -> String {

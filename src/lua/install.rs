@@ -105,6 +105,12 @@ impl Installer<'_> {
                 meta.raw_set(name, function)?;
             }
         }
+        for declaration in &class.operators {
+            let handler = Rc::clone(&declaration.handler);
+            let function =
+                self.function(move |lua, arguments| handler(&Call::plain(lua, owner, arguments)))?;
+            meta.raw_set(format!("__{}", declaration.operator.name()), function)?;
+        }
         if class.text.is_none() {
             meta.raw_set("__tostring", self.lua.create_function(move |_, _: MultiValue| Ok(owner))?)?;
         }

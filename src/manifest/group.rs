@@ -181,6 +181,19 @@ impl Group {
     }
 }
 
+/// `name` without the wrappers in which the spellings differ: `model.language_model.layers.0.mlp.up_proj`,
+/// `language_model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` are one.
+pub fn bare_name(name: &str) -> &str {
+    let mut rest = name;
+    while let Some((first, after)) = rest.split_once('.') {
+        if !matches!(first, "model" | "language_model") {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
 /// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.
 ///
 /// An infinity of either sign is a score that was never computed (ModelOpt starts from one), so it counts as harmful.

@@ -4,6 +4,8 @@
 //! [`Ranking`], and a coverage point of that a [`Selection`].
 
 mod amax;
+mod combine;
+mod correlation;
 mod coverage;
 mod document;
 mod group;
@@ -19,8 +21,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use amax::Amax;
+pub use combine::{Normalise, combine};
+pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, Format, Group, Tower, compare_scores};
+pub use group::{Candidate, Format, Group, Tower, bare_name, compare_scores};
 pub use grouping::{RecipeGroup, Rule, recipe_group};
 pub use percent::Percent;
 pub use ranking::{Order, Predicate, Ranking, RankingOptions};

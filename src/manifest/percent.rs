@@ -42,6 +42,19 @@ impl Percent {
         self.thousandths.is_multiple_of(1_000).then_some(self.thousandths / 1_000)
     }
 
+    /// The share that `part` is of `whole`, to the nearest thousandth of a percent but above 0 when `part` is; 0 when `part`
+    /// is 0, which is no percentage to ask for.
+    pub fn of_share(part: usize, whole: usize) -> Self {
+        let (part, whole) = (part as u128, (whole as u128).max(1));
+        let thousandths = (part * 100_000 + whole / 2) / whole;
+        Percent { thousandths: (thousandths as u32).clamp(u32::from(part > 0), 100_000) }
+    }
+
+    /// Whether `part` is at least this percentage of `whole`, in integers.
+    pub fn is_reached_by(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * 100_000 >= u128::from(self.thousandths) * u128::from(whole)
+    }
+
     /// How many of `total` groups the percentage stands for: `max(1, ceil(percent / 100 × total))`, in integers; 0 of 0.
     pub fn count_of(self, total: usize) -> usize {
         let count = (u128::from(self.thousandths) * total as u128).div_ceil(100_000);
@@ -196,6 +209,15 @@ mod tests {
         for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, 100.5, 1.0 / 3.0] {
             assert!(Percent::from_f64(value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn a_share_is_rounded_but_never_to_nothing() {
+        let share = |part, whole| Percent::of_share(part, whole).to_string();
+        assert_eq!([share(1, 3), share(2, 3), share(80, 275)], ["33.333", "66.667", "29.091"]);
+        assert_eq!([share(1, 10_000_000), share(0, 5), share(5, 5), share(0, 0)], ["0.001", "0", "100", "0"]);
+        let half = Percent::from_f64(50.0).unwrap();
+        assert!(half.is_reached_by(1, 2) && !half.is_reached_by(u64::MAX / 2, u64::MAX));
     }
 
     proptest! {

@@ -263,6 +263,104 @@ impl Ranking {
         Ok(self.select(percent, &self.ascending[dropped..]))
     }
 
+    /// The groups for which `choose` answers true, given their rank, counted from 0 in this ranking's order; none at all is
+    /// an empty selection.
+    pub fn pick(&self, mut choose: impl FnMut(usize) -> bool) -> Selection {
+        let chosen: Vec<usize> =
+            self.ordered.iter().enumerate().filter(|(rank, _)| choose(*rank)).map(|(_, &at)| at).collect();
+        self.select(Percent::of_share(chosen.len(), self.len()), &chosen)
+    }
+
+    /// The groups for which `choose` answers true, asked in this ranking's order.
+    ///
+    /// # Errors
+    /// What `choose` returns.
+    pub fn filter(&self, mut choose: impl FnMut(&Group) -> Result<bool>) -> Result<Selection> {
+        let answers = self.groups().map(&mut choose).collect::<Result<Vec<bool>>>()?;
+        Ok(self.pick(|rank| answers[rank]))
+    }
+
+    /// The groups that `globs` name: by their own name, with or without `.quant_recipe`, or by all of their members. The name
+    /// of a group is that of its first member and stands for all.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a glob matches nothing that is ranked; [`Error::Refused`] when the globs match only some
+    /// members of a group, which loaders fuse: it says which.
+    pub fn named(&self, globs: &Globs) -> Result<Selection> {
+        let names = self.groups().flat_map(|g| group_names(g).chain([g.key.as_str()]));
+        if let Some(&glob) = globs.unmatched(names).first() {
+            return Err(self.matches_nothing(glob));
+        }
+        self.filter(|group| {
+            let (inside, outside): (Vec<&str>, Vec<&str>) =
+                group.members.iter().map(String::as_str).partition(|member| globs.matches(member));
+            if globs.matches(&group.name) || globs.matches(&group.key) || outside.is_empty() {
+                return Ok(true);
+            }
+            let Some(member) = inside.first() else { return Ok(false) };
+            Err(Error::refused(format!(
+                "the selection splits the group `{}`: it names `{member}` but not `{}`",
+                group.name, outside[0]
+            ))
+            .with_hint(format!(
+                "loaders fuse its {} modules into one: name the group by its first member, or all of them",
+                group.members.len()
+            )))
+        })
+    }
+
+    fn matches_nothing(&self, glob: &str) -> Error {
+        let alone = Globs::new([glob]).unwrap_or_default();
+        let error = |problem: String| Error::argument(problem);
+        match self.groups.iter().find(|g| group_names(g).any(|name| alone.matches(name))) {
+            Some(group) if !group.is_candidate() => {
+                error(format!("the glob `{glob}` matches `{}`, which has no format but NONE", group.name))
+                    .with_hint("it was disabled in the search, so its score is unknown")
+            }
+            Some(group) if !group.is_scored() => {
+                error(format!("the glob `{glob}` matches `{}`, which was never scored", group.name))
+                    .with_hint("rank with `unscored` to select such groups all the same")
+            }
+            Some(group) => error(format!("the glob `{glob}` matches `{}`, which is not ranked", group.name))
+                .with_hint("loosen `include`, `exclude` or the predicate of the ranking"),
+            None => {
+                let error = error(format!("the glob `{glob}` matches no ranked group or module"));
+                match nearest(glob, self.groups.iter().flat_map(group_names)) {
+                    Some(name) => error.with_hint(format!("did you mean `{name}`?")),
+                    None => error.with_hint(format!(
+                        "names read like `{}`; `*` crosses dots",
+                        self.groups[self.ordered[0]].name
+                    )),
+                }
+            }
+        }
+    }
+
+    /// The first groups in this ranking's own order that together make up `percent` of all by `weight`, such as their
+    /// parameters; the last one reaches it. Groups of weight 0 add nothing but are selected on the way.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `percent` is none or all weights are 0.
+    pub fn cover<P>(&self, percent: P, weight: impl Fn(&Group) -> u64) -> Result<Selection>
+    where
+        P: TryInto<Percent>,
+        Error: From<P::Error>,
+    {
+        let percent = percent.try_into()?;
+        let whole: u64 = self.groups().map(&weight).sum();
+        if whole == 0 {
+            return Err(Error::argument("the ranked groups have nothing that could be covered"));
+        }
+        let mut sum = 0;
+        let count = self.groups().take_while(|group| {
+            let is_short = !percent.is_reached_by(sum, whole);
+            sum += weight(group);
+            is_short
+        });
+        let count = count.count();
+        Ok(self.select(percent, &self.ordered[..count]))
+    }
+
     /// The keys of the groups in `unscored`, as published.
     fn unscored_keys(&self) -> Vec<String> {
         let unscored: HashSet<&str> = self.unscored.iter().map(String::as_str).collect();

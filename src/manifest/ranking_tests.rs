@@ -206,7 +206,63 @@ fn order() -> impl Strategy<Value = Order> {
     prop_oneof![Just(Order::Ascending), Just(Order::Descending)]
 }
 
+#[test]
+fn a_name_stands_for_its_whole_group_and_a_part_of_one_is_refused() {
+    let manifest =
+        manifest(&[("l.0.q_proj", Some(2.0)), ("l.1.up_proj", Some(1.0)), ("l.2.o_proj", Some(3.0))]);
+    let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
+    let named = |globs: &[&str]| ranking.named(&Globs::new(globs).unwrap());
+    for globs in [&["l.0.q_proj"][..], &["l.0.q_proj.quant_recipe"], &["l.0.*"], &["*.k_proj", "*.q_proj"]] {
+        assert_eq!(named(globs).unwrap().selected_names(), ["l.0.q_proj"], "{globs:?}");
+    }
+    let both = named(&["l.0.*", "*.o_proj"]).unwrap();
+    assert_eq!(
+        (both.selected_names(), both.dropped_names()),
+        (vec!["l.0.q_proj", "l.2.o_proj"], vec!["l.1.up_proj"])
+    );
+    let error = named(&["*.o_proj", "*.k_proj"]).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    assert_eq!(
+        error.to_string(),
+        "the selection splits the group `l.0.q_proj`: it names `l.0.k_proj` but not `l.0.q_proj`"
+    );
+    assert!(error.hint().unwrap().contains("loaders fuse its 2 modules"), "{:?}", error.hint());
+}
+
+#[test]
+fn a_name_that_is_not_ranked_is_told_why() {
+    let manifest = manifest(&[("l.0.o_proj", Some(2.0)), ("l.1.o_proj", Some(0.0)), ("l.2.o_proj", None)]);
+    let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
+    let error = |glob: &str| ranking.named(&Globs::new([glob]).unwrap()).unwrap_err();
+    assert!(error("l.1.*").to_string().contains("`l.1.o_proj`, which was never scored"));
+    assert!(error("l.2.*").to_string().contains("`l.2.o_proj`, which has no format but NONE"));
+    let typo = error("l.0.o_prj");
+    assert!(typo.to_string().contains("matches no ranked group or module"), "{typo}");
+    assert_eq!(typo.hint().unwrap(), "did you mean `l.0.o_proj`?");
+}
+
 proptest! {
+    /// A share by weight is the shortest beginning of the ranking that reaches it.
+    #[test]
+    fn a_cover_is_the_shortest_beginning_that_reaches_the_share(
+        scores in scores(), order in order(), percent in 1u32..=100, seed in 0u64..1000,
+    ) {
+        let ranking = ranking_of(&scores, order);
+        // Some weights are 0.
+        let weight = |g: &Group| (g.name.bytes().map(u64::from).sum::<u64>() * (seed + 7)) % 11;
+        let whole: u64 = ranking.groups().map(weight).sum();
+        match ranking.cover(f64::from(percent), weight) {
+            Err(_) => prop_assert_eq!(whole, 0),
+            Ok(cover) => {
+                let sum: u64 = cover.selected().map(weight).sum();
+                let last = cover.selected().next_back().map_or(0, weight);
+                prop_assert!(sum * 100 >= whole * u64::from(percent));
+                prop_assert!((sum - last) * 100 < whole * u64::from(percent));
+                prop_assert_eq!(cover.selected_names(), &names(&ranking)[..cover.selected().len()]);
+            }
+        }
+    }
+
     /// The k least sensitive and the N − k most sensitive groups are all groups, each once.
     #[test]
     fn lowest_and_highest_partition_the_ranking(scores in scores(), order in order(), k in 1usize..40) {

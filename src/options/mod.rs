@@ -1,12 +1,10 @@
 //! Command lines: declared once, then parsed, checked and explained. Scripts and the built-in commands share it.
 
 mod help;
-mod size;
 mod value;
 
 use std::fmt;
 
-pub use size::parse_size;
 pub use value::{Kind, Value, parse_percents};
 
 use crate::selector::nearest;

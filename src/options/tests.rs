@@ -101,6 +101,27 @@ fn percent_lists_take_numbers_and_ranges() {
 }
 
 #[test]
+fn sizes_are_bytes_in_decimal_and_binary_units() {
+    let size = |text: &str| Kind::Size.parse(text).ok();
+    for (text, bytes) in [
+        ("6GiB", 6 << 30),
+        ("5.5GB", 5_500_000_000),
+        ("800 MB", 800_000_000),
+        ("1.5KiB", 1536),
+        ("64kB", 64_000),
+        ("2TB", 2_000_000_000_000),
+        ("1024", 1024),
+        ("12B", 12),
+        ("0.0015kB", 1),
+    ] {
+        assert_eq!(size(text), Some(Value::Integer(bytes)), "{text}");
+    }
+    for bad in ["", "GB", "-1GB", "0GB", "6 gib", "6Gb", "1e3MB", "1.2.3GB", "inf", "nan", "99999TB"] {
+        assert_eq!(size(bad), None, "`{bad}` was accepted");
+    }
+}
+
+#[test]
 fn help_is_aligned_and_tells_defaults() {
     assert_eq!(
         command().help(),

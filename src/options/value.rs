@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::size::parse_size;
 use crate::selector::{Globs, nearest};
 
 /// More coverage points than this in one range are a typing error.
@@ -25,7 +24,7 @@ pub enum Kind {
     Number,
     /// A percentage from 0 to 100.
     Percent,
-    /// A size in bytes, with or without a unit.
+    /// A size in bytes: `6GiB`, `5.5GB`, `800MB`, `1024`.
     Size,
     /// One of these words.
     Choice(Vec<String>),
@@ -58,7 +57,7 @@ impl fmt::Display for Kind {
             Kind::Integer => f.write_str("a whole number"),
             Kind::Number => f.write_str("a number"),
             Kind::Percent => f.write_str("a percentage from 0 to 100"),
-            Kind::Size => f.write_str("a size such as 5GB or 6GiB"),
+            Kind::Size => f.write_str("a size such as 6GiB, 5.5GB or 800MB"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::List(item) if **item == Kind::Percent => {
                 f.write_str("percentages such as 10,20,12.5 or 10..100:10")
@@ -87,7 +86,7 @@ impl Kind {
             Kind::Integer => text.parse().map(Value::Integer).map_err(|_| bad()),
             Kind::Number => finite(text).map(Value::Number).ok_or_else(bad),
             Kind::Percent => Decimal::percent(text).map(|d| Value::Number(d.value())).ok_or_else(bad),
-            Kind::Size => parse_size(text).map(|bytes| Value::Integer(bytes as i64)).ok_or_else(bad),
+            Kind::Size => size(text).map(Value::Integer).ok_or_else(bad),
             Kind::Choice(words) if words.iter().any(|w| w == text) => Ok(Value::Text(text.into())),
             Kind::Choice(words) => Err(match nearest(text, words.iter().map(String::as_str)) {
                 Some(near) => format!("{}; did you mean `{near}`?", bad()),
@@ -101,6 +100,31 @@ impl Kind {
             }
         }
     }
+}
+
+/// The units of a size, decimal and binary; without one, bytes.
+const UNITS: [(&str, u64); 8] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+/// Reads a size above 0, rounded down to whole bytes.
+fn size(text: &str) -> Option<i64> {
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = unit.unwrap_or((text.strip_suffix('B').unwrap_or(text), 1));
+    let number = number.trim_end();
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    let bytes = number.parse::<f64>().ok()? * unit as f64;
+    // Below 2^53 the product is exact to the byte.
+    (1.0..9_007_199_254_740_992.0).contains(&bytes).then_some(bytes as i64)
 }
 
 fn finite(text: &str) -> Option<f64> {

@@ -6,6 +6,9 @@ use crate::checkpoint::{Checkpoint, expert_group, fused_group};
 use crate::error::{Error, Result};
 use crate::manifest::{Group, Kept};
 
+/// The word for what a plan stores in FP8.
+pub(super) const FP8: &str = "FP8";
+
 /// How many names an error lists before it only counts.
 const LISTED: usize = 5;
 
@@ -65,19 +68,32 @@ impl Plan {
         if missing.is_empty() { Ok(()) } else { Err(unmatched(checkpoint, &missing)) }
     }
 
+    /// Every module that owns a weight, by its on-disk name in file order, with its format: `FP8`, or the dtype that it keeps.
+    pub fn formats<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = (&'a str, String)> {
+        checkpoint.tensors().filter_map(|(name, tensor)| {
+            let module = name.strip_suffix(".weight")?;
+            let is_fp8 = self.fp8.contains(module);
+            Some((module, if is_fp8 { FP8.to_string() } else { tensor.dtype().to_string() }))
+        })
+    }
+
     /// On-disk names of the linear layers that stay in BF16, in file order. A stored `lm_head` is among them.
     pub fn bf16_linears<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = &'a str> {
         checkpoint.modules().linears().filter(|module| !self.fp8.contains(*module))
     }
 }
 
-enum Place<'a> {
+/// Where a member of a group is found.
+pub(super) enum Place<'a> {
+    /// A linear layer, by its on-disk name.
     Linear(&'a str),
+    /// Something that stays as it is, and why.
     Kept(&'static str),
+    /// Nowhere.
     Missing,
 }
 
-fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
+pub(super) fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
     let modules = checkpoint.modules();
     if member == "lm_head" || member.ends_with(".lm_head") {
         return Ok(Place::Kept(
@@ -121,14 +137,22 @@ fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
 /// vLLM fuses {q,k,v}, {gate,up} and the experts of a mixture: all FP8 or none. A split is an error in some of its readers
 /// and garbage in others.
 fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -> Result<()> {
+    require_whole(checkpoint.modules().linears(), |module| fp8.contains(module))
+}
+
+/// Fails when only some of the `modules` that loaders fuse are in FP8, and says which.
+pub(super) fn require_whole<'a>(
+    modules: impl Iterator<Item = &'a str>,
+    is_fp8: impl Fn(&str) -> bool,
+) -> Result<()> {
     let mut groups = BTreeMap::<(&str, &str), Vec<&str>>::new();
-    for module in checkpoint.modules().linears() {
+    for module in modules {
         for key in fused_group(module).into_iter().chain(expert_group(module)) {
             groups.entry(key).or_default().push(module);
         }
     }
     for ((prefix, fused), members) in groups {
-        let (inside, outside): (Vec<&str>, Vec<&str>) = members.iter().partition(|m| fp8.contains(**m));
+        let (inside, outside): (Vec<&str>, Vec<&str>) = members.iter().partition(|m| is_fp8(m));
         if !inside.is_empty() && !outside.is_empty() {
             return Err(Error::refused(format!(
                 "the selection splits the fused group `{prefix}.{fused}`: {} in FP8, {} not",

@@ -26,6 +26,18 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// The module in FP8 that the tensor belongs to.
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Role::Copy => None,
+            Role::Codes { module } | Role::WeightScale { module } | Role::InputScale { module } => {
+                Some(module)
+            }
+        }
+    }
+}
+
 /// One tensor of a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedTensor {

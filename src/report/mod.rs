@@ -6,4 +6,4 @@ mod table;
 mod units;
 
 pub use table::markdown_table;
-pub use units::bytes;
+pub use units::{bytes, weights};

@@ -25,7 +25,9 @@ impl Place {
         // Resolved, so that paths in messages can be compared.
         let path = base.path().canonicalize().unwrap();
         qlua::demo::build(&path).unwrap();
-        fs::remove_file(path.join("demo.json")).unwrap();
+        for extra in ["demo.json", "second-manifest.json"] {
+            fs::remove_file(path.join(extra)).unwrap();
+        }
         Place {
             model: Directory(path.join("model")),
             manifest: path.join("manifest.json"),

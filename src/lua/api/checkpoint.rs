@@ -42,6 +42,11 @@ const DEMO: Record = Record {
     keys: &[
         Key::new("model", Type::Path, "its checkpoint directory"),
         Key::new("manifest", Type::Path, "its sensitivity manifest, which also carries amax values"),
+        Key::new(
+            "second_manifest",
+            Type::Path,
+            "a manifest of the same model with other scores, as from a second run",
+        ),
         Key::new("built", Type::Boolean, "whether it was built just now rather than found"),
     ],
 };
@@ -65,6 +70,7 @@ struct ShardRow<'a> {
 struct DemoRow {
     model: String,
     manifest: String,
+    second_manifest: String,
     built: bool,
 }
 
@@ -87,7 +93,12 @@ pub(super) fn declare() -> Namespace {
             |call| {
                 let demo = demo::build(Path::new(&call.get::<String>("directory")?))?;
                 let text = |path: &Path| path.display().to_string();
-                Ok(Plain(DemoRow { model: text(&demo.model), manifest: text(&demo.manifest), built: demo.built }))
+                Ok(Plain(DemoRow {
+                    model: text(&demo.model),
+                    manifest: text(&demo.manifest),
+                    second_manifest: text(&demo.second_manifest),
+                    built: demo.built,
+                }))
             },
         )
         .class(class())

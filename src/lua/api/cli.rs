@@ -22,6 +22,7 @@ const KINDS: &[&str] = &[
     "integer list",
     "number list",
     "percent list",
+    "size list",
 ];
 
 const OPTION: Record = Record {
@@ -37,7 +38,8 @@ const OPTION: Record = Record {
         Key::optional(
             "type",
             Type::Choice(KINDS),
-            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`, a `size` is `5GB` or `6GiB` and becomes bytes",
+            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`, \
+             a `size` is `6GiB` or `5.5GB` and comes as bytes",
         ),
         Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
         Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),

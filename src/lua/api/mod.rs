@@ -10,6 +10,7 @@ mod fs;
 mod json;
 mod log;
 mod manifest;
+mod plan;
 mod report;
 mod root;
 mod tensor;
@@ -27,6 +28,7 @@ pub fn declarations() -> Api {
         json::declare(),
         log::declare(),
         manifest::declare(),
+        plan::declare(),
         report::declare(),
         tensor::declare(),
         verify::declare(),

@@ -15,7 +15,11 @@ const COLUMN: Record = Record {
     keys: &[
         Key::new("key", Type::String, "the key of the rows that it shows"),
         Key::optional("title", Type::String, "its heading (default: the key)"),
-        Key::optional("unit", Type::Choice(&["bytes"]), "shows numbers of bytes as kB, MB or GB"),
+        Key::optional(
+            "unit",
+            Type::Choice(&["bytes", "bits", "weights", "score"]),
+            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.23e-4",
+        ),
     ],
 };
 
@@ -62,14 +66,19 @@ fn table(call: &Call) -> anyhow::Result<String> {
     let (mut header, mut right) = (Vec::new(), Vec::new());
     for column in &columns {
         let key: String = column.raw_get("key")?;
-        let in_bytes = column.raw_get::<Option<String>>("unit")?.is_some();
+        let unit = column.raw_get::<Option<String>>("unit")?.unwrap_or_default();
         let mut numeric = true;
         for (row, cells) in rows.iter().zip(&mut cells) {
             let value: Value = row.raw_get(key.as_str())?;
             numeric &= matches!(value, Value::Integer(_) | Value::Number(_) | Value::Nil);
             cells.push(match value {
                 Value::Nil => String::new(),
-                Value::Integer(n) if in_bytes && n >= 0 => report::bytes(n as u64),
+                Value::Integer(n) if unit == "bytes" && n >= 0 => report::bytes(n as u64),
+                Value::Integer(n) if unit == "weights" && n >= 0 => report::weights(n as u64),
+                Value::Integer(n) if unit == "bits" => format!("{:.3}", n as f64),
+                Value::Number(x) if unit == "bits" => format!("{x:.3}"),
+                Value::Integer(n) if unit == "score" => format!("{:.3e}", n as f64),
+                Value::Number(x) if unit == "score" => format!("{x:.3e}"),
                 other => other.to_string()?,
             });
         }

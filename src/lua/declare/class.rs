@@ -6,6 +6,7 @@ use std::rc::Rc;
 use mlua::{IntoLuaMulti, Lua, Table};
 
 use super::{Callable, FIRST_VERSION, Field, Function, Getter, Handler};
+use crate::error::Error;
 use crate::lua::call::Call;
 use crate::lua::install::register_type;
 use crate::lua::types::Type;
@@ -24,9 +25,51 @@ pub struct ClassDeclaration {
     pub length: Option<(&'static str, Handler)>,
     /// Whether `handle == other` compares contents.
     pub equal: Option<(&'static str, Handler)>,
+    /// Operators between two handles of the class.
+    pub operators: Vec<OperatorDeclaration>,
     pub(in crate::lua) text: Option<Handler>,
     pub(in crate::lua) type_id: TypeId,
     pub(in crate::lua) register: fn(&Lua, &Table) -> mlua::Result<()>,
+}
+
+/// An operator between two handles of one class, which gives a handle of that class.
+pub struct OperatorDeclaration {
+    /// The operator.
+    pub operator: Operator,
+    /// What it gives.
+    pub doc: &'static str,
+    pub(in crate::lua) handler: Handler,
+}
+
+/// The operators that a class may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `a | b`
+    Or,
+    /// `a & b`
+    And,
+    /// `a - b`
+    Minus,
+}
+
+impl Operator {
+    /// As a script writes it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Operator::Or => "|",
+            Operator::And => "&",
+            Operator::Minus => "-",
+        }
+    }
+
+    /// As lua-language-server names it; with two underscores before it, the metamethod.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operator::Or => "bor",
+            Operator::And => "band",
+            Operator::Minus => "sub",
+        }
+    }
 }
 
 /// Builds the declaration of a class whose handles hold a `T`.
@@ -45,6 +88,7 @@ impl<T: 'static> Class<T> {
             methods: Vec::new(),
             length: None,
             equal: None,
+            operators: Vec::new(),
             text: None,
             type_id: TypeId::of::<T>(),
             register: register_type::<T>,
@@ -114,6 +158,32 @@ impl<T: 'static> Class<T> {
             Ok(equal.into_lua_multi(call.lua())?)
         });
         self.declaration.equal = Some((doc, handler));
+        self
+    }
+
+    /// What `handle | other` (or another operator) gives; both must be handles of this class.
+    pub fn operator<R: IntoLuaMulti>(
+        mut self,
+        operator: Operator,
+        doc: &'static str,
+        apply: impl Fn(&T, &T) -> anyhow::Result<R> + 'static,
+    ) -> Self {
+        let class = self.declaration.name;
+        let handler: Handler = Rc::new(move |call: &Call| {
+            let other = match call.rest().first() {
+                Some(mlua::Value::UserData(other)) => other.borrow::<T>().ok(),
+                _ => None,
+            };
+            match (call.this::<T>(), other) {
+                (Ok(this), Some(other)) => Ok(apply(&this, &other)?.into_lua_multi(call.lua())?),
+                _ => Err(Error::argument(format!(
+                    "`{}` needs a {class} handle on both sides",
+                    operator.symbol()
+                ))
+                .into()),
+            }
+        });
+        self.declaration.operators.push(OperatorDeclaration { operator, doc, handler });
         self
     }
 }

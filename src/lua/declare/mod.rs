@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 use mlua::{IntoLuaMulti, MultiValue};
 
-pub use class::{Class, ClassDeclaration};
+pub use class::{Class, ClassDeclaration, Operator, OperatorDeclaration};
 pub use function::{FIRST_VERSION, Fallback, Field, Function, Options, Param, Return};
 
 use super::call::Call;

@@ -52,6 +52,10 @@ fn write_class(out: &mut String, class: &ClassDeclaration) {
     if class.length.is_some() {
         out.push_str("---@operator len: integer\n");
     }
+    for operator in &class.operators {
+        let name = class.name;
+        let _ = writeln!(out, "---@operator {}(qlua.{name}): qlua.{name}", operator.operator.name());
+    }
     let _ = writeln!(out, "local {} = {{}}", class.name);
     for method in &class.methods {
         write_callable(out, method, &method.full_name);

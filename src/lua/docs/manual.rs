@@ -58,6 +58,9 @@ fn write_class(out: &mut String, class: &ClassDeclaration) {
     if let Some((doc, _)) = &class.equal {
         let _ = writeln!(out, "\n`==` compares {doc}.");
     }
+    for operator in &class.operators {
+        let _ = writeln!(out, "\n`a {} b` gives {}.", operator.operator.symbol(), operator.doc);
+    }
     if !class.fields.is_empty() {
         out.push_str("\n| field | type | meaning |\n|---|---|---|\n");
         write_getters(out, class.fields.iter().map(|f| &**f));

@@ -86,14 +86,12 @@ fn show_class(class: &ClassDeclaration) -> String {
     section(&mut out, "fields", class.fields.iter().map(|f| getter_row(f)));
     let methods = class.methods.iter().map(|m| [signature(m), summary(m.spec.doc).to_string()]);
     section(&mut out, "methods", methods);
-    let operators = [("#handle", &class.length), ("==", &class.equal)];
-    section(
-        &mut out,
-        "operators",
-        operators
-            .iter()
-            .filter_map(|(name, op)| op.as_ref().map(|(doc, _)| [name.to_string(), doc.to_string()])),
-    );
+    let of_handles = [("#handle", &class.length), ("==", &class.equal)];
+    let of_handles = of_handles
+        .iter()
+        .filter_map(|(name, op)| op.as_ref().map(|(doc, _)| [name.to_string(), doc.to_string()]));
+    let binary = class.operators.iter().map(|o| [format!("a {} b", o.operator.symbol()), o.doc.to_string()]);
+    section(&mut out, "operators", of_handles.chain(binary));
     out
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mlua::{Lua, Table, Value};
 use serde::Serialize;
@@ -11,8 +12,8 @@ use crate::export::{DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outco
 use crate::fp8::Rounding;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
-use crate::manifest::Selection;
-use crate::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use crate::manifest::{Manifest, Selection};
+use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
 
 const DECISION: Record = Record {
     name: "Decision",
@@ -44,19 +45,40 @@ const OUTCOME: Record = Record {
         ),
     ],
 };
-const PLANNED: Record = Record {
+pub(in crate::lua::api) const PLANNED: Record = Record {
     name: "PlannedScheme",
     doc: "A scheme before it is written.",
     keys: &[
         Key::new("name", Type::String, "the scheme's name, which is its directory's"),
-        Key::new("directory", Type::Path, "where it goes"),
+        Key::optional("directory", Type::Path, "where it goes; nil for a draft"),
         Key::new("percent", Type::Percent, "the coverage point"),
         Key::new("groups", Type::Integer, "selected groups"),
         Key::new("groups_total", Type::Integer, "ranked groups"),
         Key::new("fp8_layers", Type::Integer, "linear layers in FP8"),
         Key::new("fp8_parameters", Type::Integer, "weights in FP8"),
         Key::new("kept", Type::Integer, "selected groups that stay in BF16"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes, exact"),
+        Key::new("parameters", Type::Integer, "weights of all groups of the manifest"),
+        Key::new(
+            "bytes",
+            Type::IntegerIn("bytes"),
+            "sum of all tensor bytes: exact from a checkpoint's headers",
+        ),
+        Key::new(
+            "bytes_from",
+            Type::String,
+            "`checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits",
+        ),
+        Key::optional(
+            "effective_bits",
+            Type::NumberIn("bits"),
+            "by ModelOpt's cost model, over all groups of the manifest",
+        ),
+        Key::optional(
+            "bits_on_disk",
+            Type::NumberIn("bits"),
+            "8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft",
+        ),
+        Key::optional("score", Type::Number, "the summed score of what is in FP8; nil when it is not finite"),
     ],
 };
 
@@ -104,31 +126,57 @@ impl From<Outcome> for OutcomeRow {
 }
 
 #[derive(Serialize)]
-struct PlannedRow {
+pub(in crate::lua::api) struct PlannedRow {
     name: String,
-    directory: String,
+    directory: Option<String>,
     percent: serde_json::Number,
     groups: usize,
     groups_total: usize,
     fp8_layers: usize,
     fp8_parameters: u64,
     kept: usize,
+    parameters: u64,
     bytes: u64,
+    bytes_from: &'static str,
+    effective_bits: Option<f64>,
+    bits_on_disk: Option<f64>,
+    score: Option<f64>,
 }
 
 impl From<PlannedScheme> for PlannedRow {
     fn from(s: PlannedScheme) -> Self {
-        let whole = (s.percent.fract() == 0.0).then(|| serde_json::Number::from(s.percent as u64));
+        let row = PlannedRow::new(s.name, s.percent, (s.groups, s.groups_total), &s.figures);
+        PlannedRow { directory: Some(s.directory.display().to_string()), bytes: s.bytes, ..row }
+    }
+}
+
+impl PlannedRow {
+    /// A row without a directory.
+    pub(in crate::lua::api) fn new(
+        name: String,
+        percent: f64,
+        (groups, groups_total): (usize, usize),
+        figures: &Figures,
+    ) -> Self {
+        let whole = (percent.fract() == 0.0).then(|| serde_json::Number::from(percent as u64));
         PlannedRow {
-            name: s.name,
-            directory: s.directory.display().to_string(),
-            percent: whole.or_else(|| serde_json::Number::from_f64(s.percent)).unwrap_or_else(|| 0.into()),
-            groups: s.groups,
-            groups_total: s.groups_total,
-            fp8_layers: s.fp8_layers,
-            fp8_parameters: s.fp8_parameters,
-            kept: s.kept,
-            bytes: s.bytes,
+            name,
+            directory: None,
+            percent: whole.or_else(|| serde_json::Number::from_f64(percent)).unwrap_or_else(|| 0.into()),
+            groups,
+            groups_total,
+            fp8_layers: figures.fp8_layers,
+            fp8_parameters: figures.fp8_parameters,
+            kept: figures.kept,
+            parameters: figures.parameters,
+            bytes: figures.bytes,
+            bytes_from: match figures.bytes_from {
+                BytesFrom::Checkpoint => "checkpoint",
+                BytesFrom::Manifest => "manifest",
+            },
+            effective_bits: figures.effective_bits,
+            bits_on_disk: figures.bits_on_disk,
+            score: figures.score,
         }
     }
 }
@@ -141,7 +189,13 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                 .returns(Type::Handle("Family"), "a family without schemes")
                 .raises("the checkpoint is quantised already, or the manifest names modules that it does not hold")
                 .example(with_family!("assert(family:plan()[1].fp8_layers > 0)")),
-            |call| Ok(Handle(RefCell::new(Family::open(family_options(call)?)?))),
+            |call| {
+                let family = match manifest(call)? {
+                    Some(manifest) => Family::with_manifest(family_options(call, manifest.path().into())?, manifest),
+                    None => Family::open(family_options(call, call.get::<String>("manifest")?.into())?),
+                };
+                Ok(Handle(RefCell::new(family?)))
+            },
         )
         .class(class())
 }
@@ -149,7 +203,11 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
 fn options() -> Options {
     Options::new()
         .required("model", Type::Path, "the base checkpoint")
-        .required("manifest", Type::Path, "the sensitivity manifest")
+        .required(
+            "manifest",
+            Type::Union(&[Type::Path, Type::Handle("Manifest")]),
+            "the sensitivity manifest, or where it is",
+        )
         .required("out", Type::Path, "where the scheme directories go")
         .option("baseline", Type::Path, "an FP8 baseline whose `input_scale` tensors are used")
         .described(
@@ -199,7 +257,15 @@ fn options() -> Options {
         .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it")
 }
 
-fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
+/// The manifest, where it was given as a handle.
+fn manifest(call: &Call) -> anyhow::Result<Option<Arc<Manifest>>> {
+    match call.get::<Value>("manifest")? {
+        Value::UserData(handle) => Ok(Some(handle.borrow::<Arc<Manifest>>()?.clone())),
+        _ => Ok(None),
+    }
+}
+
+fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOptions> {
     let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
         Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
     };
@@ -207,7 +273,7 @@ fn family_options(call: &Call) -> anyhow::Result<FamilyOptions> {
     let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
         model: word("model")?.into(),
-        manifest: word("manifest")?.into(),
+        manifest,
         out: word("out")?.into(),
         baseline: path("baseline")?,
         amax: path("amax")?,
@@ -250,7 +316,7 @@ fn class() -> Class<RefCell<Family>> {
                 .param("name", Type::String, "the scheme's name, which is its directory's")
                 .param("selection", Type::Handle("Selection"), "the groups")
                 .returns(Type::Handle("Family"), "the family itself")
-                .raises("the name is taken or no plain directory name, or the selection splits a fused group")
+                .raises("the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))")),
             |this, call| {
                 let selection = call.handle::<Selection>("selection")?.clone();
@@ -286,6 +352,14 @@ fn class() -> Class<RefCell<Family>> {
             },
         )
         .method(
+            Function::new("formats", "The plan of a scheme as data: which module is stored in which format.")
+                .param("name", Type::String, "the scheme's name")
+                .returns(Type::Map(&Type::String), "by on-disk name of the module: `FP8`, or the dtype that it keeps")
+                .raises("the family has no such scheme")
+                .example(with_family!("assert(family:formats(\"top10\")[\"model.embed_tokens\"] == \"BF16\")")),
+            |this, call| formats(call, this.borrow().formats(&call.get::<String>("name")?)?),
+        )
+        .method(
             Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
                 .returns(Type::IntegerIn("bytes"), "what the family takes on the disk when nothing of it is there yet")
                 .raises("as `decide`")
@@ -307,4 +381,13 @@ fn class() -> Class<RefCell<Family>> {
                 Ok(Plain(OutcomeRow::from(outcome)))
             },
         )
+}
+
+/// Formats by module as a table.
+pub(in crate::lua::api) fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
+    let table = call.lua().create_table()?;
+    for (module, format) in formats {
+        table.raw_set(module, format)?;
+    }
+    Ok(table)
 }

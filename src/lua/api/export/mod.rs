@@ -1,6 +1,6 @@
 //! `qlua.export`: families of schemes, and directories put together tensor by tensor.
 
-mod family;
+pub(super) mod family;
 mod writer;
 
 use serde::Serialize;

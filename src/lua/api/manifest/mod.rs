@@ -1,13 +1,18 @@
 //! `qlua.manifest`: sensitivity manifests, rankings and selections.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use mlua::{IntoLua, Lua, Table, Value};
+use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
+use serde::Serialize;
 
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Callback, Handle, Key, Record, Tidy, Type};
-use crate::manifest::{Group, Manifest, Ranking, RankingOptions, Selection};
+use crate::lua::{Call, Callback, Handle, Key, Plain, Record, Tidy, Type};
+use crate::manifest::{Correlation, Group, Manifest, Normalise, Ranking, RankingOptions, combine};
 use crate::selector::Globs;
+
+mod ranking;
+mod selection;
 
 /// An example that begins with an opened manifest.
 macro_rules! with_manifest {
@@ -15,6 +20,8 @@ macro_rules! with_manifest {
         concat!("local manifest = qlua.manifest.open(qlua.checkpoint.demo(\"demo\").manifest)\n", $rest)
     };
 }
+
+use with_manifest;
 
 const GROUP: Record = Record {
     name: "Group",
@@ -27,6 +34,11 @@ const GROUP: Record = Record {
         Key::optional("block", Type::Integer, "the block's number, counted from 0"),
         Key::new("kind", Type::String, "the last part of the name, such as `o_proj`"),
         Key::optional("parameters", Type::Integer, "the number of weights of all members"),
+        Key::new(
+            "bits",
+            Type::NumberIn("bits"),
+            "the effective bits of its first format other than `NONE`; 16 without one",
+        ),
         Key::new("score", Type::Number, "how much the model suffers when it is quantised; higher is worse"),
         Key::new("is_candidate", Type::Boolean, "whether it has a format other than `NONE`"),
         Key::new("is_scored", Type::Boolean, "whether scoring exercised it: false for a score of exactly 0"),
@@ -35,6 +47,27 @@ const GROUP: Record = Record {
         Key::new("costs", Type::List(&Type::Number), "the cost of each format, in weights of 16 bits"),
     ],
 };
+const CORRELATION: Record = Record {
+    name: "Correlation",
+    doc: "How far two manifests agree on the order of the groups.",
+    keys: &[
+        Key::new("groups", Type::Integer, "the number of groups that both scored"),
+        Key::optional(
+            "spearman",
+            Type::Number,
+            "Spearman's rank correlation, -1 to 1; nil when one has only ties",
+        ),
+        Key::optional("kendall", Type::Number, "Kendall's tau-b, likewise"),
+    ],
+};
+
+#[derive(Serialize)]
+struct CorrelationRow {
+    groups: usize,
+    spearman: Option<f64>,
+    kendall: Option<f64>,
+}
+
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
 
@@ -51,15 +84,79 @@ pub(super) fn declare() -> Namespace {
             .example(with_manifest!("assert(#manifest.groups > 0)")),
         |call| Ok(Handle(Arc::new(Manifest::open(call.get::<String>("path")?)?))),
     )
+    .function(
+        Function::new(
+            "combine",
+            "The weighted mean of several manifests of one model: each group's score is averaged over the manifests that \
+             scored it. Groups, names and layers are those of the first; an infinite or NaN score stays one.",
+        )
+        .param("manifests", Type::List(&Type::Handle("Manifest")), "two or more, the fullest first")
+        .options(
+            Options::new()
+                .described("weights", Type::List(&Type::Number), "all the same", "a weight above 0 for each")
+                .default(
+                    "normalise",
+                    Type::Choice(Normalise::WORDS),
+                    "median",
+                    "`median` divides each manifest's scores by their median over the groups that all scored, since the \
+                     unit of a score depends on the run",
+                )
+                .default("path", Type::Path, "combined_quant_manifest.json", "what it is called; nothing is written"),
+        )
+        .returns(Type::Handle("Manifest"), "the mean")
+        .raises("the manifests are not of one model, or weights do not fit")
+        .example(with_manifest!(
+            "local mean = qlua.manifest.combine({ manifest, manifest }, { weights = { 2, 1 } })\n\
+             assert(#mean.groups == #manifest.groups)"
+        )),
+        mean,
+    )
+    .function(
+        Function::new("correlation", "How far two manifests of one model agree on the order of the groups.")
+            .param("a", Type::Handle("Manifest"), "a manifest")
+            .param("b", Type::Handle("Manifest"), "another")
+            .returns(Type::Record(&CORRELATION), "rank correlations")
+            .raises("fewer than two groups were scored in both")
+            .example(with_manifest!("assert(qlua.manifest.correlation(manifest, manifest).kendall == 1)")),
+        |call| {
+            let (a, b) = (call.handle::<Arc<Manifest>>("a")?, call.handle::<Arc<Manifest>>("b")?);
+            let Correlation { groups, spearman, kendall } = Correlation::of(&a, &b)?;
+            let finite = |x: f64| Some(x).filter(|x| x.is_finite());
+            Ok(Plain(CorrelationRow { groups, spearman: finite(spearman), kendall: finite(kendall) }))
+        },
+    )
     .class(manifest_class())
-    .class(ranking_class())
-    .class(selection_class())
+    .class(ranking::class())
+    .class(selection::class())
+}
+
+fn mean(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
+    let handles: Vec<AnyUserData> = call.get("manifests")?;
+    let manifests =
+        handles.iter().map(|h| Ok(h.borrow::<Arc<Manifest>>()?.clone())).collect::<mlua::Result<Vec<_>>>()?;
+    let weights: Vec<f64> = match call.get("weights")? {
+        Some(weights) => weights,
+        None => vec![1.0; manifests.len()],
+    };
+    if weights.len() != manifests.len() {
+        let problem = format!("has {} weights for {} manifests", weights.len(), manifests.len());
+        return Err(call.refuse("weights", problem));
+    }
+    let normalise = match call.get::<String>("normalise")?.as_str() {
+        "none" => Normalise::None,
+        _ => Normalise::Median,
+    };
+    let weighted: Vec<(&Manifest, f64)> = manifests.iter().map(|m| &**m).zip(weights).collect();
+    Ok(Handle(Arc::new(combine(Path::new(&call.get::<String>("path")?), &weighted, normalise)?)))
 }
 
 fn manifest_class() -> Class<Arc<Manifest>> {
     Class::new("Manifest", "An opened sensitivity manifest.")
         .text(|this: &Arc<Manifest>| format!("Manifest({})", this.path().display()))
         .field("path", Type::Path, "where it was read from", |this, _| Ok(this.path().display().to_string()))
+        .field("text", Type::Bytes, "the file as it was read, byte for byte", |this, call| {
+            Ok(call.lua().create_string(this.bytes())?)
+        })
         .field("version", Type::Integer, "the version of its schema, 0 to 4", |this, _| Ok(this.version()))
         .field("scheme_name", Type::Optional(&Type::String), "the name of the scheme that was searched", |this, _| {
             Ok(this.scheme_name().map(str::to_string))
@@ -151,87 +248,6 @@ fn globs(call: &Call, name: &str) -> anyhow::Result<Globs> {
     }
 }
 
-fn ranking_class() -> Class<Ranking> {
-    let select = |name: &'static str, doc: &'static str, example: &'static str| {
-        Function::new(name, doc)
-            .param(
-                "percent",
-                Type::Percent,
-                "how much of the ranked groups; k = max(1, ceil(percent × N / 100))",
-            )
-            .returns(Type::Handle("Selection"), "the selection")
-            .raises("the percentage is not above 0 and at most 100, or has more than three decimals")
-            .example(example)
-    };
-    Class::new("Ranking", "Recipe groups in order of sensitivity.")
-        .length("the number of ranked groups", Ranking::len)
-        .text(|this: &Ranking| format!("Ranking({} groups, {})", this.len(), this.order))
-        .field("order", Type::String, "`ascending` or `descending`", |this, _| Ok(this.order.as_str()))
-        .field("groups", GROUPS, "the ranked groups in order", |this, call| rows(call.lua(), this.groups()))
-        .field(
-            "unscored",
-            NAMES,
-            "candidates that were never scored (score exactly 0), ranked or not",
-            |this, _| Ok(this.unscored.clone()),
-        )
-        .field("not_candidates", NAMES, "groups that only have the format `NONE`; never ranked", |this, _| {
-            Ok(this.not_candidates.clone())
-        })
-        .field(
-            "not_finite",
-            NAMES,
-            "ranked groups with an infinite or NaN score; ranked as the most sensitive",
-            |this, _| Ok(this.not_finite.clone()),
-        )
-        .method(
-            select(
-                "first",
-                "Selects the first groups in this ranking's own order.",
-                with_manifest!(
-                    "local ranking = manifest:ranking{ order = \"descending\" }\n\
-                 assert(ranking:first(10).names[1] == ranking.groups[1].name)"
-                ),
-            ),
-            |this, call| Ok(Handle(this.first(call.get::<f64>("percent")?)?)),
-        )
-        .method(
-            select(
-                "lowest",
-                "Selects the least sensitive groups, whatever the order.",
-                with_manifest!("assert(#manifest:ranking():lowest(100) == #manifest:ranking())"),
-            ),
-            |this, call| Ok(Handle(this.lowest(call.get::<f64>("percent")?)?)),
-        )
-        .method(
-            select(
-                "highest",
-                "Selects the most sensitive groups, whatever the order.",
-                with_manifest!("assert(#manifest:ranking():highest(0.1) == 1)"),
-            ),
-            |this, call| Ok(Handle(this.highest(call.get::<f64>("percent")?)?)),
-        )
-}
-
-fn selection_class() -> Class<Selection> {
-    Class::new("Selection", "The recipe groups that a scheme stores in FP8.")
-        .length("the number of selected groups", |this: &Selection| this.selected().len())
-        .text(|this: &Selection| format!("Selection({} of {} groups)", this.selected().len(), this.total))
-        .field("percent", Type::Percent, "the percentage that was asked for", |this, _| {
-            Ok(Tidy(this.percent.as_f64()))
-        })
-        .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.as_str()))
-        .field("total", Type::Integer, "the number of ranked groups", |this, _| Ok(this.total))
-        .field("names", NAMES, "the selected groups in ranking order", |this, _| {
-            Ok(owned(&this.selected_names()))
-        })
-        .field("dropped", NAMES, "the ranked groups that are not selected, in ranking order", |this, _| {
-            Ok(owned(&this.dropped_names()))
-        })
-        .field("groups", GROUPS, "the selected groups in ranking order", |this, call| {
-            rows(call.lua(), this.selected())
-        })
-}
-
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
@@ -251,6 +267,7 @@ fn row(lua: &Lua, group: &Group) -> anyhow::Result<Table> {
     set("block", group.block().into_lua(lua)?)?;
     set("kind", group.kind().into_lua(lua)?)?;
     set("parameters", group.parameters().into_lua(lua)?)?;
+    set("bits", Tidy(group.candidate().map_or(16.0, |c| c.format.effective_bits)).into_lua(lua)?)?;
     set("score", group.score.into_lua(lua)?)?;
     set("is_candidate", group.is_candidate().into_lua(lua)?)?;
     set("is_scored", group.is_scored().into_lua(lua)?)?;

@@ -1,0 +1,166 @@
+//! From a budget to a selection: the groups of a ranking that lose least for what they save.
+
+use std::fmt;
+
+use super::CostModel;
+use super::solver::{Choice, Problem};
+use crate::error::{Error, Result};
+use crate::manifest::{Ranking, Selection};
+
+/// A limit on what a scheme may cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// Effective bits by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups of the manifest.
+    EffectiveBits(f64),
+    /// Sum of all tensor bytes.
+    Bytes(u64),
+}
+
+/// What a budget is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// ModelOpt's cost.
+    EffectiveBits,
+    /// Tensor bytes.
+    Bytes,
+}
+
+impl Budget {
+    /// What it is counted in.
+    pub fn measure(self) -> Measure {
+        match self {
+            Budget::EffectiveBits(_) => Measure::EffectiveBits,
+            Budget::Bytes(_) => Measure::Bytes,
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Budget::EffectiveBits(bits) => write!(f, "{bits} effective bits"),
+            Budget::Bytes(bytes) => {
+                write!(f, "{bytes} bytes ({:.3} GiB)", *bytes as f64 / (1u64 << 30) as f64)
+            }
+        }
+    }
+}
+
+/// A selection that fits a budget.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    /// The groups that go to FP8; none when the budget needs none.
+    pub selection: Selection,
+    /// How far the summed score may lie above the least possible one, as a share of it: 0 when it is proven to be the least.
+    pub gap: f64,
+    /// The least that this ranking can come down to.
+    pub floor: Budget,
+    /// What nothing in FP8 takes; a budget from here on changes nothing.
+    pub ceiling: Budget,
+    /// Whether the budget is at the ceiling or above.
+    pub is_above_ceiling: bool,
+}
+
+/// A ranking and its costs, prepared for any number of budgets.
+pub struct BudgetSolver<'a> {
+    costs: &'a CostModel,
+    ranking: &'a Ranking,
+    measure: Measure,
+    problem: Problem,
+}
+
+/// Whether a group is chosen for FP8: the second of its choices where there are two.
+const FP8: usize = 1;
+
+impl<'a> BudgetSolver<'a> {
+    /// Prepares the groups of `ranking`. All others stay as they are, and so does a group whose score is not finite, unless
+    /// it is in `always`, as whose groups go to FP8 whatever they lose.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a cost is no number or the ranking is of another manifest.
+    pub fn new(
+        costs: &'a CostModel,
+        ranking: &'a Ranking,
+        measure: Measure,
+        always: Option<&Selection>,
+    ) -> Result<Self> {
+        let always: std::collections::HashSet<&str> =
+            always.iter().flat_map(|s| s.selected_names()).collect();
+        let total = match measure {
+            Measure::EffectiveBits => costs.total_weights(),
+            Measure::Bytes => costs.base_bytes() as f64,
+        };
+        let mut ranked = 0.0;
+        let mut groups = Vec::with_capacity(ranking.len() + 1);
+        for group in ranking.groups() {
+            let cost = costs.group(&group.name).ok_or_else(|| {
+                Error::argument(format!("the ranking holds `{}`, which is not in the manifest", group.name))
+            })?;
+            let choice = |cost: super::Cost| Choice {
+                score: cost.score,
+                cost: match measure {
+                    Measure::EffectiveBits => cost.weights,
+                    Measure::Bytes => cost.bytes as f64,
+                },
+            };
+            let (unquantised, mut fp8) = (choice(cost.unquantised), choice(cost.fp8));
+            if !unquantised.cost.is_finite() || !fp8.cost.is_finite() {
+                return Err(Error::argument(format!(
+                    "the group `{}` has a cost that is no number",
+                    group.name
+                )));
+            }
+            ranked += unquantised.cost;
+            groups.push(if always.contains(group.name.as_str()) {
+                // Both choices are the same, so that the index of a choice keeps its meaning.
+                fp8.score = 0.0;
+                vec![Choice { score: f64::INFINITY, ..unquantised }, fp8]
+            } else if cost.fp8_layers == 0 {
+                vec![unquantised]
+            } else {
+                vec![unquantised, fp8]
+            });
+        }
+        // What is not ranked costs the same in every solution.
+        groups.push(vec![Choice { score: 0.0, cost: total - ranked }]);
+        Ok(BudgetSolver { costs, ranking, measure, problem: Problem::new(groups)? })
+    }
+
+    /// The selection of least summed score that fits `budget`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the budget is below the floor, which it names, or counted in another measure.
+    pub fn fit(&self, budget: Budget) -> Result<Fit> {
+        let limit = match budget {
+            _ if budget.measure() != self.measure => {
+                return Err(Error::argument(format!("the solver does not count what {budget} counts")));
+            }
+            Budget::EffectiveBits(bits) => self.costs.total_weights() * bits / 16.0,
+            Budget::Bytes(bytes) => bytes as f64,
+        };
+        let (floor, ceiling) = (self.of_cost(self.problem.floor()), self.of_cost(self.problem.ceiling()));
+        let Some(solution) = self.problem.solve(limit) else {
+            let problem = format!(
+                "{budget} are below the floor of {floor}, where all {} ranked groups are in FP8",
+                self.ranking.len()
+            );
+            return Err(Error::argument(problem)
+                .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));
+        };
+        let selection = self.ranking.pick(|rank| solution.choices[rank] == FP8);
+        let is_above_ceiling = limit >= self.problem.ceiling();
+        Ok(Fit { selection, gap: solution.gap, floor, ceiling, is_above_ceiling })
+    }
+
+    /// The problem, of which group n is the n-th of the ranking and choice 1 is FP8.
+    pub(super) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    fn of_cost(&self, cost: f64) -> Budget {
+        match self.measure {
+            Measure::EffectiveBits => Budget::EffectiveBits(self.costs.effective_bits(cost)),
+            Measure::Bytes => Budget::Bytes(cost as u64),
+        }
+    }
+}
