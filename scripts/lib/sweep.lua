@@ -90,11 +90,14 @@ local COLUMNS = {
   { key = "bytes", title = "size", unit = "bytes" },
 }
 
---- Plans, writes and verifies the family; prints its schemes.
+--- Plans, writes and verifies the family and its report; prints its schemes.
 function sweep.run(family, opts)
   local decision, plan = family:decide(), family:plan()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
-  if not opts.dry_run then family:run() end
+  if not opts.dry_run then
+    family:run()
+    qlua.log.info("the report is %s", (family:report()))
+  end
   if opts.json then
     print(qlua.json.encode({ decision = decision, schemes = plan, written = not opts.dry_run }, { indent = 2 }))
     return

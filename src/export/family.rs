@@ -144,6 +144,16 @@ impl Family {
         &self.checkpoint
     }
 
+    /// The name, selection and plan of each scheme, in the order in which they were added.
+    pub fn schemes(&self) -> impl ExactSizeIterator<Item = (&str, &Selection, &Plan)> {
+        self.schemes.iter().map(|s| (s.name.as_str(), &s.selection, &s.plan))
+    }
+
+    /// Where the scheme directories go.
+    pub fn out(&self) -> &Path {
+        &self.options.out
+    }
+
     /// Adds a scheme called `name` that stores the groups of `selection` in FP8.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use amax::Amax;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, Format, Group, Tower, compare_scores};
+pub use group::{Candidate, Format, Group, Tower, block_of, compare_scores, kind_of};
 pub use grouping::{RecipeGroup, Rule, recipe_group};
 pub use percent::Percent;
 pub use ranking::{Order, Predicate, Ranking, RankingOptions};
