@@ -2,7 +2,11 @@
 
 mod common;
 
+use std::fs;
+
 use common::report::{of_demo, of_published_manifest, with_errors};
+use common::{ascending_family, options};
+use qlua::export::Silent;
 use qlua::report::Sweep;
 
 /// The pages that are looked at: the demo, and the published manifests where they are there.
@@ -88,6 +92,65 @@ fn each_map_shows_every_group_of_its_scheme() {
             }
         }
     }
+}
+
+/// What the report says of the demo's schemes against the bytes that were written.
+#[test]
+fn sizes_are_those_of_the_written_schemes() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let out = place.path().join("out");
+    let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[30.0, 100.0]);
+    family.run(&Silent).unwrap();
+    let sweep = family.sweep().unwrap();
+    let [page, text] = family.write_report(&sweep).unwrap();
+    assert_eq!(
+        (fs::read_to_string(page).unwrap(), fs::read_to_string(text).unwrap()),
+        (sweep.to_html(), sweep.to_markdown())
+    );
+    for scheme in &sweep.schemes {
+        let written = common::directory::Directory(out.join(&scheme.name)).tensors();
+        let bytes: usize = written.values().map(|t| t.bytes.len()).sum();
+        let fp8 = written.values().filter(|t| t.dtype == safetensors::Dtype::F8_E4M3).count();
+        assert_eq!((scheme.bytes, scheme.fp8_layers), (bytes as u64, fp8), "{}", scheme.name);
+    }
+    let base = common::directory::Directory(demo.model).tensors();
+    assert_eq!(sweep.base_bytes, Some(base.values().map(|t| t.bytes.len() as u64).sum()));
+}
+
+#[test]
+fn a_report_is_replaced_and_other_files_never_are() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let out = place.path().join("out");
+    let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[50.0]);
+    let sweep = family.sweep().unwrap();
+    let [page, text] = family.write_report(&sweep).unwrap();
+    family.write_report(&sweep).unwrap();
+    fs::write(&text, "my notes").unwrap();
+    fs::remove_file(&page).unwrap();
+    let error = family.write_report(&sweep).unwrap_err();
+    common::place::require_message(&error, &["report.md", "is not a report that qlua wrote"], "move it away");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "my notes");
+    assert!(!page.exists(), "nothing is written when either file is in the way");
+}
+
+/// Effective bits and sums of the published manifest, as the notes on it have them.
+#[test]
+fn the_published_top50_has_138_groups_and_10_1_effective_bits() {
+    let Some(sweep) = of_published_manifest("qwen2_5_vl_3b_all_layers_fp8.json") else { return };
+    let top50 = &sweep.schemes[4];
+    let fp8 = top50.stored.iter().filter(|s| **s == qlua::report::sweep::Stored::Fp8).count();
+    assert_eq!((fp8, format!("{:.1}", top50.effective_bits)), (138, "10.1".to_string()));
+    // The search recorded 10.99515231049008 bits at this sum; the greedy frontier comes close.
+    let least = sweep
+        .frontier
+        .points
+        .iter()
+        .filter(|p| p.effective_bits <= 11.0)
+        .map(|p| p.score)
+        .fold(f64::INFINITY, f64::min);
+    assert!((0.98..1.05).contains(&(least / 0.006639725444500755)), "{least}");
 }
 
 #[test]

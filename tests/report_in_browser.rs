@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::report::{of_demo, of_published_manifest, place, with_errors};
 
-/// Runs in a copy of the page and logs what is wrong with its layout.
+/// Runs in a copy of the page and logs what it asks for and what is wrong with its layout.
 const PROBE: &str = include_str!("report/probe.js");
 
 /// The browser, where there is one.
@@ -72,7 +72,7 @@ fn colours(screenshot: &Path) -> (usize, [u8; 3]) {
 fn pages(name: &str, html: &str) -> (PathBuf, PathBuf) {
     let (page, probed) = (place().join(format!("{name}.html")), place().join(format!("{name}-probed.html")));
     fs::write(&page, html).unwrap();
-    fs::write(&probed, html.replace("</body>", &format!("<script>\n{PROBE}</script>\n</body>"))).unwrap();
+    fs::write(&probed, html.replacen("<title>", &format!("<script>\n{PROBE}</script>\n<title>"), 1)).unwrap();
     (page, probed)
 }
 
@@ -131,11 +131,8 @@ fn nothing_overlaps_or_is_cut_off_at_any_width() {
 fn broken_pages_are_noticed() {
     let Some(browser) = browser() else { return };
     let view = View { width: 1200, dark: false };
-    let broken = [
-        ("error", "<script>nowhere()</script>"),
-        ("missing", "<img src=\"nowhere.png\">"),
-        ("network", "<script src=\"https://qlua.invalid/x.js\"></script>"),
-    ];
+    let broken =
+        [("error", "<script>nowhere()</script>"), ("logged", "<script>console.error('oh')</script>")];
     for (name, body) in broken {
         let page = place().join(format!("broken-{name}.html"));
         fs::write(&page, format!("<!DOCTYPE html><title>t</title><body>{body}</body>")).unwrap();
@@ -144,6 +141,8 @@ fn broken_pages_are_noticed() {
         assert!(colours(&page.with_extension("png")).0 <= 50, "{name} counts as a page with content");
     }
     let layouts = [
+        ("missing", "<img src=\"nowhere.png\">"),
+        ("network", "<script src=\"https://qlua.invalid/x.js\"></script>"),
         ("wide", "<div style=\"width:3000px\">wide</div>"),
         (
             "overlap",
@@ -156,4 +155,6 @@ fn broken_pages_are_noticed() {
             pages(&format!("broken-{name}"), &format!("<!DOCTYPE html><title>t</title><body>{body}</body>"));
         assert!(!layout_problems(browser, &probed, 800).is_empty(), "{name} went unnoticed");
     }
+    let (_, sound) = pages("sound", "<!DOCTYPE html><title>t</title><body><p>sound</p></body>");
+    assert!(layout_problems(browser, &sound, 800).is_empty(), "a sound page counts as broken");
 }

@@ -1,6 +1,8 @@
-// Logs what is wrong with the layout of the page it stands in, then "probe: done".
+// Logs what is wrong with the page in whose head it stands, then "probe: done".
+const problem = (text) => console.warn("probe: " + text);
+// In the capture phase, because errors of images and scripts do not bubble.
+addEventListener("error", (event) => problem(`${event.target.tagName ?? event.message} failed`), true);
 addEventListener("load", () => {
-  const problem = (text) => console.warn("probe: " + text);
   const root = document.documentElement;
   if (root.scrollWidth > innerWidth) problem(`the page is ${root.scrollWidth} px wide in ${innerWidth} px`);
   const name = (node) => JSON.stringify(node.textContent.trim().slice(0, 40));
@@ -30,5 +32,6 @@ addEventListener("load", () => {
   for (const node of document.querySelectorAll("h1, h2, h3, p, dd, li, figcaption")) {
     if (node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline") problem(`${name(node)} is wider than its place`);
   }
+  for (const entry of performance.getEntriesByType("resource")) problem(`the page asked for ${entry.name}`);
   console.log("probe: done");
 });

@@ -99,7 +99,7 @@ impl HeatMap {
     /// The distance between column labels that leaves room between them: 1, 2, 5, 10, …
     fn labels_every(&self, columns: &[String], cell: f64) -> usize {
         let characters = columns.iter().map(|c| c.chars().count()).max().unwrap_or(0) as f64;
-        let needed = (characters + 1.5) * self.text_size * 0.6 / cell;
+        let needed = (characters + 2.0) * self.text_size * 0.6 / cell;
         let mut steps = (0..6).flat_map(|power| [1, 2, 5].map(|factor| factor * 10usize.pow(power)));
         steps.find(|&step| step as f64 >= needed).unwrap_or(columns.len().max(1))
     }

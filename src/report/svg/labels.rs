@@ -19,10 +19,26 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels inside `bounds` that stay clear of `points`.
-    pub fn new(bounds: Area, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let around = |(x, y): (f64, f64)| (x - 4.0, y - 4.0, x + 4.0, y + 4.0);
-        Labels { bounds, taken: points.into_iter().map(around).collect() }
+    /// No labels yet, and room for them inside `bounds`.
+    pub fn new(bounds: Area) -> Self {
+        Labels { bounds, taken: Vec::new() }
+    }
+
+    /// Keeps labels away from a disc of `radius` around the point.
+    pub fn keep_clear_of_point(&mut self, (x, y): (f64, f64), radius: f64) {
+        self.taken.push((x - radius, y - radius, x + radius, y + radius));
+    }
+
+    /// Keeps labels away from the line through `points`.
+    pub fn keep_clear_of_line(&mut self, points: &[(f64, f64)]) {
+        for pair in points.windows(2) {
+            let ((x1, y1), (x2, y2)) = (pair[0], pair[1]);
+            let steps = ((x2 - x1).hypot(y2 - y1) / 4.0).ceil().max(1.0);
+            for at in 0..=steps as u32 {
+                let share = f64::from(at) / steps;
+                self.keep_clear_of_point((x1 + (x2 - x1) * share, y1 + (y2 - y1) * share), 1.5);
+            }
+        }
     }
 
     /// The base line and anchor for `text` beside `point`: above it to the right, or else to the left, or else below.
@@ -67,11 +83,20 @@ mod tests {
 
     #[test]
     fn labels_move_aside_and_give_up_where_there_is_no_room() {
-        let mut labels = Labels::new((0.0, 0.0, 100.0, 100.0), [(50.0, 50.0), (52.0, 50.0)]);
+        let mut labels = Labels::new((0.0, 0.0, 100.0, 100.0));
+        labels.keep_clear_of_point((50.0, 50.0), 4.0);
+        labels.keep_clear_of_point((52.0, 50.0), 4.0);
         assert_eq!(labels.place((50.0, 50.0), "one").unwrap().1, Anchor::Start);
         assert_eq!(labels.place((52.0, 50.0), "two").unwrap().1, Anchor::End);
-        let at_the_edge = Labels::new((0.0, 0.0, 100.0, 100.0), []).place((98.0, 50.0), "edge");
+        let at_the_edge = Labels::new((0.0, 0.0, 100.0, 100.0)).place((98.0, 50.0), "edge");
         assert_eq!(at_the_edge.unwrap().1, Anchor::End);
-        assert!(Labels::new((0.0, 0.0, 20.0, 100.0), []).place((10.0, 50.0), "too long").is_none());
+        assert!(Labels::new((0.0, 0.0, 20.0, 100.0)).place((10.0, 50.0), "too long").is_none());
+    }
+
+    #[test]
+    fn labels_stay_clear_of_a_rising_line() {
+        let mut labels = Labels::new((0.0, 0.0, 100.0, 100.0));
+        labels.keep_clear_of_line(&[(0.0, 100.0), (100.0, 0.0)]);
+        assert_eq!(labels.place((50.0, 50.0), "word").unwrap().1, Anchor::End);
     }
 }

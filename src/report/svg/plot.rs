@@ -47,7 +47,7 @@ pub struct Series {
     pub marks: Vec<Mark>,
 }
 
-/// A plot; series are painted in order, so points come last.
+/// A plot; points are painted over lines.
 #[derive(Debug, Clone)]
 pub struct Plot {
     /// The horizontal axis.
@@ -63,22 +63,25 @@ impl Plot {
     pub fn draw(&self, description: &str) -> String {
         let mut canvas = Canvas::new(WIDTH, HEIGHT);
         self.draw_axes(&mut canvas);
-        let points = self.series.iter().filter(|s| s.shape == Shape::Points);
-        let points: Vec<(f64, f64)> = points.flat_map(|s| self.places(s)).map(|(_, at)| at).collect();
-        let mut labels = Labels::new((AREA.0, 2.0, WIDTH - 2.0, AREA.3), points);
+        let mut labels = Labels::new((AREA.0, 2.0, WIDTH - 2.0, AREA.3));
         for series in &self.series {
-            let places = self.places(series);
-            let line = || thinned(&places.iter().map(|(_, at)| *at).collect::<Vec<_>>());
-            match series.shape {
-                Shape::Line => canvas.path(&format!("line {}", series.class), &line()),
-                Shape::Step => canvas.path(&format!("line {}", series.class), &steps(&line())),
+            let at: Vec<(f64, f64)> = self.places(series).into_iter().map(|(_, at)| at).collect();
+            let path = match series.shape {
+                Shape::Line => thinned(&at),
+                Shape::Step => steps(&thinned(&at)),
                 Shape::Points => {
-                    for (mark, at) in places {
-                        canvas.disc(&format!("dot {}", series.class), at, RADIUS, &mark.title);
-                        if let Some((base, anchor)) = labels.place(at, &mark.label) {
-                            canvas.text("label", base, anchor, &mark.label);
-                        }
-                    }
+                    at.into_iter().for_each(|point| labels.keep_clear_of_point(point, RADIUS));
+                    continue;
+                }
+            };
+            labels.keep_clear_of_line(&path);
+            canvas.path(&format!("line {}", series.class), &path);
+        }
+        for series in self.series.iter().filter(|s| s.shape == Shape::Points) {
+            for (mark, at) in self.places(series) {
+                canvas.disc(&format!("dot {}", series.class), at, RADIUS, &mark.title);
+                if let Some((base, anchor)) = labels.place(at, &mark.label) {
+                    canvas.text("label", base, anchor, &mark.label);
                 }
             }
         }

@@ -87,7 +87,8 @@ pub(super) fn size(sweep: &Sweep) -> Figure {
         |s| unit.text(s.bytes),
         "Size of every scheme against its coverage",
     );
-    Figure { title: "Size".into(), svg, legend: Vec::new(), caption: String::new() }
+    let caption = "All tensors as they are stored, scales and embeddings included.";
+    Figure { title: "Size".into(), svg, legend: Vec::new(), caption: caption.into() }
 }
 
 /// The effective bits of every scheme against coverage.
@@ -110,8 +111,8 @@ fn scheme_points(sweep: &Sweep, x: impl Fn(&SchemeRow) -> f64) -> Series {
         x: x(s),
         y: s.score,
         title: format!(
-            "{name}: {} groups, {:.2} bits, summed score {}",
-            s.fp8_groups(),
+            "{name}: {}, {:.2} bits, summed score {}",
+            numbers::groups(s.fp8_groups()),
             s.effective_bits,
             numbers::score(s.score)
         ),
@@ -170,7 +171,7 @@ pub(super) fn frontier(sweep: &Sweep) -> Figure {
         series: vec![Series { class: "first", shape: Shape::Step, marks: marks.clone() }, points],
     };
     Figure {
-        title: "Score against size".into(),
+        title: "Score against effective bits".into(),
         svg: plot.draw(&format!("Summed score against effective bits: the schemes and the {name}")),
         legend: vec![("line first", name.clone()), ("dot second", "schemes".into())],
         caption: "Below and to the left is better; a scheme above the line gives away score at its size."

@@ -3,7 +3,7 @@
 use super::figures::{self, Figure};
 use super::maps::{self, Layout};
 use super::tables::{self, Table};
-use super::{Sweep, words};
+use super::{Sweep, numbers, words};
 use crate::report::svg::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -23,7 +23,7 @@ pub(super) fn page(sweep: &Sweep) -> String {
         Part { id: "schemes", title: "Schemes", body: schemes(sweep) },
         Part { id: "size", title: "Size and effective bits", body: size(sweep) },
         Part { id: "sensitivity", title: "Sensitivity", body: sensitivity(sweep) },
-        Part { id: "frontier", title: "Score against size", body: frontier(sweep) },
+        Part { id: "frontier", title: "Summed score", body: summed_score(sweep) },
         Part { id: "formats", title: "FP8 or BF16", body: formats(sweep) },
         Part { id: "error", title: "Weight error", body: weight_error(sweep) },
     ];
@@ -45,10 +45,11 @@ pub(super) fn page(sweep: &Sweep) -> String {
          <meta name=\"color-scheme\" content=\"light dark\"/>\n\
          <meta name=\"generator\" content=\"qlua {version}\"/>\n\
          <title>{title} · sweep report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header>\n<p class=\"over\">Sweep report</p>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n\
+         <header>\n<p class=\"over\">Sweep report</p>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n\
          <dl class=\"facts\">\n{facts}</dl>\n</header>\n\
          <nav aria-label=\"Contents\">\n<ol>\n{contents}</ol>\n</nav>\n{body}\
          <footer>\n<p>{} Written by qlua {version}.</p>\n</footer>\n</main>\n</body>\n</html>\n",
+        breakable(&sweep.title),
         escape(&words::summary(sweep)),
         escape(words::UNITS),
     )
@@ -77,23 +78,10 @@ fn sensitivity(sweep: &Sweep) -> String {
         .iter()
         .map(|grid| map_figure(&format!("Scores, {}", grid.tower), &maps::of_scores(sweep, grid, &shades)))
         .collect();
-    let outside: String = layout
-        .outside
-        .iter()
-        .map(|&at| {
-            let (class, score) = maps::score_look(&sweep.groups, &shades, &[at]);
-            let name = escape(&sweep.groups[at].name);
-            format!(
-                "<li><span class=\"key cell {class}\"></span><code>{name}</code> <span>{score}</span></li>\n"
-            )
-        })
-        .collect();
-    let outside = match outside.as_str() {
-        "" => String::new(),
-        list => {
-            format!("<figure>\n<h3>Outside of blocks</h3>\n<ul class=\"list\">\n{list}</ul>\n</figure>\n")
-        }
-    };
+    let outside = outside(&layout, |at| {
+        let (class, score) = maps::score_look(&sweep.groups, &shades, &[at]);
+        (class, sweep.groups[at].name.as_str(), score)
+    });
     let legend = format!("<div class=\"ramp\">\n{}</div>\n", shades.legend());
     let worst = format!(
         "<figure>\n<h3>The most sensitive groups</h3>\n{}</figure>\n",
@@ -101,17 +89,15 @@ fn sensitivity(sweep: &Sweep) -> String {
     );
     let words = "Score of each group by block and kind of module, on a logarithmic scale. The darker (on a dark page, the \
                  brighter), the more harmful to quantise.";
-    paragraph("", words)
-        + &legend
-        + &columns(&maps)
-        + &columns(&[outside, worst, figure(&figures::cumulative(sweep))])
+    paragraph("", words) + &legend + &columns(&maps) + &columns(&[worst, outside])
 }
 
-fn frontier(sweep: &Sweep) -> String {
-    if sweep.frontier.points.is_empty() && sweep.schemes.is_empty() {
-        return String::new();
+fn summed_score(sweep: &Sweep) -> String {
+    let mut figures = vec![figure(&figures::cumulative(sweep))];
+    if !sweep.frontier.points.is_empty() {
+        figures.push(figure(&figures::frontier(sweep)));
     }
-    columns(&[figure(&figures::frontier(sweep))])
+    columns(&figures)
 }
 
 fn formats(sweep: &Sweep) -> String {
@@ -127,7 +113,7 @@ fn formats(sweep: &Sweep) -> String {
         .take(MOST_MAPS)
         .map(|(scheme, name)| {
             let svg = maps::of_scheme(sweep, &layout, scheme, &name);
-            let bits = format!("{} groups, {:.2} bits", scheme.fp8_groups(), scheme.effective_bits);
+            let bits = format!("{}, {:.2} bits", numbers::groups(scheme.fp8_groups()), scheme.effective_bits);
             format!("<figure>\n<h3>{} <small>{bits}</small></h3>\n{svg}</figure>\n", escape(&name))
         })
         .collect();
@@ -159,10 +145,25 @@ fn weight_error(sweep: &Sweep) -> String {
         .map(|grid| map_figure(&format!("SQNR, {}", grid.tower), &maps::of_errors(layers, grid, &shades)))
         .collect();
     let worst = format!("<h3>The layers that lose most</h3>\n{}", table(&tables::worst_layers(layers)));
-    paragraph("", words::WEIGHT_ERROR)
+    paragraph("intro", words::WEIGHT_ERROR)
         + &format!("<div class=\"ramp\">\n{}</div>\n", shades.legend())
         + &columns(&maps)
         + &worst
+}
+
+/// The items outside of blocks as a list; `look` gives class, name and value of each.
+fn outside<'a>(layout: &Layout, look: impl Fn(usize) -> (String, &'a str, String)) -> String {
+    let item = |&at: &usize| {
+        let (class, name, value) = look(at);
+        let name = breakable(name);
+        format!("<li><span class=\"key cell {class}\"></span><code>{name}</code> <span>{value}</span></li>\n")
+    };
+    match layout.outside.iter().map(item).collect::<String>().as_str() {
+        "" => String::new(),
+        list => {
+            format!("<figure>\n<h3>Outside of blocks</h3>\n<ul class=\"list\">\n{list}</ul>\n</figure>\n")
+        }
+    }
 }
 
 fn paragraph(class: &str, text: &str) -> String {
@@ -170,6 +171,11 @@ fn paragraph(class: &str, text: &str) -> String {
         "" => format!("<p>{}</p>\n", escape(text)),
         class => format!("<p class=\"{class}\">{}</p>\n", escape(text)),
     }
+}
+
+/// A name, which may be broken after its dots and underscores.
+fn breakable(name: &str) -> String {
+    escape(name).replace('.', ".<wbr/>").replace('_', "_<wbr/>")
 }
 
 /// Figures beside each other where the page is wide enough.
@@ -203,8 +209,9 @@ fn table(table: &Table) -> String {
         .enumerate()
         .map(|(at, h)| format!("<th{}>{}</th>", class(at), escape(h)))
         .collect();
+    let cell = |at: usize, text: &str| if table.right[at] { escape(text) } else { breakable(text) };
     let row = |cells: &Vec<String>| {
-        let cells = cells.iter().enumerate().map(|(at, c)| format!("<td{}>{}</td>", class(at), escape(c)));
+        let cells = cells.iter().enumerate().map(|(at, c)| format!("<td{}>{}</td>", class(at), cell(at, c)));
         format!("<tr>{}</tr>\n", cells.collect::<String>())
     };
     let body: String = table.rows.iter().map(row).collect();

@@ -177,12 +177,7 @@ pub(super) fn of_errors(layers: &[LayerError], grid: &Grid, shades: &Shades) -> 
         let worst = errors.fold(f64::INFINITY, f64::min);
         let more =
             if items.len() > 1 { format!(", the worst of {} layers", items.len()) } else { String::new() };
-        (shades.class(worst), format!("{}{more}", with_unit(worst)))
+        (shades.class(worst), format!("{}{more}", numbers::with_decibels(worst)))
     });
     large(section).draw(&format!("Weight error of the {} tower by block and kind of module", grid.tower))
-}
-
-fn with_unit(decibels: f64) -> String {
-    let number = numbers::decibels(decibels);
-    if decibels.is_finite() { format!("{number} dB") } else { number }
 }

@@ -279,16 +279,16 @@ fn facts(manifest: &Manifest, groups: &[GroupRow]) -> Vec<(String, String)> {
     if !manifest.quant_formats().is_empty() {
         fact("Format", manifest.quant_formats().join(", "));
     }
-    fact("Groups", format!("{} of {} can be quantised", candidates.count(), groups.len()));
+    fact("Candidates", format!("{} of {}", candidates.count(), numbers::groups(groups.len())));
     fact("Weights in groups", numbers::count(groups.iter().map(|g| g.parameters).sum()));
     if kept > 0 {
-        fact("Kept in BF16", format!("{kept} groups that no loader reads in FP8"));
+        fact("Kept in BF16", format!("{}, whatever is selected", numbers::groups(kept)));
     }
     if unscored > 0 {
-        fact("Never scored", format!("{unscored} groups"));
+        fact("Never scored", numbers::groups(unscored));
     }
     if broken > 0 {
-        fact("Without a finite score", format!("{broken} groups"));
+        fact("Without a finite score", numbers::groups(broken));
     }
     facts
 }

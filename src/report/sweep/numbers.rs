@@ -35,13 +35,15 @@ impl Unit {
     }
 }
 
-/// A score: three digits, `1.24e-5`; words where it is no finite number.
+/// A score: three digits, `0.133`, `1.24e-5`; words where it is no finite number.
 pub(super) fn score(value: f64) -> String {
     match value {
         v if v.is_nan() => "not a number".into(),
         v if v.is_infinite() => "infinite".into(),
         0.0 => "0".into(),
-        v => format!("{v:.2e}"),
+        v if !(0.01..999.5).contains(&v.abs()) => format!("{v:.2e}"),
+        // The digits after the point that make three in all.
+        v => format!("{v:.*}", (2 - v.abs().log10().floor() as i32).clamp(0, 4) as usize),
     }
 }
 
@@ -77,9 +79,19 @@ fn grouped(value: u64) -> String {
     out
 }
 
+/// `1 group`, `2 groups`.
+pub(super) fn groups(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "group" } else { "groups" })
+}
+
 /// Decibels with one decimal.
 pub(super) fn decibels(value: f64) -> String {
     if value.is_finite() { format!("{value:.1}") } else { "lossless".into() }
+}
+
+/// The same with the unit.
+pub(super) fn with_decibels(value: f64) -> String {
+    if value.is_finite() { format!("{value:.1} dB") } else { decibels(value) }
 }
 
 #[cfg(test)]
@@ -96,7 +108,8 @@ mod tests {
 
     #[test]
     fn scores_are_short_and_broken_ones_are_words() {
-        assert_eq!([score(0.0066397), score(24.44), score(0.0)], ["6.64e-3", "2.44e1", "0"]);
+        let scores = [0.0066397, 0.0133, 0.2649, 1.118, 24.44, 275.0, 1234.0, 0.0].map(score);
+        assert_eq!(scores, ["6.64e-3", "0.0133", "0.265", "1.12", "24.4", "275", "1.23e3", "0"]);
         assert_eq!([score(f64::INFINITY), score(f64::NAN)], ["infinite", "not a number"]);
     }
 

@@ -3,7 +3,7 @@
 use super::figures::attainable;
 use super::numbers::{self, Unit};
 use super::{GroupRow, LayerError, Stored, Sweep};
-use crate::manifest::compare_scores;
+use crate::manifest::{Tower, compare_scores};
 
 /// How many of the worst groups and layers are listed.
 pub(super) const WORST: usize = 10;
@@ -69,7 +69,7 @@ pub(super) fn schemes(sweep: &Sweep) -> Table {
     table
 }
 
-/// How many groups of each part of the model are in FP8, one row per scheme.
+/// How many groups of each part of the model are in FP8, one row per scheme; the headings say of how many.
 pub(super) fn parts(sweep: &Sweep) -> Table {
     let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
     for (at, group) in sweep.groups.iter().enumerate().filter(|(_, g)| g.candidate_bits.is_some()) {
@@ -79,8 +79,8 @@ pub(super) fn parts(sweep: &Sweep) -> Table {
             None => parts.push((part, vec![at])),
         }
     }
-    parts.sort_by_key(|(_, groups)| sweep.groups[groups[0]].tower);
-    let columns: Vec<String> = parts.iter().map(|(name, g)| format!(">{name} of {}", g.len())).collect();
+    parts.sort_by_key(|(_, groups)| (sweep.groups[groups[0]].tower, sweep.groups[groups[0]].block.is_none()));
+    let columns: Vec<String> = parts.iter().map(|(name, g)| format!(">{name} ({})", g.len())).collect();
     let columns: Vec<&str> = std::iter::once("scheme").chain(columns.iter().map(String::as_str)).collect();
     let mut table = Table::new(&columns);
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
@@ -91,11 +91,11 @@ pub(super) fn parts(sweep: &Sweep) -> Table {
     table
 }
 
+/// The tower of a group; vision and language modules outside of blocks, such as `patch_embed`, are a part of their own.
 fn part_of(group: &GroupRow) -> String {
-    match group.block {
-        Some(_) => group.tower.to_string(),
-        None if group.tower == crate::manifest::Tower::Vision => "vision, outside of blocks".into(),
-        None => group.tower.to_string(),
+    match (group.tower, group.block) {
+        (Tower::Language | Tower::Vision, None) => format!("{}, outside of blocks", group.tower),
+        (tower, _) => tower.to_string(),
     }
 }
 
