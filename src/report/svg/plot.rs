@@ -5,9 +5,9 @@ use super::canvas::{Anchor, Canvas};
 use super::labels::Labels;
 
 const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 300.0;
+const HEIGHT: f64 = 308.0;
 /// The plotting area: left, top, right, bottom.
-const AREA: (f64, f64, f64, f64) = (60.0, 12.0, WIDTH - 14.0, HEIGHT - 48.0);
+const AREA: (f64, f64, f64, f64) = (60.0, 20.0, WIDTH - 14.0, HEIGHT - 48.0);
 const RADIUS: f64 = 4.0;
 /// A line is drawn through at most this many of its points: more cannot be told apart.
 const DRAWN: usize = 600;
@@ -157,7 +157,7 @@ mod tests {
         let svg = plot.draw("scores");
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(
-            svg.contains(r#"<circle class="dot a" cx="60" cy="252" r="4"><title>8, 0.001</title>"#),
+            svg.contains(r#"<circle class="dot a" cx="60" cy="260" r="4"><title>8, 0.001</title>"#),
             "{svg}"
         );
     }

