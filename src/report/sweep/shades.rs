@@ -62,7 +62,7 @@ impl Shades {
         let last = self.edges.len() - 2;
         let step = if self.reversed { last - step } else { step };
         // The steps that there are, spread over all shades.
-        let shade = if last == 0 { SHADES / 2 } else { (step * (SHADES - 1) + last / 2) / last };
+        let shade = (step * (SHADES - 1) + last / 2).checked_div(last).unwrap_or(SHADES / 2);
         format!("s{shade}")
     }
 
