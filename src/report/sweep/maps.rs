@@ -82,7 +82,7 @@ fn rank(kind: &str) -> usize {
 
 impl Grid {
     /// The section that shows every place by the class and the words that `look` gives its items.
-    fn section(&self, heading: &str, numbered: bool, look: impl Fn(&[usize]) -> (String, String)) -> Section {
+    fn section(&self, heading: &str, look: impl Fn(&[usize]) -> (String, String)) -> Section {
         let cells = self.places.iter().map(|(row, column, items)| {
             let (class, words) = look(items);
             let title = format!("{} {}, {}: {words}", self.tower, self.blocks[*column], self.rows[*row]);
@@ -91,7 +91,7 @@ impl Grid {
         Section {
             heading: heading.into(),
             rows: self.rows.clone(),
-            columns: if numbered { self.blocks.iter().map(u32::to_string).collect() } else { Vec::new() },
+            columns: self.blocks.iter().map(u32::to_string).collect(),
             cells: cells.collect(),
         }
     }
@@ -104,8 +104,7 @@ fn large(section: Section) -> HeatMap {
 /// The map of one scheme: FP8 or BF16.
 pub(super) fn of_scheme(sweep: &Sweep, layout: &Layout, scheme: &SchemeRow, name: &str) -> String {
     let look = |items: &[usize]| stored(items.iter().filter_map(|at| scheme.stored.get(*at).copied()));
-    let mut sections: Vec<Section> =
-        layout.grids.iter().map(|g| g.section(g.tower.as_str(), true, look)).collect();
+    let mut sections: Vec<Section> = layout.grids.iter().map(|g| g.section(g.tower.as_str(), look)).collect();
     if !layout.outside.is_empty() {
         sections.push(outside(sweep, layout, look));
     }
@@ -160,7 +159,7 @@ pub(super) fn score_look(groups: &[GroupRow], shades: &Shades, items: &[usize]) 
 
 /// The map of scores of one tower.
 pub(super) fn of_scores(sweep: &Sweep, grid: &Grid, shades: &Shades) -> String {
-    let section = grid.section("", true, |items| score_look(&sweep.groups, shades, items));
+    let section = grid.section("", |items| score_look(&sweep.groups, shades, items));
     large(section)
         .draw(&format!("Sensitivity scores of the {} tower by block and kind of module", grid.tower))
 }
@@ -172,7 +171,7 @@ pub(super) fn error_shades(layers: &[LayerError]) -> Shades {
 
 /// The map of weight errors of one tower.
 pub(super) fn of_errors(layers: &[LayerError], grid: &Grid, shades: &Shades) -> String {
-    let section = grid.section("", true, |items| {
+    let section = grid.section("", |items| {
         let errors = items.iter().map(|at| layers[*at].sqnr_db);
         let worst = errors.fold(f64::INFINITY, f64::min);
         let more =

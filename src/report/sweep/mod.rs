@@ -24,7 +24,7 @@ pub struct Sweep {
     pub groups: Vec<GroupRow>,
     /// The schemes in the order of the sweep.
     pub schemes: Vec<SchemeRow>,
-    /// The least summed score that is attainable at each size.
+    /// The summed score to measure schemes against, at each size.
     pub frontier: Frontier,
     /// What quantising each layer loses; `None` where it was not measured.
     pub layer_errors: Option<Vec<LayerError>>,
@@ -87,7 +87,7 @@ pub struct SchemeRow {
     pub score: f64,
 }
 
-/// Points of the least summed score that is attainable, by rising effective bits.
+/// Summed scores that are attainable, by rising effective bits: the least ones where a solver found them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Frontier {
     /// How it was found, as the report names it: `Pareto frontier`, `greedy frontier`.
@@ -199,6 +199,9 @@ impl Sweep {
     }
 
     /// Adds a scheme that stores the groups as `stored` says, in the order of [`Sweep::groups`].
+    ///
+    /// # Panics
+    /// When `stored` is not as long as there are groups: a defect of the caller.
     pub fn add(
         &mut self,
         name: &str,
@@ -207,6 +210,7 @@ impl Sweep {
         fp8_layers: usize,
         bytes: u64,
     ) {
+        assert_eq!(stored.len(), self.groups.len(), "one format for each group");
         let fp8 = self.groups.iter().zip(&stored).map(|(g, s)| (g, *s == Stored::Fp8));
         self.schemes.push(SchemeRow {
             name: name.into(),

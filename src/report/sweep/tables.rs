@@ -44,7 +44,7 @@ pub(super) fn schemes(sweep: &Sweep) -> Table {
         (size.as_str(), true),
         (">saved", sweep.base_bytes.is_some()),
         (">Σ score", true),
-        (">least Σ score", has_frontier),
+        (">frontier Σ", has_frontier),
     ];
     let shown: Vec<&str> = columns.iter().filter(|(_, shown)| *shown).map(|(name, _)| *name).collect();
     let mut table = Table::new(&shown);

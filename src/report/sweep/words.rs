@@ -45,7 +45,7 @@ pub(super) fn columns(sweep: &Sweep) -> String {
         text.push('.');
     } else {
         text.push_str(&format!(
-            ", and the least Σ score what the {} attains with as few bits.",
+            ", and frontier Σ the smallest sum that the {} has with no more bits.",
             sweep.frontier.name
         ));
     }
