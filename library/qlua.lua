@@ -393,6 +393,23 @@ function Family:formats(name) end
 ---@return qlua.Written[] # one row per scheme
 function Family:run() end
 
+---Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.
+---
+---Raises when a file of that name was not written by qlua.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---local page, text = family:report()
+---assert(page == "out/report.html" and text == "out/report.md")
+---```
+---
+---Since 0.1.0.
+---@return string # the page
+---@return string # the Markdown
+function Family:report() end
+
 ---A directory in the making.
 ---@class qlua.Writer
 ---@field names string[] the tensors that were added, in order

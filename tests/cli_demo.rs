@@ -71,6 +71,7 @@ fp8_autoquant_all_layers_top70_coco2017: 2.3 MB in [..] s
 fp8_autoquant_all_layers_top80_coco2017: 2.2 MB in [..] s
 fp8_autoquant_all_layers_top90_coco2017: 2.1 MB in [..] s
 fp8_autoquant_all_layers_top100_coco2017: 2.0 MB in [..] s
+the report is qlua-demo/quantized/report.html
 
 "#]]
     );
@@ -106,7 +107,7 @@ fn lm_only_leaves_everything_but_the_language_model_in_bf16() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(
         names(&place.path().join("qlua-demo/quantized")),
-        ["fp8_autoquant_top100_x", "fp8_autoquant_top50_x"]
+        ["fp8_autoquant_top100_x", "fp8_autoquant_top50_x", "report.html", "report.md"]
     );
     let full =
         qlua::checkpoint::Checkpoint::open(place.path().join("qlua-demo/quantized/fp8_autoquant_top100_x"))
@@ -122,7 +123,10 @@ fn the_baseline_is_one_scheme_of_full_coverage() {
     let place = tempfile::tempdir().unwrap();
     let output = qlua(place.path(), &["-q", "all_layers_baseline"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(names(&place.path().join("qlua-demo/quantized")), ["fp8_autoquant_all_layers_fp8_coco2017"]);
+    assert_eq!(
+        names(&place.path().join("qlua-demo/quantized")),
+        ["fp8_autoquant_all_layers_fp8_coco2017", "report.html", "report.md"]
+    );
 }
 
 #[test]
@@ -187,7 +191,10 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
         let first = text.lines().next().unwrap_or_default();
         assert_eq!(first, format!("qlua: error: {expected}"));
         assert_eq!(names(place.path()), ["out", "qlua-demo"]);
-        assert_eq!(names(&place.path().join("out")), ["fp8_autoquant_all_layers_top10_coco2017"]);
+        assert_eq!(
+            names(&place.path().join("out")),
+            ["fp8_autoquant_all_layers_top10_coco2017", "report.html", "report.md"]
+        );
         assert!(tree(&place.path().join("qlua-demo")) == before, "the source is untouched");
     };
     let with = |more: &[&'static str]| -> Vec<&'static str> { model.iter().chain(more).copied().collect() };

@@ -147,12 +147,14 @@ end
 
 local MANIFEST_ALONE = "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms"
 
---- Plans the family, writes and verifies it unless this is a dry run, and prints its schemes; `extra` goes into the JSON.
+--- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
+--- into the JSON.
 function sweep.run(family, opts, extra)
   local decision, plan = opts.model and family:decide() or { notes = { MANIFEST_ALONE } }, family:plan()
   local unique = opts.model and family:unique_bytes()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
-  local outcome = not opts.dry_run and family:run() or nil
+  local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
+  if outcome then qlua.log.info("the report is %s", (family:report())) end
   if opts.json then
     for _, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]

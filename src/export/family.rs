@@ -1,6 +1,6 @@
 //! A family: the schemes of one sweep over one base checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::outputs::scheme_outputs;
@@ -167,6 +167,11 @@ impl Family {
 
     pub(super) fn schemes(&self) -> &[Scheme] {
         &self.schemes
+    }
+
+    /// Where the scheme directories go.
+    pub fn out(&self) -> &Path {
+        &self.options.out
     }
 
     /// Adds a scheme called `name` that stores the groups of `selection` in FP8.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::pass::WeightErrors;
 use super::source_hashes::SourceHashes;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -14,6 +15,15 @@ use crate::plan::Layout;
 pub(super) const RECORDS: &str = "layer-sensitivity";
 /// The record of a scheme; it is written last.
 pub(super) const PROVENANCE: &str = "provenance.json";
+
+/// What the FP8 layers of a scheme lose, by module.
+pub(super) const WEIGHT_ERROR: &str = "weight-error.json";
+
+/// What the FP8 layers of the scheme in `directory` lose, as far as that was recorded.
+pub(super) fn read_weight_errors(directory: &Path) -> WeightErrors {
+    let text = std::fs::read(directory.join(RECORDS).join(WEIGHT_ERROR)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
 
 /// Who asked for an export: recorded, never interpreted.
 #[derive(Debug, Clone, Default, Serialize)]

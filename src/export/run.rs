@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use super::content::OutputTensor;
 use super::family::{Family, PlannedScheme, Scheme};
 use super::outputs::scheme_outputs;
-use super::pass::{self, PassOptions, Target};
+use super::pass::{self, PassOptions, Target, WeightErrors};
 use super::progress::Progress;
 use super::provenance::{HashedFile, Model, Record, WeightFile};
 use super::scheme::{Part, SchemeWriter, Written, require_sound};
@@ -163,6 +163,7 @@ struct Placeable<'a> {
     first_item: usize,
     tensors: Vec<&'a TensorSpec>,
     weight: WeightFile,
+    errors: &'a WeightErrors,
     schemes: &'a [usize],
     path: std::path::PathBuf,
     /// Whether it lies in the workplace, so that its last scheme can have the file itself.
@@ -217,6 +218,7 @@ impl Sweep<'_> {
                 .map(|(placeable, place)| Part {
                     tensors: placeable.tensors.clone(),
                     weight: placeable.weight.clone(),
+                    errors: placeable.errors,
                     place,
                 })
                 .collect();
@@ -283,9 +285,9 @@ impl Sweep<'_> {
         }
         let bytes: u64 = targets.iter().map(|t| t.layout().length()).sum();
         let written = Mutex::new(HashMap::new());
-        let record = |index: usize, hash: &str| {
+        let record = |index: usize, hash: &str, errors: WeightErrors| {
             let (key, bytes): (&String, u64) = (&keys[index], targets[index].layout().length());
-            let record = Finished { key: key.clone(), bytes, blake3: hash.into() };
+            let record = Finished { key: key.clone(), bytes, blake3: hash.into(), errors };
             workplace.record(record.clone())?;
             let mut written = written.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             written.insert(key.clone(), record);
@@ -300,6 +302,7 @@ impl Sweep<'_> {
             threads: self.family.options().threads,
             progress: self.progress,
             sources: Some(&self.sources),
+            errors: true,
             finished: &record,
         };
         let passed = pass::run(&targets, &options);
@@ -331,7 +334,7 @@ impl Sweep<'_> {
 fn placeables<'a>(
     items: &'a Items,
     shards: &'a [PlannedShard],
-    finished: &HashMap<String, Finished>,
+    finished: &'a HashMap<String, Finished>,
     reused: &'a [ReusedShard],
     workplace: &Workplace,
 ) -> Vec<Placeable<'a>> {
@@ -348,6 +351,7 @@ fn placeables<'a>(
                 blake3: record.blake3.clone(),
                 content: shard.key.clone(),
             },
+            errors: &record.errors,
             schemes: &shard.schemes,
             path: workplace.path_of(&shard.key),
             own: true,
@@ -357,6 +361,7 @@ fn placeables<'a>(
         first_item: shard.items.first().copied().unwrap_or(0),
         tensors: shard.items.iter().map(|&i| &items.tensors[i].spec).collect(),
         weight: shard.weight.clone(),
+        errors: &shard.errors,
         schemes: &shard.schemes,
         path: shard.path.clone(),
         own: false,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::companions::{companion_files, copy_file, with_quantization_config};
 use super::dialect::quantisation_files;
 use super::family::{FamilyOptions, Scheme};
-use super::provenance::{HashedFile, Model, PROVENANCE, Provenance, RECORDS, WeightFile};
+use super::pass::WeightErrors;
+use super::provenance::{HashedFile, Model, PROVENANCE, Provenance, RECORDS, WEIGHT_ERROR, WeightFile};
 use super::store::key::inputs_key;
 use super::tree_hash::hash_file;
 use super::weights::{shard_name, write_index};
@@ -36,6 +37,8 @@ pub(super) struct Part<'a> {
     pub tensors: Vec<&'a TensorSpec>,
     /// Its record; the file is named here.
     pub weight: WeightFile,
+    /// What its codes lose.
+    pub errors: &'a WeightErrors,
     /// Puts it at the path that it is given.
     pub place: &'a dyn Fn(&Path) -> Result<()>,
 }
@@ -92,7 +95,8 @@ impl SchemeWriter<'_> {
         for file in companion_files(self.checkpoint.directory())? {
             copy_file(&self.checkpoint.directory().join(&file), &partial.join(&file))?;
         }
-        self.write_records(&partial.join(RECORDS), scheme, inputs, &weights)?;
+        let errors = parts.iter().flat_map(|part| part.errors.clone()).collect();
+        self.write_records(&partial.join(RECORDS), scheme, inputs, &weights, &errors)?;
         require_sound(partial, directory)?;
         Ok(bytes)
     }
@@ -117,6 +121,7 @@ impl SchemeWriter<'_> {
         scheme: &Scheme,
         inputs: &str,
         weights: &[WeightFile],
+        errors: &WeightErrors,
     ) -> Result<()> {
         fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
         let name = &scheme.name;
@@ -138,6 +143,7 @@ impl SchemeWriter<'_> {
             (format!("{name}_coverage_from_baseline.json"), coverage.to_json()),
             ("per-layer-sensitivity.md".into(), per_layer::markdown(self.manifest).into_bytes()),
             ("per-layer-sensitivity.json".into(), per_layer::json(self.manifest)),
+            (WEIGHT_ERROR.into(), json::pretty(errors)),
             (PROVENANCE.into(), json::pretty(&provenance)),
         ];
         records.push((free_name(&records, self.manifest.path()), self.manifest.bytes().to_vec()));

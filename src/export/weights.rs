@@ -84,7 +84,8 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
         threads: options.threads,
         progress: options.progress,
         sources: None,
-        finished: &|_, _| Ok(()),
+        errors: false,
+        finished: &|_, _, _| Ok(()),
     };
     pass::run(&targets, &pass)?;
     write_index(directory, targets.iter().map(|target| target.tensors().iter().map(|t| &t.spec)))

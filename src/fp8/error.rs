@@ -19,7 +19,7 @@ const SATURATED_ABOVE: f32 = MAX.next_up();
 
 /// The difference between weights and what their codes say, summed over elements; parts of a tensor, and tensors,
 /// [`merge`](Self::merge).
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct QuantisationError {
     /// Number of elements.
     pub elements: u64,

@@ -150,21 +150,14 @@ impl Group {
         Tower::of(&self.name)
     }
 
-    /// The block's number: the component after `layers` or `blocks`.
+    /// The block's number: see [`block_of`].
     pub fn block(&self) -> Option<u32> {
-        let mut components = self.name.split('.');
-        components.find(|c| matches!(*c, "layers" | "blocks"))?;
-        components.next()?.parse().ok()
+        block_of(&self.name)
     }
 
-    /// The last component of the name, e.g. `o_proj`; with the one before it where the last is a number, e.g. `mlp.0`.
+    /// The kind of module: see [`kind_of`].
     pub fn kind(&self) -> &str {
-        let is_number = |c: &str| c.bytes().all(|b| b.is_ascii_digit());
-        match self.name.rsplit_once('.') {
-            None => &self.name,
-            Some((_, last)) if !is_number(last) => last,
-            Some((parent, _)) => &self.name[parent.rfind('.').map_or(0, |dot| dot + 1)..],
-        }
+        kind_of(&self.name)
     }
 
     /// The number of weights of all members together, biases not counted.
@@ -192,6 +185,23 @@ pub fn bare_name(name: &str) -> &str {
         rest = after;
     }
     rest
+}
+
+/// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.
+pub fn block_of(name: &str) -> Option<u32> {
+    let mut components = name.split('.');
+    components.find(|c| matches!(*c, "layers" | "blocks"))?;
+    components.next()?.parse().ok()
+}
+
+/// The last component of the module `name`, e.g. `o_proj`; with the one before it where the last is a number, e.g. `mlp.0`.
+pub fn kind_of(name: &str) -> &str {
+    let is_number = |c: &str| c.bytes().all(|b| b.is_ascii_digit());
+    match name.rsplit_once('.') {
+        None => name,
+        Some((_, last)) if !is_number(last) => last,
+        Some((parent, _)) => &name[parent.rfind('.').map_or(0, |dot| dot + 1)..],
+    }
 }
 
 /// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.

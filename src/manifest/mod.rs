@@ -24,7 +24,7 @@ pub use amax::Amax;
 pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, Format, Group, Tower, bare_name, compare_scores};
+pub use group::{Candidate, Format, Group, Tower, bare_name, block_of, compare_scores, kind_of};
 pub use grouping::{RecipeGroup, Rule, recipe_group};
 pub use percent::Percent;
 pub use ranking::{Order, Predicate, Ranking, RankingOptions};

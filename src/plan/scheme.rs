@@ -77,6 +77,15 @@ impl Plan {
         })
     }
 
+    /// Why `group` stays in BF16 although it is selected, as [`Plan::kept`] would say; `None` when it can be stored in FP8,
+    /// or cannot be resolved at all.
+    pub fn reason_to_keep(checkpoint: &Checkpoint, group: &Group) -> Option<&'static str> {
+        group.members.iter().find_map(|member| match locate(checkpoint, member) {
+            Ok(Place::Kept(reason)) => Some(reason),
+            _ => None,
+        })
+    }
+
     /// On-disk names of the linear layers that stay in BF16, in file order. A stored `lm_head` is among them.
     pub fn bf16_linears<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = &'a str> {
         checkpoint.modules().linears().filter(|module| !self.fp8.contains(*module))

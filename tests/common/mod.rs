@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod place;
+pub mod report;
 
 use std::path::{Path, PathBuf};
 

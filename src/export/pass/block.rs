@@ -8,13 +8,15 @@ use super::{Groups, READ_AHEAD, Stop};
 use crate::error::{Error, Result};
 use crate::export::content::{Content, OutputTensor};
 use crate::export::source_hashes::SourceHashes;
-use crate::fp8::Decoder;
+use crate::fp8::{Decoder, QuantisationError};
 use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
 
 /// What making blocks needs besides the file.
 pub(super) struct Makers<'a> {
     pub groups: &'a Groups,
     pub sources: Option<&'a SourceHashes<'a>>,
+    /// Whether what codes lose is measured.
+    pub errors: bool,
 }
 
 impl Makers<'_> {
@@ -49,14 +51,22 @@ impl Makers<'_> {
                 continue;
             }
             let place = within(&block, &part);
-            self.piece(&target.tensors()[entry], within(range, &part), &mut buffer[place])?;
+            let error = self.piece(&target.tensors()[entry], within(range, &part), &mut buffer[place])?;
+            if let Some(error) = error {
+                target.add_error(entry, index, error);
+            }
         }
         Ok(buffer)
     }
 
     /// Writes `bytes`, a range of the bytes of `output`, to `to`. Ranges begin and end between elements: files are laid out
-    /// so that every tensor begins at a multiple of its element size.
-    fn piece(&self, output: &OutputTensor, bytes: Range<usize>, to: &mut [u8]) -> Result<(), Stop> {
+    /// so that every tensor begins at a multiple of its element size. Gives what codes lose, where that is asked for.
+    fn piece(
+        &self,
+        output: &OutputTensor,
+        bytes: Range<usize>,
+        to: &mut [u8],
+    ) -> Result<Option<QuantisationError>, Stop> {
         let size = output.spec.dtype.size();
         let elements = bytes.start / size..bytes.end / size;
         let of = |tensor: &Tensor| {
@@ -74,6 +84,18 @@ impl Makers<'_> {
                 let source = &weight.bytes()[of(weight)];
                 ready.encoders[member.index].encode(elements.start, source, to);
                 self.groups.release(&member.group);
+                if self.errors {
+                    let row = weight.shape().last().copied().unwrap_or(1);
+                    let (dtype, scales) = (weight.dtype(), &ready.scales);
+                    return Ok(Some(QuantisationError::of_chunk(
+                        dtype,
+                        scales,
+                        row,
+                        elements.start,
+                        source,
+                        to,
+                    )?));
+                }
             }
             Content::WeightScale(member) => {
                 let ready = self.groups.scales(&member.group, self.sources)?;
@@ -86,7 +108,7 @@ impl Makers<'_> {
                 Decoder::new(scales, output.spec.dtype, row)?.decode(elements.start, source, to);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is

@@ -9,7 +9,7 @@ mod block;
 mod group;
 mod target;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
@@ -20,6 +20,7 @@ use super::shard::ShardFile;
 use super::source_hashes::SourceHashes;
 use super::tree_hash::{BlockHash, root};
 use crate::error::{Error, Result};
+use crate::fp8::QuantisationError;
 use crate::interrupt;
 use block::Makers;
 use group::{GroupState, Ready};
@@ -27,6 +28,9 @@ pub(super) use target::Target;
 
 /// Bytes of a source tensor that the disk is asked for before they are needed.
 const READ_AHEAD: usize = 8 << 20;
+
+/// What quantising loses, by on-disk name of the module.
+pub(super) type WeightErrors = BTreeMap<String, QuantisationError>;
 
 /// What a pass works with besides its files.
 pub(super) struct PassOptions<'a> {
@@ -36,9 +40,11 @@ pub(super) struct PassOptions<'a> {
     pub progress: &'a dyn Progress,
     /// Hashes of the source shards, which the pass completes as far as it reads them.
     pub sources: Option<&'a SourceHashes<'a>>,
-    /// Told of every file that is complete and on the disk: its index, and the BLAKE3 hash of its content. Called from one
-    /// thread.
-    pub finished: &'a (dyn Fn(usize, &str) -> Result<()> + Sync),
+    /// Whether what codes lose is measured on the way.
+    pub errors: bool,
+    /// Told of every file that is complete and on the disk: its index, the BLAKE3 hash of its content, and what its codes
+    /// lose. Called from one thread.
+    pub finished: &'a (dyn Fn(usize, &str, WeightErrors) -> Result<()> + Sync),
 }
 
 /// Writes all `targets` and forces each to the disk as soon as it is complete.
@@ -52,7 +58,7 @@ pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
     let pass = Pass {
         targets,
         first_numbers: first_numbers(targets),
-        makers: Makers { groups: &groups, sources: options.sources },
+        makers: Makers { groups: &groups, sources: options.sources, errors: options.errors },
         options,
         next_target: AtomicUsize::new(0),
         failed_at: AtomicUsize::new(usize::MAX),
@@ -246,7 +252,7 @@ impl Pass<'_> {
         // All blocks are there, or the file would not be complete.
         let hashes: Vec<BlockHash> = hashes.flatten().collect();
         file.sync()?;
-        (self.options.finished)(index, &root(&hashes))
+        (self.options.finished)(index, &root(&hashes), self.targets[index].errors())
     }
 
     fn fail(&self, number: usize, error: Error) {

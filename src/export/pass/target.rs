@@ -1,5 +1,6 @@
 //! One file of a pass: what each of its blocks is made of, and how far it is.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -8,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use super::super::content::{Content, OutputTensor};
 use super::super::shard::{ShardFile, ShardLayout};
 use super::super::tree_hash::{BLOCK, BlockHash, block_count};
+use super::WeightErrors;
 use crate::error::Result;
+use crate::fp8::QuantisationError;
 
 /// A file to be written, and the tensors that go into it.
 pub(in super::super) struct Target {
@@ -23,6 +26,8 @@ pub(in super::super) struct Target {
     pub(super) next: AtomicUsize,
     pub(super) written: AtomicUsize,
     pub(super) hashes: Vec<OnceLock<BlockHash>>,
+    /// What quantising loses, by entry of the layout and block: merged in this order, whoever comes first.
+    errors: Mutex<BTreeMap<(usize, usize), QuantisationError>>,
     /// Open from the first block on until the last.
     file: Mutex<Option<Arc<ShardFile>>>,
 }
@@ -45,6 +50,7 @@ impl Target {
             next: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             hashes: vec![OnceLock::new(); count],
+            errors: Mutex::default(),
             file: Mutex::new(None),
         };
         let holds_scales = |block: &usize| {
@@ -83,6 +89,25 @@ impl Target {
         let first = entries.partition_point(|(_, range)| range.end <= block.start);
         let last = entries.partition_point(|(_, range)| range.start < block.end);
         first..last.max(first)
+    }
+
+    /// Takes in what the codes of `entry` in `block` lose.
+    pub(super) fn add_error(&self, entry: usize, block: usize, error: QuantisationError) {
+        let mut errors = self.errors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        errors.insert((entry, block), error);
+    }
+
+    /// What was lost by each module in the file, sorted by name.
+    pub(super) fn errors(&self) -> WeightErrors {
+        let parts = self.errors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut errors = WeightErrors::new();
+        for ((entry, _), error) in parts.iter() {
+            let name = &self.tensors[*entry].spec.name;
+            let module = name.strip_suffix(".weight").unwrap_or(name).to_string();
+            let sum = errors.entry(module).or_default();
+            *sum = sum.merge(*error);
+        }
+        errors
     }
 
     /// The open file; the first call creates it.

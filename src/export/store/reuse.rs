@@ -9,7 +9,8 @@ use super::key::content_key;
 use crate::checkpoint::read_header;
 use crate::error::Result;
 use crate::export::content::OutputTensor;
-use crate::export::provenance::{HashedShard, Record, WeightFile};
+use crate::export::pass::WeightErrors;
+use crate::export::provenance::{HashedShard, Record, WeightFile, read_weight_errors};
 use crate::export::tree_hash::hash_file;
 use crate::plan::Layout;
 
@@ -21,6 +22,8 @@ pub(in crate::export) struct ReusedShard {
     pub weight: WeightFile,
     /// Positions of its tensors in the items, ascending.
     pub items: Vec<usize>,
+    /// What its codes lose.
+    pub errors: WeightErrors,
     /// The new schemes that get it, ascending.
     pub schemes: Vec<usize>,
 }
@@ -75,6 +78,7 @@ pub(in crate::export) fn take_from_siblings(
     let mut candidates = Vec::new();
     let mut seen = HashSet::new();
     for sibling in siblings.iter().filter(|s| s.source() == source) {
+        let errors = read_weight_errors(&sibling.directory);
         for weight in &sibling.record.weights {
             let path = sibling.directory.join(&weight.file);
             let Some(held) = held_items(&path, &index) else { continue };
@@ -82,7 +86,16 @@ pub(in crate::export) fn take_from_siblings(
             let fits = path.metadata().is_ok_and(|m| m.len() == weight.bytes)
                 && content_key(&tensors, layout) == weight.content;
             if fits && seen.insert(weight.content.clone()) {
-                candidates.push(ReusedShard { path, weight: weight.clone(), items: held, schemes: vec![] });
+                let module = |t: &OutputTensor| t.spec.name.strip_suffix(".weight").map(str::to_string);
+                let modules = tensors.iter().filter_map(module);
+                let errors = modules.filter_map(|m| errors.get(&m).map(|e| (m, *e))).collect();
+                candidates.push(ReusedShard {
+                    path,
+                    weight: weight.clone(),
+                    items: held,
+                    errors,
+                    schemes: vec![],
+                });
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::export::pass::WeightErrors;
 use crate::export::transaction::{lock_directory, missing_parents};
 use crate::export::tree_hash::hash_file;
 
@@ -25,6 +26,8 @@ pub(in crate::export) struct Finished {
     pub bytes: u64,
     /// BLAKE3 of its content.
     pub blake3: String,
+    /// What its codes lose.
+    pub errors: WeightErrors,
 }
 
 /// The first line of a journal.

@@ -381,6 +381,18 @@ fn class() -> Class<RefCell<Family>> {
                 Ok(Plain(OutcomeRow::from(outcome)))
             },
         )
+        .method(
+            Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.")
+                .returns(Type::Path, "the page")
+                .returns(Type::Path, "the Markdown")
+                .raises("a file of that name was not written by qlua")
+                .example(with_family!("local page, text = family:report()\nassert(page == \"out/report.html\" and text == \"out/report.md\")")),
+            |this, _| {
+                let family = this.borrow();
+                let [page, text] = family.write_report(&family.sweep()?)?;
+                Ok((page.display().to_string(), text.display().to_string()))
+            },
+        )
 }
 
 /// Formats by module as a table.

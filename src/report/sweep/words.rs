@@ -1,0 +1,63 @@
+//! Sentences that the page and the Markdown share.
+
+use super::Sweep;
+use super::numbers::Unit;
+
+/// What the sweep is, in a sentence or two.
+pub(super) fn summary(sweep: &Sweep) -> String {
+    let bytes = || sweep.schemes.iter().map(|s| s.bytes);
+    let (Some(smallest), Some(largest)) = (bytes().min(), bytes().max()) else {
+        return "No schemes: the manifest alone.".into();
+    };
+    let unit = Unit::for_largest(sweep.base_bytes.unwrap_or(0).max(largest));
+    let count = sweep.schemes.len();
+    let mut text = match count {
+        1 => format!("One scheme of {}", unit.text(largest)),
+        _ => format!("{count} schemes from {} to {}", unit.text(largest), unit.text(smallest)),
+    };
+    if let Some(base) = sweep.base_bytes {
+        text.push_str(&format!("; the base checkpoint has {}", unit.text(base)));
+    }
+    text.push('.');
+    if let Some(unique) = sweep.unique_bytes {
+        let all = unit.text(bytes().sum());
+        text.push_str(&format!(
+            " Together they take {} on disk, because they share shards ({all} without).",
+            unit.text(unique)
+        ));
+    }
+    text
+}
+
+/// What the short names of schemes stand for, where they are short.
+pub(super) fn naming(sweep: &Sweep) -> Option<String> {
+    let (scheme, short) = (sweep.schemes.first()?, sweep.short_names().into_iter().next()?);
+    (short != scheme.name).then(|| format!("{short} is {}, and so on.", scheme.name))
+}
+
+/// What the columns of the table of schemes mean.
+pub(super) fn columns(sweep: &Sweep) -> String {
+    let mut text = String::from(
+        "Bits are effective bits per weight of all groups by ModelOpt’s cost model; Σ score is the summed sensitivity of \
+         the groups in FP8",
+    );
+    if sweep.frontier.points.is_empty() {
+        text.push('.');
+    } else {
+        text.push_str(&format!(
+            ", and frontier Σ the smallest sum that the {} has with no more bits.",
+            sweep.frontier.name
+        ));
+    }
+    text
+}
+
+/// About weight error that nobody measured.
+pub(super) const NOT_MEASURED: &str = "Not measured in this sweep.";
+
+/// What weight error is.
+pub(super) const WEIGHT_ERROR: &str = "Signal to quantisation noise (SQNR) of each layer that was stored in FP8: \
+     10 log₁₀(Σ weight² ÷ Σ error²). Lower is worse.";
+
+/// The units, once and for all.
+pub(super) const UNITS: &str = "Sizes are decimal: 1 GB = 1000 MB = 10⁹ bytes.";

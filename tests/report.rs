@@ -1,0 +1,191 @@
+//! The report of a sweep, without a browser: well-formed, self-contained, the same on every run, and true.
+
+mod common;
+
+use std::fs;
+
+use common::report::{of_demo, of_published_manifest, with_errors};
+use common::{ascending_family, options};
+use qlua::export::Silent;
+use qlua::report::Sweep;
+
+/// The pages that are looked at: the demo, and the published manifests where they are there.
+fn sweeps() -> Vec<Sweep> {
+    let place = tempfile::tempdir().unwrap();
+    let published = [
+        "qwen2_5_vl_3b_all_layers_fp8.json",
+        "qwen3_vl_4b_all_layers_fp8.json",
+        "qwen2_5_vl_3b_lm_int8.json",
+    ];
+    let published = published.into_iter().filter_map(of_published_manifest);
+    let mut sweeps = vec![of_demo(place.path()), with_errors(of_demo(place.path()))];
+    sweeps.extend(published.flat_map(|s| [s.clone(), with_errors(s)]));
+    sweeps
+}
+
+/// Parses the page with an XML parser that is not ours.
+fn parsed(html: &str) -> roxmltree::Document<'_> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    roxmltree::Document::parse_with_options(html, options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn pages_are_well_formed_and_every_link_has_its_target() {
+    for sweep in sweeps() {
+        let html = sweep.to_html();
+        let page = parsed(&html);
+        let ids: Vec<&str> = page.descendants().filter_map(|n| n.attribute("id")).collect();
+        let links: Vec<&str> = page.descendants().filter_map(|n| n.attribute("href")).collect();
+        assert_eq!(ids.len(), links.len(), "each part is in the contents");
+        for link in links {
+            assert!(ids.contains(&link.strip_prefix('#').unwrap()), "{link} leads nowhere");
+        }
+        for svg in page.descendants().filter(|n| n.has_tag_name("svg")) {
+            assert!(svg.attribute("viewBox").is_some() && svg.attribute("aria-label").is_some());
+            for node in svg.descendants() {
+                for name in ["x", "y", "width", "height", "cx", "cy", "x1", "y2"] {
+                    let value = node.attribute(name).map(|v| v.parse::<f64>().unwrap());
+                    assert!(value.is_none_or(|v| v.is_finite() && (0.0..2000.0).contains(&v)), "{node:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_ask_for_nothing_from_outside() {
+    for sweep in sweeps() {
+        let html = sweep.to_html();
+        for outside in ["http:", "https:", "//", "url(", "@import", "<script", "<link", "<img", "src="] {
+            assert!(!html.contains(outside), "the page holds {outside}");
+        }
+    }
+}
+
+#[test]
+fn the_same_sweep_gives_the_same_files_wherever_it_is_made() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (of_demo(one.path()), of_demo(&other.path().join("elsewhere")));
+    assert!(a.to_html() == b.to_html() && a.to_markdown() == b.to_markdown());
+    let path = one.path().to_str().unwrap();
+    assert!(!a.to_html().contains(path) && !a.to_markdown().contains(path));
+}
+
+/// The heat maps against the groups, counted another way.
+#[test]
+fn each_map_shows_every_group_of_its_scheme() {
+    for sweep in sweeps() {
+        let html = sweep.to_html();
+        let page = parsed(&html);
+        let maps = page.descendants().find(|n| n.attribute("class") == Some("maps")).unwrap();
+        let figures: Vec<_> = maps.children().filter(|n| n.has_tag_name("figure")).collect();
+        assert_eq!(figures.len(), sweep.schemes.len());
+        for (figure, scheme) in figures.iter().zip(&sweep.schemes) {
+            let cells = |class: &str| {
+                let rects = figure.descendants().filter(|n| n.has_tag_name("rect"));
+                rects.filter(|n| n.attribute("class") == Some(class)).count()
+            };
+            use qlua::report::sweep::Stored::{Bf16, Fp8, Kept};
+            for (class, stored) in [("fp8", Fp8), ("bf16", Bf16), ("kept", Kept)] {
+                let expected = scheme.stored.iter().filter(|s| **s == stored).count();
+                assert_eq!(cells(class), expected, "{} {class}", scheme.name);
+            }
+        }
+    }
+}
+
+/// What the report says of the demo's schemes against the bytes that were written.
+#[test]
+fn sizes_are_those_of_the_written_schemes() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let out = place.path().join("out");
+    let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[30.0, 100.0]);
+    family.run(&Silent).unwrap();
+    let sweep = family.sweep().unwrap();
+    let [page, text] = family.write_report(&sweep).unwrap();
+    assert_eq!(
+        (fs::read_to_string(page).unwrap(), fs::read_to_string(text).unwrap()),
+        (sweep.to_html(), sweep.to_markdown())
+    );
+    for scheme in &sweep.schemes {
+        let written = common::directory::Directory(out.join(&scheme.name)).tensors();
+        let bytes: usize = written.values().map(|t| t.bytes.len()).sum();
+        let fp8 = written.values().filter(|t| t.dtype == safetensors::Dtype::F8_E4M3).count();
+        assert_eq!((scheme.bytes, scheme.fp8_layers), (bytes as u64, fp8), "{}", scheme.name);
+    }
+    let base = common::directory::Directory(demo.model).tensors();
+    assert_eq!(sweep.base_bytes, Some(base.values().map(|t| t.bytes.len() as u64).sum()));
+}
+
+#[test]
+fn a_report_is_replaced_and_other_files_never_are() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let out = place.path().join("out");
+    let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[50.0]);
+    let sweep = family.sweep().unwrap();
+    let [page, text] = family.write_report(&sweep).unwrap();
+    family.write_report(&sweep).unwrap();
+    fs::write(&text, "my notes").unwrap();
+    fs::remove_file(&page).unwrap();
+    let error = family.write_report(&sweep).unwrap_err();
+    common::place::require_message(&error, &["report.md", "is not a report that qlua wrote"], "move it away");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "my notes");
+    assert!(!page.exists(), "nothing is written when either file is in the way");
+}
+
+/// Effective bits and sums of the published manifest, as the notes on it have them.
+#[test]
+fn the_published_top50_has_138_groups_and_10_1_effective_bits() {
+    let Some(sweep) = of_published_manifest("qwen2_5_vl_3b_all_layers_fp8.json") else { return };
+    let top50 = &sweep.schemes[4];
+    let fp8 = top50.stored.iter().filter(|s| **s == qlua::report::sweep::Stored::Fp8).count();
+    assert_eq!((fp8, format!("{:.1}", top50.effective_bits)), (138, "10.1".to_string()));
+    // The search recorded 10.99515231049008 bits at this sum; the greedy frontier comes close.
+    let least = sweep
+        .frontier
+        .points
+        .iter()
+        .filter(|p| p.effective_bits <= 11.0)
+        .map(|p| p.score)
+        .fold(f64::INFINITY, f64::min);
+    assert!((0.98..1.05).contains(&(least / 0.006639725444500755)), "{least}");
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let place = tempfile::tempdir().unwrap();
+    let mut sweep = of_demo(place.path());
+    let hostile = "<script>alert(1)</script> & \"quotes\" | pipe\u{8}";
+    sweep.title = hostile.into();
+    sweep.facts.push((hostile.into(), hostile.into()));
+    sweep.groups[0].name = hostile.into();
+    sweep.groups[1].kind = hostile.into();
+    sweep.schemes[0].name = hostile.into();
+    let html = sweep.to_html();
+    parsed(&html);
+    assert!(!html.contains("<script"));
+    for row in sweep.to_markdown().lines().filter(|l| l.starts_with('|') && l.contains("quotes")) {
+        assert!(row.contains("\\| pipe"), "{row}");
+    }
+}
+
+#[test]
+fn markdown_tables_are_aligned_and_short() {
+    for sweep in sweeps() {
+        let text = sweep.to_markdown();
+        assert!(text.lines().count() < 90, "{} lines", text.lines().count());
+        assert!(!text.contains("GiB") && !text.contains("MiB"), "sizes are decimal");
+        let mut widths = Vec::new();
+        for line in text.lines() {
+            match line.starts_with('|') {
+                true => widths.push(line.chars().count()),
+                false => {
+                    assert!(widths.windows(2).all(|w| w[0] == w[1]), "a table is not aligned:\n{text}");
+                    widths.clear();
+                }
+            }
+        }
+    }
+}
