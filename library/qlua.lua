@@ -232,11 +232,20 @@ function Parser:help() end
 ---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
----A directory that was written.
+---What a run of a family did. Bytes are those of weight files.
+---@class qlua.Outcome
+---@field schemes qlua.Written[] one row per scheme, in the order in which they were added
+---@field written_bytes integer written by this run
+---@field resumed_bytes integer taken over from a run that was stopped
+---@field reused_bytes integer taken from finished schemes
+---@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all
+
+---A directory that was written, or was there already.
 ---@class qlua.Written
 ---@field name string the directory's name
 ---@field directory string the directory
 ---@field bytes integer sum of all tensor bytes
+---@field up_to_date boolean whether it was there already, made from the same inputs
 
 ---Options of qlua.export.family.
 ---@class qlua.export.family.Options
@@ -250,7 +259,8 @@ function Parser:help() end
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
----@field overwrite? boolean whether existing scheme directories are replaced (default: `false`)
+---@field overwrite? boolean whether existing scheme directories are replaced, up to date or not (default: `false`)
+---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
 ---@field threads? integer threads; the bytes do not depend on it (default: all cores)
 
@@ -375,9 +385,25 @@ function Family:plan() end
 ---@return table<string, string> # by on-disk name of the module: `FP8`, or the dtype that it keeps
 function Family:formats(name) end
 
----Writes every scheme. Each is checked before it takes its name.
+---Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.
 ---
----Raises when a directory exists and `overwrite` is not set, an output would touch the sources, or the disk is full.
+---Raises when as `decide`.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:add("top20", family.manifest:ranking():lowest(20))
+---assert(family:unique_bytes() < 2 * family:plan()[1].bytes)
+---```
+---
+---Since 0.1.0.
+---@return integer # what the family takes on the disk when nothing of it is there yet
+function Family:unique_bytes() end
+
+---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused.
+---
+---Raises when a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full.
 ---
 ---Raises when a weight is NaN or infinite.
 ---
@@ -385,12 +411,12 @@ function Family:formats(name) end
 ---local demo = qlua.checkpoint.demo("demo")
 ---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
 ---family:add("top10", family.manifest:ranking():lowest(10))
----family:run()
----assert(#qlua.verify.directory("out/top10") == 0)
+---local outcome = family:run()
+---assert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)
 ---```
 ---
 ---Since 0.1.0.
----@return qlua.Written[] # one row per scheme
+---@return qlua.Outcome # what was done
 function Family:run() end
 
 ---Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.

@@ -21,7 +21,7 @@ use super::store::link::{self, Link};
 use super::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use super::store::workplace::{Finished, Workplace};
 use super::target::{require_apart, require_space};
-use super::transaction::PartialDirectory;
+use super::transaction::{PartialDirectory, clear_lock};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::Layout;
@@ -88,7 +88,11 @@ impl Family {
             }
         }
         let mut outcome = Outcome::default();
-        if !pending.is_empty() {
+        if pending.is_empty() {
+            let siblings = siblings(&self.options().out);
+            let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
+            Workplace::clear(&self.options().out, is_used)?;
+        } else {
             let written = Sweep { family: self, layout, sources, progress }.write(pending, &mut outcome)?;
             written.into_iter().for_each(|(position, written)| schemes[position] = Some(written));
         }
@@ -141,6 +145,7 @@ fn up_to_date(writer: &SchemeWriter, pending: &Pending) -> Result<Option<Written
     if !record.weights.iter().all(whole) || require_sound(directory, directory).is_err() {
         return Err(exists("exists already and is damaged"));
     }
+    clear_lock(directory)?;
     Ok(Some(Written {
         name: pending.scheme.name.clone(),
         directory: directory.clone(),

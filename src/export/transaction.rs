@@ -179,6 +179,20 @@ pub(super) fn lock_directory(partial: &Path, target: &Path) -> Result<File> {
     }
 }
 
+/// Removes the lock that a run left in the finished directory `target` when it was killed right after it had given the
+/// directory its name. A lock that is held is left alone.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn clear_lock(target: &Path) -> Result<()> {
+    let path = target.join(LOCK_FILE);
+    let Ok(lock) = File::open(&path) else { return Ok(()) };
+    match lock.try_lock() {
+        Ok(()) => fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e)),
+        Err(_) => Ok(()),
+    }
+}
+
 fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
     let _lock = lock_directory(partial, target)?;
     fs::remove_dir_all(partial).map_err(|e| Error::io("remove", partial, e))

@@ -7,6 +7,7 @@ use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
 use qlua::export::{FamilyOptions, PartialDirectory, Silent};
+use qlua::plan::DialectChoice;
 
 /// Overwriting would cost the source, so it is asked for in every case.
 #[test]
@@ -62,7 +63,8 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     export(place.options(), &[50.0], &Silent).unwrap();
     let scheme = place.out.join("top50");
     let first = tree(&scheme);
-    let error = place.refused();
+    let other = FamilyOptions { dialect: DialectChoice::ModelOpt, ..place.options() };
+    let error = place.refused_with(other);
     assert_eq!(error.kind(), "exists");
     require_message(&error, &[&scheme.display().to_string(), "exists already"], "--overwrite");
 

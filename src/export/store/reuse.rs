@@ -40,6 +40,11 @@ impl Sibling {
         &self.directory
     }
 
+    /// Its weight files.
+    pub fn weights(&self) -> &[WeightFile] {
+        &self.record.weights
+    }
+
     /// The source shards that it was made from.
     pub fn source(&self) -> &[HashedShard] {
         &self.record.model.shards

@@ -86,6 +86,24 @@ impl Workplace {
         Ok(Workplace { path, journal: Mutex::new(journal), finished, created, keep: false, _lock: lock })
     }
 
+    /// Removes what a run left that was killed after it had given every scheme its name. What holds a finished shard that
+    /// `is_used` does not know stays: another run may go on with it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear(out: &Path, is_used: impl Fn(&str) -> bool) -> Result<()> {
+        let path = out.join(DIRECTORY);
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let Ok(_lock) = lock_directory(&path, out) else { return Ok(()) };
+        let (_, finished) = read_journal(&path.join(JOURNAL));
+        if finished.keys().all(|key| is_used(key)) {
+            fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+        Ok(())
+    }
+
     /// Where the shard `key` is or will be.
     pub fn path_of(&self, key: &str) -> PathBuf {
         self.path.join(format!("{key}.safetensors"))
