@@ -114,7 +114,7 @@ impl Makers<'_> {
     /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is
     /// checked too: a checkpoint with NaN in it is damaged, wherever the NaN is.
     fn source<'t>(&self, output: &OutputTensor, tensor: &'t Tensor, bytes: Range<usize>) -> Result<&'t [u8]> {
-        tensor.will_need(bytes.end..bytes.end + READ_AHEAD);
+        tensor.will_need(bytes.start + READ_AHEAD..bytes.end + READ_AHEAD);
         let part = &tensor.bytes()[bytes];
         let Some(sources) = self.sources else { return Ok(part) };
         sources.cover(part);

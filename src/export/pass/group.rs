@@ -115,7 +115,8 @@ impl GroupState {
     fn measure(&self, member: usize, elements: Range<usize>, sources: Option<&SourceHashes>) -> Result<()> {
         let (name, weight) = &self.group.weights[member];
         let size = weight.dtype().size();
-        weight.will_need(elements.end * size..elements.end * size + READ_AHEAD);
+        let ahead = elements.start * size + READ_AHEAD..elements.end * size + READ_AHEAD;
+        weight.will_need(ahead);
         let bytes = &weight.bytes()[elements.start * size..elements.end * size];
         if let Some(sources) = sources {
             sources.cover(bytes);
