@@ -1,8 +1,8 @@
 """Negative controls: directories that loaders accept and get wrong, made on purpose from a good one.
 
 A check that cannot fail proves nothing, so each case must be caught by the checks of the engines named here and by
-`qlua verify` with the code named here. Usage, in any environment: `negative.py GOOD OUT` with a static `universal` scheme of
-partial coverage; prints the cases as JSON.
+`qlua verify` with the code named here. Usage, in any environment: `negative.py TIED HEADED OUT` with static `universal`
+schemes of partial coverage, of a model with tied embeddings and of one with its own head; prints the cases as JSON.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Case:
     """The code under which `qlua verify` reports it."""
     engines: list[str]
     """The engines whose checks must catch it."""
+    headed: bool = False
+    """Whether it is made from the model that has its own head."""
 
 
 class Broken:
@@ -88,10 +90,16 @@ def not_ignored(broken: Broken) -> Case:
     return Case("bf16-layer-not-listed", "not_excluded", TRANSFORMERS + VLLM)
 
 
-def head_not_listed(broken: Broken) -> Case:
-    """The tied head, which stays in BF16, taken for a layer to quantise."""
+def tied_head_not_listed(broken: Broken) -> Case:
+    """A tied head taken for a layer to quantise: vLLM reads the embedding instead, Transformers is lost."""
     broken.unlist("lm_head")
-    return Case("lm-head-not-listed", "lm_head", TRANSFORMERS + VLLM)
+    return Case("tied-head-not-listed", "lm_head", TRANSFORMERS)
+
+
+def head_not_listed(broken: Broken) -> Case:
+    """A head of its own taken for a layer to quantise; compressed-tensors in vLLM never quantises heads."""
+    broken.unlist("lm_head")
+    return Case("head-not-listed", "lm_head", [*TRANSFORMERS, "vllm-modelopt"], headed=True)
 
 
 def split_group(broken: Broken) -> Case:
@@ -132,16 +140,18 @@ def modelopt_method(broken: Broken) -> Case:
     return Case("modelopt-method", "modelopt_method", TRANSFORMERS)
 
 
-CASES = (without_input_scales, not_ignored, head_not_listed, split_group, on_disk_spelling, modelopt_method)
+TIED = (without_input_scales, not_ignored, tied_head_not_listed, split_group, on_disk_spelling, modelopt_method)
+HEADED = (head_not_listed,)
 
 
 def main() -> None:
-    good, out = Path(sys.argv[1]), Path(sys.argv[2])
+    tied, headed, out = map(Path, sys.argv[1:4])
     shutil.rmtree(out, ignore_errors=True)
     cases = []
-    for make in CASES:
-        path = out / make.__name__
-        cases.append({**asdict(make(Broken(good, path))), "directory": str(path)})
+    for good, makers in ((tied, TIED), (headed, HEADED)):
+        for make in makers:
+            path = out / make.__name__
+            cases.append({**asdict(make(Broken(good, path))), "directory": str(path)})
     print(json.dumps(cases))
 
 
