@@ -82,6 +82,8 @@ def export_baseline(model: PreTrainedModel, source: Path, target: Path) -> None:
         if quantising:
             hparam.active = quantising[0]
     stored = AutoConfig.from_pretrained(source).dtype or torch.bfloat16
+    for parameter in model.parameters():  # Not `model.to`, which would round the amax values too.
+        parameter.data = parameter.data.to(stored)
     export_hf_checkpoint(model, dtype=stored, export_dir=target)
     for file in sorted(source.iterdir()):
         weights = file.suffix in (".safetensors", ".bin") or file.name.endswith(".index.json")

@@ -22,6 +22,7 @@ class Outcome:
     check: str
     outcome: str = "passed"
     detail: str = ""
+    activations: str = ""
 
     def emit(self) -> None:
         """Prints the outcome for the driver."""
@@ -46,7 +47,7 @@ def require(condition: bool, detail: str) -> None:
 @contextmanager
 def check(engine: str, job: dict[str, str], name: str) -> Iterator[Outcome]:
     """Runs the block as the check `name` of a job and prints how it ended. Errors of the engine fail the check too."""
-    outcome = Outcome(engine, job["model"], job["dialect"], job["scheme"], name)
+    outcome = Outcome(engine, job["model"], job["dialect"], job["scheme"], name, activations=job["activations"])
     try:
         yield outcome
     except Failed as failure:
