@@ -59,7 +59,8 @@ def pairs(model: Path, database: Path, images: Path, split: str | None, max_leng
     for path, caption in rows:
         question = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
         answer = {"role": "assistant", "content": [{"type": "text", "text": caption}]}
-        text = processor.apply_chat_template([question, answer], tokenize=False)
+        # What follows the end of the answer is no part of it, and would be scored.
+        text = processor.apply_chat_template([question, answer], tokenize=False).rstrip("\n")
         with Image.open(images / path) as image:
             encoded = dict(processor(text=[text], images=[image.convert("RGB")], return_tensors="pt"))
         length = encoded["input_ids"].shape[1]
