@@ -85,6 +85,7 @@ class Run:
         if done.returncode != 0:
             detail = (done.stderr or done.stdout)[-1500:]
             outcomes.append(Outcome(environment, "", "", label, "the checks ran to their end", "failed", detail))
+        print(f"{environment}: {len(outcomes)} checks of {len(jobs)} directories ({label})", flush=True)
         return outcomes
 
     def models(self) -> list[Model]:
