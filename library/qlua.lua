@@ -1071,6 +1071,19 @@ local Manifest = {}
 ---@return qlua.Group|nil # the group, or nil
 function Manifest:group(name) end
 
+---The largest absolute input of a module that calibration saw.
+---
+---```lua
+---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
+---local group = manifest.groups[1]
+---assert(manifest:input_amax(group.members[1]) ~= 0)
+---```
+---
+---Since 0.1.0.
+---@param module string the module's name, in the manifest's spelling
+---@return number|nil # the amax, or nil where the manifest carries none
+function Manifest:input_amax(module) end
+
 ---Ranks the candidates by their score. Groups that only have the format `NONE` are no candidates; groups whose score is exactly 0 were never scored and are left out unless `unscored` asks for them.
 ---
 ---Raises when a glob matches nothing.

@@ -226,3 +226,37 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
         "the checkpoint directory `nowhere` does not exist",
     );
 }
+
+#[test]
+fn import_autoquant_says_what_is_usable_from_a_run() {
+    let place = tempfile::tempdir().unwrap();
+    let built = qlua(place.path(), &["-q", "-e", "qlua.checkpoint.demo('demo')"]);
+    assert_eq!(built.status.code(), Some(0), "{}", stderr(&built));
+    let manifest = place.path().join("demo/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let groups = document["layer_sensitivity"].as_object_mut().unwrap();
+    let total = groups.len();
+    // One group that no batch reached: its score is exactly 0.
+    let (_, unreached) = groups.iter_mut().find(|(name, _)| name.contains("o_proj")).unwrap();
+    unreached["scores"] = serde_json::json!([0.0, 0.0]);
+    unreached["importance"] = serde_json::json!(0.0);
+    // And one layer whose input was not calibrated.
+    let amax = document["amax"].as_object_mut().unwrap();
+    let lost = amax.keys().find(|name| name.contains("down_proj.input")).unwrap().clone();
+    amax.remove(&lost);
+    std::fs::write(&manifest, document.to_string()).unwrap();
+
+    let output = qlua(place.path(), &["import_autoquant", manifest.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let count = |what: &str| -> usize {
+        let row = text.lines().find(|line| line.starts_with(&format!("| {what} "))).unwrap();
+        row.split('|').nth(2).unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(count("never scored"), 1);
+    assert_eq!(count("no input scale"), 1);
+    assert_eq!(count("convolution"), 1);
+    assert_eq!(count("usable") + count("never scored") + count("only NONE"), total);
+    assert!(text.contains(lost.strip_suffix(".input_quantizer").unwrap()), "{text}");
+}

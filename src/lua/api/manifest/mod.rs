@@ -189,6 +189,18 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             |this, call| this.group(&call.get::<String>("name")?).map(|g| row(call.lua(), g)).transpose(),
         )
         .method(
+            Function::new("input_amax", "The largest absolute input of a module that calibration saw.")
+                .param("module", Type::String, "the module's name, in the manifest's spelling")
+                .returns(Type::Optional(&Type::Number), "the amax, or nil where the manifest carries none")
+                .example(with_manifest!(
+                    "local group = manifest.groups[1]\nassert(manifest:input_amax(group.members[1]) ~= 0)"
+                )),
+            |this, call| {
+                let quantizer = format!("{}.input_quantizer", call.get::<String>("module")?);
+                Ok(this.amax().and_then(|amax| amax.get(&quantizer)))
+            },
+        )
+        .method(
             Function::new(
                 "ranking",
                 "Ranks the candidates by their score. Groups that only have the format `NONE` are no candidates; groups \

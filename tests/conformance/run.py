@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Proves qlua's directories in the engines that serve them: makes the environments, has qlua write, checks, and counts.
+
+Exit code 1 when a check failed, or one that should have run did not. `--record` keeps the counts for the README's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import environments
+import schemes
+from controls import negative_controls
+from environments import EnvironmentFailed
+from outcome import Outcome, read
+from schemes import Job, Model
+from tally import Tally, divergences
+from whole_job import whole_job
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+SEEDED = {"qwen2_5_vl": True, "qwen3_vl": True, "qwen2": False, "llama": False}
+"""The families, and whether they have a vision tower."""
+LINES = ("transformers", "transformers-4.57")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--qlua", type=Path, default=ROOT / "target" / "release" / "qlua", help="the binary to prove")
+    parser.add_argument("--work", type=Path, default=ROOT / "target" / "conformance", help="where models and schemes go")
+    parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden", help="a trained model, if there")
+    parser.add_argument("--record", action="store_true", help="write the counts to results.json")
+    return parser.parse_args()
+
+
+class Run:
+    """The environments, and how scripts run inside them."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.work: Path = options.work.resolve()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.tally = Tally()
+        self.interpreters = {name: environments.ensure(name) for name in ("torch", *LINES, "modelopt")}
+        try:
+            self.interpreters["vllm"] = environments.ensure("vllm")
+        except EnvironmentFailed as failure:
+            print(f"WARNING: no check of vLLM runs: {failure}", flush=True)
+
+    @property
+    def qlua(self) -> Path:
+        """The binary under test."""
+        return self.options.qlua
+
+    @property
+    def golden(self) -> Path | None:
+        """The folder of the trained model, where it is."""
+        return self.options.golden if (self.options.golden / "modelopt").is_dir() else None
+
+    def script(self, environment: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Runs a Python script inside an environment, on one thread: models this small are slower on more."""
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+        command = [str(self.interpreters[environment]), *map(str, words)]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+    def must(self, environment: str, *words: str | Path) -> str:
+        """As `script`, for what nothing can go on without; returns what it printed."""
+        done = self.script(environment, *words)
+        if done.returncode != 0:
+            raise SystemExit(f"{words[0]} ended with {done.returncode}:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def checks(self, environment: str, script: str, jobs: list[Job], label: str) -> list[Outcome]:
+        """Runs a script of checks over jobs; a script that breaks off is a failure of its own."""
+        path = schemes.save(jobs, self.work / f"{label}-{environment}.json")
+        done = self.script(environment, HERE / script, path)
+        outcomes = [outcome for line in done.stdout.splitlines() if (outcome := read(line))]
+        if done.returncode != 0:
+            detail = (done.stderr or done.stdout)[-1500:]
+            outcomes.append(Outcome(environment, "", "", label, "the checks ran to their end", "failed", detail))
+        print(f"{environment}: {len(outcomes)} checks of {len(jobs)} directories ({label})", flush=True)
+        return outcomes
+
+    def models(self) -> list[Model]:
+        """Makes the seeded models, and takes the trained one where it is there."""
+        folder = self.work / "models"
+        words = [*SEEDED] + ([f"trained={self.golden / 'tiny-qwen2_5-vl'}"] if self.golden else [])
+        self.must("transformers-4.57", HERE / "models.py", folder, *words)
+        models = [
+            Model(
+                name, folder / name / "base", folder / name / "inputs.safetensors", folder / name / "manifest.json",
+                folder / name / "manifest.json", {"all_layers_topx": "50,100", "lm_only_topx": "50"}, vision=vision,
+            )
+            for name, vision in SEEDED.items()
+        ]
+        if self.golden:
+            answers = self.golden / "modelopt"
+            points = {"all_layers_topx": "10,50,100", "lm_only_topx": "10,50,100"}
+            models.append(
+                Model(
+                    "trained", folder / "trained" / "base", answers / "inputs.safetensors",
+                    answers / "autoquant_all_layers.json", answers / "autoquant_lm_only.json", points,
+                    ("--baseline", str(answers / "fp8_baseline")),
+                )
+            )
+        return models
+
+
+def check_schemes(run: Run, jobs: list[Job]) -> None:
+    """Every scheme by every engine that reads its dialect, two engines at a time."""
+    readable = [job for job in jobs if job.dialect != "modelopt"]
+    viewed = [job.viewed(view, run.work / "views") for job in jobs for view in job.views()]
+    work = [(line, "transformers_checks.py", readable) for line in LINES]
+    if "vllm" in run.interpreters:
+        work.append(("vllm", "vllm_checks.py", viewed))
+    else:
+        run.tally.skip("vllm", 5 * len(viewed), "the environment could not be made")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = [pool.submit(run.checks, *one, "schemes") for one in work]
+    for (environment, _, expected), future in zip(work, done):
+        outcomes = future.result()
+        run.tally.add(outcomes)
+        run.tally.require_all(environment, expected, outcomes)
+    run.tally.add(divergences(run.tally.outcomes, jobs))
+
+
+def verify(run: Run, jobs: list[Job]) -> None:
+    """`qlua verify` finds nothing in any of them."""
+    done = subprocess.run([run.qlua, "verify", *[j.directory for j in jobs]], capture_output=True, text=True, check=False)
+    found = sum(line.endswith(": ok") for line in done.stdout.splitlines())
+    passed = done.returncode == 0 and found == len(jobs)
+    detail = "" if passed else done.stdout[-800:]
+    run.tally.add([Outcome("qlua", "", "", "all", f"verify accepts {len(jobs)} directories", "passed" if passed else "failed", detail)])
+
+
+def main() -> None:
+    run = Run(arguments())
+    models = run.models()
+    jobs = [job for model in models for job in schemes.write(run.qlua, model, run.work / "schemes")]
+    print(f"{len(jobs)} schemes of {len(models)} models", flush=True)
+    verify(run, jobs)
+    check_schemes(run, jobs)
+    negative_controls(run, jobs)
+    whole_job(run, models)
+    run.tally.print()
+    results = run.tally.results()
+    (run.work / "results.json").write_text(results)
+    if run.options.record:
+        (HERE / "results.json").write_text(results)
+    sys.exit(1 if run.tally.failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Writes the README's table of engines from results.json, or with `--check [FRESH]` says when it is stale: against that file,
+against the versions that are pinned, and against the results of a run just made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import tally
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+START, END = "<!-- conformance -->\n", "<!-- /conformance -->\n"
+FAMILIES = {
+    "Qwen2.5-VL": ("qwen2_5_vl", "trained"), "Qwen3-VL": ("qwen3_vl",), "Qwen2": ("qwen2",), "Llama": ("llama",),
+}
+DIALECTS = ("universal", "compressed-tensors", "modelopt")
+ENGINES = ("transformers", "transformers-4.57", "vllm-compressed-tensors", "vllm-modelopt")
+
+
+def table(results: dict) -> str:
+    """The table as Markdown: checks that passed, of those that ran."""
+    v = results["versions"]
+    header = [
+        "dialect", "model", f"Transformers {v['transformers/transformers']}",
+        f"Transformers {v['transformers-4.57/transformers']}", f"vLLM {v['vllm/vllm']}, compressed-tensors view",
+        f"vLLM {v['vllm/vllm']}, ModelOpt view",
+    ]
+    rows = [header]
+    for dialect in DIALECTS:
+        for family, models in FAMILIES.items():
+            cells = [cell(results, dialect, models, engine) for engine in ENGINES]
+            rows.append([dialect, family, *cells])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(results: dict, dialect: str, models: tuple[str, ...], engine: str) -> str:
+    """`50 of 50` for an engine that reads the dialect, a dash for one that does not."""
+    found = [results["cells"].get(model, {}).get(dialect, {}).get(engine) for model in models]
+    counts = [one for one in found if one]
+    passed = sum(one["passed"] for one in counts)
+    ran = passed + sum(one["failed"] for one in counts)
+    return f"{passed} of {ran}" if counts else "–"
+
+
+def stale(results: dict, fresh: dict | None) -> list[str]:
+    """What of the table is no longer so."""
+    problems = []
+    if table(results) not in README.read_text(encoding="utf-8"):
+        problems.append("README.md does not have the table of results.json; run tests/conformance/table.py")
+    if results["versions"] != tally.versions():
+        problems.append("results.json was made with other versions than are pinned; run tests/conformance/run.py --record")
+    for model, dialects in (fresh or {"cells": {}})["cells"].items():
+        for dialect, engines in dialects.items():
+            for engine, counts in engines.items():
+                recorded = results["cells"].get(model, {}).get(dialect, {}).get(engine)
+                if recorded != counts:
+                    problems.append(f"{engine} on {dialect} of {model}: recorded {recorded}, just now {counts}")
+    return problems
+
+
+def main() -> None:
+    results = json.loads((HERE / "results.json").read_text())
+    if sys.argv[1:2] == ["--check"]:
+        fresh = json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else None
+        problems = stale(results, fresh)
+        print("\n".join(problems) or "the table of engines is up to date")
+        sys.exit(1 if problems else 0)
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    README.write_text(before + START + table(results) + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
