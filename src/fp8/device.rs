@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Mutex;
 
 use super::cuda::{Gpu, into_batches, quantise_batches};
 use super::{QuantisedGroup, Scales, Wanted, WeightGroup, dequantize};
@@ -80,6 +81,21 @@ impl Device {
                 Err(error) => Device::Cpu(Some(error.to_string())),
             }),
         }
+    }
+
+    /// As [`Device::open`], but a GPU is opened once in a process.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn shared(choice: DeviceChoice) -> Result<Device> {
+        static OPEN: Mutex<Vec<(DeviceChoice, Device)>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, device)) = open.iter().find(|(known, _)| *known == choice) {
+            return Ok(device.clone());
+        }
+        let device = Device::open(choice)?;
+        open.push((choice, device.clone()));
+        Ok(device)
     }
 
     /// Quantises `groups`; codes and scales are the same on every device, sums of errors equal to 1e-6.

@@ -8,8 +8,10 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-constexpr u32 THREADS = 256;
-constexpr u32 WARPS = THREADS / 32;
+// Threads of a block that work on elements; one more warp fetches their next item meanwhile.
+constexpr u32 WORKERS = 256;
+constexpr u32 WARPS = WORKERS / 32;
+constexpr u32 THREADS = WORKERS + 32;
 // 16-byte loads that a thread has under way at once.
 constexpr u32 UNROLL = 4;
 constexpr u32 BLOCK = 128;
@@ -60,7 +62,7 @@ struct Launch {
     const float* scales; // where GIVEN
     Part* parts;
     u32 item_count;
-    u32 chunk_steps;     // a chunk of a weight is this many times THREADS × UNROLL × 16 bytes
+    u32 chunk_bytes;     // of a weight; a multiple of 16
     u32 hints;
     u32 padding;
 };
@@ -73,13 +75,6 @@ __device__ __forceinline__ u64 policy(bool last, bool first) {
     else if (first) asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
     else asm volatile("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
     return policy;
-}
-
-__device__ __forceinline__ uint4 load16(const u8* from, u64 policy) {
-    uint4 v;
-    asm volatile("ld.global.nc.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from), "l"(policy));
-    return v;
 }
 
 // Zeros where `wanted` is not set; no branch, so that several are under way at once.
@@ -106,6 +101,12 @@ __device__ __forceinline__ u32 load_acquire(const u32* from) {
     return v;
 }
 
+__device__ __forceinline__ u64 nanoseconds() {
+    u64 now;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    return now;
+}
+
 __device__ __forceinline__ void add_release(u32* to, u32 v) {
     asm volatile("red.release.gpu.global.add.u32 [%0], %1;" :: "l"(to), "r"(v) : "memory");
 }
@@ -129,10 +130,8 @@ __device__ __forceinline__ u32 max_f16x2(u32 a, u32 b) {
     return m;
 }
 
-__device__ __forceinline__ float f16_to_f32(u32 half) {
-    float f;
-    asm("{ .reg .b16 h; mov.b32 {h, _}, %1; cvt.f32.f16 %0, h; }" : "=f"(f) : "r"(half));
-    return f;
+__device__ __forceinline__ void f16x2_to_f32(u32 both, float& a, float& b) {
+    asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }" : "=f"(a), "=f"(b) : "r"(both));
 }
 
 __device__ __forceinline__ float min_nan(float a, float b) {
@@ -159,7 +158,9 @@ template <u32 D> __device__ __forceinline__ u32 settle(u32 m) {
     const u32 low = m & 0xffff, high = m >> 16;
     const u32 bits = low > high ? low : high;
     if constexpr (D == BF16) return bits << 16;
-    else return __float_as_uint(f16_to_f32(bits));
+    float value, zero;
+    f16x2_to_f32(bits, value, zero);
+    return __float_as_uint(value);
 }
 
 // The magnitudes of 16 bytes of elements.
@@ -171,8 +172,7 @@ template <u32 D> __device__ __forceinline__ void magnitudes(uint4 v, float* x) {
             x[2 * i] = fabsf(__uint_as_float(words[i] << 16));
             x[2 * i + 1] = fabsf(__uint_as_float(words[i] & 0xffff0000));
         } else if constexpr (D == F16) {
-            x[2 * i] = fabsf(f16_to_f32(words[i] & 0xffff));
-            x[2 * i + 1] = fabsf(f16_to_f32(words[i] >> 16));
+            f16x2_to_f32(words[i] & 0x7fff7fff, x[2 * i], x[2 * i + 1]);
         } else {
             x[i] = fabsf(__uint_as_float(words[i]));
         }
@@ -280,10 +280,8 @@ __device__ __forceinline__ void values_of(u32 codes, float* v) {
     u32 low, high;
     asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2;\n"
         "cvt.rn.f16x2.e4m3x2 %0, l; cvt.rn.f16x2.e4m3x2 %1, h; }" : "=r"(low), "=r"(high) : "r"(codes));
-    v[0] = f16_to_f32(low & 0xffff);
-    v[1] = f16_to_f32(low >> 16);
-    v[2] = f16_to_f32(high & 0xffff);
-    v[3] = f16_to_f32(high >> 16);
+    f16x2_to_f32(low, v[0], v[1]);
+    f16x2_to_f32(high, v[2], v[3]);
 #else
 #pragma unroll
     for (u32 i = 0; i < 4; i++) v[i] = value_of(codes >> 8 * i & 0xff);
@@ -304,11 +302,6 @@ template <u32 D, bool PLAIN> __device__ __forceinline__ uint2 codes_of_vector(ui
     uint2 codes = make_uint2(codes_of(q[0], q[1], q[2], q[3]), 0);
     if constexpr (N == 8) codes.y = codes_of(q[4], q[5], q[6], q[7]);
     return codes;
-}
-
-// The same for scales that are not plain.
-template <u32 D> __device__ __noinline__ uint2 codes_anywhere(uint4 raw, Scale s) {
-    return codes_of_vector<D, false>(raw, s);
 }
 
 // ---- Error sums ----
@@ -413,48 +406,44 @@ __device__ __forceinline__ double add_across_warp(double value) {
     return value;
 }
 
-// The sums of all threads of the block, in a fixed order; for thread 0.
-template <u32 COUNT> __device__ __forceinline__ Part add_across_block(Sums sums, Part* of_warps) {
-    const u32 warp = threadIdx.x / 32;
-    sums.squared_error = add_across_warp(sums.squared_error);
-    sums.squares = add_across_warp(sums.squares);
-    const u32 max_error = __reduce_max_sync(~0u, __float_as_uint(sums.max_error));
-    const u32 saturated = __reduce_add_sync(~0u, sums.saturated), zeroed = __reduce_add_sync(~0u, sums.zeroed);
-    if (threadIdx.x % 32 == 0)
-        of_warps[warp] = Part{sums.squared_error, sums.squares, __uint_as_float(max_error), saturated, zeroed, 0};
-    __syncthreads();
-    Part total = of_warps[0];
-    if (threadIdx.x == 0) {
-        for (u32 i = 1; i < COUNT; i++) {
-            const Part& other = of_warps[i];
-            total.squared_error += other.squared_error;
-            total.squares += other.squares;
-            total.max_error = fmaxf(total.max_error, other.max_error);
-            total.saturated += other.saturated;
-            total.zeroed += other.zeroed;
-        }
+// The sums of the threads of a warp, in a fixed order; for all of them.
+__device__ __forceinline__ Part add_across_warp(const Sums& sums) {
+    Part part;
+    part.squared_error = add_across_warp(sums.squared_error);
+    part.squares = add_across_warp(sums.squares);
+    part.max_error = __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(sums.max_error)));
+    part.saturated = __reduce_add_sync(~0u, sums.saturated);
+    part.zeroed = __reduce_add_sync(~0u, sums.zeroed);
+    part.padding = 0;
+    return part;
+}
+
+// The sum of `count` parts, in order.
+__device__ __forceinline__ Part add_up(const Part* parts, u32 count) {
+    Part total = parts[0];
+    for (u32 i = 1; i < count; i++) {
+        total.squared_error += parts[i].squared_error;
+        total.squares += parts[i].squares;
+        total.max_error = fmaxf(total.max_error, parts[i].max_error);
+        total.saturated += parts[i].saturated;
+        total.zeroed += parts[i].zeroed;
     }
     return total;
 }
 
 // ---- Places: which elements the threads of a block or of a warp take ----
 
-// Up to 16 bytes of neighbouring elements.
-struct Vector {
-    u64 element;
-    u32 count;           // 0 beyond the place
-};
-
-// A rectangle of elements, cut into vectors: a chunk, a row, or a block of 128×128.
+// A rectangle of elements, cut into vectors of up to 16 bytes: a chunk, a row, or a block of 128×128. Every thread takes a
+// vector of each group of `threads` vectors; the groups that hold nothing but whole, aligned vectors come first.
 template <u32 D> struct Place {
     static constexpr u32 N = Traits<D>::COUNT;
-    u64 first;
+    u64 first;           // element
     u32 columns;         // elements from one row to the next
     u32 width, height;
     u32 shift;           // log2 of the vectors that a row has room for
     u32 thread, threads; // of those that share the place
-    u32 vectors;
-    bool aligned;        // whether every whole vector begins at a multiple of 16 bytes
+    u32 groups, whole;   // groups of vectors; those of whole ones
+    u32 step;            // elements from one group to the next, within the whole ones
 
     // Elements in a row.
     __device__ __forceinline__ void line(u64 from, u32 length, u32 this_thread, u32 all_threads) {
@@ -465,8 +454,9 @@ template <u32 D> struct Place {
         shift = 31;
         thread = this_thread;
         threads = all_threads;
-        vectors = (length + N - 1) / N;
-        aligned = from % N == 0;
+        step = all_threads * N;
+        groups = (length + N * all_threads - 1) / (N * all_threads);
+        whole = from % N == 0 ? length / (N * all_threads) : 0;
     }
 
     // A block of 128×128, or less at the edges.
@@ -479,25 +469,27 @@ template <u32 D> struct Place {
         height = min(BLOCK, w.rows - row);
         shift = N == 8 ? 4 : 5;
         thread = threadIdx.x;
-        threads = THREADS;
-        vectors = height << shift;
-        aligned = w.columns % N == 0;
+        threads = WORKERS;
+        step = (WORKERS >> shift) * columns;
+        groups = ((height << shift) + WORKERS - 1) / WORKERS;
+        whole = w.columns % N == 0 && width == BLOCK ? (height << shift) / WORKERS : 0;
     }
 
-    __device__ __forceinline__ Vector at(u32 number) const {
-        const u32 row = number >> shift, start = (number & ((1u << shift) - 1)) * N;
-        const u32 left = row < height && start < width ? width - start : 0;
-        return Vector{first + (u64)row * columns + start, min(left, N)};
+    // The first element of this thread's vector of the first group.
+    __device__ __forceinline__ u64 start() const {
+        return first + (u64)(thread >> shift) * columns + (thread & ((1u << shift) - 1)) * N;
     }
 
-    // Whether the first `end` vectors are whole ones.
-    __device__ __forceinline__ bool whole(u32 end) const {
-        return aligned && end <= vectors && (shift == 31 ? end * N <= width : width == BLOCK);
+    // This thread's vector of any group: its first element, and how many it has, none beyond the place.
+    __device__ __forceinline__ u64 odd(u32 group, u32& count) const {
+        const u32 number = group * threads + thread, row = number >> shift, at = (number & ((1u << shift) - 1)) * N;
+        count = row < height && at < width ? min(width - at, N) : 0;
+        return first + (u64)row * columns + at;
     }
 };
 
 // A vector that is short or not aligned.
-template <u32 D> __device__ __noinline__ uint4 load_odd(const u8* from, u32 count) {
+template <u32 D> __device__ __forceinline__ uint4 load_odd(const u8* from, u32 count) {
     constexpr u32 N = Traits<D>::COUNT;
     if (count == N && (u64)from % 8 == 0) {
         const uint2 a = *(const uint2*)from, b = *(const uint2*)(from + 8);
@@ -512,30 +504,8 @@ template <u32 D> __device__ __noinline__ uint4 load_odd(const u8* from, u32 coun
     return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// The vectors number base + thread + i × threads.
-template <u32 D>
-__device__ __forceinline__ void load(uint4* v, const Place<D>& place, u32 base, const u8* source, u64 policy) {
-    constexpr u32 N = Traits<D>::COUNT, SIZE = Traits<D>::SIZE;
-    if (place.whole(base + UNROLL * place.threads)) {
-#pragma unroll
-        for (u32 i = 0; i < UNROLL; i++)
-            v[i] = load16(source + place.at(base + place.thread + i * place.threads).element * SIZE, policy);
-        return;
-    }
-#pragma unroll
-    for (u32 i = 0; i < UNROLL; i++) {
-        const Vector at = place.at(base + place.thread + i * place.threads);
-        v[i] = load16_if(place.aligned && at.count == N, source + at.element * SIZE, policy);
-    }
-#pragma unroll
-    for (u32 i = 0; i < UNROLL; i++) {
-        const Vector at = place.at(base + place.thread + i * place.threads);
-        if (at.count > 0 && !(place.aligned && at.count == N)) v[i] = load_odd<D>(source + at.element * SIZE, at.count);
-    }
-}
-
 // The first `count` of eight codes, wherever they go.
-__device__ __noinline__ void store_odd(u8* to, uint2 codes, u32 count) {
+__device__ __forceinline__ void store_odd(u8* to, uint2 codes, u32 count) {
     if (count == 8 && (u64)to % 4 == 0) {
         ((u32*)to)[0] = codes.x;
         ((u32*)to)[1] = codes.y;
@@ -548,164 +518,261 @@ __device__ __noinline__ void store_odd(u8* to, uint2 codes, u32 count) {
     }
 }
 
-template <u32 D> __device__ __forceinline__ void store(u8* to, uint2 codes, u32 count, u64 policy) {
-    constexpr u32 N = Traits<D>::COUNT;
-    if (count != N || (u64)to % N != 0) store_odd(to, codes, count);
-    else if (N == 8) store8(to, codes, policy);
-    else store4(to, codes.x, policy);
+template <u32 D> __device__ __forceinline__ uint2 with_signs(uint2 codes, uint4 raw) {
+    const uint2 sign = signs<D>(raw);
+    return make_uint2(codes.x | sign.x, codes.y | sign.y);
+}
+
+// As `measure` and `convert` do, for the groups from `group` on, whatever their vectors, and for any scale.
+template <u32 D> __device__ __noinline__ u32 measure_odd(Place<D> place, u32 group, const u8* source) {
+    u32 largest = 0;
+#pragma unroll 1
+    for (; group < place.groups; group++) {
+        u32 count;
+        const u64 element = place.odd(group, count);
+        if (count > 0) largest = larger<D>(largest, load_odd<D>(source + element * Traits<D>::SIZE, count));
+    }
+    return largest;
+}
+
+template <u32 D, bool ERROR>
+__device__ __noinline__ Sums convert_odd(Place<D> place, u32 group, const u8* source, u8* target, Scale s, Sums sums) {
+#pragma unroll 1
+    for (; group < place.groups; group++) {
+        u32 count;
+        const u64 element = place.odd(group, count);
+        if (count == 0) continue;
+        const uint4 raw = load_odd<D>(source + element * Traits<D>::SIZE, count);
+        const uint2 codes = s.plain ? codes_of_vector<D, true>(raw, s) : codes_of_vector<D, false>(raw, s);
+        // Beyond a short vector the elements are zeros, which lose nothing.
+        if constexpr (ERROR) account<D>(sums, raw, codes, s.scale);
+        if (target) store_odd(target + element, with_signs<D>(codes, raw), count);
+    }
+    return sums;
 }
 
 // The largest magnitude that this thread sees, as F32 bits.
-template <u32 D> __device__ __forceinline__ u32 measure(const Place<D>& place, const u8* source, u64 policy) {
+template <u32 D> __device__ __forceinline__ u32 measure(const Place<D>& place, const u8* source, bool keep) {
+    constexpr u32 SIZE = Traits<D>::SIZE;
+    const u64 hint = policy(keep, false);
     u32 largest = 0;
-    for (u32 base = 0; base < place.vectors; base += UNROLL * place.threads) {
+    const u8* from = source + place.start() * SIZE;
+    const u32 step = place.step * SIZE;
+#pragma unroll 1
+    for (u32 group = 0; group < place.whole; group += UNROLL) {
         uint4 v[UNROLL];
-        load<D>(v, place, base, source, policy);
+#pragma unroll
+        for (u32 i = 0; i < UNROLL; i++) {
+            v[i] = load16_if(group + i < place.whole, from, hint);
+            from += step;
+        }
 #pragma unroll
         for (u32 i = 0; i < UNROLL; i++) largest = larger<D>(largest, v[i]);
     }
+    if (place.whole < place.groups) largest = larger<D>(largest, make_uint4(measure_odd<D>(place, place.whole, source), 0, 0, 0));
     return settle<D>(largest);
 }
 
 // Makes the codes of a place and, where asked, the sums of what they lose.
 template <u32 D, bool ERROR>
-__device__ __forceinline__ void convert(const Place<D>& place, const Weight& w, const Scale& s, Sums& sums, u64 read, u64 write) {
-    for (u32 base = 0; base < place.vectors; base += UNROLL * place.threads) {
+__device__ __forceinline__ void convert(const Place<D>& place, const Weight& w, const Scale& s, Sums& sums, u32 hints) {
+    constexpr u32 SIZE = Traits<D>::SIZE, N = Traits<D>::COUNT;
+    const u64 read = policy(false, hints & DROP_CONVERTED), write = policy(false, hints & DROP_CODES);
+    u8* const target = w.flags & CODES ? w.codes : nullptr;
+    const u32 whole = s.plain ? place.whole : 0, step = place.step;
+    const u8* from = w.source + place.start() * SIZE;
+    u8* to = target + place.start();
+#pragma unroll 1
+    for (u32 group = 0; group < whole; group += UNROLL) {
         uint4 v[UNROLL];
-        load<D>(v, place, base, w.source, read);
 #pragma unroll
         for (u32 i = 0; i < UNROLL; i++) {
-            const Vector at = place.at(base + place.thread + i * place.threads);
-            if (at.count == 0) continue;
-            const uint2 codes = s.plain ? codes_of_vector<D, true>(v[i], s) : codes_anywhere<D>(v[i], s);
-            // Beyond a short vector the elements are zeros, which lose nothing.
-            if constexpr (ERROR) account<D>(sums, v[i], codes, s.scale);
-            if (w.flags & CODES) {
-                const uint2 sign = signs<D>(v[i]);
-                store<D>(w.codes + at.element, make_uint2(codes.x | sign.x, codes.y | sign.y), at.count, write);
+            v[i] = load16_if(group + i < whole, from, read);
+            from += step * SIZE;
+        }
+#pragma unroll
+        for (u32 i = 0; i < UNROLL; i++) {
+            if (group + i < whole) {
+                const uint2 codes = codes_of_vector<D, true>(v[i], s);
+                if constexpr (ERROR) account<D>(sums, v[i], codes, s.scale);
+                if (target) {
+                    const uint2 signed_codes = with_signs<D>(codes, v[i]);
+                    if (N == 8) store8(to, signed_codes, write);
+                    else store4(to, signed_codes.x, write);
+                }
             }
+            to += step;
         }
     }
+    if (whole < place.groups) sums = convert_odd<D, ERROR>(place, whole, w.source, target, s, sums);
 }
 
 // ---- The persistent kernel ----
 
-struct Shared {
-    Item item[2];
-    Scale scale[2];
+// An item that is being worked on, or the next one.
+struct Slot {
+    Weight weight;
+    Item item;           // `what` is all ones when there is nothing more
+    Scale scale;         // of a chunk that is converted
     u32 amax[WARPS];
     Part parts[WARPS];
 };
 
-struct Policies {
-    u64 measure, convert, store;
-};
-
-// The largest of all threads; for every thread.
-__device__ __forceinline__ u32 max_across_block(u32 value, Shared& shared) {
+// The largest of all workers; for each of them.
+__device__ __forceinline__ u32 max_across_workers(u32 value, Slot& slot) {
     const u32 of_warp = __reduce_max_sync(~0u, value);
-    if (threadIdx.x % 32 == 0) shared.amax[threadIdx.x / 32] = of_warp;
-    __syncthreads();
+    if (threadIdx.x % 32 == 0) slot.amax[threadIdx.x / 32] = of_warp;
+    asm volatile("bar.sync 1, %0;" :: "n"(WORKERS) : "memory");
     u32 largest = 0;
 #pragma unroll
-    for (u32 i = 0; i < WARPS; i++) largest = max(largest, shared.amax[i]);
+    for (u32 i = 0; i < WARPS; i++) largest = max(largest, slot.amax[i]);
     return largest;
 }
 
-template <u32 D, bool ERROR>
-__device__ __forceinline__ void work(const Launch& launch, const Weight& w, Item item, Scale scale, Shared& shared, const Policies& policies) {
-    const u32 kind = item.what >> KIND;
+// What the workers do with an item.
+template <u32 D, bool ERROR> __device__ __forceinline__ void work(const Launch& launch, Slot& slot) {
+    const Weight& w = slot.weight;
+    const u32 index = slot.item.index, kind = slot.item.what >> KIND;
     const bool measured_here = kind == MEASURE || (kind != CONVERT && !(w.flags & GIVEN));
     const bool converted_here = kind != MEASURE && (ERROR || w.flags & CODES);
-    u32 row = kind == ROWS ? item.index * w.rows_per_item + threadIdx.x / 32 : 0;
-    const u32 end = kind == ROWS ? min(w.rows, (item.index + 1) * w.rows_per_item) : 1;
+    u32 row = kind == ROWS ? index * w.rows_per_item + threadIdx.x / 32 : 0;
+    const u32 end = kind == ROWS ? min(w.rows, (index + 1) * w.rows_per_item) : 1;
+    Scale scale = slot.scale;
     Sums sums = no_sums();
     // Once, but for ROWS: there each warp takes a row at a time.
     for (; row < end; row += WARPS) {
         Place<D> place;
-        u32 slot = w.first_scale;
+        u32 number = w.first_scale;
         if (kind < ROWS) {
-            const u64 length = (u64)launch.chunk_steps * THREADS * UNROLL * Traits<D>::COUNT, first = item.index * length;
-            place.line(first, (u32)min(length, w.elements - first), threadIdx.x, THREADS);
+            const u64 length = launch.chunk_bytes / Traits<D>::SIZE, first = index * length;
+            place.line(first, (u32)min(length, w.elements - first), threadIdx.x, WORKERS);
         } else if (kind == ROWS) {
             place.line((u64)row * w.columns, w.columns, threadIdx.x % 32, 32);
-            slot += row;
+            number += row;
         } else {
-            place.square(w, item.index);
-            slot += item.index;
+            place.square(w, index);
+            number += index;
         }
         if (measured_here) {
-            const u32 mine = measure<D>(place, w.source, policies.measure);
-            if (kind == ROWS) {
-                const u32 largest = __reduce_max_sync(~0u, mine);
-                if (threadIdx.x % 32 == 0) launch.amax[slot] = largest;
-                scale = prepare(scale_of(largest, w.flags), w.flags);
+            const u32 mine = measure<D>(place, w.source, launch.hints & KEEP_MEASURED);
+            u32 largest;
+            if (kind == BLOCKS) {
+                largest = max_across_workers(mine, slot);
             } else {
-                const u32 largest = max_across_block(mine, shared);
+                largest = __reduce_max_sync(~0u, mine);
                 if (kind == MEASURE) {
-                    if (threadIdx.x == 0) {
-                        atomicMax(launch.amax + slot, largest);
-                        add_release(launch.measured + w.group, 1);
-                    }
+                    if (threadIdx.x % 32 == 0) slot.amax[threadIdx.x / 32] = largest;
                     return;
                 }
-                if (threadIdx.x == 0) launch.amax[slot] = largest;
-                scale = prepare(scale_of(largest, w.flags), w.flags);
             }
+            if (place.thread == 0) launch.amax[number] = largest;
+            scale = prepare(scale_of(largest, w.flags), w.flags);
         } else if (kind != CONVERT) {
-            scale = prepare(launch.scales[slot], w.flags);
+            scale = prepare(launch.scales[number], w.flags);
         }
-        if (converted_here) convert<D, ERROR>(place, w, scale, sums, policies.convert, policies.store);
+        if (converted_here) convert<D, ERROR>(place, w, scale, sums, launch.hints);
     }
     if constexpr (ERROR) {
-        const Part total = add_across_block<WARPS>(sums, shared.parts);
-        if (threadIdx.x == 0) launch.parts[w.first_part + item.index] = total;
+        const Part part = add_across_warp(sums);
+        if (threadIdx.x % 32 == 0) slot.parts[threadIdx.x / 32] = part;
     }
 }
 
-// Thread 0: takes the item of `ticket` into slot `slot`; before codes of a chunk are made, waits for the amax of its scale
-// group. That wait ends: the items that it waits for have lower tickets, so that blocks that run have taken them, and none
-// of them waits.
-__device__ __forceinline__ void fetch(const Launch& launch, u32 ticket, Shared& shared, u32 slot) {
-    if (ticket >= launch.item_count) {
-        shared.item[slot] = Item{~0u, 0};
-        return;
-    }
-    const Item item = launch.items[ticket];
-    shared.item[slot] = item;
-    if (item.what >> KIND != CONVERT) return;
-    const Weight& w = launch.weights[item.what & ((1u << KIND) - 1)];
-    float scale;
-    if (w.flags & GIVEN) {
-        scale = launch.scales[w.first_scale];
-    } else {
-        while (load_acquire(launch.measured + w.group) < w.group_chunks) __nanosleep(100);
-        scale = scale_of(load_acquire(launch.amax + w.first_scale), w.flags);
-    }
-    shared.scale[slot] = prepare(scale, w.flags);
-}
-
-template <bool ERROR> __device__ __forceinline__ void quantise(const Launch& launch) {
-    __shared__ Shared shared;
-    Policies policies;
-    policies.measure = policy(launch.hints & KEEP_MEASURED, false);
-    policies.convert = policy(false, launch.hints & DROP_CONVERTED);
-    policies.store = policy(false, launch.hints & DROP_CODES);
-    if (threadIdx.x == 0) fetch(launch, atomicAdd(launch.ticket, 1), shared, 0);
-    for (u32 slot = 0;; slot ^= 1) {
-        __syncthreads();
-        const Item item = shared.item[slot];
-        if (item.what == ~0u) return;
-        u32 ticket = 0;
-        if (threadIdx.x == 0) ticket = atomicAdd(launch.ticket, 1);
-        const Weight& w = launch.weights[item.what & ((1u << KIND) - 1)];
-        const Scale scale = shared.scale[slot];
-        switch (w.flags & DTYPE) {
-            case BF16: work<BF16, ERROR>(launch, w, item, scale, shared, policies); break;
-            case F16: work<F16, ERROR>(launch, w, item, scale, shared, policies); break;
-            default: work<F32, ERROR>(launch, w, item, scale, shared, policies); break;
+// The fetching warp: says what the workers found out about the item of `slot`, which they have left.
+template <bool ERROR> __device__ __forceinline__ void publish(const Launch& launch, const Slot& slot) {
+    if (threadIdx.x == WORKERS) {
+        const Weight& w = slot.weight;
+        if (slot.item.what >> KIND == MEASURE) {
+            u32 largest = 0;
+            for (u32 i = 0; i < WARPS; i++) largest = max(largest, slot.amax[i]);
+            atomicMax(launch.amax + w.first_scale, largest);
+            add_release(launch.measured + w.group, 1);
+        } else if (ERROR) {
+            launch.parts[w.first_part + slot.item.index] = add_up(slot.parts, WARPS);
         }
-        if (threadIdx.x == 0) fetch(launch, ticket, shared, slot ^ 1);
+    }
+    __syncwarp();
+}
+
+// The fetching warp: puts the item of `ticket`, which only thread WORKERS knows, into `slot`.
+__device__ __forceinline__ void fetch(const Launch& launch, u32 ticket, Slot& slot) {
+    ticket = __shfl_sync(~0u, ticket, 0);
+    const u32 lane = threadIdx.x - WORKERS;
+    Item item = {~0u, 0};
+    if (ticket < launch.item_count) {
+        item = launch.items[ticket];
+        const u32* from = (const u32*)(launch.weights + (item.what & ((1u << KIND) - 1)));
+        if (lane < sizeof(Weight) / 4) ((u32*)&slot.weight)[lane] = from[lane];
+    }
+    if (lane == 0) slot.item = item;
+    __syncwarp();
+}
+
+// The fetching warp: before the codes of a chunk are made, waits for the amax of its scale group.
+__device__ __forceinline__ void wait_for_scale(const Launch& launch, Slot& slot) {
+    if (threadIdx.x == WORKERS) {
+        const Weight& w = slot.weight;
+        float scale;
+        if (w.flags & GIVEN) {
+            scale = launch.scales[w.first_scale];
+        } else {
+            const u64 start = nanoseconds();
+            while (load_acquire(launch.measured + w.group) < w.group_chunks) {
+                __nanosleep(40);
+                // A defect must not hang the device.
+                if (nanoseconds() - start > 30000000000ull) asm volatile("trap;");
+            }
+            scale = scale_of(load_acquire(launch.amax + w.first_scale), w.flags);
+        }
+        slot.scale = prepare(scale, w.flags);
+    }
+    __syncwarp();
+}
+
+// While the workers of a block work on one item, its fetching warp publishes the last one and fetches the next.
+//
+// Nobody waits for ever: an item that is converted waits for measured ones of lower tickets, so blocks that run have taken
+// them. Each is worked on without waiting, unless it is itself behind an item of the same block, of a still lower ticket;
+// and the fetching warp waits for others only when it has nothing left to publish.
+template <bool ERROR> __device__ __forceinline__ void quantise(const Launch& launch) {
+    __shared__ Slot slots[2];
+    if (threadIdx.x < WORKERS) {
+        for (u32 number = 0;; number++) {
+            __syncthreads(); // the item is there
+            Slot& slot = slots[number % 2];
+            if (slot.item.what == ~0u) return;
+            switch (slot.weight.flags & DTYPE) {
+                case BF16: work<BF16, ERROR>(launch, slot); break;
+                case F16: work<F16, ERROR>(launch, slot); break;
+                default: work<F32, ERROR>(launch, slot); break;
+            }
+            asm volatile("bar.arrive 2, %0;" :: "n"(THREADS) : "memory"); // the item is done
+        }
+    }
+    u32 ticket = 0;
+    if (threadIdx.x == WORKERS) ticket = atomicAdd(launch.ticket, 1);
+    fetch(launch, ticket, slots[0]);
+    if (slots[0].item.what >> KIND == CONVERT) wait_for_scale(launch, slots[0]);
+    bool published = true;
+    for (u32 number = 0;; number++) {
+        __syncthreads();
+        const Slot& slot = slots[number % 2];
+        Slot& other = slots[~number % 2];
+        const u32 kind = slot.item.what >> KIND;
+        const bool end = slot.item.what == ~0u;
+        if (!end && threadIdx.x == WORKERS) ticket = atomicAdd(launch.ticket, 1);
+        if (!published) publish<ERROR>(launch, other);
+        if (end) return;
+        published = false;
+        fetch(launch, ticket, other);
+        const bool waits = other.item.what >> KIND == CONVERT;
+        if (waits && kind != MEASURE) wait_for_scale(launch, other);
+        asm volatile("bar.sync 2, %0;" :: "n"(THREADS) : "memory");
+        if (waits && kind == MEASURE) {
+            publish<ERROR>(launch, slot);
+            published = true;
+            wait_for_scale(launch, other);
+        }
     }
 }
 
@@ -713,7 +780,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) quantise_weights(const 
     quantise<false>(launch);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 4) quantise_weights_with_error(const __grid_constant__ Launch launch) {
+extern "C" __global__ void __launch_bounds__(THREADS, 3) quantise_weights_with_error(const __grid_constant__ Launch launch) {
     quantise<true>(launch);
 }
 
@@ -730,8 +797,10 @@ extern "C" __global__ void __launch_bounds__(1024) add_parts(const Weight* weigh
         sums.saturated += part.saturated;
         sums.zeroed += part.zeroed;
     }
-    const Part total = add_across_block<32>(sums, of_warps);
-    if (threadIdx.x == 0) totals[blockIdx.x] = total;
+    const Part part = add_across_warp(sums);
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = part;
+    __syncthreads();
+    if (threadIdx.x == 0) totals[blockIdx.x] = add_up(of_warps, 32);
 }
 
 // ---- Decoding ----
@@ -754,9 +823,9 @@ __device__ __forceinline__ u32 round_to_16_bits(float a, float b, u32 target) {
 }
 
 // Four elements a thread: code × scale in F32, then rounded to the target.
-extern "C" __global__ void __launch_bounds__(THREADS) decode_codes(const __grid_constant__ Decode d) {
-    const u64 step = (u64)gridDim.x * THREADS * 4;
-    for (u64 first = ((u64)blockIdx.x * THREADS + threadIdx.x) * 4; first < d.elements; first += step) {
+extern "C" __global__ void __launch_bounds__(WORKERS) decode_codes(const __grid_constant__ Decode d) {
+    const u64 step = (u64)gridDim.x * WORKERS * 4;
+    for (u64 first = ((u64)blockIdx.x * WORKERS + threadIdx.x) * 4; first < d.elements; first += step) {
         const u32 count = (u32)min((u64)4, d.elements - first);
         u32 codes = 0;
         if (count == 4) codes = *(const u32*)(d.codes + first);

@@ -2,10 +2,10 @@
 
 use cudarc::driver::DeviceRepr;
 
-/// Threads of a block.
-pub(super) const THREADS: u32 = 256;
-/// Bytes that the threads of a block read in one step: a 16-byte load four times each.
-pub(super) const STEP_BYTES: usize = THREADS as usize * 4 * 16;
+/// Threads of a block that work on elements.
+pub(super) const WORKERS: u32 = 256;
+/// Threads of a block that quantises: a warp more, which fetches the next item.
+pub(super) const THREADS: u32 = WORKERS + 32;
 
 /// Bits of [`Weight::flags`]; the lowest two are the dtype.
 pub(super) const MODELOPT: u32 = 4;
@@ -26,13 +26,6 @@ pub(super) const ROWS: u32 = 2;
 pub(super) const BLOCKS: u32 = 3;
 /// Where the kind stands in [`Item::what`].
 pub(super) const KIND: u32 = 28;
-
-/// Bits of [`Launch::hints`]: what is measured stays in the L2 cache.
-pub(super) const KEEP_MEASURED: u32 = 1;
-/// What has been read a second time may leave the L2 cache first.
-pub(super) const DROP_CONVERTED: u32 = 2;
-/// So may codes.
-pub(super) const DROP_CODES: u32 = 4;
 
 /// One weight of a batch; addresses are the device's, counts and indices as in kernels.cu.
 #[repr(C)]
@@ -91,7 +84,7 @@ pub(super) struct Launch {
     pub scales: u64,
     pub parts: u64,
     pub item_count: u32,
-    pub chunk_steps: u32,
+    pub chunk_bytes: u32,
     pub hints: u32,
     pub padding: u32,
 }

@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// Weights and codes begin at multiples of this.
 const ALIGNMENT: usize = 256;
+/// The kernel counts the bytes of 16 rows with 32 bits.
+const MOST_COLUMNS: usize = 1 << 26;
 /// An item of rows reads about this many bytes.
 const ROWS_BYTES: usize = 64 << 10;
 
@@ -40,6 +42,7 @@ pub(super) struct Batch {
     pub part_count: usize,
     pub source_bytes: usize,
     pub code_bytes: usize,
+    pub chunk_bytes: usize,
 }
 
 impl Batch {
@@ -48,7 +51,8 @@ impl Batch {
     /// # Errors
     /// As [`WeightGroup::scale_shape`]; [`Error::Argument`] for a weight of more than 2^32 rows, columns or pieces.
     pub(super) fn new(groups: &[WeightGroup], wanted: Wanted, tuning: &Tuning) -> Result<Batch> {
-        let mut batch = Batch::default();
+        let tuning = &tuning.for_batch(groups.iter().map(WeightGroup::bytes).sum());
+        let mut batch = Batch { chunk_bytes: tuning.chunk_bytes, ..Batch::default() };
         let planned: Vec<Planned> =
             groups.iter().map(|group| batch.add(group, wanted, tuning)).collect::<Result<_>>()?;
         batch.items = schedule(&planned, tuning);
@@ -84,13 +88,16 @@ impl Batch {
             let rows_per_item = (ROWS_BYTES / (columns * size).max(1)).max(1).next_multiple_of(8);
             let items = match group.granularity {
                 _ if elements == 0 => 0,
-                Granularity::Tensor => (elements * size).div_ceil(tuning.chunk_bytes()),
+                Granularity::Tensor => (elements * size).div_ceil(tuning.chunk_bytes),
                 Granularity::Channel => rows.div_ceil(rows_per_item),
                 Granularity::Block => rows.div_ceil(BLOCK) * columns.div_ceil(BLOCK),
             };
             let small = |value: usize| u32::try_from(value).map_err(|_| too_large());
             // Only scales of rows and blocks need to know the rows.
             let matrix = group.granularity != Granularity::Tensor;
+            if matrix && columns > MOST_COLUMNS {
+                return Err(too_large());
+            }
             let dtype = match weight.dtype() {
                 Dtype::BF16 => 0,
                 Dtype::F16 => 1,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::abi::THREADS;
+use super::abi::{THREADS, WORKERS};
 use super::schedule::Tuning;
 use crate::{Error, Result};
 
@@ -124,18 +124,18 @@ impl Gpu {
 impl Kernels {
     fn load(module: &Arc<CudaModule>, processors: u32) -> Result<Kernels> {
         let function = |name: &str| module.load_function(name).map_err(failed("load the kernels"));
-        let persistent = |name: &str| -> Result<(CudaFunction, u32)> {
+        let persistent = |name: &str, threads: u32| -> Result<(CudaFunction, u32)> {
             let function = function(name)?;
             let blocks = function
-                .occupancy_max_active_blocks_per_multiprocessor(THREADS, 0, None)
+                .occupancy_max_active_blocks_per_multiprocessor(threads, 0, None)
                 .map_err(failed("ask the GPU"))?;
             Ok((function, blocks.max(1) * processors))
         };
         Ok(Kernels {
-            quantise: persistent("quantise_weights")?,
-            quantise_with_error: persistent("quantise_weights_with_error")?,
+            quantise: persistent("quantise_weights", THREADS)?,
+            quantise_with_error: persistent("quantise_weights_with_error", THREADS)?,
             add_parts: function("add_parts")?,
-            decode: persistent("decode_codes")?,
+            decode: persistent("decode_codes", WORKERS)?,
         })
     }
 }

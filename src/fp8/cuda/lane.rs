@@ -9,6 +9,7 @@ use super::abi::{self, Launch, Part, THREADS, bytes_of};
 use super::batch::Batch;
 use super::gpu::{Gpu, failed};
 use super::memory::{DeviceBuffer, HostBuffer};
+use super::schedule::Tuning;
 use crate::fp8::{Amax, QuantisationError, QuantisedGroup, Wanted, WeightGroup};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
@@ -107,8 +108,10 @@ impl Lane {
         let submitted = Submitted { groups, wanted, batch };
         self.reserve(&submitted)?;
         self.fill(&submitted);
+        self.fill_tables(&submitted.batch);
         self.batch = Some(submitted);
         self.upload()?;
+        self.upload_tables()?;
         self.launch()?;
         self.download()?;
         self.done.record(&self.stream).map_err(failed("record an event"))
@@ -146,6 +149,21 @@ impl Lane {
             .collect()
     }
 
+    /// Schedules the batch submitted last anew, with other limits. For measuring; the results do not change.
+    ///
+    /// # Errors
+    /// As [`Lane::submit`].
+    pub fn reschedule(&mut self, tuning: Tuning) -> Result<()> {
+        self.finish()?;
+        let mut submitted = self.batch.take().ok_or_else(nothing_submitted)?;
+        self.gpu.tuning = tuning;
+        submitted.batch = Batch::new(&submitted.groups, submitted.wanted, &tuning)?;
+        self.reserve(&submitted)?;
+        self.fill_tables(&submitted.batch);
+        self.batch = Some(submitted);
+        self.upload_tables()
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.gpu.context.bind_to_thread().map_err(failed("use the GPU"))?;
         self.stream.synchronize().map_err(failed("wait for the GPU"))
@@ -169,7 +187,7 @@ impl Lane {
         self.host.results.reserve(results)
     }
 
-    /// Copies the weights and the kernel's tables to where the device fetches them.
+    /// Copies the weights to where the device fetches them.
     fn fill(&mut self, submitted: &Submitted) {
         let Submitted { groups, batch, .. } = submitted;
         let mut rest = self.host.source.bytes_mut();
@@ -183,7 +201,10 @@ impl Lane {
             (at, rest) = (spot.source + weight.bytes().len(), after);
         }
         copies.into_par_iter().for_each(|(to, from)| to.copy_from_slice(from));
+    }
 
+    /// Writes the tables of the kernel, with the addresses of this lane's buffers.
+    fn fill_tables(&mut self, batch: &Batch) {
         let (source, codes) = (self.device.source.address(), self.device.codes.address());
         let placed: Vec<abi::Weight> = batch
             .weights
@@ -203,13 +224,16 @@ impl Lane {
 
     fn upload(&mut self) -> Result<()> {
         let submitted = self.batch.as_ref().ok_or_else(nothing_submitted)?;
-        let (source, tables) = (submitted.batch.source_bytes, tables_bytes(&submitted.batch));
-        let stream = &self.stream;
+        let source = &self.host.source.bytes()[..submitted.batch.source_bytes];
         // SAFETY: the host's buffers are not touched before `finish` or `wait` has waited for the stream.
-        unsafe {
-            self.device.source.write(stream, 0, &self.host.source.bytes()[..source])?;
-            self.device.tables.write(stream, 0, &self.host.tables.bytes()[..tables])
-        }
+        unsafe { self.device.source.write(&self.stream, 0, source) }
+    }
+
+    fn upload_tables(&mut self) -> Result<()> {
+        let submitted = self.batch.as_ref().ok_or_else(nothing_submitted)?;
+        let tables = &self.host.tables.bytes()[..tables_bytes(&submitted.batch)];
+        // SAFETY: as in `upload`.
+        unsafe { self.device.tables.write(&self.stream, 0, tables) }
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -235,7 +259,7 @@ impl Lane {
             scales: given,
             parts,
             item_count: batch.items.len() as u32,
-            chunk_steps: self.gpu.tuning.chunk_steps,
+            chunk_bytes: batch.chunk_bytes as u32,
             hints: self.gpu.tuning.hints,
             padding: 0,
         };

@@ -34,7 +34,9 @@ impl DeviceBuffer {
         let address =
             unsafe { result::malloc_sync(bytes) }.map_err(|error| out_of(error, bytes, "GPU memory"))?;
         (self.address, self.bytes) = (address, bytes);
-        Ok(())
+        // What lies between weights is copied along, so it must not be undefined.
+        // SAFETY: the range is the allocation.
+        unsafe { result::memset_d8_sync(address, 0, bytes) }.map_err(failed("clear GPU memory"))
     }
 
     /// Copies `from` to the offset `at`, in the order of `stream`.

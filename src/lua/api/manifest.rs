@@ -1,13 +1,19 @@
 //! `qlua.manifest`: sensitivity manifests, rankings and selections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
+use super::fp8::{device, on_device};
+use super::fs::write_whole;
+use crate::checkpoint::Checkpoint;
+use crate::fp8::Granularity;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Callback, Handle, Key, Record, Tidy, Type};
 use crate::manifest::{Group, Manifest, Ranking, RankingOptions, Selection};
 use crate::selector::Globs;
+use crate::sensitivity;
 
 /// An example that begins with an opened manifest.
 macro_rules! with_manifest {
@@ -37,6 +43,7 @@ const GROUP: Record = Record {
 };
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
+const FORMATS: Type = Type::List(&Type::Choice(&["tensor", "channel", "block"]));
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -50,6 +57,29 @@ pub(super) fn declare() -> Namespace {
             .raises("the file cannot be read or is no sensitivity manifest")
             .example(with_manifest!("assert(#manifest.groups > 0)")),
         |call| Ok(Handle(Arc::new(Manifest::open(call.get::<String>("path")?)?))),
+    )
+    .function(
+        Function::new(
+            "from_weights",
+            "Scores every recipe group by what quantisation does to its weights, and writes that as a manifest. No model is \
+             run: a score is the sum of squared errors, and the manifest's method is `weight_error`.",
+        )
+        .param("model", Type::Handle("Checkpoint"), "the base checkpoint")
+        .param("path", Type::Path, "where the manifest goes")
+        .options(on_device(
+            Options::new()
+                .described("formats", FORMATS, "all three", "the scales to try: one for a tensor, each row, or each 128×128 block")
+                .default("overwrite", Type::Boolean, false, "replace an existing file"),
+        ))
+        .returns(Type::Handle("Manifest"), "the manifest")
+        .raises("the checkpoint is quantised already, has no linear layer, or holds NaN or infinite weights")
+        .raises("the file exists, or the device cannot be used")
+        .example(
+            "local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n\
+             local manifest = qlua.manifest.from_weights(model, \"weights_quant_manifest.json\")\n\
+             assert(manifest.method == \"weight_error\")",
+        ),
+        from_weights,
     )
     .class(manifest_class())
     .class(ranking_class())
@@ -114,6 +144,39 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             )),
             rank,
         )
+        .method(
+            Function::new("correlation", "Spearman's rank correlation with the scores of another manifest of the same model.")
+                .param("other", Type::Handle("Manifest"), "the other manifest")
+                .param("model", Type::Handle("Checkpoint"), "the checkpoint, which knows every spelling of the names")
+                .returns(Type::Optional(&Type::Number), "from -1 to 1, or nil when there is too little to compare")
+                .returns(Type::Integer, "the number of groups that both have scored")
+                .example(with_manifest!(
+                    "local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n\
+                     assert(manifest:correlation(manifest, model) == 1)",
+                )),
+            |this, call| {
+                let (other, model) = (call.handle::<Arc<Manifest>>("other")?, call.handle::<Arc<Checkpoint>>("model")?);
+                let found = sensitivity::correlation(this, &other, model.modules());
+                Ok((found.map(|(rho, _)| rho), found.map_or(0, |(_, count)| count)))
+            },
+        )
+}
+
+fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
+    let model = call.handle::<Arc<Checkpoint>>("model")?;
+    let path: PathBuf = call.get("path")?;
+    let names: Vec<String> = match call.given("formats") {
+        true => call.get("formats")?,
+        false => ["tensor", "channel", "block"].map(String::from).into(),
+    };
+    let formats: Vec<Granularity> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    if formats.is_empty() {
+        return Err(call.refuse("formats", "must name at least one"));
+    }
+    let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
+    let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
+    write_whole(&path, text.as_bytes(), call.get("overwrite")?)?;
+    Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
 }
 
 fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {
