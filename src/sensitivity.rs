@@ -21,7 +21,7 @@ const NONE: &str = "NONE(effective-bits: 16.0)";
 /// A recipe group and what each format does to its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupError {
-    /// On-disk names of the modules that share the decision, in file order.
+    /// On-disk names of the modules that share the decision, in model order.
     pub modules: Vec<String>,
     /// Weights of all members together.
     pub parameters: u64,
@@ -52,9 +52,11 @@ pub fn weight_errors(
     checkpoint.require_unquantised()?;
     let mut groups: Vec<GroupError> = vec![];
     let linears = checkpoint.modules().linears().filter(|module| weight(checkpoint, module).is_some());
+    let mut linears: Vec<&str> = linears.collect();
+    linears.sort_by_cached_key(|module| in_model_order(module));
     for module in linears {
         let together = recipe_group(module);
-        // Members need not be neighbours in the file.
+        // Members need not be neighbours.
         let group = groups.iter_mut().find(|g| together.is_some() && recipe_group(&g.modules[0]) == together);
         match group {
             Some(group) => group.modules.push(module.to_string()),
@@ -104,6 +106,27 @@ pub fn weight_errors(
         }
     }
     Ok(groups)
+}
+
+/// The last parts of names whose model order is not that of the alphabet, in which files have them.
+const MODEL_ORDER: [&str; 6] = ["self_attn", "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"];
+
+/// A component of a module's name: known ones come first, numbers are compared as numbers.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Component {
+    Known(usize),
+    Number(u64),
+    Other(String),
+}
+
+/// What modules are sorted by: a group is named after its first member, and files are sorted by name.
+fn in_model_order(module: &str) -> Vec<Component> {
+    let component = |text: &str| match (MODEL_ORDER.iter().position(|known| *known == text), text.parse()) {
+        (Some(position), _) => Component::Known(position),
+        (None, Ok(number)) => Component::Number(number),
+        (None, Err(_)) => Component::Other(text.to_string()),
+    };
+    module.split('.').map(component).collect()
 }
 
 fn weight<'a>(checkpoint: &'a Checkpoint, module: &str) -> Option<&'a crate::tensor::Tensor> {
