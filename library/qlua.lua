@@ -596,6 +596,7 @@ function Writer:finish() end
 ---Options of qlua.fp8.amax.
 ---@class qlua.fp8.amax.Options
 ---@field granularity? "tensor"|"channel"|"block" over the tensor, each row, or each 128×128 block (default: `"tensor"`)
+---@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.quantize.
 ---@class qlua.fp8.quantize.Options
@@ -603,10 +604,12 @@ function Writer:finish() end
 ---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
+---@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
 ---@field dtype? "bf16"|"f16"|"f32" the element type of the result (default: `"bf16"`)
+---@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.error.
 ---@class qlua.fp8.error.Options
@@ -614,6 +617,7 @@ function Writer:finish() end
 ---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
+---@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
 
 ---E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.
 ---@class qlua.fp8
@@ -643,6 +647,19 @@ function qlua.fp8.encode(value) end
 ---@param code integer the code, 0 to 255
 ---@return number # its value; NaN for 0x7f and 0xff
 function qlua.fp8.decode(code) end
+
+---Opens a device and says what it is.
+---
+---Raises when a GPU was named and there is none.
+---
+---```lua
+---assert(qlua.fp8.device("cpu") == "the CPU")
+---```
+---
+---Since 0.1.0.
+---@param name string `auto`, `cpu`, `cuda` or `cuda:N`
+---@return string # a description; for `auto` without a GPU also the reason
+function qlua.fp8.device(name) end
 
 ---The largest magnitudes of a BF16, F16 or F32 tensor.
 ---
@@ -987,6 +1004,12 @@ function qlua.log.warn(message, ...) end
 ---@field normalise? "median"|"none" `median` divides each manifest's scores by their median over the groups that all scored, since the unit of a score depends on the run (default: `"median"`)
 ---@field path? string what it is called; nothing is written (default: `"combined_quant_manifest.json"`)
 
+---Options of qlua.manifest.from_weights.
+---@class qlua.manifest.from_weights.Options
+---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: all three)
+---@field overwrite? boolean replace an existing file (default: `false`)
+---@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
 ---@field order? "ascending"|"descending" which end comes first: ascending has the least sensitive group first (default: `"ascending"`)
@@ -1043,6 +1066,25 @@ function qlua.manifest.combine(manifests, options) end
 ---@param b qlua.Manifest another
 ---@return qlua.Correlation # rank correlations
 function qlua.manifest.correlation(a, b) end
+
+---Scores every recipe group by what quantisation does to its weights, and writes that as a manifest. No model is run: a score is the sum of squared errors, and the manifest's method is `weight_error`.
+---
+---Raises when the checkpoint is quantised already, has no linear layer, or holds NaN or infinite weights.
+---
+---Raises when the file exists, or the device cannot be used.
+---
+---```lua
+---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
+---local manifest = qlua.manifest.from_weights(model, "weights_quant_manifest.json")
+---assert(manifest.method == "weight_error")
+---```
+---
+---Since 0.1.0.
+---@param model qlua.Checkpoint the base checkpoint
+---@param path string where the manifest goes
+---@param options? qlua.manifest.from_weights.Options
+---@return qlua.Manifest # the manifest
+function qlua.manifest.from_weights(model, path, options) end
 
 ---An opened sensitivity manifest.
 ---@class qlua.Manifest

@@ -84,6 +84,16 @@ pub enum Error {
         /// The first problems, separated by semicolons.
         problems: String,
     },
+    /// A GPU is missing, too old, or out of memory.
+    #[error("{problem}")]
+    Device {
+        /// The whole sentence.
+        problem: String,
+        /// Bytes that could not be allocated, when memory ran out.
+        bytes: Option<usize>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The user asked to stop (Ctrl-C, or a termination signal).
     #[error("interrupted")]
     Interrupted,
@@ -125,6 +135,11 @@ impl Error {
         Error::Refused { problem: problem.into(), hint: None }
     }
 
+    /// An [`Error::Device`] with `problem` as the whole sentence.
+    pub fn device(problem: impl Into<String>) -> Self {
+        Error::Device { problem: problem.into(), bytes: None, hint: None }
+    }
+
     /// The same error with a next step; variants that carry no hint are returned unchanged.
     pub fn with_hint(mut self, text: impl Into<String>) -> Self {
         match &mut self {
@@ -133,7 +148,8 @@ impl Error {
             | Error::NotFound { hint, .. }
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
-            | Error::Refused { hint, .. } => *hint = Some(text.into()),
+            | Error::Refused { hint, .. }
+            | Error::Device { hint, .. } => *hint = Some(text.into()),
             Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => {}
         }
         self
@@ -147,7 +163,8 @@ impl Error {
             | Error::NotFound { hint, .. }
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
-            | Error::Refused { hint, .. } => hint.clone(),
+            | Error::Refused { hint, .. }
+            | Error::Device { hint, .. } => hint.clone(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or choose another --out; nothing was left behind".into())
             }
@@ -166,6 +183,7 @@ impl Error {
             Error::Tensor { .. } => "tensor",
             Error::Refused { .. } => "refused",
             Error::Verification { .. } => "verification",
+            Error::Device { .. } => "device",
             Error::Interrupted => "interrupted",
         }
     }

@@ -18,6 +18,7 @@ pub mod options;
 pub mod plan;
 pub mod report;
 pub mod selector;
+pub mod sensitivity;
 pub mod tensor;
 pub mod verify;
 

@@ -132,7 +132,7 @@ pub(super) fn require_quantisable(dtype: Dtype) -> Result<()> {
 }
 
 /// The larger of two magnitudes, NaN above all.
-fn larger(left: f32, right: f32) -> f32 {
+pub(super) fn larger(left: f32, right: f32) -> f32 {
     if left.is_nan() || left > right { left } else { right }
 }
 

@@ -3,13 +3,17 @@
 //! A weight `w` is stored as an 8-bit code and a scale: `value = code × scale`. The way there is
 //! [`amax`] → [`ScaleRule`] → [`Encoder`], the way back [`Decoder`]; [`QuantisationError`] says what was lost. Each has
 //! a form for whole tensors (parallel) and one for chunks of any size (single-threaded, for tensors larger than memory);
-//! both give the same bytes at any chunking and any number of threads.
+//! both give the same bytes at any chunking and any number of threads. A [`Device`] quantises [`WeightGroup`]s on the CPU or
+//! on a GPU, again with the same bytes.
 
 mod amax;
 mod code;
+pub mod cuda;
 mod decoder;
+mod device;
 mod encoder;
 mod error;
+mod group;
 mod layout;
 mod loops;
 mod rounding;
@@ -18,8 +22,10 @@ mod scale;
 pub use amax::{Amax, AmaxAccumulator, amax, amax_of};
 pub use code::{MAX, decode, encode};
 pub use decoder::{Decoder, dequantize};
+pub use device::{Device, DeviceChoice, UnknownDevice};
 pub use encoder::{Encoder, quantize};
 pub use error::{QuantisationError, quantisation_error};
+pub use group::{QuantisedGroup, Wanted, WeightGroup};
 pub use layout::BLOCK;
 pub use rounding::{Rounding, UnknownRounding};
 pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};

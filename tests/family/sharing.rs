@@ -65,7 +65,7 @@ fn schemes_that_are_not_nested_are_what_they_are_alone_in_few_files() {
             // SplitMix64's finaliser as a hash.
             let chosen = |index: usize| {
                 let z = (index as u64 * 97 + name as u64 + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                ((z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40) % 3 == 0
+                ((z ^ (z >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40).is_multiple_of(3)
             };
             let keys: Vec<String> = groups
                 .iter()

@@ -1,10 +1,14 @@
 //! `qlua.fp8`: E4M3 codes and scales.
 
+use anyhow::Context;
 use mlua::Value;
 use serde::Serialize;
 
 use super::tensor::{TARGETS, dtype};
-use crate::fp8::{self, Granularity, QuantisationError, Rounding, ScaleRule, Scales};
+use crate::fp8::{
+    self, Device, DeviceChoice, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales,
+    Wanted, WeightGroup,
+};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
 use crate::tensor::{Dtype, Tensor};
@@ -61,14 +65,25 @@ pub(super) fn declare() -> Namespace {
         },
     )
     .function(
+        Function::new("device", "Opens a device and says what it is.")
+            .param("name", Type::String, "`auto`, `cpu`, `cuda` or `cuda:N`")
+            .returns(Type::String, "a description; for `auto` without a GPU also the reason")
+            .raises("a GPU was named and there is none")
+            .example("assert(qlua.fp8.device(\"cpu\") == \"the CPU\")"),
+        |call| Ok(Device::shared(call.get::<String>("name")?.parse::<DeviceChoice>()?)?.to_string()),
+    )
+    .function(
         Function::new("amax", "The largest magnitudes of a BF16, F16 or F32 tensor.")
             .param("tensor", Type::Handle("Tensor"), "the values")
-            .options(Options::new().default("granularity", GRANULARITY, "tensor", "over the tensor, each row, or each 128×128 block"))
+            .options(on_device(Options::new().default("granularity", GRANULARITY, "tensor", "over the tensor, each row, or each 128×128 block")))
             .returns(Type::Handle("Tensor"), "F32 of shape [], [out, 1] or [ceil(out / 128), ceil(in / 128)]")
             .raises("rows or blocks are asked of a tensor that is not two-dimensional, or the dtype is another")
             .example("assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)"),
         |call| {
-            let amax = fp8::amax(&*call.handle::<Tensor>("tensor")?, granularity(call)?)?;
+            let tensor = call.handle::<Tensor>("tensor")?.clone();
+            let group = WeightGroup::one(tensor, granularity(call)?, ScaleRule::F32, Rounding::Exact);
+            let wanted = Wanted { codes: false, error: false };
+            let amax = device(call)?.quantise_one(group, wanted)?.amax.context("amax values were asked for")?;
             Ok(Handle(f32_tensor(amax.shape, &amax.values)))
         },
     )
@@ -84,15 +99,16 @@ pub(super) fn declare() -> Namespace {
              assert(codes.dtype == \"F8_E4M3\" and math.abs(scales:tolist()[1] - 3 / 448) < 1e-9)",
         ),
         |call| {
-            let (_, codes, scales) = quantise(call)?;
-            Ok((Handle(codes), Handle(f32_tensor(scales.shape, &scales.values))))
+            let mut done = quantise(call, Wanted { codes: true, error: false })?;
+            let codes = done.codes.pop().context("codes were asked for")?;
+            Ok((Handle(codes), Handle(f32_tensor(done.scales.shape, &done.scales.values))))
         },
     )
     .function(
         Function::new("dequantize", "The values that codes and scales stand for: code × scale in F32, then rounded.")
             .param("codes", Type::Handle("Tensor"), "F8_E4M3 codes")
             .param("scales", Type::Handle("Tensor"), "one value, one a row, or one a 128×128 block; told by the shape")
-            .options(Options::new().default("dtype", TARGETS, "bf16", "the element type of the result"))
+            .options(on_device(Options::new().default("dtype", TARGETS, "bf16", "the element type of the result")))
             .returns(Type::Handle("Tensor"), "the values")
             .raises("the scales do not fit the codes, or the codes are not F8_E4M3")
             .example(
@@ -102,7 +118,7 @@ pub(super) fn declare() -> Namespace {
         |call| {
             let codes = call.handle::<Tensor>("codes")?;
             let scales = Scales::from_tensor(&*call.handle::<Tensor>("scales")?, codes.shape())?;
-            Ok(Handle(fp8::dequantize(&codes, &scales, dtype(call, "dtype")?)?))
+            Ok(Handle(device(call)?.dequantize(&codes, &scales, dtype(call, "dtype")?)?))
         },
     )
     .function(
@@ -110,8 +126,8 @@ pub(super) fn declare() -> Namespace {
             .returns(Type::Record(&ERROR), "the error")
             .example("assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)"),
         |call| {
-            let (tensor, codes, scales) = quantise(call)?;
-            let e: QuantisationError = fp8::quantisation_error(&tensor, &codes, &scales)?;
+            let mut done = quantise(call, Wanted { codes: false, error: true })?;
+            let e: QuantisationError = done.errors.pop().context("errors were asked for")?;
             Ok(Plain(ErrorRow {
                 elements: e.elements,
                 mse: e.mse(),
@@ -128,7 +144,7 @@ pub(super) fn declare() -> Namespace {
 fn quantising(name: &'static str, doc: &'static str) -> Function {
     Function::new(name, doc)
         .param("tensor", Type::Handle("Tensor"), "the values")
-        .options(
+        .options(on_device(
             Options::new()
                 .default(
                     "granularity",
@@ -154,7 +170,7 @@ fn quantising(name: &'static str, doc: &'static str) -> Function {
                     "made from the amax",
                     "scales to use as they are",
                 ),
-        )
+        ))
         .raises("the dtype has no FP8 form, the tensor holds NaN or infinity, or the scales do not fit")
 }
 
@@ -162,22 +178,36 @@ fn granularity(call: &Call) -> anyhow::Result<Granularity> {
     Ok(call.get::<String>("granularity")?.parse()?)
 }
 
-fn quantise(call: &Call) -> anyhow::Result<(Tensor, Tensor, Scales)> {
+/// The option that says where to compute.
+pub(super) fn on_device(options: Options) -> Options {
+    options.default(
+        "device",
+        Type::String,
+        "cpu",
+        "`cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same",
+    )
+}
+
+/// What [`on_device`] named.
+pub(super) fn device(call: &Call) -> anyhow::Result<Device> {
+    Ok(Device::shared(call.get::<String>("device")?.parse::<DeviceChoice>()?)?)
+}
+
+fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let tensor = call.handle::<Tensor>("tensor")?.clone();
     let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
+    let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
     let scales = match call.get::<Value>("scales")? {
-        Value::Nil => {
-            let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
-            let amax = fp8::amax(&tensor, granularity(call)?)?;
-            if !amax.largest().is_finite() {
-                return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));
-            }
-            Scales::from_amax(&amax, rule)
-        }
-        _ => Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?,
+        Value::Nil => None,
+        _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),
     };
-    let codes = fp8::quantize(&tensor, &scales, rounding)?;
-    Ok((tensor, codes, scales))
+    let granularity = scales.as_ref().map_or_else(|| granularity(call), |scales| Ok(scales.granularity))?;
+    let group = WeightGroup { scales, ..WeightGroup::one(tensor, granularity, rule, rounding) };
+    let done = device(call)?.quantise_one(group, wanted)?;
+    if !done.is_finite() {
+        return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));
+    }
+    Ok(done)
 }
 
 fn f32_tensor(shape: Vec<usize>, values: &[f32]) -> Tensor {

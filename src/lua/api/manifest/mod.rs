@@ -1,15 +1,20 @@
 //! `qlua.manifest`: sensitivity manifests, rankings and selections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
 use serde::Serialize;
 
+use crate::checkpoint::Checkpoint;
+use crate::fp8::Granularity;
+use crate::lua::api::fp8::{device, on_device};
+use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Callback, Handle, Key, Plain, Record, Tidy, Type};
 use crate::manifest::{Correlation, Group, Manifest, Normalise, Ranking, RankingOptions, combine};
 use crate::selector::Globs;
+use crate::sensitivity;
 
 mod ranking;
 mod selection;
@@ -70,6 +75,7 @@ struct CorrelationRow {
 
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
+const FORMATS: Type = Type::List(&Type::Choice(&["tensor", "channel", "block"]));
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -124,6 +130,29 @@ pub(super) fn declare() -> Namespace {
             let finite = |x: f64| Some(x).filter(|x| x.is_finite());
             Ok(Plain(CorrelationRow { groups, spearman: finite(spearman), kendall: finite(kendall) }))
         },
+    )
+    .function(
+        Function::new(
+            "from_weights",
+            "Scores every recipe group by what quantisation does to its weights, and writes that as a manifest. No model is \
+             run: a score is the sum of squared errors, and the manifest's method is `weight_error`.",
+        )
+        .param("model", Type::Handle("Checkpoint"), "the base checkpoint")
+        .param("path", Type::Path, "where the manifest goes")
+        .options(on_device(
+            Options::new()
+                .described("formats", FORMATS, "all three", "the scales to try: one for a tensor, each row, or each 128×128 block")
+                .default("overwrite", Type::Boolean, false, "replace an existing file"),
+        ))
+        .returns(Type::Handle("Manifest"), "the manifest")
+        .raises("the checkpoint is quantised already, has no linear layer, or holds NaN or infinite weights")
+        .raises("the file exists, or the device cannot be used")
+        .example(
+            "local model = qlua.checkpoint.open(qlua.checkpoint.demo(\"demo\").model)\n\
+             local manifest = qlua.manifest.from_weights(model, \"weights_quant_manifest.json\")\n\
+             assert(manifest.method == \"weight_error\")",
+        ),
+        from_weights,
     )
     .class(manifest_class())
     .class(ranking::class())
@@ -223,6 +252,23 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             )),
             rank,
         )
+}
+
+fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
+    let model = call.handle::<Arc<Checkpoint>>("model")?;
+    let path: PathBuf = call.get("path")?;
+    let names: Vec<String> = match call.given("formats") {
+        true => call.get("formats")?,
+        false => ["tensor", "channel", "block"].map(String::from).into(),
+    };
+    let formats: Vec<Granularity> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    if formats.is_empty() {
+        return Err(call.refuse("formats", "must name at least one"));
+    }
+    let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
+    let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
+    write_whole(&path, text.as_bytes(), call.get("overwrite")?)?;
+    Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
 }
 
 fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {

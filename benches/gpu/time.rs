@@ -1,0 +1,183 @@
+//! Times of kernels on data that is on the GPU.
+
+use std::path::Path;
+
+use super::data::{alone, linears, normal};
+use qlua::fp8::cuda::{Gpu, Lane, Tuning};
+use qlua::fp8::{Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
+use qlua::tensor::Dtype;
+use qlua::{Error, Result};
+
+const CODES: Wanted = Wanted { codes: true, error: false };
+const ERROR: Wanted = Wanted { codes: false, error: true };
+const GRANULARITIES: [Granularity; 3] = [Granularity::Tensor, Granularity::Channel, Granularity::Block];
+
+/// The median of some runs, in ms, after some to warm up.
+fn median(lane: &mut Lane) -> Result<f32> {
+    lane.time_kernels(3)?;
+    let mut times = lane.time_kernels(15)?;
+    times.sort_by(f32::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// 2^31 elements: 4.29 GB.
+fn large() -> Vec<WeightGroup> {
+    alone(&[normal(Dtype::BF16, &[32768, 65536], 1)], Granularity::Tensor)
+}
+
+/// The linears in groups as loaders fuse them: q, k and v, and gate and up, share a scale.
+fn fused(weights: &[qlua::tensor::Tensor]) -> Vec<WeightGroup> {
+    let group = |weights: &[qlua::tensor::Tensor]| WeightGroup {
+        weights: weights.to_vec(),
+        granularity: Granularity::Tensor,
+        rule: ScaleRule::Bf16Up,
+        rounding: Rounding::Exact,
+        scales: None,
+    };
+    // 32 vision blocks of qkv, proj, gate, up, down; two of the merger; 36 language blocks of q, k, v, o, gate, up, down.
+    let (vision, rest) = weights.split_at(32 * 5);
+    let (merger, language) = rest.split_at(2);
+    let vision =
+        vision.chunks(5).flat_map(|b| [group(&b[..1]), group(&b[1..2]), group(&b[2..4]), group(&b[4..])]);
+    let language =
+        language.chunks(7).flat_map(|b| [group(&b[..3]), group(&b[3..4]), group(&b[4..6]), group(&b[6..])]);
+    vision.chain(merger.iter().map(|w| group(std::slice::from_ref(w)))).chain(language).collect()
+}
+
+pub fn all(gpu: &Gpu, torch: Option<&Path>) -> Result<()> {
+    let torch: serde_json::Value = match torch {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+            serde_json::from_str(&text).map_err(|error| Error::format(path, error.to_string()))?
+        }
+        None => serde_json::Value::Null,
+    };
+    let theirs = |key: &str| torch[key].as_f64().unwrap_or(f64::NAN);
+    let copy = theirs("copy_tb_per_s");
+    let mut lane = gpu.lane()?;
+    lane.submit(large(), CODES)?;
+    let ms = f64::from(median(&mut lane)?);
+    let bytes = 2.5 * 2.0 * (1u64 << 31) as f64;
+    let rate = bytes / ms / 1e9;
+    println!(
+        "4.29 GB, amax and codes: {ms:.3} ms; {rate:.2} TB/s = {:.1} % of copy ({copy:.2} TB/s)",
+        100.0 * rate / copy
+    );
+    println!(
+        "  torch.compile {:.3} ms: {:.2} times; eager {:.2} ms: {:.1} times as fast",
+        theirs("compile_ms"),
+        ms / theirs("compile_ms"),
+        theirs("eager_ms"),
+        theirs("eager_ms") / ms
+    );
+    drop(lane);
+
+    let weights = linears();
+    let total: usize = weights.iter().map(|weight| weight.bytes().len()).sum();
+    let mut lane = gpu.lane()?;
+    lane.submit(alone(&weights, Granularity::Tensor), CODES)?;
+    let ms = f64::from(median(&mut lane)?);
+    println!(
+        "414 linears, {:.2} GB, amax and codes: {ms:.3} ms; floors: two reads {:.2} ms, one read {:.2} ms",
+        total as f64 / 1e9,
+        2.5 * total as f64 / copy / 1e9,
+        1.5 * total as f64 / copy / 1e9
+    );
+    println!("  eager {:.2} ms: {:.1} times as fast", theirs("eager_414_ms"), theirs("eager_414_ms") / ms);
+    for (name, groups) in [
+        ("fused groups", fused(&weights)),
+        ("per channel", alone(&weights, Granularity::Channel)),
+        ("128×128 blocks", alone(&weights, Granularity::Block)),
+    ] {
+        lane.submit(groups, CODES)?;
+        println!("  {name}: {:.3} ms", median(&mut lane)?);
+    }
+    let mut sum = 0.0;
+    for granularity in GRANULARITIES {
+        lane.submit(alone(&weights, granularity), ERROR)?;
+        let ms = f64::from(median(&mut lane)?);
+        println!("414 linears, amax and error, {granularity}: {ms:.3} ms");
+        sum += ms;
+    }
+    println!(
+        "414 linears, errors of three formats: {sum:.3} ms; eager, one format: {:.1} ms",
+        theirs("error_414_ms")
+    );
+    Ok(())
+}
+
+/// Times of the linears and of the large tensor at many limits of the schedule.
+pub fn sweep(gpu: &Gpu) -> Result<()> {
+    let mut lane = gpu.lane()?;
+    let weights = linears();
+    let cases = [
+        ("414", alone(&weights, Granularity::Tensor), CODES),
+        ("error", alone(&weights, Granularity::Tensor), ERROR),
+        ("large", large(), CODES),
+    ];
+    for (name, groups, wanted) in cases {
+        lane.submit(groups, wanted)?;
+        let mut results = vec![];
+        let mut run = |tuning: Tuning| -> Result<()> {
+            lane.reschedule(tuning)?;
+            lane.time_kernels(1)?;
+            let mut times = lane.time_kernels(5)?;
+            times.sort_by(f32::total_cmp);
+            results.push((times[2], tuning));
+            Ok(())
+        };
+        let (waves, aheads): (&[usize], &[usize]) =
+            if name == "414" { (&[4, 12, 24, 40], &[4, 8, 16, 24, 40]) } else { (&[8], &[8]) };
+        for chunk in [8, 16, 32, 64, 128, 256] {
+            for hints in [0, 4, 6, 7] {
+                for wave in waves {
+                    for ahead in aheads {
+                        run(tuning(*wave, *ahead, chunk, hints))?;
+                    }
+                }
+            }
+        }
+        results.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (ms, tuning) in &results {
+            println!("{name}: {ms:.3} ms: {}", text(tuning));
+        }
+    }
+    Ok(())
+}
+
+/// A few launches, to look at with a profiler.
+pub fn profile(gpu: &Gpu) -> Result<()> {
+    let (mut lane, weights) = (gpu.lane()?, linears());
+    lane.submit(alone(&weights, Granularity::Tensor), CODES)?;
+    for tuning in [
+        tuning(8, 8, 16, 0),
+        tuning(8, 8, 16, 7),
+        tuning(8, 16, 16, 7),
+        tuning(8, 16, 32, 7),
+        tuning(24, 24, 16, 7),
+    ] {
+        println!("{}", text(&tuning));
+        lane.reschedule(tuning)?;
+        lane.time_kernels(1)?;
+    }
+    for granularity in GRANULARITIES {
+        println!("error, {granularity}");
+        lane.submit(alone(&weights, granularity), ERROR)?;
+    }
+    lane.submit(large(), CODES)?;
+    lane.wait().map(|_| ())
+}
+
+pub fn tuning(wave: usize, ahead: usize, chunk: usize, hints: u32) -> Tuning {
+    Tuning { wave_bytes: wave << 20, ahead_bytes: ahead << 20, chunk_bytes: chunk << 10, hints }
+}
+
+fn text(tuning: &Tuning) -> String {
+    let Tuning { wave_bytes, ahead_bytes, chunk_bytes, hints } = tuning;
+    format!(
+        "wave {} MiB, ahead {} MiB, chunk {} KiB, hints {hints}",
+        wave_bytes >> 20,
+        ahead_bytes >> 20,
+        chunk_bytes >> 10
+    )
+}
