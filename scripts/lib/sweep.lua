@@ -158,6 +158,7 @@ function sweep.run(family, opts, extra)
   if opts.json then
     for _, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
+      scheme.files = opts.model and family:files(scheme.name) or nil
     end
     local result = { decision = decision, schemes = plan, unique_bytes = unique or nil, written = not opts.dry_run, outcome = outcome }
     for key, value in pairs(extra or {}) do result[key] = value end

@@ -3,11 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::outputs::scheme_outputs;
 use super::provenance::Request;
-use super::shard::ShardLayout;
-use super::store::bucket::plan_shards;
-use super::store::items::Items;
 use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -289,24 +285,6 @@ impl Family {
     /// Those of [`Family::decide`].
     pub fn plan(&self) -> Result<Vec<PlannedScheme>> {
         self.planned_with(&self.decide()?.layout)
-    }
-
-    /// Bytes of the weight files of all schemes together, each shared shard counted once, when nothing of the family is
-    /// there yet. Exact: it follows from the layout of every file.
-    ///
-    /// # Errors
-    /// Those of [`Family::decide`]; [`Error::Argument`] when a file would need too long a header.
-    pub fn unique_bytes(&self) -> Result<u64> {
-        let layout = self.decide()?.layout;
-        let outputs = |s: &Scheme| scheme_outputs(&self.checkpoint, &s.plan, &layout, self.input_scales());
-        let items = Items::collect(self.schemes.iter().map(outputs).collect::<Result<_>>()?);
-        plan_shards(&items, &items.of_scheme, self.options.max_shard_size, &layout)
-            .into_iter()
-            .map(|shard| {
-                let specs = shard.tensors.into_iter().map(|tensor| tensor.spec).collect();
-                ShardLayout::new(specs).map(|layout| layout.length())
-            })
-            .sum()
     }
 
     fn planned_with(&self, layout: &Layout) -> Result<Vec<PlannedScheme>> {

@@ -7,6 +7,7 @@ use crate::common::ascending_family;
 use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
 use qlua::export::{Family, FamilyOptions, Silent};
+use qlua::plan::{ActivationsChoice, DialectChoice};
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
 
@@ -19,6 +20,32 @@ fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
     require_schemes(&place.out, &alone(&place, &POINTS));
     assert_eq!((outcome.written_bytes, unique_bytes(&place.out)), (foretold, foretold));
     assert!(foretold < copies.iter().map(|s| s.bytes).sum::<u64>() / 4, "{foretold}");
+}
+
+/// Names and sizes to the last byte, in every dialect.
+#[test]
+fn files_are_what_was_foretold() {
+    let place = Place::new();
+    for dialect in [DialectChoice::Universal, DialectChoice::CompressedTensors, DialectChoice::ModelOpt] {
+        for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
+            if (dialect, activations) == (DialectChoice::Universal, ActivationsChoice::Dynamic) {
+                continue;
+            }
+            let out = place.path().join(format!("{dialect}-{activations}"));
+            let options = FamilyOptions { dialect, activations, out: out.clone(), ..place.options() };
+            let family =
+                ascending_family(FamilyOptions { max_shard_size: 400_000, ..options }, &[20.0, 60.0]);
+            let foretold = family.files().unwrap();
+            for (written, foretold) in family.run(&Silent).unwrap().schemes.iter().zip(foretold) {
+                let files = Directory(written.directory.clone()).weight_files();
+                let found =
+                    files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
+                let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
+                let foretold: Vec<(String, u64)> = foretold.into_iter().map(|f| (f.file, f.bytes)).collect();
+                assert_eq!(found, foretold);
+            }
+        }
+    }
 }
 
 /// Two buckets a point, and what is never quantised.

@@ -8,7 +8,9 @@ use mlua::{Lua, Table, Value};
 use serde::Serialize;
 
 use super::{WRITTEN, WrittenRow, threads};
-use crate::export::{DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outcome, PlannedScheme, Request};
+use crate::export::{
+    DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outcome, PlannedFile, PlannedScheme, Request,
+};
 use crate::fp8::Rounding;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
@@ -24,6 +26,15 @@ const DECISION: Record = Record {
         Key::new("rounding", Type::String, "`exact` or `modelopt`"),
         Key::new("scale_sharing", Type::String, "`group` or `none`"),
         Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
+    ],
+};
+const FILE: Record = Record {
+    name: "PlannedFile",
+    doc: "A weight file before it is written.",
+    keys: &[
+        Key::new("file", Type::String, "its name in the directory"),
+        Key::new("bytes", Type::IntegerIn("bytes"), "its size, header included"),
+        Key::new("schemes", Type::Integer, "how many schemes of the family hold it"),
     ],
 };
 const OUTCOME: Record = Record {
@@ -101,6 +112,20 @@ struct DecisionRow {
     rounding: String,
     scale_sharing: String,
     notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FileRow {
+    file: String,
+    bytes: u64,
+    schemes: usize,
+}
+
+impl From<PlannedFile> for FileRow {
+    fn from(planned: PlannedFile) -> Self {
+        let PlannedFile { file, bytes, schemes } = planned;
+        FileRow { file, bytes, schemes }
+    }
 }
 
 #[derive(Serialize)]
@@ -358,6 +383,20 @@ fn class() -> Class<RefCell<Family>> {
                 .raises("the family has no such scheme")
                 .example(with_family!("assert(family:formats(\"top10\")[\"model.embed_tokens\"] == \"BF16\")")),
             |this, call| formats(call, this.borrow().formats(&call.get::<String>("name")?)?),
+        )
+        .method(
+            Function::new("files", "The weight files of a scheme when nothing of the family is there yet: exact, from headers alone.")
+                .param("name", Type::String, "the scheme's name")
+                .returns(Type::List(&Type::Record(&FILE)), "one row per file, in the order of their numbers")
+                .raises("the family has no such scheme")
+                .example(with_family!("assert(family:files(\"top10\")[1].bytes > 0)")),
+            |this, call| {
+                let (family, name) = (this.borrow(), call.get::<String>("name")?);
+                let Some(at) = family.plan()?.iter().position(|scheme| scheme.name == name) else {
+                    return Err(call.refuse("name", format!("is `{name}`, and the family has no such scheme")));
+                };
+                Ok(family.files()?.swap_remove(at).into_iter().map(FileRow::from).map(Plain).collect::<Vec<_>>())
+            },
         )
         .method(
             Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
