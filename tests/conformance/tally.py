@@ -12,8 +12,8 @@ from schemes import Job
 
 LARGEST_DIVERGENCE = 0.05
 """In nats per token. The seeded models, whose weights are noise, stay below a fifth of it."""
-NOISE = 0.8
-"""A divergence may be this part of that at a lower coverage."""
+NOISE, FLOOR = 0.8, 1e-5
+"""A divergence may be this part of that at a lower coverage, less what rounding to BF16 alone makes of logits."""
 VERSIONS = (
     ("transformers", "transformers"), ("transformers-4.57", "transformers"), ("transformers", "compressed-tensors"),
     ("vllm", "vllm"), ("modelopt", "nvidia-modelopt"), ("torch", "torch"),
@@ -103,7 +103,7 @@ def divergences(outcomes: list[Outcome], jobs: list[Job]) -> list[Outcome]:
         text = "  ".join(f"{percent} %: {value:.2e}" for percent, value in ordered)
         print(f"  {engine:17} {model:10} {dialect:18} {activations:7} {policy:15} {kind:4}  {text}")
         values = [value for _, value in ordered]
-        grows = all(later >= NOISE * earlier for earlier, later in itertools.pairwise(values))
+        grows = all(later >= NOISE * earlier - FLOOR for earlier, later in itertools.pairwise(values))
         small = all(0 <= value < LARGEST_DIVERGENCE for value in values)
         check = f"the {kind} divergence of {policy} is small and grows with coverage"
         state = "passed" if grows and small else "failed"
