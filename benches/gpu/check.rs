@@ -76,16 +76,16 @@ impl Tally {
                     }
                     self.codes += differ;
                 }
-                if let (Some(a), Some(b)) = (got.errors.get(member), expected.errors.get(member)) {
-                    if !same_error(a, b) {
-                        println!(
-                            "  errors differ: {a:?} {b:?} {} {:?} {}",
-                            weight.dtype(),
-                            weight.shape(),
-                            group.granularity
-                        );
-                        self.errors += 1;
-                    }
+                if let (Some(a), Some(b)) = (got.errors.get(member), expected.errors.get(member))
+                    && !same_error(a, b)
+                {
+                    println!(
+                        "  errors differ: {a:?} {b:?} {} {:?} {}",
+                        weight.dtype(),
+                        weight.shape(),
+                        group.granularity
+                    );
+                    self.errors += 1;
                 }
             }
         }
