@@ -15,6 +15,9 @@ local opts = qlua.cli.parser{
   arguments = { { name = "model", type = "path", required = true, doc = "the base checkpoint" } },
 }:parse()
 
+if qlua.fs.exists(opts.out) and not opts.overwrite then
+  error{ kind = "usage", message = ("`%s` exists already"):format(opts.out), hint = "pass --overwrite, or another --out" }
+end
 qlua.log.info("scoring on %s", qlua.fp8.device(opts.device))
 local formats = {}
 for name in opts.formats:gmatch("[^,%s]+") do formats[#formats + 1] = name end
