@@ -232,6 +232,12 @@ function Parser:help() end
 ---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
+---A weight file before it is written.
+---@class qlua.PlannedFile
+---@field file string its name in the directory
+---@field bytes integer its size, header included
+---@field schemes integer how many schemes of the family hold it
+
 ---What a run of a family did. Bytes are those of weight files.
 ---@class qlua.Outcome
 ---@field schemes qlua.Written[] one row per scheme, in the order in which they were added
@@ -384,6 +390,22 @@ function Family:plan() end
 ---@param name string the scheme's name
 ---@return table<string, string> # by on-disk name of the module: `FP8`, or the dtype that it keeps
 function Family:formats(name) end
+
+---The weight files of a scheme when nothing of the family is there yet: exact, from headers alone.
+---
+---Raises when the family has no such scheme.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---assert(family:files("top10")[1].bytes > 0)
+---```
+---
+---Since 0.1.0.
+---@param name string the scheme's name
+---@return qlua.PlannedFile[] # one row per file, in the order of their numbers
+function Family:files(name) end
 
 ---Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.
 ---

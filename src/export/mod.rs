@@ -30,7 +30,7 @@ pub use family::{Decision, Family, FamilyOptions, PlannedScheme};
 pub use files::PlannedFile;
 pub use outputs::scheme_outputs;
 pub use progress::{Progress, Silent};
-pub use provenance::{HashedFile, HashedShard, Record, RecordedModel, Request, WeightFile};
+pub use provenance::{HashedFile, Request};
 pub use report::{REPORT_HTML, REPORT_MARKDOWN};
 pub use run::Outcome;
 pub use scheme::Written;
