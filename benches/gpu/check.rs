@@ -249,7 +249,7 @@ fn decoding(gpu: &Gpu, tally: &mut Tally) -> Result<()> {
 /// Little data of every kind, with and without hardware conversion, at several limits of the schedule.
 pub fn small(gpu: &Gpu) -> Result<()> {
     let mut tally = Tally::default();
-    let odd = Tuning { wave_bytes: 100_000, ahead_bytes: 40_000, chunk_bytes: 48 << 10, hints: 7 };
+    let odd = Tuning { wave_bytes: 100_000, kept: 1 };
     let without = gpu.without_hardware_conversion()?;
     for gpu in [gpu.clone(), gpu.with_tuning(odd), without] {
         let mut lane = gpu.lane()?;

@@ -28,15 +28,6 @@ fn main() -> Result<()> {
     let gpu = Gpu::open(0)?;
     let (free, total) = gpu.memory()?;
     println!("{}: {:.1} of {:.1} GB free", gpu.name(), free as f64 / 1e9, total as f64 / 1e9);
-    // For measuring: WAVE_MIB,AHEAD_MIB,CHUNK_KIB,HINTS in place of the limits of the schedule.
-    let (words, gpu) = match words[..] {
-        [ref words @ .., "--tuning", limits] => {
-            let limits: Vec<usize> =
-                limits.split(',').map(|limit| limit.parse().expect("a number")).collect();
-            (words, gpu.with_tuning(time::tuning(limits[0], limits[1], limits[2], limits[3] as u32)))
-        }
-        _ => (&words[..], gpu),
-    };
     match words[..] {
         ["check"] => check::all(&gpu, 1 << 30),
         ["check", elements] => check::all(&gpu, elements.parse().expect("a number of elements")),

@@ -126,19 +126,13 @@ pub fn sweep(gpu: &Gpu) -> Result<()> {
             results.push((times[2], tuning));
             Ok(())
         };
-        let (waves, aheads): (&[usize], &[usize]) =
-            if name == "414" { (&[4, 12, 24, 40], &[4, 8, 16, 24, 40]) } else { (&[8], &[8]) };
-        for chunk in [8, 16, 32, 64, 128, 256] {
-            for hints in [0, 4, 6, 7] {
-                for wave in waves {
-                    for ahead in aheads {
-                        run(tuning(*wave, *ahead, chunk, hints))?;
-                    }
-                }
+        for wave in [16, 24, 32, 40, 48, 64] {
+            for kept in 0..=4 {
+                run(Tuning { wave_bytes: wave << 20, kept })?;
             }
         }
         results.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (ms, tuning) in &results {
+        for (ms, tuning) in &results[..results.len().min(12)] {
             println!("{name}: {ms:.3} ms: {}", text(tuning));
         }
     }
@@ -149,35 +143,12 @@ pub fn sweep(gpu: &Gpu) -> Result<()> {
 pub fn profile(gpu: &Gpu) -> Result<()> {
     let (mut lane, weights) = (gpu.lane()?, linears());
     lane.submit(alone(&weights, Granularity::Tensor), CODES)?;
-    for tuning in [
-        tuning(8, 8, 16, 0),
-        tuning(8, 8, 16, 7),
-        tuning(8, 16, 16, 7),
-        tuning(8, 16, 32, 7),
-        tuning(24, 24, 16, 7),
-    ] {
-        println!("{}", text(&tuning));
-        lane.reschedule(tuning)?;
-        lane.time_kernels(1)?;
-    }
     for granularity in GRANULARITIES {
-        println!("error, {granularity}");
         lane.submit(alone(&weights, granularity), ERROR)?;
     }
-    lane.submit(large(), CODES)?;
     lane.wait().map(|_| ())
 }
 
-pub fn tuning(wave: usize, ahead: usize, chunk: usize, hints: u32) -> Tuning {
-    Tuning { wave_bytes: wave << 20, ahead_bytes: ahead << 20, chunk_bytes: chunk << 10, hints }
-}
-
 fn text(tuning: &Tuning) -> String {
-    let Tuning { wave_bytes, ahead_bytes, chunk_bytes, hints } = tuning;
-    format!(
-        "wave {} MiB, ahead {} MiB, chunk {} KiB, hints {hints}",
-        wave_bytes >> 20,
-        ahead_bytes >> 20,
-        chunk_bytes >> 10
-    )
+    format!("waves of {} MiB, {} halves kept", tuning.wave_bytes >> 20, tuning.kept)
 }

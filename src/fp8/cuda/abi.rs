@@ -2,12 +2,14 @@
 
 use cudarc::driver::DeviceRepr;
 
-/// Threads of a block that work on elements.
-pub(super) const WORKERS: u32 = 256;
-/// Threads of a block that quantises: a warp more, which fetches the next item.
-pub(super) const THREADS: u32 = WORKERS + 32;
+/// Threads of a block.
+pub(super) const THREADS: u32 = 256;
+/// Bytes of a piece: what a block of threads takes of a weight with one scale at a time.
+pub(super) const PIECE_BYTES: usize = 2 * HALF_BYTES;
+/// What a block keeps at a time.
+pub(super) const HALF_BYTES: usize = 4 * 16 * THREADS as usize;
 
-/// Bits of [`Weight::flags`]; the lowest two are the dtype.
+/// Bits of flags, of weights and of pieces; the lowest two are the dtype.
 pub(super) const MODELOPT: u32 = 4;
 /// Scales are rounded up to BF16.
 pub(super) const BF16_UP: u32 = 8;
@@ -15,17 +17,11 @@ pub(super) const BF16_UP: u32 = 8;
 pub(super) const GIVEN: u32 = 16;
 /// Codes are wanted.
 pub(super) const CODES: u32 = 32;
+/// Where the bytes of a piece stand in [`Piece::what`], above the flags.
+pub(super) const BYTES: u32 = 8;
 
-/// The kinds of [`Item`]: the largest magnitude of a chunk.
-pub(super) const MEASURE: u32 = 0;
-/// The codes of a chunk, once its whole scale group is measured.
-pub(super) const CONVERT: u32 = 1;
-/// Some rows, each with its own scale.
-pub(super) const ROWS: u32 = 2;
-/// One 128×128 block.
-pub(super) const BLOCKS: u32 = 3;
-/// Where the kind stands in [`Item::what`].
-pub(super) const KIND: u32 = 28;
+/// The bit of [`Item::what`] that says that it is rows, not a block of 128×128; the rest is the index of the weight.
+pub(super) const ROWS: u32 = 0x8000_0000;
 
 /// One weight of a batch; addresses are the device's, counts and indices as in kernels.cu.
 #[repr(C)]
@@ -40,24 +36,38 @@ pub(super) struct Weight {
     pub first_scale: u32,
     pub first_part: u32,
     pub parts: u32,
-    pub group: u32,
-    pub group_chunks: u32,
     pub flags: u32,
     pub padding: u32,
 }
 
-/// A piece of work for one block of threads.
+/// A piece of a weight with one scale.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Piece {
+    pub source: u64,
+    pub codes: u64,
+    pub scale: u32,
+    pub group_pieces: u32,
+    pub part: u32,
+    pub what: u32,
+}
+
+/// Pieces whose amax is taken together before their codes are made.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wave {
+    pub first: u32,
+    pub count: u32,
+    pub cached: u32,
+    pub padding: u32,
+}
+
+/// Rows of a weight, or a block of it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Item {
     pub what: u32,
     pub index: u32,
-}
-
-impl Item {
-    pub(super) fn new(kind: u32, weight: usize, index: usize) -> Item {
-        Item { what: kind << KIND | weight as u32, index: index as u32 }
-    }
 }
 
 /// Error sums.
@@ -72,21 +82,22 @@ pub(super) struct Part {
     pub padding: u32,
 }
 
-/// The argument of `quantise_weights`; the addresses are the device's.
+/// The argument of `quantise_tensors` and `quantise_tiles`; the addresses are the device's.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Launch {
     pub weights: u64,
+    pub pieces: u64,
+    pub waves: u64,
     pub items: u64,
-    pub ticket: u64,
     pub measured: u64,
     pub amax: u64,
     pub scales: u64,
     pub parts: u64,
+    pub wave_count: u32,
     pub item_count: u32,
-    pub chunk_bytes: u32,
-    pub hints: u32,
-    pub padding: u32,
+    pub kept: u32,
+    pub converts: u32,
 }
 
 /// The argument of `decode_codes`; the addresses are the device's.
@@ -120,7 +131,8 @@ mod tests {
 
     #[test]
     fn structures_are_as_long_as_their_fields() {
-        assert_eq!([size_of::<Weight>(), size_of::<Item>(), size_of::<Part>()], [64, 8, 32]);
-        assert_eq!([size_of::<Launch>(), size_of::<Decode>()], [72, 48]);
+        assert_eq!([size_of::<Weight>(), size_of::<Item>(), size_of::<Part>()], [56, 8, 32]);
+        assert_eq!([size_of::<Piece>(), size_of::<Wave>()], [32, 16]);
+        assert_eq!([size_of::<Launch>(), size_of::<Decode>()], [80, 48]);
     }
 }

@@ -1,7 +1,7 @@
 //! Where the weights and results of a batch lie in memory, and the tables that the kernel reads.
 
-use super::abi::{self, Item};
-use super::schedule::{Planned, Tuning, schedule};
+use super::abi::{self, Item, PIECE_BYTES, Piece, Wave};
+use super::schedule::{LARGE_WAVE, Tuning, waves};
 use crate::fp8::{BLOCK, Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
 use crate::tensor::Dtype;
 use crate::{Error, Result};
@@ -29,12 +29,18 @@ pub(super) struct Spot {
     pub elements: usize,
 }
 
-/// The layout of a batch and the tables of the kernel, with offsets in place of addresses.
+/// The layout of a batch and the tables of the kernels, with offsets in place of addresses.
 #[derive(Default)]
 pub(super) struct Batch {
     pub weights: Vec<abi::Weight>,
     pub spots: Vec<Spot>,
     pub places: Vec<Place>,
+    /// Weights with one scale, piece by piece.
+    pub pieces: Vec<Piece>,
+    pub waves: Vec<Wave>,
+    /// Blocks of threads that share the pieces: as many for every batch, so that error sums do not depend on it.
+    pub blocks: usize,
+    /// Weights with more scales.
     pub items: Vec<Item>,
     /// Given scales where there are some; as many as `scale_count`, or none at all.
     pub given: Vec<f32>,
@@ -42,104 +48,145 @@ pub(super) struct Batch {
     pub part_count: usize,
     pub source_bytes: usize,
     pub code_bytes: usize,
-    pub chunk_bytes: usize,
 }
 
 impl Batch {
-    /// The layout of `groups`.
+    /// The layout of `groups` for a GPU on which `blocks` blocks of threads run at the same time.
     ///
     /// # Errors
-    /// As [`WeightGroup::scale_shape`]; [`Error::Argument`] for a weight of more than 2^32 rows, columns or pieces.
-    pub(super) fn new(groups: &[WeightGroup], wanted: Wanted, tuning: &Tuning) -> Result<Batch> {
-        let tuning = &tuning.for_batch(groups.iter().map(WeightGroup::bytes).sum());
-        let mut batch = Batch { chunk_bytes: tuning.chunk_bytes, ..Batch::default() };
-        let planned: Vec<Planned> =
-            groups.iter().map(|group| batch.add(group, wanted, tuning)).collect::<Result<_>>()?;
-        batch.items = schedule(&planned, tuning);
-        u32::try_from(batch.items.len()).map_err(|_| too_large())?;
-        if batch.weights.len() >= 1 << abi::KIND {
-            return Err(too_large());
+    /// As [`WeightGroup::scale_shape`]; [`Error::Argument`] for a batch of more than 2^32 rows, columns or pieces.
+    pub(super) fn new(
+        groups: &[WeightGroup],
+        wanted: Wanted,
+        blocks: usize,
+        tuning: &Tuning,
+    ) -> Result<Batch> {
+        let whole = |group: &&WeightGroup| group.granularity == Granularity::Tensor;
+        let mut batch = Batch { blocks, ..Batch::default() };
+        let mut ends = vec![];
+        for group in groups {
+            batch.add(group, wanted)?;
+            if whole(&group) {
+                ends.push(small(batch.pieces.len())?);
+            }
         }
+        let (mut groups_before, mut first) = (0, 0);
+        let bytes: Vec<usize> = groups.iter().filter(whole).map(WeightGroup::bytes).collect();
+        for count in waves(bytes.iter().copied(), tuning) {
+            let in_wave = groups_before..groups_before + count;
+            let end = ends[in_wave.end - 1];
+            let cached = u32::from(bytes[in_wave.clone()].iter().sum::<usize>() <= LARGE_WAVE);
+            batch.waves.push(Wave { first, count: end - first, cached, padding: 0 });
+            (groups_before, first) = (in_wave.end, end);
+        }
+        small(batch.items.len())?;
         Ok(batch)
     }
 
-    fn add(&mut self, group: &WeightGroup, wanted: Wanted, tuning: &Tuning) -> Result<Planned> {
+    fn add(&mut self, group: &WeightGroup, wanted: Wanted) -> Result<()> {
         let scale_shape = group.scale_shape()?;
-        let (first_weight, first_scale) = (self.weights.len(), self.scale_count);
-        let converted = wanted.codes || wanted.error;
-        let mut planned = Planned {
-            first_weight,
-            items: vec![],
-            kind: match group.granularity {
-                Granularity::Tensor => abi::CONVERT,
-                Granularity::Channel => abi::ROWS,
-                Granularity::Block => abi::BLOCKS,
-            },
-            measured: group.scales.is_none(),
-            converted,
-            bytes: group.bytes(),
-        };
+        let (first_weight, first_scale) = (self.weights.len(), small(self.scale_count)?);
+        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+        let flags = flag(group.rounding == Rounding::ModelOpt, abi::MODELOPT)
+            | flag(group.rule == ScaleRule::Bf16Up, abi::BF16_UP)
+            | flag(group.scales.is_some(), abi::GIVEN)
+            | flag(wanted.codes, abi::CODES);
+        let pieces = group.weights.iter().map(|weight| weight.bytes().len().div_ceil(PIECE_BYTES));
+        let group_pieces = small(pieces.sum())?;
         for weight in &group.weights {
             let (elements, size) = (weight.elements(), weight.dtype().size());
-            let (rows, columns) = match weight.shape() {
-                &[rows, columns] => (rows, columns),
-                _ => (1, elements),
-            };
-            let rows_per_item = (ROWS_BYTES / (columns * size).max(1)).max(1).next_multiple_of(8);
-            let items = match group.granularity {
-                _ if elements == 0 => 0,
-                Granularity::Tensor => (elements * size).div_ceil(tuning.chunk_bytes),
-                Granularity::Channel => rows.div_ceil(rows_per_item),
-                Granularity::Block => rows.div_ceil(BLOCK) * columns.div_ceil(BLOCK),
-            };
-            let small = |value: usize| u32::try_from(value).map_err(|_| too_large());
-            // Only scales of rows and blocks need to know the rows.
-            let matrix = group.granularity != Granularity::Tensor;
-            if matrix && columns > MOST_COLUMNS {
-                return Err(too_large());
-            }
-            let dtype = match weight.dtype() {
-                Dtype::BF16 => 0,
-                Dtype::F16 => 1,
-                _ => 2,
-            };
-            let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-            self.weights.push(abi::Weight {
+            let mut entry = abi::Weight {
                 source: self.source_bytes as u64,
                 codes: self.code_bytes as u64,
                 elements: elements as u64,
-                rows: if matrix { small(rows)? } else { 0 },
-                columns: if matrix { small(columns)? } else { 0 },
-                rows_per_item: small(rows_per_item)?,
-                first_scale: small(first_scale)?,
+                first_scale,
                 first_part: small(self.part_count)?,
-                parts: small(items)?,
-                group: small(self.places.len())?,
-                group_chunks: 0,
-                flags: dtype
-                    | flag(group.rounding == Rounding::ModelOpt, abi::MODELOPT)
-                    | flag(group.rule == ScaleRule::Bf16Up, abi::BF16_UP)
-                    | flag(group.scales.is_some(), abi::GIVEN)
-                    | flag(wanted.codes, abi::CODES),
-                padding: 0,
-            });
+                flags: flags | dtype_flag(weight.dtype()),
+                ..abi::Weight::default()
+            };
+            let parts = match group.granularity {
+                Granularity::Tensor => self.add_pieces(&entry, elements * size, group_pieces),
+                granularity => self.add_items(&mut entry, granularity, weight)?,
+            };
+            entry.parts = small(parts)?;
+            self.weights.push(entry);
             self.spots.push(Spot { source: self.source_bytes, codes: self.code_bytes, elements });
-            planned.items.push(items);
-            self.part_count += items;
+            self.part_count += parts;
             self.source_bytes += (elements * size).next_multiple_of(ALIGNMENT);
             self.code_bytes += elements.next_multiple_of(ALIGNMENT);
         }
-        let chunks = u32::try_from(planned.items.iter().sum::<usize>()).map_err(|_| too_large())?;
-        self.weights[first_weight..].iter_mut().for_each(|weight| weight.group_chunks = chunks);
-        let scales = scale_shape.iter().product::<usize>();
         if let Some(given) = &group.scales {
-            self.given.resize(first_scale, 0.0);
+            self.given.resize(self.scale_count, 0.0);
             self.given.extend_from_slice(&given.values);
         }
-        self.scale_count += scales;
-        self.places.push(Place { first_weight, first_scale, scale_shape });
-        Ok(planned)
+        self.places.push(Place {
+            first_weight,
+            first_scale: self.scale_count,
+            scale_shape: scale_shape.clone(),
+        });
+        self.scale_count += scale_shape.iter().product::<usize>();
+        Ok(())
     }
+
+    /// Cuts a weight of `bytes` with one scale into pieces, and gives the number of its parts: one for every block of
+    /// threads that has some of its pieces.
+    fn add_pieces(&mut self, weight: &abi::Weight, bytes: usize, group_pieces: u32) -> usize {
+        let count = bytes.div_ceil(PIECE_BYTES);
+        let size = if weight.flags & 3 == dtype_flag(Dtype::F32) { 4 } else { 2 };
+        self.pieces.extend((0..count).map(|number| {
+            let at = number * PIECE_BYTES;
+            Piece {
+                source: weight.source + at as u64,
+                codes: weight.codes + (at / size) as u64,
+                scale: weight.first_scale,
+                group_pieces,
+                part: weight.first_part + (number % self.blocks) as u32,
+                what: weight.flags | (PIECE_BYTES.min(bytes - at) as u32) << abi::BYTES,
+            }
+        }));
+        count.min(self.blocks)
+    }
+
+    /// Cuts a matrix into rows or blocks, and gives their number.
+    fn add_items(
+        &mut self,
+        entry: &mut abi::Weight,
+        granularity: Granularity,
+        weight: &crate::tensor::Tensor,
+    ) -> Result<usize> {
+        let &[rows, columns] = weight.shape() else {
+            return Err(Error::argument("only a matrix has scales for rows or blocks"));
+        };
+        if columns > MOST_COLUMNS {
+            return Err(too_large());
+        }
+        let rows_per_item =
+            (ROWS_BYTES / (columns * weight.dtype().size()).max(1)).max(1).next_multiple_of(8);
+        (entry.rows, entry.columns) = (small(rows)?, small(columns)?);
+        entry.rows_per_item = small(rows_per_item)?;
+        let (kind, count) = match granularity {
+            Granularity::Channel => (abi::ROWS, rows.div_ceil(rows_per_item)),
+            _ => (0, rows.div_ceil(BLOCK) * columns.div_ceil(BLOCK)),
+        };
+        let count = if weight.elements() == 0 { 0 } else { small(count)? };
+        let what = kind | small(self.weights.len())?;
+        self.items.extend((0..count).map(|index| Item { what, index }));
+        Ok(count as usize)
+    }
+}
+
+/// The lowest bits of flags.
+fn dtype_flag(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::BF16 => 0,
+        Dtype::F16 => 1,
+        _ => 2,
+    }
+}
+
+/// A count or an index as the kernels have it; the highest bit is not for them.
+fn small(value: usize) -> Result<u32> {
+    u32::try_from(value).ok().filter(|value| value >> 31 == 0).ok_or_else(too_large)
 }
 
 fn too_large() -> Error {
@@ -177,7 +224,7 @@ mod tests {
             group(vec![weight(Dtype::BF16, &[9])], Granularity::Tensor, Some(Scales::tensor(2.0))),
         ];
         let wanted = Wanted { codes: true, error: true };
-        let batch = Batch::new(&groups, wanted, &Tuning::default())?;
+        let batch = Batch::new(&groups, wanted, 4, &Tuning::default())?;
         assert_eq!(batch.scale_count, 1 + 9 + 100 + 1 + 1);
         assert_eq!((batch.given.len(), batch.given[111]), (112, 2.0));
         for (spot, next) in batch.spots.iter().zip(&batch.spots[1..]) {
@@ -185,8 +232,21 @@ mod tests {
             assert_eq!((next.source % 256, next.codes % 256), (0, 0));
         }
         assert_eq!(batch.weights.iter().map(|w| w.parts as usize).sum::<usize>(), batch.part_count);
-        assert_eq!((batch.weights[0].group_chunks, batch.weights[1].group_chunks), (7, 7));
-        assert_eq!(batch.weights[4].group_chunks, 0);
+        // 30 and 84,000 bytes of a group, and 18 bytes; nothing of an empty weight.
+        let pieces: Vec<(u32, u32, u32)> = batch
+            .pieces
+            .iter()
+            .map(|piece| (piece.group_pieces, piece.what >> abi::BYTES, piece.part))
+            .collect();
+        let first = batch.weights[1].first_part;
+        let expected = [(7, 30, 0), (7, 16384, first), (7, 16384, first + 1), (7, 16384, first + 2)];
+        assert_eq!(pieces[..4], expected);
+        assert_eq!(pieces[6], (7, 84_000 - 5 * 16384, first + 1));
+        assert_eq!(pieces[7..], [(1, 18, batch.weights[5].first_part)]);
+        assert_eq!(batch.waves, [Wave { first: 0, count: 8, cached: 1, padding: 0 }]);
+        // 9 blocks of 128×128 and 100 rows.
+        assert_eq!(batch.items.len(), 9 + 1);
+        assert_eq!(batch.items[9], Item { what: abi::ROWS | 3, index: 0 });
         Ok(())
     }
 
@@ -199,6 +259,6 @@ mod tests {
             rounding: Rounding::Exact,
             scales: None,
         };
-        assert!(Batch::new(&[group], Wanted { codes: true, error: false }, &Tuning::default()).is_err());
+        assert!(Batch::new(&[group], Wanted { codes: true, error: false }, 4, &Tuning::default()).is_err());
     }
 }

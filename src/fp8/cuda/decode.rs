@@ -2,7 +2,7 @@
 
 use cudarc::driver::{LaunchConfig, PushKernelArg};
 
-use super::abi::{Decode, WORKERS, bytes_of};
+use super::abi::{Decode, THREADS, bytes_of};
 use super::gpu::{Gpu, failed};
 use super::memory::DeviceBuffer;
 use crate::fp8::layout::row_length;
@@ -65,7 +65,7 @@ impl Gpu {
         };
         let (function, blocks) = &self.kernels.decode;
         let config =
-            LaunchConfig { grid_dim: (*blocks, 1, 1), block_dim: (WORKERS, 1, 1), shared_mem_bytes: 0 };
+            LaunchConfig { grid_dim: (*blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
         // SAFETY: the argument is that of the kernel, its addresses are of buffers of the lengths it says.
         unsafe { stream.launch_builder(function).arg(&argument).launch(config) }
             .map_err(failed("start the kernel"))?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::abi::{THREADS, WORKERS};
+use super::abi::{HALF_BYTES, THREADS};
 use super::schedule::Tuning;
+use crate::fp8::Wanted;
 use crate::{Error, Result};
 
 /// PTX for compute capability 8.0, without conversion instructions for E4M3.
@@ -25,10 +26,21 @@ pub struct Gpu {
 
 /// The functions of kernels.cu and how many blocks of each fit on the whole device at once.
 pub(super) struct Kernels {
-    pub quantise: (CudaFunction, u32),
-    pub quantise_with_error: (CudaFunction, u32),
+    tensors: Cooperative,
+    tensors_with_error: Cooperative,
+    tiles: (CudaFunction, u32),
+    tiles_with_error: (CudaFunction, u32),
     pub add_parts: CudaFunction,
     pub decode: (CudaFunction, u32),
+}
+
+/// A kernel whose blocks wait for each other.
+pub(super) struct Cooperative {
+    pub function: CudaFunction,
+    /// Blocks that fit on the whole device at once.
+    pub blocks: u32,
+    /// Halves of pieces that each of them has room for in shared memory.
+    pub kept: usize,
 }
 
 impl Gpu {
@@ -124,19 +136,56 @@ impl Gpu {
 impl Kernels {
     fn load(module: &Arc<CudaModule>, processors: u32) -> Result<Kernels> {
         let function = |name: &str| module.load_function(name).map_err(failed("load the kernels"));
-        let persistent = |name: &str, threads: u32| -> Result<(CudaFunction, u32)> {
+        let persistent = |name: &str| -> Result<(CudaFunction, u32)> {
             let function = function(name)?;
             let blocks = function
-                .occupancy_max_active_blocks_per_multiprocessor(threads, 0, None)
+                .occupancy_max_active_blocks_per_multiprocessor(THREADS, 0, None)
                 .map_err(failed("ask the GPU"))?;
             Ok((function, blocks.max(1) * processors))
         };
         Ok(Kernels {
-            quantise: persistent("quantise_weights", THREADS)?,
-            quantise_with_error: persistent("quantise_weights_with_error", THREADS)?,
+            tensors: Cooperative::new(persistent("quantise_tensors")?, processors)?,
+            tensors_with_error: Cooperative::new(persistent("quantise_tensors_with_error")?, processors)?,
+            tiles: persistent("quantise_tiles")?,
+            tiles_with_error: persistent("quantise_tiles_with_error")?,
             add_parts: function("add_parts")?,
-            decode: persistent("decode_codes", WORKERS)?,
+            decode: persistent("decode_codes")?,
         })
+    }
+}
+
+impl Kernels {
+    /// For weights with one scale.
+    pub(super) fn tensors(&self, wanted: Wanted) -> &Cooperative {
+        if wanted.error { &self.tensors_with_error } else { &self.tensors }
+    }
+
+    /// For weights with a scale for each row or block.
+    pub(super) fn tiles(&self, wanted: Wanted) -> &(CudaFunction, u32) {
+        if wanted.error { &self.tiles_with_error } else { &self.tiles }
+    }
+}
+
+impl Cooperative {
+    /// Takes what shared memory is left over when as many blocks as without it are to fit.
+    fn new((function, blocks): (CudaFunction, u32), processors: u32) -> Result<Cooperative> {
+        use sys::CUfunction_attribute_enum::{
+            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT,
+            CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT as SHARE,
+        };
+        const MOST: usize = 8;
+        function.set_attribute(SHARE, 100).map_err(failed("set up the kernel"))?;
+        let fits = |halves: usize| {
+            let bytes = halves * HALF_BYTES;
+            // More than the device has is refused.
+            function.set_attribute(LIMIT, bytes as i32).is_ok()
+                && function
+                    .occupancy_max_active_blocks_per_multiprocessor(THREADS, bytes, None)
+                    .is_ok_and(|fitting| fitting * processors >= blocks)
+        };
+        let kept = (1..=MOST).take_while(|&halves| fits(halves)).count();
+        function.set_attribute(LIMIT, (kept * HALF_BYTES) as i32).map_err(failed("set up the kernel"))?;
+        Ok(Cooperative { function, blocks, kept })
     }
 }
 

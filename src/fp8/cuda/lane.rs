@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaEvent, CudaStream, LaunchConfig, PushKernelArg, sys};
 use rayon::prelude::*;
 
-use super::abi::{self, Launch, Part, THREADS, bytes_of};
+use super::abi::{self, HALF_BYTES, Launch, Part, Piece, THREADS, bytes_of};
 use super::batch::Batch;
 use super::gpu::{Gpu, failed};
 use super::memory::{DeviceBuffer, HostBuffer};
@@ -40,7 +40,7 @@ struct OnDevice {
     source: DeviceBuffer,
     tables: DeviceBuffer,
     codes: DeviceBuffer,
-    /// The ticket, a counter for each group, and the amax values.
+    /// A counter for each scale, and the amax values.
     state: DeviceBuffer,
     parts: DeviceBuffer,
     totals: DeviceBuffer,
@@ -54,12 +54,12 @@ struct Submitted {
 
 impl Submitted {
     fn state_bytes(&self) -> usize {
-        self.first_amax() + 4 * self.batch.scale_count
+        2 * self.first_amax()
     }
 
     /// Where the amax values begin in the state.
     fn first_amax(&self) -> usize {
-        4 + 4 * self.batch.places.len()
+        4 * self.batch.scale_count
     }
 
     fn total_bytes(&self) -> usize {
@@ -104,7 +104,8 @@ impl Lane {
     /// or the driver fails.
     pub fn submit(&mut self, groups: Vec<WeightGroup>, wanted: Wanted) -> Result<()> {
         self.finish()?;
-        let batch = Batch::new(&groups, wanted, &self.gpu.tuning)?;
+        let batch =
+            Batch::new(&groups, wanted, self.gpu.kernels.tensors(wanted).blocks as usize, &self.gpu.tuning)?;
         let submitted = Submitted { groups, wanted, batch };
         self.reserve(&submitted)?;
         self.fill(&submitted);
@@ -157,7 +158,8 @@ impl Lane {
         self.finish()?;
         let mut submitted = self.batch.take().ok_or_else(nothing_submitted)?;
         self.gpu.tuning = tuning;
-        submitted.batch = Batch::new(&submitted.groups, submitted.wanted, &tuning)?;
+        let blocks = self.gpu.kernels.tensors(submitted.wanted).blocks as usize;
+        submitted.batch = Batch::new(&submitted.groups, submitted.wanted, blocks, &tuning)?;
         self.reserve(&submitted)?;
         self.fill_tables(&submitted.batch);
         self.batch = Some(submitted);
@@ -203,10 +205,10 @@ impl Lane {
         copies.into_par_iter().for_each(|(to, from)| to.copy_from_slice(from));
     }
 
-    /// Writes the tables of the kernel, with the addresses of this lane's buffers.
+    /// Writes the tables of the kernels, with the addresses of this lane's buffers.
     fn fill_tables(&mut self, batch: &Batch) {
         let (source, codes) = (self.device.source.address(), self.device.codes.address());
-        let placed: Vec<abi::Weight> = batch
+        let weights: Vec<abi::Weight> = batch
             .weights
             .iter()
             .map(|weight| abi::Weight {
@@ -215,11 +217,22 @@ impl Lane {
                 ..*weight
             })
             .collect();
-        let tables = self.host.tables.bytes_mut();
-        let [weights, items, given] = table_offsets(batch);
-        tables[weights..items].copy_from_slice(bytes_of(&placed));
-        tables[items..given].copy_from_slice(bytes_of(&batch.items));
-        tables[given..tables_bytes(batch)].copy_from_slice(bytes_of(&batch.given));
+        let pieces: Vec<Piece> = batch
+            .pieces
+            .iter()
+            .map(|piece| Piece { source: source + piece.source, codes: codes + piece.codes, ..*piece })
+            .collect();
+        let tables = [
+            bytes_of(&weights),
+            bytes_of(&pieces),
+            bytes_of(&batch.waves),
+            bytes_of(&batch.items),
+            bytes_of(&batch.given),
+        ];
+        let to = self.host.tables.bytes_mut();
+        for (at, table) in table_offsets(batch).into_iter().zip(tables) {
+            to[at..at + table.len()].copy_from_slice(table);
+        }
     }
 
     fn upload(&mut self) -> Result<()> {
@@ -238,46 +251,51 @@ impl Lane {
 
     fn launch(&mut self) -> Result<()> {
         let submitted = self.batch.as_ref().ok_or_else(nothing_submitted)?;
-        let (batch, error) = (&submitted.batch, submitted.wanted.error);
-        let (state_bytes, first_amax) = (submitted.state_bytes(), submitted.first_amax() as u64);
-        self.device.state.set(&self.stream, 0, state_bytes)?;
-        if batch.items.is_empty() {
-            return match error {
-                true => self.device.totals.set(&self.stream, 0, submitted.total_bytes()),
-                false => Ok(()),
-            };
-        }
-        let [weights, items, given] = table_offsets(batch).map(|at| self.device.tables.address() + at as u64);
-        let state = self.device.state.address();
-        let parts = self.device.parts.address();
+        let (batch, wanted) = (&submitted.batch, submitted.wanted);
+        self.device.state.set(&self.stream, 0, submitted.state_bytes())?;
+        let tables = self.device.tables.address();
+        let [weights, pieces, waves, items, scales, _] = table_offsets(batch).map(|at| tables + at as u64);
+        let (state, parts) = (self.device.state.address(), self.device.parts.address());
+        let kernels = &self.gpu.kernels;
+        let tensors = kernels.tensors(wanted);
+        let kept = tensors.kept.min(self.gpu.tuning.kept);
         let launch = Launch {
             weights,
+            pieces,
+            waves,
             items,
-            ticket: state,
-            measured: state + 4,
-            amax: state + first_amax,
-            scales: given,
+            measured: state,
+            amax: state + submitted.first_amax() as u64,
+            scales,
             parts,
+            wave_count: batch.waves.len() as u32,
             item_count: batch.items.len() as u32,
-            chunk_bytes: batch.chunk_bytes as u32,
-            hints: self.gpu.tuning.hints,
-            padding: 0,
+            kept: kept as u32,
+            converts: u32::from(wanted.codes || wanted.error),
         };
-        let kernels = &self.gpu.kernels;
-        let (function, blocks) = if error { &kernels.quantise_with_error } else { &kernels.quantise };
         let config = |blocks: u32, threads: u32| LaunchConfig {
             grid_dim: (blocks, 1, 1),
             block_dim: (threads, 1, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the argument is that of the kernel, every address and index in it lies inside the buffers that `reserve`
-        // made for this batch, and the stream keeps the order.
-        unsafe {
-            let blocks = (*blocks).min(launch.item_count);
-            self.stream.launch_builder(function).arg(&launch).launch(config(blocks, THREADS))
+        if !batch.pieces.is_empty() {
+            let config = LaunchConfig {
+                shared_mem_bytes: (kept * HALF_BYTES) as u32,
+                ..config(batch.blocks as u32, THREADS)
+            };
+            // SAFETY: the argument is that of the kernel, every address and index in it lies inside the buffers that
+            // `reserve` made for this batch, and the stream keeps the order. Blocks wait for each other: cooperative.
+            unsafe { self.stream.launch_builder(&tensors.function).arg(&launch).launch_cooperative(config) }
+                .map_err(failed("start the kernel"))?;
         }
-        .map_err(failed("start the kernel"))?;
-        if error {
+        if !batch.items.is_empty() {
+            let (function, blocks) = kernels.tiles(wanted);
+            let blocks = (*blocks).min(launch.item_count);
+            // SAFETY: as above; no block waits for another.
+            unsafe { self.stream.launch_builder(function).arg(&launch).launch(config(blocks, THREADS)) }
+                .map_err(failed("start the kernel"))?;
+        }
+        if wanted.error && !batch.weights.is_empty() {
             let totals = self.device.totals.address();
             let mut builder = self.stream.launch_builder(&kernels.add_parts);
             builder.arg(&weights).arg(&parts).arg(&totals);
@@ -314,14 +332,25 @@ fn nothing_submitted() -> Error {
     Error::argument("nothing was submitted to the GPU")
 }
 
-/// Where weights, items and given scales begin in the tables.
-fn table_offsets(batch: &Batch) -> [usize; 3] {
-    let items = size_of_val(batch.weights.as_slice());
-    [0, items, items + size_of_val(batch.items.as_slice())]
+/// Where weights, pieces, waves, items and given scales begin in the tables, and where these end.
+fn table_offsets(batch: &Batch) -> [usize; 6] {
+    let sizes = [
+        size_of_val(batch.weights.as_slice()),
+        size_of_val(batch.pieces.as_slice()),
+        size_of_val(batch.waves.as_slice()),
+        size_of_val(batch.items.as_slice()),
+        size_of_val(batch.given.as_slice()),
+    ];
+    let mut offsets = [0; 6];
+    for (number, size) in sizes.into_iter().enumerate() {
+        // Pieces are read 16 bytes at a time.
+        offsets[number + 1] = (offsets[number] + size).next_multiple_of(16);
+    }
+    offsets
 }
 
 fn tables_bytes(batch: &Batch) -> usize {
-    table_offsets(batch)[2] + size_of_val(batch.given.as_slice())
+    table_offsets(batch)[5]
 }
 
 /// The results of a batch, in the lane's page-locked memory.
