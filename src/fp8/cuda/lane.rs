@@ -10,12 +10,13 @@ use super::batch::Batch;
 use super::gpu::{Gpu, failed};
 use super::memory::{DeviceBuffer, HostBuffer};
 use super::schedule::Tuning;
+use crate::fp8::accelerator::BatchLane;
 use crate::fp8::{Amax, QuantisationError, QuantisedGroup, Wanted, WeightGroup};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 
 /// Bytes that a thread copies at a time.
-const COPY_BYTES: usize = 4 << 20;
+const COPY_BYTES: usize = 1 << 20;
 
 /// Takes one batch at a time through the GPU: [`submit`](Lane::submit) returns at once, [`wait`](Lane::wait) gives the
 /// results. With two or three lanes the copies and kernels of one overlap with the host's work for another. The buffers
@@ -103,18 +104,7 @@ impl Lane {
     /// As [`WeightGroup::scale_shape`]; [`Error::Device`] when memory runs out (then `bytes` says how much was asked for)
     /// or the driver fails.
     pub fn submit(&mut self, groups: Vec<WeightGroup>, wanted: Wanted) -> Result<()> {
-        self.finish()?;
-        let batch = Batch::new(&groups, wanted, &self.gpu.tuning)?;
-        let submitted = Submitted { groups, wanted, batch };
-        self.reserve(&submitted)?;
-        self.fill(&submitted);
-        self.fill_tables(&submitted.batch);
-        self.batch = Some(submitted);
-        self.upload()?;
-        self.upload_tables()?;
-        self.launch()?;
-        self.download()?;
-        self.done.record(&self.stream).map_err(failed("record an event"))
+        BatchLane::submit(self, groups, wanted, &|_| ())
     }
 
     /// Waits for the batch that was submitted last.
@@ -187,8 +177,8 @@ impl Lane {
         self.host.results.reserve(results)
     }
 
-    /// Copies the weights to where the device fetches them.
-    fn fill(&mut self, submitted: &Submitted) {
+    /// Copies the weights to where the device fetches them; `touch` sees the bytes before.
+    fn fill(&mut self, submitted: &Submitted, touch: &(dyn Fn(&[u8]) + Sync)) {
         let Submitted { groups, batch, .. } = submitted;
         let mut rest = self.host.source.bytes_mut();
         let mut at = 0;
@@ -200,7 +190,10 @@ impl Lane {
             copies.extend(here.chunks_mut(COPY_BYTES).zip(weight.bytes().chunks(COPY_BYTES)));
             (at, rest) = (spot.source + weight.bytes().len(), after);
         }
-        copies.into_par_iter().for_each(|(to, from)| to.copy_from_slice(from));
+        copies.into_par_iter().for_each(|(to, from)| {
+            touch(from);
+            to.copy_from_slice(from);
+        });
     }
 
     /// Writes the tables of the kernel, with the addresses of this lane's buffers.
@@ -303,11 +296,45 @@ impl Lane {
     }
 }
 
+impl BatchLane for Lane {
+    fn submit(
+        &mut self,
+        groups: Vec<WeightGroup>,
+        wanted: Wanted,
+        touch: &(dyn Fn(&[u8]) + Sync),
+    ) -> Result<()> {
+        self.finish()?;
+        let batch = Batch::new(&groups, wanted, &self.gpu.tuning)?;
+        let submitted = Submitted { groups, wanted, batch };
+        self.reserve(&submitted)?;
+        self.fill(&submitted, touch);
+        self.fill_tables(&submitted.batch);
+        self.batch = Some(submitted);
+        self.upload()?;
+        self.upload_tables()?;
+        self.launch()?;
+        self.download()?;
+        self.done.record(&self.stream).map_err(failed("record an event"))
+    }
+
+    fn wait(&mut self) -> Result<Vec<QuantisedGroup>> {
+        Ok(Lane::wait(self)?.to_groups())
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         // The device may still be copying from and to the buffers. A failure leaves nothing to do.
         let _ = self.finish();
     }
+}
+
+/// A copy made by all threads: first of all, its pages are made here.
+fn copy_of(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = vec![0; bytes.len()];
+    let parts = copy.par_chunks_mut(COPY_BYTES).zip(bytes.par_chunks(COPY_BYTES));
+    parts.for_each(|(to, from)| to.copy_from_slice(from));
+    copy
 }
 
 fn nothing_submitted() -> Error {
@@ -376,7 +403,7 @@ impl Finished<'_> {
                     let weights = self.submitted.groups[number].weights.iter().enumerate();
                     quantised.codes = weights
                         .map(|(member, weight)| {
-                            let codes = self.codes(number, member).to_vec();
+                            let codes = copy_of(self.codes(number, member));
                             Tensor::owned(Dtype::F8E4M3, weight.shape().to_vec(), codes)
                         })
                         .collect();
