@@ -161,9 +161,17 @@ impl Feed {
         self.window.saturating_mul(2)
     }
 
-    /// The device brought `group`.
-    pub fn delivered(&self, group: usize) {
+    /// Whether the device is to quantise `group`, and nobody has asked for it yet.
+    pub fn is_waiting(&self, group: usize) -> bool {
+        self.lock().stages[group] == Stage::Waiting
+    }
+
+    /// The device brought `group`; `usable` says whether its codes are kept until they were used.
+    pub fn delivered(&self, group: usize, usable: bool) {
         self.lock().stages[group] = Stage::Over;
+        if !usable {
+            self.freed(self.sizes[group].codes);
+        }
     }
 
     /// So many bytes of codes are needed no more.
@@ -243,8 +251,7 @@ mod tests {
         let feed = feed(3, 0);
         for group in 0..3 {
             assert_eq!(feed.next(1000), Some(vec![group]));
-            feed.delivered(group);
-            feed.freed(50);
+            feed.delivered(group, false);
         }
         assert_eq!(feed.next(1000), None);
     }
@@ -271,7 +278,7 @@ mod tests {
         let feed = feed(5, 1000);
         assert_eq!(feed.next(200), Some(vec![0, 1]));
         assert_eq!(feed.next(200), Some(vec![2, 3]));
-        feed.delivered(0);
+        feed.delivered(0, true);
         feed.halt();
         assert_eq!(feed.next(200), None);
         feed.again();
