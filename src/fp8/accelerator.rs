@@ -109,12 +109,7 @@ struct Unopened {
     lane: Option<Box<dyn BatchLane>>,
 }
 
-fn quantise_with(
-    accelerator: &dyn Accelerator,
-    load: Load,
-    work: &dyn Work,
-    wanted: Wanted,
-) -> Result<()> {
+fn quantise_with(accelerator: &dyn Accelerator, load: Load, work: &dyn Work, wanted: Wanted) -> Result<()> {
     let devices = accelerator.devices();
     let lanes = (0..devices * load.lanes).map(|n| Unopened { device: n % devices, lane: None }).collect();
     let batches = std::iter::from_fn(|| work.next(load.batch_bytes));

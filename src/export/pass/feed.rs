@@ -60,14 +60,8 @@ impl Feed {
     pub fn new(sizes: Vec<Size>, order: Vec<usize>, window: usize) -> Self {
         let mut stages = vec![Stage::Over; sizes.len()];
         order.iter().for_each(|&group| stages[group] = Stage::Waiting);
-        let state = State {
-            stages,
-            next: 0,
-            demanded: VecDeque::new(),
-            outstanding: 0,
-            halted: false,
-            ended: false,
-        };
+        let state =
+            State { stages, next: 0, demanded: VecDeque::new(), outstanding: 0, halted: false, ended: false };
         Feed { sizes, order, window, state: Mutex::new(state), changed: Condvar::new() }
     }
 

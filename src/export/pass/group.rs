@@ -182,7 +182,9 @@ impl GroupState {
             return 0;
         }
         let codes = match &*self.lock() {
-            State::Ready(ready) => ready.device.as_ref().and_then(|device| lock(device.codes.get(member)?).take()),
+            State::Ready(ready) => {
+                ready.device.as_ref().and_then(|device| lock(device.codes.get(member)?).take())
+            }
             _ => None,
         };
         codes.map_or(0, |codes| codes.bytes().len())

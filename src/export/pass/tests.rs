@@ -296,7 +296,10 @@ fn a_batch_that_fails_ends_the_pass_with_its_error() {
             let device = StandIn { failing_batch: Some(failing), required: false, ..StandIn::new() };
             match run_on(Some(&device), Limits { window, ..ROOMY }, threads, &files) {
                 Err(error) => {
-                    assert_eq!((error.kind(), error.to_string().as_str()), ("device", "the device is on fire"));
+                    assert_eq!(
+                        (error.kind(), error.to_string().as_str()),
+                        ("device", "the device is on fire")
+                    );
                 }
                 Ok(left) => {
                     assert!(failing > 0 && device.bytes().len() <= failing, "there was no such batch");

@@ -34,13 +34,7 @@ pub(crate) struct Log {
 impl StandIn {
     /// A device with memory enough.
     pub fn new() -> Self {
-        StandIn {
-            devices: 1,
-            required: true,
-            memory: usize::MAX,
-            failing_batch: None,
-            log: Arc::default(),
-        }
+        StandIn { devices: 1, required: true, memory: usize::MAX, failing_batch: None, log: Arc::default() }
     }
 
     /// The bytes of all finished batches.

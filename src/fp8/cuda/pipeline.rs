@@ -19,7 +19,8 @@ pub fn quantise_batches(
     wanted: Wanted,
     mut take: impl FnMut(usize, &Finished) -> Result<()>,
 ) -> Result<()> {
-    let submit = |lane: &mut Lane, (_, groups): &(usize, Vec<WeightGroup>)| lane.submit(groups.clone(), wanted);
+    let submit =
+        |lane: &mut Lane, (_, groups): &(usize, Vec<WeightGroup>)| lane.submit(groups.clone(), wanted);
     let take = |lane: &mut Lane, (number, _): (usize, Vec<WeightGroup>)| take(number, &lane.wait()?);
     through_lanes(lanes, batches.into_iter().enumerate(), submit, take)
 }

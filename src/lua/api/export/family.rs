@@ -416,7 +416,9 @@ fn class() -> Class<RefCell<Family>> {
             Function::new(
                 "run",
                 "Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes \
-                 hold are written once and shared; shards of finished schemes in the same directory are reused.",
+                 hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on \
+                 `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a \
+                 GPU at once.",
             )
             .returns(Type::Record(&OUTCOME), "what was done")
             .raises("a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
