@@ -34,9 +34,9 @@ pub(super) use target::Target;
 /// Bytes of a source tensor that the disk is asked for before they are needed.
 const READ_AHEAD: usize = 8 << 20;
 
-/// Bytes of codes that an accelerator makes ahead, and more for each thread: each has a group of its own in work.
+/// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
-const WINDOW_PER_THREAD: usize = 64 << 20;
+const WINDOW_PER_FILE: usize = 64 << 20;
 /// Bytes of weights of the largest group that an accelerator gets.
 const LARGEST: usize = 1 << 30;
 
@@ -66,7 +66,7 @@ pub(super) struct PassOptions<'a> {
 /// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`],
 /// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete.
 pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
-    let window = WINDOW + options.threads * WINDOW_PER_THREAD;
+    let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
     run_within(Limits { window, largest: LARGEST }, targets, options)
 }
 

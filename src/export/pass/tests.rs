@@ -321,26 +321,32 @@ fn sources_are_hashed_where_the_device_reads_them() {
     });
     let outputs: Vec<OutputTensor> =
         linears.flat_map(|weight| quantised(vec![weight], Granularity::Channel)).collect();
-    let target = Target::new(&place.path().join("file"), &outputs).unwrap();
-    let sources = SourceHashes::new(&checkpoint);
-    let device = StandIn::new();
-    let options = PassOptions {
-        threads: 2,
-        progress: &crate::export::Silent,
-        sources: Some(&sources),
-        errors: false,
-        accelerator: Some(&device),
-        finished: &|_, _, errors| {
-            assert!(errors.is_empty(), "nobody asked for them");
-            Ok(())
-        },
+    let covered = |device: Option<&StandIn>, file: &str| {
+        let sources = SourceHashes::new(&checkpoint);
+        let options = PassOptions {
+            threads: 2,
+            progress: &crate::export::Silent,
+            sources: Some(&sources),
+            errors: false,
+            accelerator: device.map(|device| device as &dyn Accelerator),
+            finished: &|_, _, errors| {
+                assert!(errors.is_empty(), "nobody asked for them");
+                Ok(())
+            },
+        };
+        run(&[Target::new(&place.path().join(file), &outputs).unwrap()], &options).unwrap();
+        let covered = sources.covered();
+        for (shard, (_, path, _)) in sources.finish().unwrap().iter().zip(checkpoint.shards()) {
+            let expected = blake3::hash(&std::fs::read(path).unwrap());
+            assert_eq!(shard.blake3, expected.to_hex().to_string());
+        }
+        covered
     };
-    run(&[target], &options).unwrap();
+    let device = StandIn::new();
+    let on_device = covered(Some(&device), "device");
     assert!(!device.bytes().is_empty());
-    for (shard, (_, path, _)) in sources.finish().unwrap().iter().zip(checkpoint.shards()) {
-        let expected = blake3::hash(&std::fs::read(path).unwrap());
-        assert_eq!(shard.blake3, expected.to_hex().to_string());
-    }
+    assert_eq!(on_device, covered(None, "cpu"));
+    assert!(on_device > 0);
 }
 
 #[test]
