@@ -269,6 +269,7 @@ function Parser:help() end
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
 ---@field threads? integer threads; the bytes do not depend on it (default: all cores)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
 
 ---Options of qlua.export.writer.
 ---@class qlua.export.writer.Options
@@ -423,11 +424,13 @@ function Family:files(name) end
 ---@return integer # what the family takes on the disk when nothing of it is there yet
 function Family:unique_bytes() end
 
----Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused.
+---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
 ---
 ---Raises when a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full.
 ---
 ---Raises when a weight is NaN or infinite.
+---
+---Raises when a GPU was named and there is none, or it fails.
 ---
 ---```lua
 ---local demo = qlua.checkpoint.demo("demo")
@@ -618,7 +621,7 @@ function Writer:finish() end
 ---Options of qlua.fp8.amax.
 ---@class qlua.fp8.amax.Options
 ---@field granularity? "tensor"|"channel"|"block" over the tensor, each row, or each 128×128 block (default: `"tensor"`)
----@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.quantize.
 ---@class qlua.fp8.quantize.Options
@@ -626,12 +629,12 @@ function Writer:finish() end
 ---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
----@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
 ---@field dtype? "bf16"|"f16"|"f32" the element type of the result (default: `"bf16"`)
----@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.error.
 ---@class qlua.fp8.error.Options
@@ -639,7 +642,7 @@ function Writer:finish() end
 ---@field rule? "f32"|"bf16" a scale is amax / 448 in F32, or that rounded up to a BF16 value (default: `"f32"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
----@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.
 ---@class qlua.fp8
@@ -1030,7 +1033,7 @@ function qlua.log.warn(message, ...) end
 ---@class qlua.manifest.from_weights.Options
 ---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: all three)
 ---@field overwrite? boolean replace an existing file (default: `false`)
----@field device? string `cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same (default: `"cpu"`)
+---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options

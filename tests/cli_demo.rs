@@ -62,6 +62,7 @@ fn the_readmes_command_writes_ten_schemes_of_the_demo() {
 no --model: built the demo in ./qlua-demo/, a small seeded Qwen2.5-VL
 activations are static: every selected layer has an input scale in `qlua-demo/manifest.json`
 the dialect is universal: static activations, which every loader reads
+weights are quantised on [..]
 10 schemes: 4.9 MB in [..] s
 the report is qlua-demo/quantized/report.html
 
@@ -93,6 +94,38 @@ the report is qlua-demo/quantized/report.html
     );
     let manifest = std::fs::read(place.path().join("qlua-demo/manifest.json")).unwrap();
     assert_eq!(std::fs::read(scheme.join("layer-sensitivity/manifest.json")).unwrap(), manifest);
+}
+
+#[test]
+fn weights_are_quantised_where_the_user_says() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| qlua(place.path(), &[&["lm_only_topx", "--top", "50"], words].concat());
+    assert_eq!(run(&["--dry-run", "--device", "cuda"]).status.code(), Some(0), "a plan needs no device");
+    let before = tree(place.path());
+    let unknown = run(&["--device", "gpu"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("unknown device `gpu`: it is `auto`, `cpu`, `cuda` or `cuda:N`"));
+    let missing = run(&["--device", "cuda:9999"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let text = stderr(&missing);
+    assert!(text.contains("NVIDIA driver") || text.contains("there is no GPU 9999"), "{text}");
+    assert!(text.contains("hint: "), "{text}");
+    assert_eq!(tree(place.path()), before, "nothing is written");
+
+    let cpu = run(&["--device", "cpu"]);
+    assert_eq!(cpu.status.code(), Some(0), "{}", stderr(&cpu));
+    assert!(!stderr(&cpu).contains("quantised on"), "who names the CPU need not be told: {}", stderr(&cpu));
+    let weights = |place: &Path| -> Vec<(String, Vec<u8>)> {
+        tree(&place.join("qlua-demo"))
+            .into_iter()
+            .filter(|(name, _)| name.ends_with(".safetensors"))
+            .collect()
+    };
+    let on_cpu = weights(place.path());
+    let auto = run(&[]);
+    assert_eq!(auto.status.code(), Some(0), "{}", stderr(&auto));
+    assert_eq!(stderr(&auto).matches("weights are quantised on ").count(), 1, "{}", stderr(&auto));
+    assert!(weights(place.path()) == on_cpu, "the same bytes on every device");
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn decoding(gpu: &Gpu, tally: &mut Tally) -> Result<()> {
             Scales { granularity, shape, values: (0..count).map(|i| 1e-4 * (1.0 + i as f32)).collect() };
         for target in DTYPES {
             let expected = Device::Cpu(None).dequantize(&codes, &scales, target)?;
-            let got = Device::Cuda(gpu.clone()).dequantize(&codes, &scales, target)?;
+            let got = Device::from(gpu.clone()).dequantize(&codes, &scales, target)?;
             tally.codes += u64::from(!got.equal(&expected));
             tally.elements += codes.elements() as u64;
         }

@@ -24,6 +24,7 @@ local function options(extra)
     { name = "link", choices = { "auto", "reflink", "hardlink", "copy" }, default = "auto", doc = "how schemes share files" },
     { name = "max-shard-size", metavar = "SIZE", type = "size", default = "5GB", doc = "the largest weight file" },
     { name = "threads", metavar = "N", type = "integer", doc = "threads (default: all cores)" },
+    { name = "device", metavar = "NAME", default = "auto", doc = "where to quantise: auto, cpu, cuda or cuda:N" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace existing directories, up to date or not" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
@@ -68,6 +69,7 @@ function sweep.family(opts)
     dialect = opts.dialect, activations = opts.activations,
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
+    device = opts.device,
   }
 end
 

@@ -7,7 +7,7 @@ use super::provenance::Request;
 use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::fp8::Rounding;
+use crate::fp8::{DeviceChoice, Rounding};
 use crate::manifest::{Amax, Manifest, Ranking, Selection};
 use crate::plan::{
     Activations, ActivationsChoice, CostModel, Dialect, DialectChoice, Figures, InputScales, Layout, Plan,
@@ -48,6 +48,10 @@ pub struct FamilyOptions {
     pub max_shard_size: u64,
     /// Threads that read, convert and write.
     pub threads: usize,
+    /// Where weights are quantised; opened before anything is written, and named to the listener of progress unless it is
+    /// the CPU by choice. Scale groups of more than 1 GiB are quantised on the CPU, in small parts. Codes and scales, and so
+    /// the weight files, are the same bits on every device; sums in `weight-error.json` are equal to 1e-6.
+    pub device: DeviceChoice,
     /// Recorded in `provenance.json`.
     pub request: Request,
 }

@@ -6,6 +6,8 @@ pub trait Progress: Sync {
     fn begin(&self, scheme: &str, bytes: u64);
     /// Another `bytes` bytes of it are written.
     fn advance(&self, bytes: u64);
+    /// Something that the user should know, in one short sentence.
+    fn note(&self, _sentence: &str) {}
     /// The scheme is complete, or failed.
     fn end(&self);
 }

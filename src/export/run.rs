@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::content::OutputTensor;
+use super::content::{Content, OutputTensor};
 use super::family::{Family, PlannedScheme, Scheme};
 use super::outputs::scheme_outputs;
 use super::pass::{self, PassOptions, Target, WeightErrors};
@@ -24,6 +24,7 @@ use super::target::{require_apart, require_space};
 use super::transaction::{PartialDirectory, clear_lock};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::fp8::{Device, DeviceChoice};
 use crate::plan::Layout;
 use crate::tensor::TensorSpec;
 
@@ -59,7 +60,8 @@ impl Family {
     ///
     /// # Errors
     /// Nothing is written when there is no scheme, a target of other inputs exists and `overwrite` is not set, an output
-    /// would touch the sources, or the disk has too little room. Later: [`Error::Tensor`], [`Error::Io`],
+    /// would touch the sources, the disk has too little room, or the device cannot be used ([`Error::Device`], which a
+    /// device that fails later gives too). Later: [`Error::Tensor`], [`Error::Io`],
     /// [`Error::Verification`], with nothing left behind, and [`Error::Interrupted`], after which finished shards stay in
     /// `.qlua.partial` for the next run.
     pub fn run(&self, progress: &dyn Progress) -> Result<Outcome> {
@@ -184,12 +186,13 @@ impl Sweep<'_> {
         let reused = self.reused(&pending, &items, &mut needs)?;
         let shards = plan_shards(&items, &needs, options.max_shard_size, &self.layout);
         require_space(&options.out, shards.iter().map(|s| s.bytes * self.copies(s)).sum())?;
+        let device = self.device(&shards)?;
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
         let mut workplace = Workplace::open(&options.out, &self.inputs()?, options.overwrite)?;
         let begin = |p: &Pending| PartialDirectory::begin(&p.planned.directory, options.overwrite);
         let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
-        let finished = match self.write_shards(&pending, &shards, &workplace, outcome) {
+        let finished = match self.write_shards(&pending, &shards, &device, &workplace, outcome) {
             Err(Error::Interrupted) => {
                 workplace.keep_finished();
                 return Err(Error::Interrupted);
@@ -257,6 +260,20 @@ impl Sweep<'_> {
         take_from_siblings(&siblings, &self.sources.finish()?, items, needs, &self.layout)
     }
 
+    /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.
+    fn device(&self, shards: &[PlannedShard]) -> Result<Device> {
+        let is_quantised = |t: &OutputTensor| matches!(t.content, Content::Codes(_));
+        if !shards.iter().flat_map(|shard| &shard.tensors).any(is_quantised) {
+            return Ok(Device::Cpu(None));
+        }
+        let choice = self.family.options().device;
+        let device = Device::shared(choice)?;
+        if choice != DeviceChoice::Cpu {
+            self.progress.note(&format!("weights are quantised on {device}"));
+        }
+        Ok(device)
+    }
+
     /// Into how many files `shard` goes for certain.
     fn copies(&self, shard: &PlannedShard) -> u64 {
         match self.family.options().link {
@@ -270,6 +287,7 @@ impl Sweep<'_> {
         &self,
         pending: &[Pending],
         shards: &[PlannedShard],
+        device: &Device,
         workplace: &Workplace,
         outcome: &mut Outcome,
     ) -> Result<HashMap<String, Finished>> {
@@ -308,6 +326,7 @@ impl Sweep<'_> {
             progress: self.progress,
             sources: Some(&self.sources),
             errors: true,
+            accelerator: device.accelerator(),
             finished: &record,
         };
         let passed = pass::run(&targets, &options);

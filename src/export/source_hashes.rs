@@ -47,6 +47,12 @@ impl<'a> SourceHashes<'a> {
         }
     }
 
+    /// How many blocks were hashed so far.
+    #[cfg(test)]
+    pub fn covered(&self) -> usize {
+        self.files.iter().flat_map(|file| &file.blocks).filter(|block| block.get().is_some()).count()
+    }
+
     /// Whether `recorded` may be these files: names and sizes are the same. Hashes decide.
     pub fn may_be(&self, recorded: &[HashedShard]) -> bool {
         let ours = self.files.iter().map(|file| (file.name, file.bytes.len() as u64));

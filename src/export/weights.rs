@@ -85,6 +85,7 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
         progress: options.progress,
         sources: None,
         errors: false,
+        accelerator: None,
         finished: &|_, _, _| Ok(()),
     };
     pass::run(&targets, &pass)?;

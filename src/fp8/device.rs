@@ -4,26 +4,22 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
 
-use super::cuda::{Gpu, into_batches, quantise_batches};
+use super::accelerator::{Accelerator, InOrder, quantise_all};
+use super::cuda::{Gpu, Gpus};
 use super::{QuantisedGroup, Scales, Wanted, WeightGroup, dequantize};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 
-/// Bytes of a batch on the GPU, unless one group is larger.
-const BATCH_BYTES: usize = 128 << 20;
-/// Batches that are under way at the same time.
-const LANES: usize = 3;
-
 /// Where to compute: what `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// The first GPU where there is one that can be used, else the CPU.
+    /// Every GPU that can be used, else the CPU; also the CPU where the memory of the GPUs does not suffice.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU of this number; without it there is an error.
-    Cuda(usize),
+    /// The GPU of this number, or every one that can be used; without one there is an error.
+    Cuda(Option<usize>),
 }
 
 /// Names no [`DeviceChoice`].
@@ -38,11 +34,11 @@ impl FromStr for DeviceChoice {
         match name {
             "auto" => Ok(DeviceChoice::Auto),
             "cpu" => Ok(DeviceChoice::Cpu),
-            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            "cuda" => Ok(DeviceChoice::Cuda(None)),
             _ => name
                 .strip_prefix("cuda:")
                 .and_then(|number| number.parse().ok())
-                .map(DeviceChoice::Cuda)
+                .map(|number| DeviceChoice::Cuda(Some(number)))
                 .ok_or_else(|| UnknownDevice(name.into())),
         }
     }
@@ -53,7 +49,8 @@ impl fmt::Display for DeviceChoice {
         match self {
             DeviceChoice::Auto => f.write_str("auto"),
             DeviceChoice::Cpu => f.write_str("cpu"),
-            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+            DeviceChoice::Cuda(None) => f.write_str("cuda"),
+            DeviceChoice::Cuda(Some(number)) => write!(f, "cuda:{number}"),
         }
     }
 }
@@ -63,8 +60,8 @@ impl fmt::Display for DeviceChoice {
 pub enum Device {
     /// The threads of this process; with the reason why it is no GPU, where one was looked for.
     Cpu(Option<String>),
-    /// A GPU.
-    Cuda(Gpu),
+    /// GPUs that share the work.
+    Cuda(Gpus),
 }
 
 impl Device {
@@ -75,9 +72,10 @@ impl Device {
     pub fn open(choice: DeviceChoice) -> Result<Device> {
         match choice {
             DeviceChoice::Cpu => Ok(Device::Cpu(None)),
-            DeviceChoice::Cuda(number) => Gpu::open(number).map(Device::Cuda),
-            DeviceChoice::Auto => Ok(match Gpu::open(0) {
-                Ok(gpu) => Device::Cuda(gpu),
+            DeviceChoice::Cuda(Some(number)) => Gpus::one(number).map(Device::Cuda),
+            DeviceChoice::Cuda(None) => Gpus::all(true).map(Device::Cuda),
+            DeviceChoice::Auto => Ok(match Gpus::all(false) {
+                Ok(gpus) => Device::Cuda(gpus),
                 Err(error) => Device::Cpu(Some(error.to_string())),
             }),
         }
@@ -101,22 +99,12 @@ impl Device {
     /// Quantises `groups`; codes and scales are the same on every device, sums of errors equal to 1e-6.
     ///
     /// # Errors
-    /// As [`WeightGroup::quantise`]; [`Error::Device`] when the GPU fails, or has no memory even for one group at a time.
+    /// As [`WeightGroup::quantise`]; [`Error::Device`] when a GPU fails, or was named and has no memory even for one group
+    /// at a time.
     pub fn quantise(&self, groups: &[WeightGroup], wanted: Wanted) -> Result<Vec<QuantisedGroup>> {
         match self {
             Device::Cpu(_) => groups.iter().map(|group| group.quantise(wanted)).collect(),
-            Device::Cuda(gpu) => {
-                let (mut bytes, mut lanes) = (BATCH_BYTES, LANES);
-                loop {
-                    match quantise_on(gpu, groups, wanted, bytes, lanes) {
-                        Err(Error::Device { bytes: Some(_), .. }) if bytes > 0 || lanes > 1 => {
-                            // Down to single groups, then to one of them at a time.
-                            (bytes, lanes) = (bytes / 4, if bytes < 4 { 1 } else { lanes });
-                        }
-                        other => return other,
-                    }
-                }
-            }
+            Device::Cuda(gpus) => quantise_on(gpus, groups, wanted),
         }
     }
 
@@ -129,14 +117,22 @@ impl Device {
         groups.pop().ok_or_else(|| Error::argument("one group gives one result"))
     }
 
-    /// The values of F8_E4M3 codes, as [`dequantize`].
+    /// What batches can be given to; nothing for the CPU.
+    pub(crate) fn accelerator(&self) -> Option<&dyn Accelerator> {
+        match self {
+            Device::Cpu(_) => None,
+            Device::Cuda(gpus) => Some(gpus),
+        }
+    }
+
+    /// The values of F8_E4M3 codes, as [`dequantize`]; of several GPUs the first does it.
     ///
     /// # Errors
     /// As [`dequantize`], and [`Error::Device`].
     pub fn dequantize(&self, codes: &Tensor, scales: &Scales, target: Dtype) -> Result<Tensor> {
         match self {
             Device::Cpu(_) => dequantize(codes, scales, target),
-            Device::Cuda(gpu) => gpu.dequantize(codes, scales, target),
+            Device::Cuda(gpus) => gpus.first().dequantize(codes, scales, target),
         }
     }
 }
@@ -146,38 +142,41 @@ impl fmt::Display for Device {
         match self {
             Device::Cpu(None) => f.write_str("the CPU"),
             Device::Cpu(Some(reason)) => write!(f, "the CPU ({reason})"),
-            Device::Cuda(gpu) => write!(f, "cuda:{} ({})", gpu.ordinal(), gpu.name()),
+            Device::Cuda(gpus) => gpus.fmt(f),
         }
     }
 }
 
+impl From<Gpu> for Device {
+    fn from(gpu: Gpu) -> Self {
+        Device::Cuda(gpu.into())
+    }
+}
+
+/// Quantises on `accelerator`, and on the CPU what it has no memory for.
 fn quantise_on(
-    gpu: &Gpu,
+    accelerator: &dyn Accelerator,
     groups: &[WeightGroup],
     wanted: Wanted,
-    batch_bytes: usize,
-    lanes: usize,
 ) -> Result<Vec<QuantisedGroup>> {
-    let batches = into_batches(groups, batch_bytes);
-    let lanes = (0..lanes.min(batches.len()).max(1)).map(|_| gpu.lane()).collect::<Result<_>>()?;
-    let mut results = Vec::with_capacity(groups.len());
-    quantise_batches(lanes, batches, wanted, |_, finished| {
-        results.extend(finished.to_groups());
-        Ok(())
-    })?;
-    Ok(results)
+    let work = InOrder::new(groups);
+    quantise_all(accelerator, &work, wanted)?;
+    let results = work.into_results().into_iter().zip(groups);
+    results.map(|(result, group)| result.map_or_else(|| group.quantise(wanted), Ok)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fp8::accelerator::stand_in::StandIn;
+    use crate::fp8::{Granularity, Rounding, ScaleRule};
 
     #[test]
     fn choices_are_read_as_they_are_shown() {
-        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(7)] {
+        let cuda = [DeviceChoice::Cuda(None), DeviceChoice::Cuda(Some(0)), DeviceChoice::Cuda(Some(7))];
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu].into_iter().chain(cuda) {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
         for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", ""] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
         }
@@ -189,11 +188,35 @@ mod tests {
             eprintln!("SKIPPED: this machine has a GPU");
             return;
         }
-        let error = Device::open(DeviceChoice::Cuda(0)).err().map(|error| (error.kind(), error.hint()));
-        assert!(
-            matches!(error, Some(("device", Some(hint))) if hint.contains("--device") || hint.contains("nvidia-smi"))
-        );
+        for number in [None, Some(0)] {
+            let error = Device::open(DeviceChoice::Cuda(number)).err();
+            let error = error.map(|error| (error.kind(), error.hint()));
+            assert!(
+                matches!(error, Some(("device", Some(hint))) if hint.contains("--device") || hint.contains("nvidia-smi"))
+            );
+        }
         assert!(matches!(Device::open(DeviceChoice::Auto), Ok(Device::Cpu(Some(_)))));
         assert!(matches!(Device::open(DeviceChoice::Cpu), Ok(Device::Cpu(None))));
+    }
+    #[test]
+    fn what_a_device_has_no_memory_for_is_done_by_the_cpu() {
+        let wanted = Wanted { codes: true, error: true };
+        let groups: Vec<WeightGroup> = [10usize, 2000, 30]
+            .map(|count| {
+                let values = (0..count).flat_map(|i| (i as f32 - 7.5).to_le_bytes()).collect();
+                let weight = Tensor::owned(Dtype::F32, vec![count], values);
+                WeightGroup::one(weight, Granularity::Tensor, ScaleRule::F32, Rounding::Exact)
+            })
+            .into();
+        for (required, memory) in [(false, 1000), (true, 8000)] {
+            let device = StandIn { required, memory, ..StandIn::new() };
+            let done = quantise_on(&device, &groups, wanted).unwrap();
+            for (group, done) in groups.iter().zip(done) {
+                assert_eq!(done.codes[0].bytes(), group.quantise(wanted).unwrap().codes[0].bytes());
+            }
+        }
+        let device = StandIn { required: true, memory: 1000, ..StandIn::new() };
+        let error = quantise_on(&device, &groups, wanted).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("8000 bytes of memory could not be allocated"));
     }
 }

@@ -6,6 +6,7 @@
 //! both give the same bytes at any chunking and any number of threads. A [`Device`] quantises [`WeightGroup`]s on the CPU or
 //! on a GPU, again with the same bytes.
 
+pub(crate) mod accelerator;
 mod amax;
 mod code;
 pub mod cuda;

@@ -33,6 +33,13 @@ impl Progress for Bar {
         *lock(&self.0) = Some(bar);
     }
 
+    fn note(&self, sentence: &str) {
+        match lock(&self.0).as_ref() {
+            Some(bar) => bar.suspend(|| output::line_to_stderr(sentence)),
+            None => output::line_to_stderr(sentence),
+        }
+    }
+
     fn advance(&self, bytes: u64) {
         if let Some(bar) = lock(&self.0).as_ref() {
             bar.inc(bytes);
@@ -51,6 +58,10 @@ struct Lines(Mutex<Option<(String, u64, Instant)>>);
 impl Progress for Lines {
     fn begin(&self, scheme: &str, bytes: u64) {
         *lock(&self.0) = Some((scheme.into(), bytes, Instant::now()));
+    }
+
+    fn note(&self, sentence: &str) {
+        output::line_to_stderr(sentence);
     }
 
     fn advance(&self, _: u64) {}

@@ -8,7 +8,7 @@ pub mod report;
 use std::path::{Path, PathBuf};
 
 use qlua::export::{Family, FamilyOptions, LinkChoice, Request};
-use qlua::fp8::Rounding;
+use qlua::fp8::{DeviceChoice, Rounding};
 use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
 
 /// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.
@@ -21,7 +21,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Options with every default of the policies.
+/// Options with every default of the policies, but on the CPU: sums of errors are then the same on every machine.
 pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
     FamilyOptions {
         model: model.into(),
@@ -38,6 +38,7 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         link: LinkChoice::Auto,
         max_shard_size: 5_000_000_000,
         threads: 2,
+        device: DeviceChoice::Cpu,
         request: Request::default(),
     }
 }

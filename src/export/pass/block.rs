@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::group::Ready;
+use super::groups::Groups;
 use super::target::Target;
-use super::{Groups, READ_AHEAD, Stop};
+use super::{READ_AHEAD, Stop};
 use crate::error::{Error, Result};
 use crate::export::content::{Content, OutputTensor};
 use crate::export::source_hashes::SourceHashes;
@@ -81,21 +82,22 @@ impl Makers<'_> {
             Content::Codes(member) => {
                 let ready = self.groups.scales(&member.group, self.sources)?;
                 let weight = &member.group.weights[member.index].1;
-                let source = &weight.bytes()[of(weight)];
-                ready.encoders[member.index].encode(elements.start, source, to);
-                self.groups.release(&member.group);
-                if self.errors {
-                    let row = weight.shape().last().copied().unwrap_or(1);
-                    let (dtype, scales) = (weight.dtype(), &ready.scales);
-                    return Ok(Some(QuantisationError::of_chunk(
-                        dtype,
-                        scales,
-                        row,
-                        elements.start,
-                        source,
-                        to,
-                    )?));
-                }
+                return match ready.codes(member.index) {
+                    Some((codes, error)) => {
+                        let whole = elements.start == 0;
+                        to.copy_from_slice(&codes.bytes()[elements]);
+                        drop(codes);
+                        self.groups.release_codes(member);
+                        // The device measured the weight as a whole; it counts once.
+                        Ok(error.filter(|_| whole))
+                    }
+                    None => {
+                        let source = &weight.bytes()[of(weight)];
+                        ready.encoders[member.index].encode(elements.start, source, to);
+                        self.groups.release_codes(member);
+                        self.error(weight, &ready, elements.start, source, to)
+                    }
+                };
             }
             Content::WeightScale(member) => {
                 let ready = self.groups.scales(&member.group, self.sources)?;
@@ -109,6 +111,23 @@ impl Makers<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What `codes` lose, from the element `first` on, if that is asked for.
+    fn error(
+        &self,
+        weight: &Tensor,
+        ready: &Ready,
+        first: usize,
+        source: &[u8],
+        codes: &[u8],
+    ) -> Result<Option<QuantisationError>, Stop> {
+        if !self.errors {
+            return Ok(None);
+        }
+        let row = weight.shape().last().copied().unwrap_or(1);
+        let error = QuantisationError::of_chunk(weight.dtype(), &ready.scales, row, first, source, codes)?;
+        Ok(Some(error))
     }
 
     /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is

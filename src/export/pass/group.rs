@@ -1,4 +1,5 @@
-//! The scales of one group while a pass runs: measured by whoever needs them first, with the help of whoever comes next.
+//! One group while a pass runs: its scales, measured by whoever needs them first with the help of whoever comes next, or
+//! scales and codes that a device brought.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -8,8 +9,11 @@ use super::super::content::ScaleGroup;
 use super::super::source_hashes::SourceHashes;
 use super::READ_AHEAD;
 use crate::error::{Error, Result};
-use crate::fp8::{Amax, AmaxAccumulator, BLOCK, Encoder, Granularity, Scales, amax_of};
+use crate::fp8::{
+    Amax, AmaxAccumulator, BLOCK, Encoder, Granularity, QuantisationError, QuantisedGroup, Scales, amax_of,
+};
 use crate::interrupt;
+use crate::tensor::Tensor;
 
 /// Elements whose amax is taken at a time: they are still in the cache when the source is hashed.
 const AMAX_CHUNK: usize = 512 * 1024;
@@ -20,6 +24,24 @@ pub(super) struct Ready {
     pub scales: Scales,
     /// One encoder for each weight.
     pub encoders: Vec<Encoder>,
+    device: Option<FromDevice>,
+}
+
+/// What a device made of a group.
+struct FromDevice {
+    /// The codes of each weight, for as long as somebody needs them.
+    codes: Vec<Mutex<Option<Tensor>>>,
+    /// What was lost of each weight, where that was asked for.
+    errors: Vec<QuantisationError>,
+}
+
+impl Ready {
+    /// The codes of weight `member` that a device made, and what they lose; nothing where the caller is to encode.
+    pub fn codes(&self, member: usize) -> Option<(Tensor, Option<QuantisationError>)> {
+        let device = self.device.as_ref()?;
+        let codes = lock(device.codes.get(member)?).clone()?;
+        Some((codes, device.errors.get(member).copied()))
+    }
 }
 
 /// A scale group and what is known of it so far.
@@ -39,9 +61,13 @@ pub(super) struct GroupState {
     settled: Condvar,
     /// How often the scales will still be asked for.
     uses: AtomicUsize,
+    /// How often the codes of each weight will still be asked for.
+    code_uses: Vec<AtomicUsize>,
 }
 
 enum State {
+    /// A device will bring it.
+    Awaited,
     Measuring,
     Ready(Arc<Ready>),
     Failed,
@@ -50,8 +76,9 @@ enum State {
 }
 
 impl GroupState {
-    /// The scales will be asked for `uses` times.
-    pub(super) fn new(group: Arc<ScaleGroup>, uses: usize) -> Self {
+    /// The scales will be asked for `uses` times, for codes of each weight `code_uses` times; a device brings them if it is
+    /// `awaited`.
+    pub(super) fn new(group: Arc<ScaleGroup>, uses: usize, code_uses: Vec<usize>, awaited: bool) -> Self {
         let shape = match (group.granularity, group.weights[0].1.shape()) {
             (Granularity::Channel, &[out, _]) => vec![out, 1],
             (Granularity::Block, &[out, input]) => vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)],
@@ -65,16 +92,67 @@ impl GroupState {
             shape,
             group,
             failure: Mutex::new(None),
-            state: Mutex::new(State::Measuring),
+            state: Mutex::new(if awaited { State::Awaited } else { State::Measuring }),
             settled: Condvar::new(),
             uses: AtomicUsize::new(uses),
+            code_uses: code_uses.into_iter().map(AtomicUsize::new).collect(),
         }
     }
 
-    /// The scales. The caller measures chunks that nobody has taken yet, then waits for those that others are measuring;
-    /// since measuring never waits for anything, neither does this for long. Nothing when the group cannot be quantised:
-    /// the first caller to take it gets the reason from [`GroupState::take_failure`].
+    /// The group itself.
+    pub(super) fn group(&self) -> &ScaleGroup {
+        &self.group
+    }
+
+    /// Whether a device will bring it.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(*self.lock(), State::Awaited)
+    }
+
+    /// Takes what a device made, and says whether it can be used. When weights are not finite the CPU finds out which.
+    pub(super) fn deliver(&self, quantised: QuantisedGroup) -> bool {
+        if !quantised.is_finite() {
+            self.leave_to_cpu();
+            return false;
+        }
+        let codes = quantised.codes.into_iter().zip(&self.code_uses);
+        let needed = codes.map(|(codes, uses)| (uses.load(Ordering::Relaxed) > 0).then_some(codes));
+        let device = FromDevice { codes: needed.map(Mutex::new).collect(), errors: quantised.errors };
+        match self.ready(quantised.scales, Some(device)) {
+            Some(ready) => self.await_no_longer(State::Ready(Arc::new(ready))),
+            None => {
+                self.abandon();
+                false
+            }
+        }
+    }
+
+    /// No device will bring it: the CPU has to do it.
+    pub(super) fn leave_to_cpu(&self) {
+        self.await_no_longer(State::Measuring);
+    }
+
+    /// No device will bring it, and the pass fails because of that.
+    pub(super) fn abandon(&self) {
+        self.await_no_longer(State::Failed);
+    }
+
+    fn await_no_longer(&self, next: State) -> bool {
+        let mut state = self.lock();
+        let awaited = matches!(*state, State::Awaited);
+        if awaited {
+            *state = next;
+            self.settled.notify_all();
+        }
+        awaited
+    }
+
+    /// The scales. The caller waits for a device that will bring them. Without one, it measures chunks that nobody has taken
+    /// yet, then waits for those that others are measuring; since measuring never waits for anything, neither does this for
+    /// long. Nothing when the group cannot be quantised: the first caller to take it gets the reason from
+    /// [`GroupState::take_failure`].
     pub(super) fn scales(&self, sources: Option<&SourceHashes>) -> Option<Arc<Ready>> {
+        drop(self.wait_while(|state| matches!(state, State::Awaited)));
         while matches!(*self.lock(), State::Measuring) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((member, elements)) = self.chunks.get(number) else { break };
@@ -87,11 +165,29 @@ impl GroupState {
                 self.settled.notify_all();
             }
         }
-        let state = self.settled.wait_while(self.lock(), |state| matches!(state, State::Measuring));
-        match &*state.unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        match &*self.wait_while(|state| matches!(state, State::Measuring)) {
             State::Ready(ready) => Some(Arc::clone(ready)),
-            State::Measuring | State::Failed | State::Released => None,
+            State::Awaited | State::Measuring | State::Failed | State::Released => None,
         }
+    }
+
+    fn wait_while(&self, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let state = self.settled.wait_while(self.lock(), |state| condition(state));
+        state.unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Says that the codes of weight `member` were used once. Gives the bytes of codes that nobody needs any more.
+    pub(super) fn release_codes(&self, member: usize) -> usize {
+        if self.code_uses[member].fetch_sub(1, Ordering::AcqRel) > 1 {
+            return 0;
+        }
+        let codes = match &*self.lock() {
+            State::Ready(ready) => {
+                ready.device.as_ref().and_then(|device| lock(device.codes.get(member)?).take())
+            }
+            _ => None,
+        };
+        codes.map_or(0, |codes| codes.bytes().len())
     }
 
     /// Says that the scales were used once; after the last time they are given up, so that memory does not grow with the
@@ -103,12 +199,12 @@ impl GroupState {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 
     /// Why the group cannot be quantised; nothing when somebody took the reason before.
     pub(super) fn take_failure(&self) -> Option<Error> {
-        let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut failure = lock(&self.failure);
         failure.take().map(|(_, error)| error)
     }
 
@@ -147,19 +243,23 @@ impl GroupState {
     }
 
     fn settle(&self) -> Option<Ready> {
-        if self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some() {
+        if lock(&self.failure).is_some() {
             return None;
         }
         let group = &self.group;
         let values = self.amax.iter().map(|bits| f32::from_bits(bits.load(Ordering::Relaxed))).collect();
         let amax = Amax { granularity: group.granularity, shape: self.shape.clone(), values };
-        let scales = Scales::from_amax(&amax, group.rule);
+        self.ready(Scales::from_amax(&amax, group.rule), None)
+    }
+
+    fn ready(&self, scales: Scales, device: Option<FromDevice>) -> Option<Ready> {
+        let group = &self.group;
         let encoders = group.weights.iter().map(|(_, weight)| {
             let row = weight.shape().last().copied().unwrap_or(1);
             Encoder::new(weight.dtype(), group.rounding, &scales, row)
         });
         match encoders.collect::<Result<Vec<_>>>() {
-            Ok(encoders) => Some(Ready { scales, encoders }),
+            Ok(encoders) => Some(Ready { scales, encoders, device }),
             Err(error) => {
                 self.fail(0, error);
                 None
@@ -168,11 +268,15 @@ impl GroupState {
     }
 
     fn fail(&self, number: usize, error: Error) {
-        let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut failure = lock(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| number < *first) {
             *failure = Some((number, error));
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// What is measured at a time. Where scales belong to rows or blocks, a chunk is made of whole rows of them, so that each

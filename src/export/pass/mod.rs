@@ -1,33 +1,44 @@
 //! One pass over the source: files are made block by block, by several threads, and hashed on the way.
 //!
 //! A file system lets only one thread at a time write to a file, so every thread has a file of its own for as long as it
-//! lasts and helps with the others then. A block that needs a scale has its group measured first (see [`GroupState`]), so a
+//! lasts and helps with the others then. A block that needs a scale has its group measured first (see [`group`]), so a
 //! group is encoded while its bytes are still in the page cache. Every block has its own position, so the bytes depend
 //! neither on the number of threads nor on who comes first. Memory is one block per thread.
+//!
+//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`feed`]), and
+//! memory is also the codes that were made ahead.
 
 mod block;
+mod feed;
 mod group;
+mod groups;
 mod target;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
-use super::content::{Content, ScaleGroup};
 use super::progress::Progress;
 use super::shard::ShardFile;
 use super::source_hashes::SourceHashes;
 use super::tree_hash::{BlockHash, root};
 use crate::error::{Error, Result};
 use crate::fp8::QuantisationError;
+use crate::fp8::accelerator::Accelerator;
 use crate::interrupt;
 use block::Makers;
-use group::{GroupState, Ready};
+use groups::{Groups, Limits, OnDrop};
 pub(super) use target::Target;
 
 /// Bytes of a source tensor that the disk is asked for before they are needed.
 const READ_AHEAD: usize = 8 << 20;
+
+/// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
+const WINDOW: usize = 512 << 20;
+const WINDOW_PER_FILE: usize = 64 << 20;
+/// Bytes of weights of the largest group that an accelerator gets.
+const LARGEST: usize = 1 << 30;
 
 /// What quantising loses, by on-disk name of the module.
 pub(super) type WeightErrors = BTreeMap<String, QuantisationError>;
@@ -42,6 +53,8 @@ pub(super) struct PassOptions<'a> {
     pub sources: Option<&'a SourceHashes<'a>>,
     /// Whether what codes lose is measured on the way.
     pub errors: bool,
+    /// What quantises in place of the threads.
+    pub accelerator: Option<&'a dyn Accelerator>,
     /// Told of every file that is complete and on the disk: its index, the BLAKE3 hash of its content, and what its codes
     /// lose. Called from one thread.
     pub finished: &'a (dyn Fn(usize, &str, WeightErrors) -> Result<()> + Sync),
@@ -50,10 +63,16 @@ pub(super) struct PassOptions<'a> {
 /// Writes all `targets` and forces each to the disk as soon as it is complete.
 ///
 /// # Errors
-/// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`], or
-/// [`Error::Interrupted`]. Files are then left incomplete.
+/// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`],
+/// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete.
 pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
-    let groups = Groups::collect(targets);
+    let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
+    run_within(Limits { window, largest: LARGEST }, targets, options)
+}
+
+/// [`run`] with other limits for the accelerator.
+fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Result<()> {
+    let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits));
     let (sender, events) = mpsc::channel();
     let pass = Pass {
         targets,
@@ -67,15 +86,22 @@ pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
     std::thread::scope(|scope| {
         let pass = &pass;
         scope.spawn(move || pass.attend_to_disk(&events));
-        for _ in 1..options.threads.min(targets.iter().map(|t| t.order().len()).sum()) {
-            let sender = sender.clone();
-            scope.spawn(move || pass.work(&sender));
+        if let Some(accelerator) = options.accelerator {
+            scope.spawn(move || pass.quantise(accelerator));
         }
-        pass.work(&sender);
+        // However the makers end, the accelerator must not wait for them.
+        let _end = OnDrop(|| pass.makers.groups.end());
+        std::thread::scope(|makers| {
+            for _ in 1..options.threads.min(targets.iter().map(|t| t.order().len()).sum()) {
+                let sender = sender.clone();
+                makers.spawn(move || pass.work(&sender));
+            }
+            pass.work(&sender);
+        });
         drop(sender);
     });
     match pass.lock_failure().take() {
-        Some(error) => Err(error),
+        Some((_, error)) => Err(error),
         None => Ok(()),
     }
 }
@@ -84,62 +110,17 @@ pub(super) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
 pub(super) enum Stop {
     /// It failed.
     Failed(Error),
-    /// Its group had failed before, at this block of all blocks, or for a reason that was told already.
-    Group(Option<(usize, Error)>),
+    /// Its group had failed before, which counts as a failure there, or for a reason that was told already.
+    Group(Option<(Order, Error)>),
 }
+
+/// What failures are ordered by: the number of a block among all blocks and, in it, 0 for the block itself or the number of
+/// a group that it needs, from 1. A block that failed itself got past all groups that would have come before.
+type Order = (usize, usize);
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Stop::Failed(error)
-    }
-}
-
-/// The scale groups of a pass, found by identity.
-pub(super) struct Groups {
-    states: Vec<GroupState>,
-    /// For each state, the number of the first block that needs its scales.
-    first_blocks: Vec<usize>,
-    /// By address: groups are shared, not compared.
-    index: HashMap<usize, usize>,
-}
-
-impl Groups {
-    fn collect(targets: &[Target]) -> Self {
-        let mut found: Vec<(Arc<ScaleGroup>, usize, usize)> = Vec::new();
-        let mut index = HashMap::new();
-        for (target, first_number) in targets.iter().zip(first_numbers(targets)) {
-            for (position, block) in target.order().iter().enumerate() {
-                for entry in target.entries_of(*block) {
-                    let tensor = &target.tensors()[entry];
-                    if let Content::Codes(member) | Content::WeightScale(member) = &tensor.content
-                        && tensor.spec.bytes() > 0
-                    {
-                        let at = *index.entry(Arc::as_ptr(&member.group).addr()).or_insert(found.len());
-                        if at == found.len() {
-                            found.push((member.group.clone(), first_number + position, 0));
-                        }
-                        found[at].2 += 1;
-                    }
-                }
-            }
-        }
-        let first_blocks = found.iter().map(|(_, first, _)| *first).collect();
-        let states = found.into_iter().map(|(group, _, uses)| GroupState::new(group, uses)).collect();
-        Groups { states, first_blocks, index }
-    }
-
-    /// The scales of `group`, measured by this call if need be.
-    fn scales(&self, group: &Arc<ScaleGroup>, sources: Option<&SourceHashes>) -> Result<Arc<Ready>, Stop> {
-        let at = self.index[&Arc::as_ptr(group).addr()];
-        let state = &self.states[at];
-        // Whichever block comes first, the failure counts as that of the group's first one.
-        let failure = || Stop::Group(state.take_failure().map(|error| (self.first_blocks[at], error)));
-        state.scales(sources).ok_or_else(failure)
-    }
-
-    /// One use of the scales of `group` is over.
-    fn release(&self, group: &Arc<ScaleGroup>) {
-        self.states[self.index[&Arc::as_ptr(group).addr()]].release();
     }
 }
 
@@ -171,7 +152,7 @@ struct Pass<'a> {
     options: &'a PassOptions<'a>,
     next_target: AtomicUsize,
     failed_at: AtomicUsize,
-    failure: Mutex<Option<Error>>,
+    failure: Mutex<Option<(Order, Error)>>,
 }
 
 impl Pass<'_> {
@@ -183,6 +164,17 @@ impl Pass<'_> {
         }
         for index in 0..self.targets.len() {
             self.work_on(index, &mut buffer, disk);
+        }
+    }
+
+    /// Quantises ahead of the makers.
+    fn quantise(&self, accelerator: &dyn Accelerator) {
+        match self.makers.groups.quantise(accelerator, self.options.sources, self.options.errors) {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                self.options.progress.note(&format!("the rest is quantised on the CPU: {reason}"));
+            }
+            Err((first, error)) => self.fail(first, error),
         }
     }
 
@@ -215,7 +207,7 @@ impl Pass<'_> {
                         let _ = disk.send(Event::Complete(index, file));
                     }
                 }
-                Err(Stop::Failed(error)) => self.fail(number, error),
+                Err(Stop::Failed(error)) => self.fail((number, 0), error),
                 Err(Stop::Group(Some((first, error)))) => self.fail(first, error),
                 Err(Stop::Group(None)) => {}
             }
@@ -240,7 +232,7 @@ impl Pass<'_> {
                 Event::Written(file, range) => file.start_flush(range),
                 Event::Complete(index, file) => {
                     if let Err(error) = self.complete(index, &file) {
-                        self.fail(self.first_numbers[index], error);
+                        self.fail((self.first_numbers[index], 0), error);
                     }
                 }
             }
@@ -255,14 +247,18 @@ impl Pass<'_> {
         (self.options.finished)(index, &root(&hashes), self.targets[index].errors())
     }
 
-    fn fail(&self, number: usize, error: Error) {
+    fn fail(&self, order: Order, error: Error) {
         let mut failure = self.lock_failure();
-        if number < self.failed_at.fetch_min(number, Ordering::AcqRel) {
-            *failure = Some(error);
+        self.failed_at.fetch_min(order.0, Ordering::AcqRel);
+        if failure.as_ref().is_none_or(|(first, _)| order < *first) {
+            *failure = Some((order, error));
         }
     }
 
-    fn lock_failure(&self) -> MutexGuard<'_, Option<Error>> {
+    fn lock_failure(&self) -> MutexGuard<'_, Option<(Order, Error)>> {
         self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,11 +239,10 @@ mod tests {
             .map(|piece| (piece.group_pieces, piece.what >> abi::BYTES, piece.part))
             .collect();
         let first = batch.weights[1].first_part;
-        let expected = [(7, 30, 0), (7, 16384, first), (7, 16384, first + 1), (7, 16384, first + 2)];
+        let expected = [(4, 30, 0), (4, 32768, first), (4, 32768, first + 1), (4, 84_000 - 65536, first + 2)];
         assert_eq!(pieces[..4], expected);
-        assert_eq!(pieces[6], (7, 84_000 - 5 * 16384, first + 1));
-        assert_eq!(pieces[7..], [(1, 18, batch.weights[5].first_part)]);
-        assert_eq!(batch.waves, [Wave { first: 0, count: 8, cached: 1, padding: 0 }]);
+        assert_eq!(pieces[4..], [(1, 18, batch.weights[4].first_part)]);
+        assert_eq!(batch.waves, [Wave { first: 0, count: 5, cached: 1, padding: 0 }]);
         // 9 blocks of 128×128 and 100 rows.
         assert_eq!(batch.items.len(), 9 + 1);
         assert_eq!(batch.items[9], Item { what: abi::ROWS | 3, index: 0 });

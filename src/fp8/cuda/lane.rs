@@ -1,5 +1,7 @@
 //! One batch on its way through the GPU: buffers, a stream, and what waits for them.
 
+mod finished;
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaStream, LaunchConfig, PushKernelArg, sys};
@@ -10,12 +12,14 @@ use super::batch::Batch;
 use super::gpu::{Gpu, failed};
 use super::memory::{DeviceBuffer, HostBuffer};
 use super::schedule::Tuning;
-use crate::fp8::{Amax, QuantisationError, QuantisedGroup, Wanted, WeightGroup};
-use crate::tensor::{Dtype, Tensor};
+use crate::fp8::accelerator::BatchLane;
+use crate::fp8::{QuantisedGroup, Wanted, WeightGroup};
 use crate::{Error, Result};
 
+pub use finished::Finished;
+
 /// Bytes that a thread copies at a time.
-const COPY_BYTES: usize = 4 << 20;
+const COPY_BYTES: usize = 1 << 20;
 
 /// Takes one batch at a time through the GPU: [`submit`](Lane::submit) returns at once, [`wait`](Lane::wait) gives the
 /// results. With two or three lanes the copies and kernels of one overlap with the host's work for another. The buffers
@@ -103,19 +107,7 @@ impl Lane {
     /// As [`WeightGroup::scale_shape`]; [`Error::Device`] when memory runs out (then `bytes` says how much was asked for)
     /// or the driver fails.
     pub fn submit(&mut self, groups: Vec<WeightGroup>, wanted: Wanted) -> Result<()> {
-        self.finish()?;
-        let batch =
-            Batch::new(&groups, wanted, self.gpu.kernels.tensors(wanted).blocks as usize, &self.gpu.tuning)?;
-        let submitted = Submitted { groups, wanted, batch };
-        self.reserve(&submitted)?;
-        self.fill(&submitted);
-        self.fill_tables(&submitted.batch);
-        self.batch = Some(submitted);
-        self.upload()?;
-        self.upload_tables()?;
-        self.launch()?;
-        self.download()?;
-        self.done.record(&self.stream).map_err(failed("record an event"))
+        BatchLane::submit(self, groups, wanted, &|_| ())
     }
 
     /// Waits for the batch that was submitted last.
@@ -125,7 +117,7 @@ impl Lane {
     pub fn wait(&mut self) -> Result<Finished<'_>> {
         self.done.synchronize().map_err(failed("quantise on the GPU"))?;
         match &self.batch {
-            Some(submitted) => Ok(Finished { lane: self, submitted }),
+            Some(submitted) => Ok(Finished::new(self, submitted)),
             None => Err(nothing_submitted()),
         }
     }
@@ -158,12 +150,16 @@ impl Lane {
         self.finish()?;
         let mut submitted = self.batch.take().ok_or_else(nothing_submitted)?;
         self.gpu.tuning = tuning;
-        let blocks = self.gpu.kernels.tensors(submitted.wanted).blocks as usize;
-        submitted.batch = Batch::new(&submitted.groups, submitted.wanted, blocks, &tuning)?;
+        submitted.batch = self.batch_of(&submitted.groups, submitted.wanted)?;
         self.reserve(&submitted)?;
         self.fill_tables(&submitted.batch);
         self.batch = Some(submitted);
         self.upload_tables()
+    }
+
+    fn batch_of(&self, groups: &[WeightGroup], wanted: Wanted) -> Result<Batch> {
+        let blocks = self.gpu.kernels.tensors(wanted).blocks as usize;
+        Batch::new(groups, wanted, blocks, &self.gpu.tuning)
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -189,8 +185,8 @@ impl Lane {
         self.host.results.reserve(results)
     }
 
-    /// Copies the weights to where the device fetches them.
-    fn fill(&mut self, submitted: &Submitted) {
+    /// Copies the weights to where the device fetches them; `touch` sees the bytes before.
+    fn fill(&mut self, submitted: &Submitted, touch: &(dyn Fn(&[u8]) + Sync)) {
         let Submitted { groups, batch, .. } = submitted;
         let mut rest = self.host.source.bytes_mut();
         let mut at = 0;
@@ -202,7 +198,10 @@ impl Lane {
             copies.extend(here.chunks_mut(COPY_BYTES).zip(weight.bytes().chunks(COPY_BYTES)));
             (at, rest) = (spot.source + weight.bytes().len(), after);
         }
-        copies.into_par_iter().for_each(|(to, from)| to.copy_from_slice(from));
+        copies.into_par_iter().for_each(|(to, from)| {
+            touch(from);
+            to.copy_from_slice(from);
+        });
     }
 
     /// Writes the tables of the kernels, with the addresses of this lane's buffers.
@@ -321,6 +320,32 @@ impl Lane {
     }
 }
 
+impl BatchLane for Lane {
+    fn submit(
+        &mut self,
+        groups: Vec<WeightGroup>,
+        wanted: Wanted,
+        touch: &(dyn Fn(&[u8]) + Sync),
+    ) -> Result<()> {
+        self.finish()?;
+        let batch = self.batch_of(&groups, wanted)?;
+        let submitted = Submitted { groups, wanted, batch };
+        self.reserve(&submitted)?;
+        self.fill(&submitted, touch);
+        self.fill_tables(&submitted.batch);
+        self.batch = Some(submitted);
+        self.upload()?;
+        self.upload_tables()?;
+        self.launch()?;
+        self.download()?;
+        self.done.record(&self.stream).map_err(failed("record an event"))
+    }
+
+    fn wait(&mut self) -> Result<Vec<QuantisedGroup>> {
+        Ok(Lane::wait(self)?.to_groups())
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         // The device may still be copying from and to the buffers. A failure leaves nothing to do.
@@ -351,83 +376,4 @@ fn table_offsets(batch: &Batch) -> [usize; 6] {
 
 fn tables_bytes(batch: &Batch) -> usize {
     table_offsets(batch)[5]
-}
-
-/// The results of a batch, in the lane's page-locked memory.
-pub struct Finished<'a> {
-    lane: &'a Lane,
-    submitted: &'a Submitted,
-}
-
-impl Finished<'_> {
-    /// The groups as they were submitted.
-    pub fn groups(&self) -> &[WeightGroup] {
-        &self.submitted.groups
-    }
-
-    /// The amax of group `number`; nothing when its scales were given.
-    pub fn amax(&self, number: usize) -> Option<Amax> {
-        let (group, place) = (&self.submitted.groups[number], &self.submitted.batch.places[number]);
-        if group.scales.is_some() {
-            return None;
-        }
-        let count = place.scale_shape.iter().product::<usize>();
-        let first = self.submitted.first_amax() + 4 * place.first_scale;
-        let bits = self.lane.host.results.bytes()[first..first + 4 * count].as_chunks().0;
-        let values = bits.iter().map(|bits| f32::from_le_bytes(*bits)).collect();
-        Some(Amax { granularity: group.granularity, shape: place.scale_shape.clone(), values })
-    }
-
-    /// Amax, scales and errors of group `number`, without its codes.
-    pub fn group(&self, number: usize) -> QuantisedGroup {
-        let group = &self.submitted.groups[number];
-        let mut quantised = QuantisedGroup::before_codes(group, self.amax(number));
-        if self.submitted.wanted.error && quantised.is_finite() {
-            let first = self.submitted.batch.places[number].first_weight;
-            quantised.errors = (0..group.weights.len()).map(|member| self.error(first + member)).collect();
-        }
-        quantised
-    }
-
-    /// The codes of weight `member` of group `number`; meaningless when the group is not finite or no codes were wanted.
-    pub fn codes(&self, number: usize, member: usize) -> &[u8] {
-        let spot = &self.submitted.batch.spots[self.submitted.batch.places[number].first_weight + member];
-        &self.lane.host.codes.bytes()[spot.codes..spot.codes + spot.elements]
-    }
-
-    /// All groups, with copies of their codes.
-    pub fn to_groups(&self) -> Vec<QuantisedGroup> {
-        let numbers = 0..self.submitted.groups.len();
-        numbers
-            .map(|number| {
-                let mut quantised = self.group(number);
-                if self.submitted.wanted.codes && quantised.is_finite() {
-                    let weights = self.submitted.groups[number].weights.iter().enumerate();
-                    quantised.codes = weights
-                        .map(|(member, weight)| {
-                            let codes = self.codes(number, member).to_vec();
-                            Tensor::owned(Dtype::F8E4M3, weight.shape().to_vec(), codes)
-                        })
-                        .collect();
-                }
-                quantised
-            })
-            .collect()
-    }
-
-    fn error(&self, weight: usize) -> QuantisationError {
-        let elements = self.submitted.batch.spots[weight].elements as u64;
-        let at = self.submitted.state_bytes() + weight * size_of::<Part>();
-        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<Part>()];
-        let f64_at = |at: usize| f64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        QuantisationError {
-            elements,
-            sum_squared_error: f64_at(0),
-            sum_squares: f64_at(8),
-            max_error: f32::from_bits(u32_at(16)).into(),
-            saturated: u32_at(20).into(),
-            zeroed: u32_at(24).into(),
-        }
-    }
 }

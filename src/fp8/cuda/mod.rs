@@ -6,12 +6,14 @@ mod abi;
 mod batch;
 mod decode;
 mod gpu;
+mod gpus;
 mod lane;
 mod memory;
 mod pipeline;
 mod schedule;
 
 pub use gpu::Gpu;
+pub use gpus::Gpus;
 pub use lane::{Finished, Lane};
 pub use pipeline::{into_batches, quantise_batches};
 pub use schedule::Tuning;

@@ -1,10 +1,9 @@
-//! Many batches through a few lanes: reading, copying, computing and writing at the same time, in bounded memory.
-
-use std::sync::mpsc::sync_channel;
+//! Batches put together by hand, with results that are read where the GPU left them.
 
 use super::lane::{Finished, Lane};
+use crate::Result;
+use crate::fp8::accelerator::through_lanes;
 use crate::fp8::{Wanted, WeightGroup};
-use crate::{Result, interrupt};
 
 /// Quantises `batches` on the GPUs of `lanes` and hands the results to `take`, with the number of the batch, in order.
 ///
@@ -20,34 +19,10 @@ pub fn quantise_batches(
     wanted: Wanted,
     mut take: impl FnMut(usize, &Finished) -> Result<()>,
 ) -> Result<()> {
-    let count = lanes.len();
-    let (give_back, free) = sync_channel(count);
-    let (submitted, busy) = sync_channel::<Result<Lane>>(count + 1);
-    for lane in lanes {
-        // There is room for all lanes, and `free` is alive.
-        let _ = give_back.send(lane);
-    }
-    let batches = batches.into_iter();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for groups in batches {
-                // Nobody gives lanes back any more when the other side has failed.
-                let Ok(mut lane) = free.recv() else { return };
-                let result = interrupt::check().and_then(|()| lane.submit(groups, wanted)).map(|()| lane);
-                let failed = result.is_err();
-                if submitted.send(result).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        for (number, lane) in busy.into_iter().enumerate() {
-            let mut lane = lane?;
-            take(number, &lane.wait()?)?;
-            // The other side may have no batch left.
-            let _ = give_back.send(lane);
-        }
-        Ok(())
-    })
+    let submit =
+        |lane: &mut Lane, (_, groups): &(usize, Vec<WeightGroup>)| lane.submit(groups.clone(), wanted);
+    let take = |lane: &mut Lane, (number, _): (usize, Vec<WeightGroup>)| take(number, &lane.wait()?);
+    through_lanes(lanes, batches.into_iter().enumerate(), submit, take)
 }
 
 /// Cuts groups into batches of about `bytes`, in order; a larger group is a batch of its own.

@@ -184,7 +184,7 @@ pub(super) fn on_device(options: Options) -> Options {
         "device",
         Type::String,
         "cpu",
-        "`cpu`, `cuda` or `cuda:N`, or `auto`: a GPU where there is one; the bytes are the same",
+        "`cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same",
     )
 }
 

@@ -11,7 +11,7 @@ use super::{WRITTEN, WrittenRow, threads};
 use crate::export::{
     DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outcome, PlannedFile, PlannedScheme, Request,
 };
-use crate::fp8::Rounding;
+use crate::fp8::{DeviceChoice, Rounding};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
@@ -280,6 +280,12 @@ fn options() -> Options {
             "tensor bytes that a shard holds at most",
         )
         .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it")
+        .default(
+            "device",
+            Type::String,
+            "auto",
+            "`cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6",
+        )
 }
 
 /// The manifest, where it was given as a handle.
@@ -312,6 +318,7 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
         max_shard_size: u64::try_from(max_shard_size)
             .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
         threads: threads(call.get("threads")?),
+        device: word("device")?.parse::<DeviceChoice>()?,
         request: Request { command: command_line(call.lua())?, policy: policy(call.lua()) },
     })
 }
@@ -409,11 +416,14 @@ fn class() -> Class<RefCell<Family>> {
             Function::new(
                 "run",
                 "Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes \
-                 hold are written once and shared; shards of finished schemes in the same directory are reused.",
+                 hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on \
+                 `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a \
+                 GPU at once.",
             )
             .returns(Type::Record(&OUTCOME), "what was done")
             .raises("a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
             .raises("a weight is NaN or infinite")
+            .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
             |this, call| {
                 let outcome = this.borrow().run(&*progress::listener(call.lua()))?;
