@@ -144,6 +144,19 @@ pub fn quantisation_error(original: &Tensor, codes: &Tensor, scales: &Scales) ->
     Ok(parts.into_iter().fold(QuantisationError::default(), QuantisationError::merge))
 }
 
+/// Whether no code is zero or subnormal, the largest, or NaN: then no weight is zeroed or saturated.
+#[inline(always)]
+fn all_usual(codes: &[u8]) -> bool {
+    codes.iter().fold(0, |odd, code| odd | u8::from((code & 0x7f).wrapping_sub(8) >= 0x76)) == 0
+}
+
+/// As [`e4m3_to_f32`] for usual codes.
+#[inline(always)]
+fn usual_to_f32(code: u8) -> f32 {
+    let bits = (i32::from(code as i8) << 20) as u32 & 0x87f0_0000;
+    f32::from_bits(bits + ((127 - 7) << 23))
+}
+
 for_each_kernel! {
     /// Adds elements that share a scale.
     fn add_run(sums: &mut Sums, dtype: Dtype, scale: f32, source: &[u8], codes: &[u8]) = Sums::add_run;
@@ -183,7 +196,11 @@ impl Sums {
         let (source_groups, source) = source.split_at(in_f32);
         let (code_groups, codes) = codes.split_at(in_f32);
         for (source, codes) in source_groups.chunks_exact(GROUP).zip(code_groups.chunks_exact(GROUP)) {
-            self.add_group(scale, limit, source, codes, &read);
+            if all_usual(codes) {
+                self.add_usual_group(scale, source, codes, &read);
+            } else {
+                self.add_group(scale, limit, source, codes, &read);
+            }
         }
         for (index, (element, code)) in source.iter().zip(codes).enumerate() {
             self.add(index % LANES, scale, limit, read(*element), *code);
@@ -221,6 +238,34 @@ impl Sums {
             self.max_error[lane] = self.max_error[lane].max(f64::from(largest[lane]));
             self.saturated[lane] += saturated[lane];
             self.zeroed[lane] += zeroed[lane];
+        }
+    }
+
+    /// As [`Sums::add_group`] where [`all_usual`] codes leave nothing to count and are simple to decode: the same sums in
+    /// half the instructions.
+    #[inline(always)]
+    fn add_usual_group<const SIZE: usize>(
+        &mut self,
+        scale: f32,
+        source: &[[u8; SIZE]],
+        codes: &[u8],
+        read: &impl Fn([u8; SIZE]) -> f32,
+    ) {
+        let (mut squared_error, mut squares, mut largest) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+        let (source, codes) = (source.as_chunks::<LANES>().0, codes.as_chunks::<LANES>().0);
+        for (source, codes) in source.iter().zip(codes) {
+            for lane in 0..LANES {
+                let weight = read(source[lane]);
+                let error = weight - usual_to_f32(codes[lane]) * scale;
+                squared_error[lane] += error * error;
+                squares[lane] += weight * weight;
+                largest[lane] = if error.abs() > largest[lane] { error.abs() } else { largest[lane] };
+            }
+        }
+        for lane in 0..LANES {
+            self.squared_error[lane] += f64::from(squared_error[lane]);
+            self.squares[lane] += f64::from(squares[lane]);
+            self.max_error[lane] = self.max_error[lane].max(f64::from(largest[lane]));
         }
     }
 
@@ -339,6 +384,18 @@ mod tests {
             assert!(error.sqnr_db() > 30.0, "{granularity} {}", error.sqnr_db());
         }
         Ok(())
+    }
+
+    #[test]
+    fn usual_codes_are_those_that_need_no_care() {
+        for code in 0..=u8::MAX {
+            let value = e4m3_to_f32(code);
+            let usual = (2f32.powi(-6)..MAX).contains(&value.abs());
+            assert_eq!(all_usual(&[0x40, code]), usual, "{code:#x}");
+            if usual {
+                assert_eq!(usual_to_f32(code), value);
+            }
+        }
     }
 
     #[test]
