@@ -2,6 +2,7 @@
 
 mod batch;
 mod detach;
+mod directories;
 mod inspect;
 mod invocation;
 mod listing;

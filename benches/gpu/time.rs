@@ -54,56 +54,70 @@ pub fn all(gpu: &Gpu, torch: Option<&Path>) -> Result<()> {
     };
     let theirs = |key: &str| torch[key].as_f64().unwrap_or(f64::NAN);
     let copy = theirs("copy_tb_per_s");
+    row("measure", "PyTorch", "qlua", "ratio", "goal");
+    row("-", "-", "-", "-", "-");
     let mut lane = gpu.lane()?;
     lane.submit(large(), CODES)?;
     let ms = f64::from(median(&mut lane)?);
-    let bytes = 2.5 * 2.0 * (1u64 << 31) as f64;
-    let rate = bytes / ms / 1e9;
-    println!(
-        "4.29 GB, amax and codes: {ms:.3} ms; {rate:.2} TB/s = {:.1} % of copy ({copy:.2} TB/s)",
-        100.0 * rate / copy
-    );
-    println!(
-        "  torch.compile {:.3} ms: {:.2} times; eager {:.2} ms: {:.1} times as fast",
-        theirs("compile_ms"),
-        ms / theirs("compile_ms"),
-        theirs("eager_ms"),
-        theirs("eager_ms") / ms
-    );
     drop(lane);
+    let rate = 2.5 * 2.0 * (1u64 << 31) as f64 / ms / 1e9;
+    let beside = |measure: &str, goal: &str, theirs: f64| {
+        let ratio = format!("{:.2} x as fast", theirs / ms);
+        row(measure, &format!("{theirs:.2} ms"), &format!("{ms:.3} ms"), &ratio, goal);
+    };
+    beside("4.29 GB, amax and codes: torch.compile", ">= 1.0", theirs("compile_ms"));
+    beside("the same: eager, F32 quotients (the same codes)", ">= 5", theirs("eager_f32_ms"));
+    beside("the same: eager, BF16 quotients (other codes)", "", theirs("eager_ms"));
+    let share = format!("{:.1} %", 100.0 * rate / copy);
+    row(
+        "the same: bytes a second, of a copy",
+        &format!("{copy:.2} TB/s"),
+        &format!("{rate:.2} TB/s"),
+        &share,
+        ">= 92 %",
+    );
 
     let weights = linears();
     let total: usize = weights.iter().map(|weight| weight.bytes().len()).sum();
     let mut lane = gpu.lane()?;
-    lane.submit(alone(&weights, Granularity::Tensor), CODES)?;
-    let ms = f64::from(median(&mut lane)?);
-    println!(
-        "414 linears, {:.2} GB, amax and codes: {ms:.3} ms; floors: two reads {:.2} ms, one read {:.2} ms",
-        total as f64 / 1e9,
-        2.5 * total as f64 / copy / 1e9,
-        1.5 * total as f64 / copy / 1e9
-    );
-    println!("  eager {:.2} ms: {:.1} times as fast", theirs("eager_414_ms"), theirs("eager_414_ms") / ms);
+    let mut time = |groups: Vec<WeightGroup>, wanted| -> Result<f64> {
+        lane.submit(groups, wanted)?;
+        Ok(f64::from(median(&mut lane)?))
+    };
+    let beside = |measure: &str, theirs: f64, ms: f64, goal: &str| {
+        let ratio = format!("{:.2} x as fast", theirs / ms);
+        row(measure, &format!("{theirs:.2} ms"), &format!("{ms:.3} ms"), &ratio, goal);
+    };
+    let ms = time(alone(&weights, Granularity::Tensor), CODES)?;
+    beside("414 linears, 6.88 GB, amax and codes: eager", theirs("eager_414_ms"), ms, "<= 3.6 ms");
+    for (floor, reads) in [("two reads of DRAM at the speed of a copy", 2.5), ("one read", 1.5)] {
+        beside(&format!("the same: {floor}"), reads * total as f64 / copy / 1e9, ms, "");
+    }
     for (name, groups) in [
-        ("fused groups", fused(&weights)),
-        ("per channel", alone(&weights, Granularity::Channel)),
-        ("128×128 blocks", alone(&weights, Granularity::Block)),
+        ("the same, fused groups", fused(&weights)),
+        ("the same, per channel", alone(&weights, Granularity::Channel)),
+        ("the same, blocks of 128x128", alone(&weights, Granularity::Block)),
     ] {
-        lane.submit(groups, CODES)?;
-        println!("  {name}: {:.3} ms", median(&mut lane)?);
+        row(name, "", &format!("{:.3} ms", time(groups, CODES)?), "", "");
     }
     let mut sum = 0.0;
     for granularity in GRANULARITIES {
-        lane.submit(alone(&weights, granularity), ERROR)?;
-        let ms = f64::from(median(&mut lane)?);
-        println!("414 linears, amax and error, {granularity}: {ms:.3} ms");
+        let ms = time(alone(&weights, granularity), ERROR)?;
+        row(&format!("414 linears, amax and error, {granularity}"), "", &format!("{ms:.3} ms"), "", "");
         sum += ms;
     }
-    println!(
-        "414 linears, errors of three formats: {sum:.3} ms; eager, one format: {:.1} ms",
-        theirs("error_414_ms")
-    );
+    beside("414 linears, errors of three formats: eager, one", theirs("error_414_ms"), sum, "<= 12 ms");
     Ok(())
+}
+
+/// A row of a Markdown table; `-` makes the rule below the head.
+fn row(measure: &str, theirs: &str, ours: &str, ratio: &str, goal: &str) {
+    let cells = [(measure, 50), (theirs, 10), (ours, 10), (ratio, 14), (goal, 10)];
+    let cell = |(text, width): (&str, usize)| match text {
+        "-" => "-".repeat(width),
+        _ => format!("{text:<width$}"),
+    };
+    println!("| {} |", cells.map(cell).join(" | "));
 }
 
 /// Times of the linears and of the large tensor at many limits of the schedule.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::listing::texts;
-use super::print;
+use super::{directories, print};
 use crate::lua::Verbosity;
-use crate::options::{Command, Kind, Parameter, Parsed, Value};
+use crate::options::{Command, Kind, Parameter, Parsed};
 use crate::verify::{Depth, verify as check};
 
 /// Exit code when verification found problems.
@@ -20,29 +20,16 @@ pub(super) fn verify(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
                 wrong. Exit code 3 when something is wrong."
             .into(),
         options: vec![Parameter::new("headers", Kind::Flag, "look at headers and configurations only, not at FP8 codes")],
-        arguments: vec![Parameter {
-            required: true,
-            repeated: true,
-            ..Parameter::new("dir", Kind::Text, "a checkpoint directory")
-        }],
+        arguments: vec![directories::parameter()],
     };
     let values = match command.parse(&texts(words)?)? {
         Parsed::Help => return print(&command.help()),
         Parsed::Values(values) => values,
     };
-    let mut depth = Depth::Full;
-    let mut directories = Vec::new();
-    for (key, value) in values {
-        match value {
-            Value::Flag if key == "headers" => depth = Depth::Headers,
-            Value::List(list) => directories.extend(list),
-            _ => {}
-        }
-    }
+    let depth = if values.iter().any(|(key, _)| key == "headers") { Depth::Headers } else { Depth::Full };
     let mut found = 0;
     let mut text = String::new();
-    for directory in &directories {
-        let Value::Text(directory) = directory else { continue };
+    for directory in directories::of(&values) {
         let problems = check(Path::new(directory), depth)?;
         found += problems.len();
         match problems.len() {
