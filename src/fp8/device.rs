@@ -198,6 +198,7 @@ mod tests {
         assert!(matches!(Device::open(DeviceChoice::Auto), Ok(Device::Cpu(Some(_)))));
         assert!(matches!(Device::open(DeviceChoice::Cpu), Ok(Device::Cpu(None))));
     }
+
     #[test]
     fn what_a_device_has_no_memory_for_is_done_by_the_cpu() {
         let wanted = Wanted { codes: true, error: true };
