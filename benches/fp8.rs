@@ -4,7 +4,7 @@
 //! multiple of a vector), lies in memory rather than in a cache.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use qlua::fp8::{
+use qlua::format::{
     AmaxAccumulator, Decoder, Encoder, Granularity, Kernel, QuantisationError, Rounding, ScaleRule, Scales,
     amax,
 };
@@ -72,7 +72,7 @@ fn decoding(criterion: &mut Criterion) {
     let tensor = weights(Dtype::BF16);
     for granularity in GRANULARITIES {
         let scales = scales(&tensor, granularity);
-        let codes = qlua::fp8::quantize(&tensor, &scales, Rounding::Exact).expect("fitting scales");
+        let codes = qlua::format::quantize(&tensor, &scales, Rounding::Exact).expect("fitting scales");
         for dtype in DTYPES {
             let mut values = vec![0; tensor.elements() * dtype.size()];
             let mut group = criterion.benchmark_group(format!("decode/{dtype}").to_lowercase());
@@ -122,7 +122,7 @@ fn error_and_statistics(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(tensor.elements() as u64));
     for granularity in GRANULARITIES {
         let scales = scales(&tensor, granularity);
-        let codes = qlua::fp8::quantize(&tensor, &scales, Rounding::Exact).expect("fitting scales");
+        let codes = qlua::format::quantize(&tensor, &scales, Rounding::Exact).expect("fitting scales");
         group.bench_function(format!("error/{granularity}"), |bencher| {
             bencher.iter(|| {
                 QuantisationError::of_chunk(Dtype::BF16, &scales, COLUMNS, 0, tensor.bytes(), codes.bytes())

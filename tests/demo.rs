@@ -1,15 +1,15 @@
 //! What the embedded demo promises to the stages after it.
 
-use qlua::checkpoint::Checkpoint;
 use qlua::demo;
 use qlua::manifest::{Manifest, RankingOptions};
+use qlua::model::Model;
 use qlua::plan::InputScales;
 
 #[test]
 fn the_demos_manifest_speaks_of_its_checkpoint() {
     let directory = tempfile::tempdir().unwrap();
     let demo = demo::build(directory.path()).unwrap();
-    let checkpoint = Checkpoint::open(&demo.model).unwrap();
+    let checkpoint = Model::open(&demo.model).unwrap();
     checkpoint.require_unquantised().unwrap();
     let manifest = Manifest::open(&demo.manifest).unwrap();
     assert_eq!(manifest.version(), 4);

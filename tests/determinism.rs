@@ -10,8 +10,9 @@ use std::process::Command;
 use common::directory::{Directory, INDEX, Raw, Tensors, read_safetensors};
 use common::place::{Place, export, modes};
 use common::tree;
-use qlua::export::{FamilyOptions, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::{ActivationsChoice, DialectChoice};
+use qlua::write::Silent;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 

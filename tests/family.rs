@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use common::directory::{Directory, Tensors};
 use common::place::Place;
 use common::{ascending_family, tree};
-use qlua::export::{FamilyOptions, Outcome, Silent};
+use qlua::job::{FamilyOptions, Outcome};
 use qlua::verify::{Depth, verify};
+use qlua::write::Silent;
 
 /// Runs the sweep `percents`.
 fn sweep(options: FamilyOptions, percents: &[f64]) -> Outcome {

@@ -1,7 +1,7 @@
 //! The E4M3 code against answers that other programs made: `golden/e4m3/` (numpy and ml_dtypes, see `make.py` there) and,
 //! where it is there, a ModelOpt export of a small model.
 
-use qlua::fp8::{
+use qlua::format::{
     Granularity, QuantisationError, Rounding, ScaleRule, Scales, amax, decode, quantisation_error, quantize,
 };
 use qlua::tensor::{Dtype, Tensor};

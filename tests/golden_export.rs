@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use common::{ascending_family, options, shared};
 use qlua::checkpoint::Checkpoint;
-use qlua::export::{FamilyOptions, Silent};
-use qlua::fp8::Rounding;
+use qlua::format::Rounding;
+use qlua::job::FamilyOptions;
 use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
 use qlua::tensor::{Dtype, Tensor};
 use qlua::verify::{Depth, verify};
+use qlua::write::Silent;
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use qlua::manifest::{Coverage, Manifest, RankingOptions, Tower};
+use qlua::manifest::{Coverage, Manifest, RankingOptions};
+use qlua::model::Tower;
 use qlua::report::per_layer;
 use qlua::selector::Globs;
 

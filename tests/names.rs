@@ -9,11 +9,12 @@ use std::path::Path;
 use common::directory::{Directory, Raw, Tensors};
 use common::place::export;
 use common::{options, shared};
-use qlua::checkpoint::Checkpoint;
 use qlua::error::Result;
-use qlua::export::{Family, FamilyOptions, Silent};
+use qlua::job::{Family, FamilyOptions};
+use qlua::model::Model;
 use qlua::plan::{DialectChoice, Plan};
 use qlua::verify::{Depth, verify};
+use qlua::write::Silent;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
@@ -235,7 +236,7 @@ fn qwen2_qwen3_and_llama() {
             &base.path().join("unused"),
         ))
         .unwrap();
-        let plan = Plan::resolve(family.checkpoint(), family.manifest().groups()).unwrap();
+        let plan = Plan::resolve(family.model(), family.manifest().groups()).unwrap();
         assert_eq!(plan.kept.len(), 1);
         assert_eq!(plan.kept[0].layer, "lm_head.quant_recipe");
         assert!(plan.kept[0].reason.contains(if untied { "loaders disagree" } else { "tied" }));
@@ -324,9 +325,9 @@ fn published_manifests_resolve_on_checkpoints_of_the_published_names() {
             Family::open(options(&base.path().join("model"), &path, &base.path().join("out"))).unwrap();
         let ranking = family.manifest().ranking(&Default::default()).unwrap();
         assert_eq!(ranking.len(), groups, "{manifest}");
-        let plan = Plan::resolve(family.checkpoint(), ranking.lowest(100.0).unwrap().selected()).unwrap();
+        let plan = Plan::resolve(family.model(), ranking.lowest(100.0).unwrap().selected()).unwrap();
         assert_eq!(plan.fp8.len(), quantised, "{manifest}");
-        let checkpoint = Checkpoint::open(base.path().join("model")).unwrap();
+        let checkpoint = Model::open(base.path().join("model")).unwrap();
         assert!(plan.fp8.iter().all(|module| checkpoint.modules().is_linear(module)));
     }
 }

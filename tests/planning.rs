@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::place::Place;
 use common::shared;
 use qlua::checkpoint::Checkpoint;
-use qlua::export::{Family, FamilyOptions};
+use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Problem};

@@ -11,7 +11,8 @@ const ARCHITECTURES: [(&str, &str); 2] = [
 ];
 
 fn read(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fp8").join(name)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/device/cuda/kernels").join(name))
+        .unwrap()
 }
 
 #[test]
@@ -22,7 +23,7 @@ fn the_committed_ptx_was_made_from_the_committed_source() {
         let first = read(name).lines().next().unwrap_or_default().to_string();
         assert!(
             first.ends_with(&digest),
-            "{name} is stale: run src/fp8/make_ptx.py and commit what it writes"
+            "{name} is stale: run src/device/cuda/kernels/make_ptx.py and commit what it writes"
         );
     }
 }
@@ -53,7 +54,7 @@ fn nvrtc_makes_the_committed_ptx_again() {
         }
         assert!(
             made.trim_end_matches('\0') == committed,
-            "{name} is stale: run src/fp8/make_ptx.py and commit what it writes"
+            "{name} is stale: run src/device/cuda/kernels/make_ptx.py and commit what it writes"
         );
     }
 }

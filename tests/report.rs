@@ -6,8 +6,8 @@ use std::fs;
 
 use common::report::{of_demo, of_published_manifest, with_errors};
 use common::{ascending_family, options};
-use qlua::export::Silent;
 use qlua::report::Sweep;
+use qlua::write::Silent;
 
 /// The pages that are looked at: the demo, and the published manifests where they are there.
 fn sweeps() -> Vec<Sweep> {

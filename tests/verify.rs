@@ -22,9 +22,10 @@ use breaks::Good::{self, *};
 use breaks::{CONFIG, Case, fp8};
 use common::directory::{Directory, Raw};
 use common::{ascending_family, options, shared};
-use qlua::export::{FamilyOptions, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::verify::{Code, Depth, verify};
+use qlua::write::Silent;
 use safetensors::tensor::Dtype;
 
 fn cases() -> Vec<Case> {

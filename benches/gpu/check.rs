@@ -2,10 +2,10 @@
 
 use super::data::{Random, fill, normal};
 use qlua::Result;
-use qlua::fp8::cuda::{Gpu, Lane, Tuning};
-use qlua::fp8::{
-    Device, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup,
-    decode,
+use qlua::device::Device;
+use qlua::device::cuda::{Gpu, Lane, Tuning};
+use qlua::format::{
+    Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup, decode,
 };
 use qlua::tensor::{Dtype, Tensor};
 use rayon::prelude::*;

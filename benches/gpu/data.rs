@@ -1,7 +1,7 @@
 //! Weights to measure with.
 
 use qlua::demo::Qwen25VlShape;
-use qlua::fp8::{Granularity, Rounding, ScaleRule, WeightGroup};
+use qlua::format::{Granularity, Rounding, ScaleRule, WeightGroup};
 use qlua::tensor::{Dtype, Tensor};
 use rayon::prelude::*;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::data::{alone, linears};
-use qlua::fp8::cuda::{Gpu, Lane, into_batches, quantise_batches};
-use qlua::fp8::{Granularity, Wanted, WeightGroup};
+use qlua::device::cuda::{Gpu, Lane, into_batches, quantise_batches};
+use qlua::format::{Granularity, Wanted, WeightGroup};
 use qlua::{Error, Result};
 use rayon::prelude::*;
 

@@ -16,7 +16,7 @@ mod file;
 mod time;
 
 use qlua::Result;
-use qlua::fp8::cuda::Gpu;
+use qlua::device::cuda::Gpu;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();

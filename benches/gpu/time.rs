@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::data::{alone, linears, normal};
-use qlua::fp8::cuda::{Gpu, Lane, Tuning};
-use qlua::fp8::{Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
+use qlua::device::cuda::{Gpu, Lane, Tuning};
+use qlua::format::{Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
 use qlua::tensor::Dtype;
 use qlua::{Error, Result};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Names, read_header};
+use super::read_header;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
@@ -37,7 +37,7 @@ struct Shard {
     map: Arc<memmap2::Mmap>,
 }
 
-/// An opened checkpoint directory: memory-mapped weights, configuration and names. The directory is never written to.
+/// An opened checkpoint directory: memory-mapped weights and configuration. The directory is never written to.
 #[derive(Clone)]
 pub struct Checkpoint {
     directory: PathBuf,
@@ -46,7 +46,6 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     names: Vec<String>,
     tensors: HashMap<String, (usize, Tensor)>,
-    modules: Names,
 }
 
 impl Checkpoint {
@@ -89,12 +88,10 @@ impl Checkpoint {
             shards: Vec::new(),
             names: Vec::new(),
             tensors: HashMap::new(),
-            modules: Names::default(),
         };
         for (file, wanted) in plan {
             checkpoint.add_shard(&file, wanted.as_ref())?;
         }
-        checkpoint.modules = Names::new(checkpoint.tensors().map(|(name, t)| (name, t.shape())));
         Ok(checkpoint)
     }
 
@@ -181,11 +178,6 @@ impl Checkpoint {
     /// File name, path and mapped bytes of every shard, in index order.
     pub fn shards(&self) -> impl Iterator<Item = (&str, &Path, &[u8])> {
         self.shards.iter().map(|s| (s.name.as_str(), s.path.as_path(), &s.map[..]))
-    }
-
-    /// Module names in every spelling.
-    pub fn modules(&self) -> &Names {
-        &self.modules
     }
 
     /// Sum of all tensor bytes.

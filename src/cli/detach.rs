@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::listing::texts;
 use super::{directories, print};
-use crate::export::detach as detach_directory;
 use crate::lua::Verbosity;
 use crate::options::{Command, Parsed};
 use crate::report::bytes;
+use crate::write::detach as detach_directory;
 
 pub(super) fn detach(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
     let command = Command {

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::listing::texts;
 use super::print;
-use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::lua::Verbosity;
 use crate::manifest::{Manifest, RankingOptions};
+use crate::model::Model;
 use crate::options::{Command, Kind, Parameter, Parsed, Value};
 use crate::report::{bytes, markdown_table};
 
@@ -33,24 +33,20 @@ pub(super) fn inspect(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
     };
     let Some((_, Value::Text(path))) = values.first() else { return Ok(2) };
     let path = Path::new(path);
-    print(&if path.is_file() {
-        manifest(&Manifest::open(path)?)
-    } else {
-        checkpoint(&Checkpoint::open(path)?)?
-    })
+    print(&if path.is_file() { manifest(&Manifest::open(path)?) } else { model(&Model::open(path)?)? })
 }
 
-fn checkpoint(checkpoint: &Checkpoint) -> Result<String> {
+fn model(model: &Model) -> Result<String> {
     let mut text = String::new();
-    let method = checkpoint.config()["quantization_config"]["quant_method"].as_str();
-    let _ = writeln!(text, "checkpoint:  {}", checkpoint.directory().display());
-    let _ = writeln!(text, "model type:  {}", checkpoint.model_type().unwrap_or("unknown"));
+    let method = model.config()["quantization_config"]["quant_method"].as_str();
+    let _ = writeln!(text, "checkpoint:  {}", model.directory().display());
+    let _ = writeln!(text, "model type:  {}", model.model_type().unwrap_or("unknown"));
     let _ = writeln!(text, "quantised:   {}", method.unwrap_or("no quantization_config"));
-    let _ = writeln!(text, "tied head:   {}", if checkpoint.ties_word_embeddings() { "yes" } else { "no" });
-    let _ = writeln!(text, "linears:     {}", checkpoint.modules().linears().count());
+    let _ = writeln!(text, "tied head:   {}", if model.ties_word_embeddings() { "yes" } else { "no" });
+    let _ = writeln!(text, "linears:     {}", model.modules().linears().count());
 
     let mut dtypes = BTreeMap::<&str, (usize, u64)>::new();
-    for (_, tensor) in checkpoint.tensors() {
+    for (_, tensor) in model.tensors() {
         let entry = dtypes.entry(tensor.dtype().name()).or_default();
         *entry = (entry.0 + 1, entry.1 + tensor.bytes().len() as u64);
     }
@@ -58,10 +54,10 @@ fn checkpoint(checkpoint: &Checkpoint) -> Result<String> {
         .iter()
         .map(|(name, (count, size))| vec![name.to_string(), count.to_string(), bytes(*size)])
         .collect();
-    rows.push(vec!["all".into(), checkpoint.tensors().count().to_string(), bytes(checkpoint.bytes())]);
+    rows.push(vec!["all".into(), model.tensors().count().to_string(), bytes(model.bytes())]);
     let _ = write!(text, "\n{}", table(&["dtype", "tensors", "size"], &rows));
     let shards: Vec<Vec<String>> =
-        checkpoint.shards().map(|(name, _, map)| vec![name.to_string(), bytes(map.len() as u64)]).collect();
+        model.shards().map(|(name, _, map)| vec![name.to_string(), bytes(map.len() as u64)]).collect();
     let _ = write!(text, "\n{}", table(&["shard", "size"], &shards));
     Ok(text)
 }

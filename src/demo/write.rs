@@ -12,8 +12,8 @@ use super::config;
 use super::shape::Qwen25VlShape;
 use super::values::Values;
 use crate::error::{Error, Result};
-use crate::export::{ShardFile, ShardLayout};
 use crate::tensor::TensorSpec;
+use crate::write::{ShardFile, ShardLayout};
 use crate::{interrupt, json};
 
 /// Elements that one thread makes and writes at a time (1 MiB of BF16).

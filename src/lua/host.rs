@@ -15,8 +15,8 @@ use super::install::{fallible, install};
 use super::report::{self, Report};
 use super::state::{self, HostState, Stop, Verbosity};
 use crate::error::{Error, Result};
-use crate::export::HashedFile;
 use crate::selector::nearest;
+use crate::write::HashedFile;
 
 /// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
 const HOOK_INTERVAL: u32 = 10_000;

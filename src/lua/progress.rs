@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mlua::Lua;
 
 use super::{Verbosity, output, verbosity};
-use crate::export::{Progress, Silent};
 use crate::report::bytes;
+use crate::write::{Progress, Silent};
 
 const BAR: &str = "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
 

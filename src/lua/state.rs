@@ -8,8 +8,8 @@ use std::fmt;
 use mlua::{Function, Lua, Value};
 
 use super::report::Report;
-use crate::export::HashedFile;
 use crate::interrupt;
+use crate::write::HashedFile;
 
 /// Why a script stops without being at fault. Once set it stays: no `pcall` of a script gets past it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Candidate, Group, Manifest, bare_name, compare_scores};
+use super::{Candidate, Group, Manifest, compare_scores};
 use crate::error::{Error, Result};
 use crate::json;
+use crate::model::bare_name;
 
 /// How scores of different runs are made comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Manifest, bare_name};
+use super::Manifest;
 use crate::error::{Error, Result};
+use crate::model::bare_name;
 
 /// The rank correlation of two manifests, over the groups that both scored with a finite number.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,9 +1,8 @@
 //! A recipe group: the modules that share one format decision, with the scores and costs of every format.
 
 use std::cmp::Ordering;
-use std::fmt;
 
-use serde::Serialize;
+use crate::model::{Tower, block_of, kind_of};
 
 /// The ending that ModelOpt adds to the first member's name to make a group's key.
 pub(super) const KEY_SUFFIX: &str = ".quant_recipe";
@@ -42,60 +41,6 @@ pub struct Candidate<'a> {
     pub score: f64,
     /// Its cost, in weights of 16 bits: parameters × effective bits / 16.
     pub cost: f64,
-}
-
-/// The part of a model that a module belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tower {
-    /// The language model's blocks and embeddings.
-    Language,
-    /// The vision encoder.
-    Vision,
-    /// What joins the vision encoder to the language model.
-    Merger,
-    /// The output head, `lm_head`.
-    Head,
-    /// Anything else, such as an audio encoder.
-    Other,
-}
-
-impl Tower {
-    /// The tower of the module `name`, in any spelling, from the components of its name.
-    pub fn of(name: &str) -> Self {
-        let any = |test: fn(&str) -> bool| name.split('.').any(test);
-        if any(|c| matches!(c, "merger" | "deepstack_merger_list" | "multi_modal_projector" | "mm_projector"))
-        {
-            Tower::Merger
-        } else if any(|c| c == "lm_head") {
-            Tower::Head
-        } else if any(|c| c == "visual" || c.starts_with("vision")) {
-            Tower::Vision
-        } else if any(|c| c.starts_with("audio")) {
-            Tower::Other
-        } else if any(|c| matches!(c, "language_model" | "text_model" | "layers" | "embed_tokens")) {
-            Tower::Language
-        } else {
-            Tower::Other
-        }
-    }
-
-    /// `language`, `vision`, `merger`, `head` or `other`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Tower::Language => "language",
-            Tower::Vision => "vision",
-            Tower::Merger => "merger",
-            Tower::Head => "head",
-            Tower::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Tower {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// A recipe group of a manifest. `formats`, `scores` and `costs` have one entry per format, in the same order.
@@ -171,36 +116,6 @@ impl Group {
         let parameters = (option.cost * 16.0 / option.format.effective_bits).round();
         // Above 2^53 a cost no longer counts single weights.
         (0.0..=9_007_199_254_740_992.0).contains(&parameters).then_some(parameters as u64)
-    }
-}
-
-/// `name` without the wrappers in which the spellings differ: `model.language_model.layers.0.mlp.up_proj`,
-/// `language_model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` are one.
-pub fn bare_name(name: &str) -> &str {
-    let mut rest = name;
-    while let Some((first, after)) = rest.split_once('.') {
-        if !matches!(first, "model" | "language_model") {
-            break;
-        }
-        rest = after;
-    }
-    rest
-}
-
-/// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.
-pub fn block_of(name: &str) -> Option<u32> {
-    let mut components = name.split('.');
-    components.find(|c| matches!(*c, "layers" | "blocks"))?;
-    components.next()?.parse().ok()
-}
-
-/// The last component of the module `name`, e.g. `o_proj`; with the one before it where the last is a number, e.g. `mlp.0`.
-pub fn kind_of(name: &str) -> &str {
-    let is_number = |c: &str| c.bytes().all(|b| b.is_ascii_digit());
-    match name.rsplit_once('.') {
-        None => name,
-        Some((_, last)) if !is_number(last) => last,
-        Some((parent, _)) => &name[parent.rfind('.').map_or(0, |dot| dot + 1)..],
     }
 }
 
@@ -282,29 +197,6 @@ mod tests {
         assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, 25.0)]).parameters(), Some(100));
         assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, f64::NAN)]).parameters(), None);
         assert_eq!(group("a", &[("INT4(effective-bits: 4.0)", 1.0, -4.0)]).parameters(), None);
-    }
-
-    #[test]
-    fn towers_blocks_and_kinds_come_from_the_name_in_every_spelling() {
-        let none = [("NONE(effective-bits: 16.0)", 0.0, 1.0)];
-        let cases = [
-            ("language_model.layers.35.self_attn.o_proj", Tower::Language, Some(35), "o_proj"),
-            ("layers.3.mlp.gate_proj", Tower::Language, Some(3), "gate_proj"),
-            ("model.language_model.layers.0.mlp.down_proj", Tower::Language, Some(0), "down_proj"),
-            ("visual.blocks.31.attn.qkv", Tower::Vision, Some(31), "qkv"),
-            ("model.vision_tower.vision_model.encoder.layers.2.mlp.fc1", Tower::Vision, Some(2), "fc1"),
-            ("visual.patch_embed.proj", Tower::Vision, None, "proj"),
-            ("visual.merger.mlp.0", Tower::Merger, None, "mlp.0"),
-            ("model.visual.deepstack_merger_list.2.linear_fc1", Tower::Merger, None, "linear_fc1"),
-            ("multi_modal_projector.linear_1", Tower::Merger, None, "linear_1"),
-            ("lm_head", Tower::Head, None, "lm_head"),
-            ("audio_tower.layers.1.fc1", Tower::Other, Some(1), "fc1"),
-            ("mlp.0", Tower::Other, None, "mlp.0"),
-        ];
-        for (name, tower, block, kind) in cases {
-            let g = group(name, &none);
-            assert_eq!((g.tower(), g.block(), g.kind()), (tower, block, kind), "{name}");
-        }
     }
 
     #[test]

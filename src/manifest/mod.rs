@@ -9,7 +9,6 @@ mod correlation;
 mod coverage;
 mod document;
 mod group;
-mod grouping;
 mod percent;
 mod ranking;
 mod selection;
@@ -24,14 +23,14 @@ pub use amax::Amax;
 pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, Format, Group, Tower, bare_name, block_of, compare_scores, kind_of};
-pub use grouping::{RecipeGroup, Rule, recipe_group};
+pub use group::{Candidate, Format, Group, compare_scores};
 pub use percent::Percent;
 pub use ranking::{Order, Predicate, Ranking, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::json::Number;
+use crate::model;
 use document::{Document, RawGroup, Section, first_duplicate};
 use group::KEY_SUFFIX;
 
@@ -237,7 +236,7 @@ fn groups(
         }
         names.push(name);
     }
-    let derived = grouping::members(&names, layers);
+    let derived = model::members(&names, layers);
     let names: Vec<String> = names.into_iter().map(str::to_string).collect();
     let groups = raw
         .into_iter()

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Group, Order, Percent, bare_name, compare_scores};
+use super::{Group, Order, Percent, compare_scores};
 use crate::error::{Error, Result};
+use crate::model::bare_name;
 
 /// The groups of a ranking that are selected, and those that are dropped, both in ranking order.
 #[derive(Debug, Clone)]

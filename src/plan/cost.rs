@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::scheme::{Place, locate};
 use super::{Layout, Plan, planned_tensors};
-use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::manifest::{Group, Manifest};
+use crate::model::Model;
 
 /// Why a group that only a manifest describes stays in BF16.
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -88,12 +88,12 @@ impl CostModel {
     ///
     /// # Errors
     /// [`crate::Error::Refused`] when a candidate's member is no linear layer or has a dtype without an FP8 form.
-    pub fn of_checkpoint(manifest: &Manifest, checkpoint: &Checkpoint, layout: &Layout) -> Result<Self> {
+    pub fn of_checkpoint(manifest: &Manifest, model: &Model, layout: &Layout) -> Result<Self> {
         let mut places = HashMap::new();
         let mut all = Plan { fp8: Default::default(), kept: Vec::new() };
         for group in manifest.groups().iter().filter(|g| g.is_candidate()) {
             for member in &group.members {
-                let place = locate(checkpoint, member)?;
+                let place = locate(model, member)?;
                 if let Place::Linear(module) = place {
                     all.fp8.insert(module.to_string());
                 }
@@ -101,14 +101,14 @@ impl CostModel {
             }
         }
         let mut fp8_bytes = HashMap::<String, u64>::new();
-        for tensor in planned_tensors(checkpoint, &all, layout) {
+        for tensor in planned_tensors(model, &all, layout) {
             if let Some(module) = tensor.role.module() {
                 *fp8_bytes.entry(module.to_string()).or_default() += tensor.spec.bytes();
             }
         }
         let weight = |member: &str| {
-            let module = checkpoint.modules().on_disk(member)?;
-            checkpoint.tensor(&format!("{module}.weight"))
+            let module = model.modules().on_disk(member)?;
+            model.tensor(&format!("{module}.weight"))
         };
         let cost = |group: &Group| {
             let mut cost = GroupCost::of(group);
@@ -132,8 +132,8 @@ impl CostModel {
             cost.settled()
         };
         let mut costs = Self::new(manifest, cost);
-        costs.base_bytes = checkpoint.tensors().map(|(_, t)| t.bytes().len() as u64).sum();
-        costs.elements = Some(checkpoint.tensors().map(|(_, t)| t.elements() as u64).sum());
+        costs.base_bytes = model.tensors().map(|(_, t)| t.bytes().len() as u64).sum();
+        costs.elements = Some(model.tensors().map(|(_, t)| t.elements() as u64).sum());
         Ok(costs)
     }
 

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{Checkpoint, canonical};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::fp8::ScaleRule;
+use crate::format::ScaleRule;
 use crate::manifest::Amax;
+use crate::model::canonical;
 use crate::tensor::Dtype;
 
 const AMAX_SUFFIX: &str = ".input_quantizer";

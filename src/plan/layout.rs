@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::fp8::{Granularity, Rounding, ScaleRule};
+use crate::format::{Granularity, Rounding, ScaleRule};
 use crate::selector::nearest;
 use crate::tensor::Dtype;
 

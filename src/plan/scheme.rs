@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checkpoint::{Checkpoint, expert_group, fused_group};
 use crate::error::{Error, Result};
 use crate::manifest::{Group, Kept};
+use crate::model::Model;
+use crate::model::{expert_group, fused_group};
 
 /// The word for what a plan stores in FP8.
 pub(super) const FP8: &str = "FP8";
@@ -28,12 +29,12 @@ impl Plan {
     /// # Errors
     /// [`Error::NotFound`] when members match no tensor (the first few and the count); [`Error::Refused`] when a fused
     /// group would be split, a member is no linear layer, or its weight is of a dtype that has no FP8 form.
-    pub fn resolve<'a>(checkpoint: &Checkpoint, groups: impl IntoIterator<Item = &'a Group>) -> Result<Self> {
+    pub fn resolve<'a>(model: &Model, groups: impl IntoIterator<Item = &'a Group>) -> Result<Self> {
         let mut plan = Plan { fp8: BTreeSet::new(), kept: Vec::new() };
         let mut missing = Vec::new();
         for group in groups {
             for member in &group.members {
-                match locate(checkpoint, member)? {
+                match locate(model, member)? {
                     Place::Linear(module) => {
                         plan.fp8.insert(module.to_string());
                     }
@@ -45,9 +46,9 @@ impl Plan {
             }
         }
         if !missing.is_empty() {
-            return Err(unmatched(checkpoint, &missing));
+            return Err(unmatched(model, &missing));
         }
-        require_whole_fused_groups(checkpoint, &plan.fp8)?;
+        require_whole_fused_groups(model, &plan.fp8)?;
         Ok(plan)
     }
 
@@ -55,22 +56,19 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::NotFound`] with the first few names and the count.
-    pub fn require_members<'a>(
-        checkpoint: &Checkpoint,
-        members: impl IntoIterator<Item = &'a str>,
-    ) -> Result<()> {
+    pub fn require_members<'a>(model: &Model, members: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut missing = Vec::new();
         for member in members {
-            if matches!(locate(checkpoint, member)?, Place::Missing) {
+            if matches!(locate(model, member)?, Place::Missing) {
                 missing.push(member);
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(unmatched(checkpoint, &missing)) }
+        if missing.is_empty() { Ok(()) } else { Err(unmatched(model, &missing)) }
     }
 
     /// Every module that owns a weight, by its on-disk name in file order, with its format: `FP8`, or the dtype that it keeps.
-    pub fn formats<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = (&'a str, String)> {
-        checkpoint.tensors().filter_map(|(name, tensor)| {
+    pub fn formats<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = (&'a str, String)> {
+        model.tensors().filter_map(|(name, tensor)| {
             let module = name.strip_suffix(".weight")?;
             let is_fp8 = self.fp8.contains(module);
             Some((module, if is_fp8 { FP8.to_string() } else { tensor.dtype().to_string() }))
@@ -79,16 +77,16 @@ impl Plan {
 
     /// Why `group` stays in BF16 although it is selected, as [`Plan::kept`] would say; `None` when it can be stored in FP8,
     /// or cannot be resolved at all.
-    pub fn reason_to_keep(checkpoint: &Checkpoint, group: &Group) -> Option<&'static str> {
-        group.members.iter().find_map(|member| match locate(checkpoint, member) {
+    pub fn reason_to_keep(model: &Model, group: &Group) -> Option<&'static str> {
+        group.members.iter().find_map(|member| match locate(model, member) {
             Ok(Place::Kept(reason)) => Some(reason),
             _ => None,
         })
     }
 
     /// On-disk names of the linear layers that stay in BF16, in file order. A stored `lm_head` is among them.
-    pub fn bf16_linears<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = &'a str> {
-        checkpoint.modules().linears().filter(|module| !self.fp8.contains(*module))
+    pub fn bf16_linears<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = &'a str> {
+        model.modules().linears().filter(|module| !self.fp8.contains(*module))
     }
 }
 
@@ -102,16 +100,14 @@ pub(super) enum Place<'a> {
     Missing,
 }
 
-pub(super) fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Place<'a>> {
-    let modules = checkpoint.modules();
+pub(super) fn locate<'a>(model: &'a Model, member: &str) -> Result<Place<'a>> {
+    let modules = model.modules();
     if member == "lm_head" || member.ends_with(".lm_head") {
-        return Ok(Place::Kept(
-            if modules.on_disk("lm_head").is_none() || checkpoint.ties_word_embeddings() {
-                "lm_head is tied to the embedding: a quantised copy would be ignored by loaders"
-            } else {
-                "lm_head stays in BF16: loaders disagree on a quantised output head"
-            },
-        ));
+        return Ok(Place::Kept(if modules.on_disk("lm_head").is_none() || model.ties_word_embeddings() {
+            "lm_head is tied to the embedding: a quantised copy would be ignored by loaders"
+        } else {
+            "lm_head stays in BF16: loaders disagree on a quantised output head"
+        }));
     }
     let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
     if modules.is_convolution(module) {
@@ -122,7 +118,7 @@ pub(super) fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Pla
             "the manifest ranks `{member}`, which is no linear layer on disk"
         )));
     }
-    let dtype = checkpoint.tensor(&format!("{module}.weight")).map(|t| t.dtype());
+    let dtype = model.tensor(&format!("{module}.weight")).map(|t| t.dtype());
     match dtype {
         Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module)),
         Some(dtype) => Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no FP8 form"))
@@ -131,13 +127,13 @@ pub(super) fn locate<'a>(checkpoint: &'a Checkpoint, member: &str) -> Result<Pla
     }
 }
 
-fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
+fn unmatched(model: &Model, missing: &[&str]) -> Error {
     let modules =
         if missing.len() == 1 { "module of the manifest matches" } else { "modules of the manifest match" };
     Error::not_found(format!(
         "{} {modules} no tensor in `{}`: {}",
         missing.len(),
-        checkpoint.directory().display(),
+        model.directory().display(),
         listed(missing)
     ))
     .with_hint("is the manifest of another model? `qlua inspect` shows what each of the two holds")
@@ -145,8 +141,8 @@ fn unmatched(checkpoint: &Checkpoint, missing: &[&str]) -> Error {
 
 /// vLLM fuses {q,k,v}, {gate,up} and the experts of a mixture: all FP8 or none. A split is an error in some of its readers
 /// and garbage in others.
-fn require_whole_fused_groups(checkpoint: &Checkpoint, fp8: &BTreeSet<String>) -> Result<()> {
-    require_whole(checkpoint.modules().linears(), |module| fp8.contains(module))
+fn require_whole_fused_groups(model: &Model, fp8: &BTreeSet<String>) -> Result<()> {
+    require_whole(model.modules().linears(), |module| fp8.contains(module))
 }
 
 /// Fails when only some of the `modules` that loaders fuse are in FP8, and says which.

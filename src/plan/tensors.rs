@@ -1,7 +1,7 @@
 //! The tensors of a scheme, one by one: what is copied, what becomes codes, and which scales come with it.
 
 use super::{Layout, Plan};
-use crate::checkpoint::Checkpoint;
+use crate::model::Model;
 use crate::tensor::{Dtype, TensorSpec};
 
 /// Where the bytes of a planned tensor come from.
@@ -49,9 +49,9 @@ pub struct PlannedTensor {
 
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
 /// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
-pub fn planned_tensors(checkpoint: &Checkpoint, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
+pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
     let mut planned = Vec::new();
-    for (name, tensor) in checkpoint.tensors() {
+    for (name, tensor) in model.tensors() {
         let module = name.strip_suffix(".weight").filter(|m| plan.fp8.contains(*m));
         let Some(module) = module else {
             let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());

@@ -5,8 +5,7 @@ mod python;
 pub mod svg;
 pub mod sweep;
 mod table;
-mod units;
 
+pub use crate::units::{bytes, weights};
 pub use sweep::Sweep;
 pub use table::markdown_table;
-pub use units::{bytes, weights};

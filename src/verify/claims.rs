@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::layers::Layers;
 use super::{Code, Problem};
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::error::{Error, Result};
 use crate::json;
+use crate::model::Model;
 
 const CONFIG: &str = "config.json";
 /// Methods that describe FP8 weights; Transformers' own `fp8` is known to be one, its lists are not checked.
@@ -33,9 +33,9 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
-        let directory = checkpoint.directory();
-        let config = checkpoint.config().get("quantization_config").filter(|v| !v.is_null()).cloned();
+    pub fn read(model: &Model) -> Result<Self> {
+        let directory = model.directory();
+        let config = model.config().get("quantization_config").filter(|v| !v.is_null()).cloned();
         let method = config.as_ref().map(|c| c["quant_method"].as_str().unwrap_or("none").to_string());
         let entries = std::fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
         let mut hf_files: Vec<String> = entries

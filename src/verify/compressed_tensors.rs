@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
-use crate::checkpoint::Checkpoint;
+use crate::model::Model;
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
@@ -49,7 +49,7 @@ struct Group {
     dynamic: Option<bool>,
 }
 
-pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) -> Vec<Problem> {
+pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
         |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
@@ -73,7 +73,7 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
 
-    let names = checkpoint.modules();
+    let names = model.modules();
     let head = names.in_memory(layers.head());
     let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
     if targets_head && !ignore.matches(&head) {
@@ -89,7 +89,7 @@ pub(super) fn check(config: &Value, checkpoint: &Checkpoint, layers: &Layers) ->
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
-    let in_f32 = checkpoint.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
+    let in_f32 = model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
     for layer in &layers.layers {

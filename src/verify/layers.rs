@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{Code, Problem};
-use crate::checkpoint::{Checkpoint, expert_group, fused_group};
 use crate::error::Result;
 use crate::interrupt;
+use crate::model::Model;
+use crate::model::{expert_group, fused_group};
 use crate::tensor::{Dtype, Tensor};
 
 /// Leaves that an FP8 module may have; the last two belong to an FP8 key-value cache.
@@ -39,14 +40,14 @@ impl Layer<'_> {
 
 /// Every linear layer of a checkpoint, in file order.
 pub(super) struct Layers<'a> {
-    checkpoint: &'a Checkpoint,
+    model: &'a Model,
     pub layers: Vec<Layer<'a>>,
 }
 
 impl<'a> Layers<'a> {
-    pub fn of(checkpoint: &'a Checkpoint) -> Self {
-        let layers = checkpoint.modules().linears().filter_map(|name| {
-            let tensor = |leaf: &str| checkpoint.tensor(&format!("{name}.{leaf}"));
+    pub fn of(model: &'a Model) -> Self {
+        let layers = model.modules().linears().filter_map(|name| {
+            let tensor = |leaf: &str| model.tensor(&format!("{name}.{leaf}"));
             Some(Layer {
                 name,
                 weight: tensor("weight")?,
@@ -54,7 +55,7 @@ impl<'a> Layers<'a> {
                 input_scale: tensor("input_scale"),
             })
         });
-        Layers { checkpoint, layers: layers.collect() }
+        Layers { model, layers: layers.collect() }
     }
 
     /// The FP8 layers.
@@ -78,13 +79,13 @@ impl<'a> Layers<'a> {
                 );
                 problems.push(Problem::new(Code::WeightScale, layer.name, message));
             }
-            if layer.is_head() && self.checkpoint.ties_word_embeddings() {
+            if layer.is_head() && self.model.ties_word_embeddings() {
                 let message = "lm_head is stored in FP8 although config.json ties it to the embedding: loaders ignore \
                                one of the two";
                 problems.push(Problem::new(Code::LmHead, layer.name, message));
             }
         }
-        for (name, tensor) in self.checkpoint.tensors() {
+        for (name, tensor) in self.model.tensors() {
             if self.holds_stray_codes(name, tensor) {
                 let message = format!(
                     "`{name}` is {}, and no configuration covers it, as it is no E4M3 linear layer: its codes are taken \
@@ -94,7 +95,7 @@ impl<'a> Layers<'a> {
                 problems.push(Problem::new(Code::Unconfigured, name, message));
             }
             let Some((module, leaf)) = name.rsplit_once('.') else { continue };
-            let owner = self.checkpoint.tensor(&format!("{module}.weight"));
+            let owner = self.model.tensor(&format!("{module}.weight"));
             let owner_is_fp8 = owner.is_some_and(|w| w.dtype() == Dtype::F8E4M3);
             if SCALES.contains(&leaf) {
                 if !owner_is_fp8 {
@@ -126,11 +127,10 @@ impl<'a> Layers<'a> {
     fn holds_stray_codes(&self, name: &str, tensor: &Tensor) -> bool {
         let is_linear = || {
             let module = name.strip_suffix(".weight");
-            module.is_some_and(|module| self.checkpoint.modules().is_linear(module))
+            module.is_some_and(|module| self.model.modules().is_linear(module))
         };
-        let has_scale = || {
-            ["_scale", "_scale_inv"].iter().any(|s| self.checkpoint.tensor(&format!("{name}{s}")).is_some())
-        };
+        let has_scale =
+            || ["_scale", "_scale_inv"].iter().any(|s| self.model.tensor(&format!("{name}{s}")).is_some());
         match tensor.dtype() {
             Dtype::F8E5M2 => true,
             Dtype::F8E4M3 => !(is_linear() || tensor.shape().len() == 3 && has_scale()),

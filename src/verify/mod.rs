@@ -13,8 +13,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use claims::Claims;
 use layers::Layers;
 
@@ -49,11 +49,11 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
         return Err(Error::not_found(format!("the directory `{}` does not exist", directory.display())));
     }
     fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
-    let opened = Checkpoint::open(directory).and_then(|checkpoint| {
-        let claims = Claims::read(&checkpoint)?;
-        Ok((checkpoint, claims))
+    let opened = Model::open(directory).and_then(|model| {
+        let claims = Claims::read(&model)?;
+        Ok((model, claims))
     });
-    let (checkpoint, claims) = match opened {
+    let (model, claims) = match opened {
         Ok(opened) => opened,
         Err(error) if is_damage(&error) => {
             let subject = directory.display().to_string();
@@ -62,12 +62,12 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
         Err(error) => return Err(error),
     };
 
-    let layers = Layers::of(&checkpoint);
-    let mut problems = weights::check(&checkpoint)?;
+    let layers = Layers::of(&model);
+    let mut problems = weights::check(&model)?;
     problems.extend(layers.check());
     problems.extend(claims.check(&layers));
     if let Some(config) = &claims.compressed_tensors {
-        problems.extend(compressed_tensors::check(config, &checkpoint, &layers));
+        problems.extend(compressed_tensors::check(config, &model, &layers));
     }
     for claim in &claims.modelopt {
         problems.extend(modelopt::check(claim, &layers));

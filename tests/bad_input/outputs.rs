@@ -6,8 +6,9 @@ use std::os::unix::fs::symlink;
 use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
-use qlua::export::{FamilyOptions, PartialDirectory, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::DialectChoice;
+use qlua::write::{PartialDirectory, Silent};
 
 /// Overwriting would cost the source, so it is asked for in every case.
 #[test]

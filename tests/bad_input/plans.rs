@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
-use qlua::export::{Family, FamilyOptions, Silent};
+use qlua::job::{Family, FamilyOptions};
 use qlua::plan::{ActivationsChoice, DialectChoice};
+use qlua::write::Silent;
 
 fn edit_manifest(place: &Place, edit: impl FnOnce(&mut Value)) {
     Directory(place.path().into()).edit_json("manifest.json", edit);

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use crate::common::place::{Place, export, require_message, require_sentence, snapshot};
 use crate::common::{ascending_family, options};
-use qlua::export::{FamilyOptions, Progress, Silent};
+use qlua::job::FamilyOptions;
+use qlua::write::{Progress, Silent};
 
 const PLACE: &str = "QLUA_TEST_PLACE";
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::common::directory::Directory;
 use crate::common::place::{Place, export, modes, snapshot};
 use crate::common::tree;
-use qlua::export::{FamilyOptions, Silent};
+use qlua::job::FamilyOptions;
+use qlua::write::Silent;
 
 /// Every file that loaders read, with a hash of its content; records name the source directory and differ.
 fn for_loaders(directory: &Path) -> Vec<(String, String)> {

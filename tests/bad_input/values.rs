@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
-use qlua::export::{FamilyOptions, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::ActivationsChoice;
+use qlua::write::Silent;
 
 /// Modules that are FP8 at 50 %, in file order: the last of them in the second shard.
 fn quantised_modules(place: &Place) -> Vec<String> {

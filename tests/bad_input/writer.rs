@@ -4,11 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::common::place::{Place, require_message, require_sentence};
-use qlua::checkpoint::Checkpoint;
 use qlua::error::{Error, Result};
-use qlua::export::{QuantizeOptions, Silent, Writer, WriterOptions};
-use qlua::fp8::{Granularity, Rounding, ScaleRule};
+use qlua::format::{Granularity, Rounding, ScaleRule};
+use qlua::job::{QuantizeOptions, Writer, WriterOptions};
+use qlua::model::Model;
 use qlua::tensor::{Dtype, Tensor};
+use qlua::write::Silent;
 
 const QUANTIZE: QuantizeOptions = QuantizeOptions {
     granularity: Granularity::Channel,
@@ -28,7 +29,7 @@ fn options(place: &Place) -> WriterOptions {
 }
 
 fn writer(place: &Place) -> Writer {
-    Writer::new(options(place), Some(Arc::new(Checkpoint::open(&place.model.0).unwrap()))).unwrap()
+    Writer::new(options(place), Some(Arc::new(Model::open(&place.model.0).unwrap()))).unwrap()
 }
 
 /// The error of `work`, which must leave nothing behind.
@@ -93,7 +94,7 @@ fn spoilt_weights_an_unsound_result_and_an_empty_one_leave_nothing() {
     require_message(&refused(&place, |w| finish(w)), &["would hold no tensor"], "");
     // gate without up: vLLM fuses them.
     let error = refused(&place, |w| {
-        for (name, _) in Checkpoint::open(&place.model.0)?.tensors() {
+        for (name, _) in Model::open(&place.model.0)?.tensors() {
             match name.strip_suffix(".weight").filter(|m| m.ends_with("layers.0.mlp.gate_proj")) {
                 Some(module) => w.quantize(module, &QUANTIZE)?,
                 None => w.copy(name)?,
@@ -121,7 +122,7 @@ fn spoilt_weights_an_unsound_result_and_an_empty_one_leave_nothing() {
 #[test]
 fn the_base_is_never_the_output() {
     let place = Place::new();
-    let base = Arc::new(Checkpoint::open(&place.model.0).unwrap());
+    let base = Arc::new(Model::open(&place.model.0).unwrap());
     for out in [place.model.0.clone(), place.model.0.join("sub"), place.path().into()] {
         let options = WriterOptions { out, overwrite: true, ..options(&place) };
         let error = Writer::new(options, Some(base.clone())).err().unwrap();

@@ -7,9 +7,11 @@ pub mod report;
 
 use std::path::{Path, PathBuf};
 
-use qlua::export::{Family, FamilyOptions, LinkChoice, Request};
-use qlua::fp8::{DeviceChoice, Rounding};
+use qlua::device::DeviceChoice;
+use qlua::format::Rounding;
+use qlua::job::{Family, FamilyOptions};
 use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use qlua::write::{LinkChoice, Request};
 
 /// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.
 pub fn shared(name: &str) -> Option<PathBuf> {

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use qlua::error::{Error, Result};
-use qlua::export::{Family, FamilyOptions, Progress, Silent, Written};
+use qlua::job::{Family, FamilyOptions, Written};
+use qlua::write::{Progress, Silent};
 
 use super::directory::Directory;
 use super::options;

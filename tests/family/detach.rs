@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use super::{alone, hashes, require_schemes, sweep};
 use crate::common::directory::Directory;
 use crate::common::place::Place;
-use qlua::export::detach;
+use qlua::write::detach;
 
 #[test]
 fn a_detached_directory_shares_no_file_and_nothing_else_changes() {

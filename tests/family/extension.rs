@@ -5,8 +5,9 @@ use std::fs;
 use super::{alone, hashes, require_schemes, sweep};
 use crate::common::ascending_family;
 use crate::common::place::{Place, require_message, snapshot};
-use qlua::export::{FamilyOptions, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::DialectChoice;
+use qlua::write::Silent;
 
 #[test]
 fn a_further_point_reuses_every_shard_that_fits() {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::{hashes, sweep};
 use crate::common::place::{Place, require_message};
 use crate::common::{ascending_family, options};
-use qlua::export::{FamilyOptions, Progress, Silent};
+use qlua::job::FamilyOptions;
 use qlua::plan::DialectChoice;
+use qlua::write::{Progress, Silent};
 
 const PLACE: &str = "QLUA_TEST_PLACE";
 const KILLS: u32 = 200;

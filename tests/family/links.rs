@@ -7,7 +7,8 @@ use std::path::Path;
 use super::{alone, hashes, require_schemes, schemes, sweep};
 use crate::common::directory::Directory;
 use crate::common::place::{Place, snapshot};
-use qlua::export::{FamilyOptions, Link, LinkChoice};
+use qlua::job::FamilyOptions;
+use qlua::write::{Link, LinkChoice};
 
 const POINTS: [f64; 3] = [20.0, 50.0, 80.0];
 
@@ -52,7 +53,7 @@ fn reflinks_are_used_or_refused_as_the_file_system_can() {
         FamilyOptions { link: LinkChoice::Reflink, ..place.options() },
         &POINTS,
     );
-    match family.run(&qlua::export::Silent) {
+    match family.run(&qlua::write::Silent) {
         Ok(outcome) => {
             assert_eq!(outcome.link, Some(Link::Reflink));
             require_schemes(&place.out, &alone(&place, &POINTS));

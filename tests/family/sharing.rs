@@ -6,8 +6,9 @@ use super::{alone, require_schemes, schemes, sweep, unique_bytes};
 use crate::common::ascending_family;
 use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
-use qlua::export::{Family, FamilyOptions, Silent};
+use qlua::job::{Family, FamilyOptions};
 use qlua::plan::{ActivationsChoice, DialectChoice};
+use qlua::write::Silent;
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::checkpoint::Checkpoint;
 use crate::demo;
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::{Handle, Key, Plain, Record, Selector, Type};
+use crate::model::Model;
 
 /// An example that begins with an opened checkpoint.
 macro_rules! with_model {
@@ -82,7 +82,7 @@ pub(super) fn declare() -> Namespace {
                 .returns(Type::Handle("Checkpoint"), "the checkpoint")
                 .raises("a file is missing or damaged, or the index names a file outside the directory")
                 .example(with_model!("assert(model.model_type == \"qwen2_5_vl\")")),
-            |call| Ok(Handle(Arc::new(Checkpoint::open(call.get::<String>("path")?)?))),
+            |call| Ok(Handle(Arc::new(Model::open(call.get::<String>("path")?)?))),
         )
         .function(
             Function::new("demo", "Builds a small seeded checkpoint in the shape of Qwen2.5-VL, with a manifest, or finds the one built before.")
@@ -104,9 +104,9 @@ pub(super) fn declare() -> Namespace {
         .class(class())
 }
 
-fn class() -> Class<Arc<Checkpoint>> {
+fn class() -> Class<Arc<Model>> {
     Class::new("Checkpoint", "An opened checkpoint directory.")
-        .text(|this: &Arc<Checkpoint>| format!("Checkpoint({})", this.directory().display()))
+        .text(|this: &Arc<Model>| format!("Checkpoint({})", this.directory().display()))
         .field("path", Type::Path, "the directory", |this, _| Ok(this.directory().display().to_string()))
         .field("model_type", Type::Optional(&Type::String), "`model_type` of the configuration", |this, _| {
             Ok(this.model_type().map(str::to_string))

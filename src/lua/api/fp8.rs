@@ -5,9 +5,9 @@ use mlua::Value;
 use serde::Serialize;
 
 use super::tensor::{TARGETS, dtype};
-use crate::fp8::{
-    self, Device, DeviceChoice, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales,
-    Wanted, WeightGroup,
+use crate::device::{Device, DeviceChoice};
+use crate::format::{
+    self, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup,
 };
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
@@ -44,13 +44,13 @@ pub(super) fn declare() -> Namespace {
         "fp8",
         "E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.",
     )
-    .constant("max", Type::Number, "the largest E4M3 value, 448", |_| Ok(fp8::MAX))
+    .constant("max", Type::Number, "the largest E4M3 value, 448", |_| Ok(format::MAX))
     .function(
         Function::new("encode", "The code nearest to a number.")
             .param("value", Type::Number, "the number, rounded to F32 first")
             .returns(Type::Integer, "the code, 0 to 255")
             .example("assert(qlua.fp8.encode(1.0) == 0x38 and qlua.fp8.encode(1e9) == 0x7e)"),
-        |call| Ok(fp8::encode(call.get::<f64>("value")? as f32)),
+        |call| Ok(format::encode(call.get::<f64>("value")? as f32)),
     )
     .function(
         Function::new("decode", "The number that a code stands for.")
@@ -61,7 +61,7 @@ pub(super) fn declare() -> Namespace {
         |call| {
             let code: i64 = call.get("code")?;
             let code = u8::try_from(code).map_err(|_| call.refuse("code", "must lie between 0 and 255"))?;
-            Ok(fp8::decode(code))
+            Ok(format::decode(code))
         },
     )
     .function(

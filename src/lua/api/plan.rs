@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mlua::{AnyUserData, IntoLua, Table, Value};
 
 use super::export::family::{PLANNED, PlannedRow, formats};
-use crate::export::Family;
+use crate::job::Family;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
 use crate::manifest::{Manifest, Ranking, Selection};

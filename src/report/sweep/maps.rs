@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::shades::Shades;
 use super::{GroupRow, LayerError, SchemeRow, Stored, Sweep, numbers, place_of};
-use crate::manifest::{Tower, compare_scores};
+use crate::manifest::compare_scores;
+use crate::model::Tower;
 use crate::report::svg::{Cell, HeatMap, Section};
 
 const TOWERS: [Tower; 5] = [Tower::Language, Tower::Vision, Tower::Merger, Tower::Head, Tower::Other];

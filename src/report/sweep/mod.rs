@@ -10,8 +10,9 @@ mod shades;
 mod tables;
 mod words;
 
-use crate::fp8::QuantisationError;
-use crate::manifest::{Group, Manifest, Tower, block_of, kind_of};
+use crate::format::QuantisationError;
+use crate::manifest::{Group, Manifest};
+use crate::model::{Tower, block_of, kind_of};
 
 /// Everything that the report of a sweep shows.
 #[derive(Debug, Clone)]

@@ -3,7 +3,8 @@
 use super::figures::attainable;
 use super::numbers::{self, Unit};
 use super::{GroupRow, LayerError, Stored, Sweep};
-use crate::manifest::{Tower, compare_scores};
+use crate::manifest::compare_scores;
+use crate::model::Tower;
 
 /// How many of the worst groups and layers are listed.
 pub(super) const WORST: usize = 10;

@@ -8,14 +8,14 @@ use mlua::{Lua, Table, Value};
 use serde::Serialize;
 
 use super::{WRITTEN, WrittenRow, threads};
-use crate::export::{
-    DEFAULT_SHARD_SIZE, Family, FamilyOptions, LinkChoice, Outcome, PlannedFile, PlannedScheme, Request,
-};
-use crate::fp8::{DeviceChoice, Rounding};
+use crate::device::DeviceChoice;
+use crate::format::Rounding;
+use crate::job::{Family, FamilyOptions, Outcome, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
 use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
+use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
 const DECISION: Record = Record {
     name: "Decision",
@@ -341,7 +341,7 @@ fn class() -> Class<RefCell<Family>> {
             Ok(Handle(this.borrow().manifest().clone()))
         })
         .field("checkpoint", Type::Handle("Checkpoint"), "the base checkpoint", |this, _| {
-            Ok(Handle(this.borrow().checkpoint().clone()))
+            Ok(Handle(this.borrow().model().clone()))
         })
         .method(
             Function::new("add", "Adds a scheme that stores the selected groups in FP8. Nothing is written yet.")

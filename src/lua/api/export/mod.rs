@@ -5,7 +5,7 @@ mod writer;
 
 use serde::Serialize;
 
-use crate::export::Written;
+use crate::job::Written;
 use crate::lua::declare::Namespace;
 use crate::lua::{Key, Record, Type};
 

@@ -7,12 +7,13 @@ use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
 use super::{WRITTEN, WrittenRow, threads};
-use crate::checkpoint::Checkpoint;
-use crate::export::{DEFAULT_SHARD_SIZE, QuantizeOptions, Writer, WriterOptions};
-use crate::fp8::{Granularity, ScaleRule};
+use crate::format::{Granularity, ScaleRule};
+use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Plain, Selector, Type, progress};
+use crate::model::Model;
 use crate::tensor::Tensor;
+use crate::write::DEFAULT_SHARD_SIZE;
 
 /// An example that begins with a writer over the demo.
 macro_rules! with_writer {
@@ -53,8 +54,8 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
 fn open(call: &Call) -> anyhow::Result<Handle<RefCell<Writer>>> {
     let base = match call.get::<Value>("base")? {
         Value::Nil => None,
-        Value::UserData(handle) => Some(handle.borrow::<Arc<Checkpoint>>()?.clone()),
-        _ => Some(Arc::new(Checkpoint::open(call.get::<String>("base")?)?)),
+        Value::UserData(handle) => Some(handle.borrow::<Arc<Model>>()?.clone()),
+        _ => Some(Arc::new(Model::open(call.get::<String>("base")?)?)),
     };
     let max_shard_size: i64 = call.get("max_shard_size")?;
     let options = WriterOptions {

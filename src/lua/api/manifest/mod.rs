@@ -6,15 +6,15 @@ use std::sync::Arc;
 use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
 use serde::Serialize;
 
-use crate::checkpoint::Checkpoint;
-use crate::fp8::Granularity;
+use crate::format::Granularity;
+use crate::job::sensitivity;
 use crate::lua::api::fp8::{device, on_device};
 use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Callback, Handle, Key, Plain, Record, Tidy, Type};
 use crate::manifest::{Correlation, Group, Manifest, Normalise, Ranking, RankingOptions, combine};
+use crate::model::Model;
 use crate::selector::Globs;
-use crate::sensitivity;
 
 mod ranking;
 mod selection;
@@ -255,7 +255,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
 }
 
 fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
-    let model = call.handle::<Arc<Checkpoint>>("model")?;
+    let model = call.handle::<Arc<Model>>("model")?;
     let path: PathBuf = call.get("path")?;
     let names: Vec<String> = match call.given("formats") {
         true => call.get("formats")?,

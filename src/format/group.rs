@@ -1,0 +1,144 @@
+//! Weights that are quantised together, and what comes of it.
+
+use super::{Amax, Granularity, QuantisationError, Rounding, ScaleRule, Scales, scale_grid};
+use super::{amax, quantisation_error};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// Weights that are quantised with one rule. With [`Granularity::Tensor`] they share the scale of their largest amax; with
+/// the others there is one weight.
+#[derive(Clone)]
+pub struct WeightGroup {
+    /// BF16, F16 or F32 values; cheap to clone.
+    pub weights: Vec<Tensor>,
+    /// How many elements share a scale.
+    pub granularity: Granularity,
+    /// From amax to scale.
+    pub rule: ScaleRule,
+    /// From quotient to code.
+    pub rounding: Rounding,
+    /// Scales to use as they are instead of those that `rule` makes from the amax, of the same granularity.
+    pub scales: Option<Scales>,
+}
+
+/// What to make of a group, beyond its amax and scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// E4M3 codes.
+    pub codes: bool,
+    /// The error of each weight.
+    pub error: bool,
+}
+
+/// A group after quantisation.
+#[derive(Clone)]
+pub struct QuantisedGroup {
+    /// The largest magnitudes; nothing when the scales were given. Where one is not finite there are no codes and errors.
+    pub amax: Option<Amax>,
+    /// The scales, given or made.
+    pub scales: Scales,
+    /// The codes of each weight, F8_E4M3 of its shape, if wanted.
+    pub codes: Vec<Tensor>,
+    /// What was lost of each weight, if wanted.
+    pub errors: Vec<QuantisationError>,
+}
+
+impl WeightGroup {
+    /// One weight, with scales that follow from its own amax.
+    pub fn one(weight: Tensor, granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> Self {
+        WeightGroup { weights: vec![weight], granularity, rule, rounding, scales: None }
+    }
+
+    /// The bytes of the weights.
+    pub fn bytes(&self) -> usize {
+        self.weights.iter().map(|weight| weight.bytes().len()).sum()
+    }
+
+    /// The shape of the scales.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the weights cannot be quantised so: another dtype, rows or blocks of what is not [out, in],
+    /// or given scales that do not fit.
+    pub fn scale_shape(&self) -> Result<Vec<usize>> {
+        for weight in &self.weights {
+            amax::require_quantisable(weight.dtype())?;
+        }
+        let shape = match (self.granularity, self.weights.as_slice()) {
+            (Granularity::Tensor, _) => vec![],
+            (granularity, [weight]) => scale_grid::scale_shape(granularity, weight.shape())?,
+            (granularity, weights) => {
+                return Err(Error::argument(format!(
+                    "{granularity} scales belong to one weight, not to a group of {}",
+                    weights.len()
+                )));
+            }
+        };
+        if let Some(scales) = &self.scales {
+            scales.check_values()?;
+            if scales.granularity != self.granularity
+                || scales.values.len() != shape.iter().product::<usize>()
+            {
+                return Err(Error::argument(format!(
+                    "{} {} scales do not fit {} scales of shape {shape:?}",
+                    scales.values.len(),
+                    scales.granularity,
+                    self.granularity
+                )));
+            }
+        }
+        Ok(shape)
+    }
+
+    /// Quantises the group on the CPU, with all threads of the current pool.
+    ///
+    /// # Errors
+    /// As [`WeightGroup::scale_shape`].
+    pub fn quantise(&self, wanted: Wanted) -> Result<QuantisedGroup> {
+        let shape = self.scale_shape()?;
+        let amax = match self.scales {
+            Some(_) => None,
+            None => {
+                let mut all =
+                    Amax { granularity: self.granularity, values: vec![0.0; shape.iter().product()], shape };
+                for weight in &self.weights {
+                    let part = amax::amax(weight, self.granularity)?;
+                    all.values
+                        .iter_mut()
+                        .zip(part.values)
+                        .for_each(|(one, two)| *one = amax::larger(*one, two));
+                }
+                Some(all)
+            }
+        };
+        let mut quantised = QuantisedGroup::before_codes(self, amax);
+        if quantised.is_finite() && (wanted.codes || wanted.error) {
+            for weight in &self.weights {
+                let codes = super::quantize(weight, &quantised.scales, self.rounding)?;
+                if wanted.error {
+                    quantised.errors.push(quantisation_error(weight, &codes, &quantised.scales)?);
+                }
+                if wanted.codes {
+                    quantised.codes.push(codes);
+                }
+            }
+        }
+        Ok(quantised)
+    }
+}
+
+impl QuantisedGroup {
+    /// The scales that follow from `amax`, or those that were given; no codes and errors yet.
+    pub(crate) fn before_codes(group: &WeightGroup, amax: Option<Amax>) -> QuantisedGroup {
+        let scales = match (&group.scales, &amax) {
+            (Some(scales), _) => scales.clone(),
+            (None, Some(amax)) => Scales::from_amax(amax, group.rule),
+            (None, None) => Scales::tensor(1.0),
+        };
+        QuantisedGroup { amax, scales, codes: vec![], errors: vec![] }
+    }
+
+    /// Whether all weights are finite, as far as was looked.
+    pub fn is_finite(&self) -> bool {
+        self.amax.as_ref().is_none_or(|amax| amax.largest().is_finite())
+    }
+}

@@ -1,0 +1,119 @@
+//! Which scale an element belongs to.
+
+use super::scale::Granularity;
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// Rows and columns of a block of [`Granularity::Block`].
+pub const BLOCK: usize = 128;
+
+/// The shape of the scales of a tensor of `shape`.
+///
+/// # Errors
+/// [`Error::Argument`] when a granularity other than per tensor meets a tensor that is not [out, in].
+pub(super) fn scale_shape(granularity: Granularity, shape: &[usize]) -> Result<Vec<usize>> {
+    match (granularity, shape) {
+        (Granularity::Tensor, _) => Ok(vec![]),
+        (Granularity::Channel, &[out, _]) => Ok(vec![out, 1]),
+        (Granularity::Block, &[out, input]) => Ok(vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)]),
+        _ => Err(Error::argument(format!(
+            "{granularity} scales need a tensor of two dimensions, but its shape is {shape:?}"
+        ))),
+    }
+}
+
+/// The elements of one row: the last dimension where there are two, else all.
+pub(crate) fn row_length(shape: &[usize]) -> usize {
+    match shape {
+        &[_, input] => input,
+        _ => shape.iter().product(),
+    }
+}
+
+/// Cuts row-major elements into runs that share a scale.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScaleGrid {
+    granularity: Granularity,
+    row_length: usize,
+}
+
+impl ScaleGrid {
+    pub(super) fn new(granularity: Granularity, row_length: usize) -> ScaleGrid {
+        ScaleGrid { granularity, row_length }
+    }
+
+    /// Whether all elements share one scale.
+    pub(super) fn is_uniform(&self) -> bool {
+        self.granularity == Granularity::Tensor
+    }
+
+    /// Calls `run(scale, elements)` for each run of the elements from `first` to `first + count` in order; `scale` is an
+    /// index into the scales, `elements` counts from `first`.
+    #[inline]
+    pub(super) fn for_each_run(&self, first: usize, count: usize, mut run: impl FnMut(usize, Range<usize>)) {
+        let (height, width) = match self.granularity {
+            Granularity::Tensor if count == 0 => return,
+            Granularity::Tensor => return run(0, 0..count),
+            Granularity::Channel => (1, self.row_length),
+            Granularity::Block => (BLOCK, BLOCK),
+        };
+        if count == 0 {
+            return;
+        }
+        let scales_per_row = self.row_length.div_ceil(width);
+        let (mut row, mut column) = (first / self.row_length, first % self.row_length);
+        let mut done = 0;
+        while done < count {
+            let block = column / width;
+            let end = self.row_length.min((block + 1) * width);
+            let length = (end - column).min(count - done);
+            run(row / height * scales_per_row + block, done..done + length);
+            done += length;
+            column += length;
+            if column == self.row_length {
+                (row, column) = (row + 1, 0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_gets_the_scale_of_its_row_or_block_at_any_chunking() {
+        for (out, input) in [(3, 5), (130, 300), (129, 128), (257, 1), (2, 256)] {
+            for granularity in [Granularity::Tensor, Granularity::Channel, Granularity::Block] {
+                let grid = ScaleGrid::new(granularity, input);
+                for chunk in [1, 7, 128, 1000, out * input] {
+                    let mut scales = vec![];
+                    for first in (0..out * input).step_by(chunk) {
+                        let count = chunk.min(out * input - first);
+                        grid.for_each_run(first, count, |scale, range| {
+                            assert_eq!(first + range.start, scales.len());
+                            scales.extend(range.map(|_| scale));
+                        });
+                    }
+                    let expected = (0..out * input).map(|element| match granularity {
+                        Granularity::Tensor => 0,
+                        Granularity::Channel => element / input,
+                        Granularity::Block => {
+                            element / input / 128 * input.div_ceil(128) + element % input / 128
+                        }
+                    });
+                    assert!(expected.eq(scales), "{granularity} {out}×{input} by {chunk}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scales_have_the_shape_that_their_granularity_says() {
+        assert_eq!(scale_shape(Granularity::Tensor, &[3, 4, 5]).ok(), Some(vec![]));
+        assert_eq!(scale_shape(Granularity::Channel, &[3, 4]).ok(), Some(vec![3, 1]));
+        assert_eq!(scale_shape(Granularity::Block, &[129, 128]).ok(), Some(vec![2, 1]));
+        assert!(scale_shape(Granularity::Block, &[128]).is_err());
+        assert!(scale_shape(Granularity::Channel, &[3, 4, 5]).is_err());
+    }
+}

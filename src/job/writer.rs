@@ -1,0 +1,367 @@
+//! A directory put together tensor by tensor, with the safety of a scheme: streamed, checked, whole or not at all.
+//!
+//! Entries are descriptions; nothing is read before [`Writer::finish`], which streams them in one pass. Only tensors that
+//! were made in memory stay there until then.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::scheme::{Written, require_sound};
+use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::dialect::quantisation_files;
+use crate::error::{Error, Result};
+use crate::format::{Granularity, Rounding, ScaleRule, Scales};
+use crate::json;
+use crate::model::Model;
+use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
+use crate::selector::nearest;
+use crate::tensor::{Dtype, Tensor, TensorSpec};
+use crate::write::companions::{companion_files, copy_file, with_quantization_config};
+use crate::write::content::{Content, Member, OutputTensor, ScaleGroup};
+use crate::write::progress::Progress;
+use crate::write::transaction::PartialDirectory;
+use crate::write::weights::{WriteOptions, write_weights};
+use crate::write::{require_apart, require_space};
+
+const CONFIG: &str = "config.json";
+
+/// How a [`Writer`] works.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// The directory that will appear.
+    pub out: PathBuf,
+    /// Whether an existing checkpoint directory is replaced.
+    pub overwrite: bool,
+    /// Whether tokenizer, processor and configuration of the base come along.
+    pub companions: bool,
+    /// Tensor bytes that a shard holds at most.
+    pub max_shard_size: u64,
+    /// Threads that read, convert and write.
+    pub threads: usize,
+}
+
+/// How [`Writer::quantize`] makes codes.
+#[derive(Debug, Clone, Copy)]
+pub struct QuantizeOptions {
+    /// One scale per tensor or per output channel.
+    pub granularity: Granularity,
+    /// From amax to scale.
+    pub rule: ScaleRule,
+    /// From quotient to code.
+    pub rounding: Rounding,
+    /// The activation scale that is stored beside it, for static activations.
+    pub input_scale: Option<f32>,
+}
+
+/// A directory in the making.
+pub struct Writer {
+    options: WriterOptions,
+    base: Option<Arc<Model>>,
+    /// In the order in which they were added; nothing where one was dropped.
+    entries: Vec<Option<OutputTensor>>,
+    positions: HashMap<String, usize>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Writer {
+    /// A writer without tensors. With `base`, tensors are named from it and its companions come along.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the directory exists and may not be replaced; [`Error::Refused`] when it touches the base.
+    pub fn new(options: WriterOptions, base: Option<Arc<Model>>) -> Result<Self> {
+        if !options.overwrite && options.out.symlink_metadata().is_ok() {
+            return Err(Error::exists(&options.out, "exists already")
+                .with_hint("pass overwrite = true to replace it, or choose another directory"));
+        }
+        if let Some(base) = &base {
+            require_apart(&options.out, base.directory())?;
+        }
+        Ok(Writer { options, base, entries: Vec::new(), positions: HashMap::new(), files: Vec::new() })
+    }
+
+    /// The checkpoint that tensors are named from.
+    pub fn base(&self) -> Option<&Arc<Model>> {
+        self.base.as_ref()
+    }
+
+    /// The specifications of all tensors so far, in the order in which they were added.
+    pub fn specs(&self) -> impl Iterator<Item = &TensorSpec> {
+        self.entries.iter().flatten().map(|e| &e.spec)
+    }
+
+    /// Adds the tensor `name` of the base as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the base has no such tensor; [`Error::Argument`] when the name is taken.
+    pub fn copy(&mut self, name: &str) -> Result<()> {
+        let tensor = self.source(name)?;
+        self.add(name, tensor)
+    }
+
+    /// Adds `tensor` under `name`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the name is taken.
+    pub fn add(&mut self, name: &str, tensor: Tensor) -> Result<()> {
+        let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
+        self.push(OutputTensor { spec, content: Content::Bytes(tensor) })
+    }
+
+    /// Adds the tensor `name` of the base converted to BF16, F16 or F32, rounded to nearest even.
+    ///
+    /// # Errors
+    /// As for [`Writer::copy`], and for other target dtypes.
+    pub fn cast(&mut self, name: &str, target: Dtype) -> Result<()> {
+        let tensor = self.source(name)?;
+        if !target.is_quantisable() {
+            return Err(Error::argument(format!("tensors can be cast to BF16, F16 or F32, not to {target}")));
+        }
+        let spec = TensorSpec::new(name, target, tensor.shape());
+        let content = if tensor.dtype() == target { Content::Bytes(tensor) } else { Content::Cast(tensor) };
+        self.push(OutputTensor { spec, content })
+    }
+
+    /// Adds the E4M3 codes of `module`'s weight under the weight's name, and its scales (BF16, `[1]` or `[out, 1]`) beside
+    /// it.
+    ///
+    /// # Errors
+    /// As for [`Writer::copy`]; [`Error::Tensor`] when the weight is not two-dimensional BF16, F16 or F32.
+    pub fn quantize(&mut self, module: &str, options: &QuantizeOptions) -> Result<()> {
+        let name = format!("{module}.weight");
+        let weight = self.source(&name)?;
+        let &[out, _] = weight.shape() else {
+            return Err(Error::tensor(name, "has not two dimensions, so it is no linear layer"));
+        };
+        if !weight.dtype().is_quantisable() {
+            return Err(Error::tensor(
+                name,
+                format!("is {}, and FP8 codes are made from BF16, F16 or F32", weight.dtype()),
+            ));
+        }
+        let scale_shape = match options.granularity {
+            Granularity::Tensor => vec![1],
+            Granularity::Channel => vec![out, 1],
+            Granularity::Block => {
+                return Err(Error::argument("no dialect that qlua writes stores scales per block")
+                    .with_hint("use the granularity `channel` or `tensor`"));
+            }
+        };
+        let group = Arc::new(ScaleGroup {
+            weights: vec![(name.clone(), weight.clone())],
+            granularity: options.granularity,
+            rule: options.rule,
+            rounding: options.rounding,
+        });
+        let member = Member { group, index: 0 };
+        let scale_dtype = match options.rule {
+            ScaleRule::Bf16Up => Dtype::BF16,
+            ScaleRule::F32 => Dtype::F32,
+        };
+        self.push(OutputTensor {
+            spec: TensorSpec::new(name, Dtype::F8E4M3, weight.shape()),
+            content: Content::Codes(member.clone()),
+        })?;
+        self.push(OutputTensor {
+            spec: TensorSpec::new(format!("{module}.weight_scale"), scale_dtype, scale_shape),
+            content: Content::WeightScale(member),
+        })?;
+        if let Some(scale) = options.input_scale {
+            let scale = half::bf16::from_f32(ScaleRule::Bf16Up.round(scale));
+            let tensor = Tensor::owned(Dtype::BF16, vec![1], scale.to_le_bytes().to_vec());
+            self.add(&format!("{module}.input_scale"), tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the weight of `module` of the base as `code × scale`, rounded to `target`; the scales are read from its
+    /// `weight_scale` or `weight_scale_inv`.
+    ///
+    /// # Errors
+    /// As for [`Writer::copy`]; [`Error::Tensor`] when the weight is not E4M3 or its scales do not fit.
+    pub fn dequantize(&mut self, module: &str, target: Dtype) -> Result<()> {
+        let name = format!("{module}.weight");
+        let codes = self.source(&name)?;
+        if codes.dtype() != Dtype::F8E4M3 {
+            return Err(Error::tensor(name, format!("is {}, not F8_E4M3", codes.dtype())));
+        }
+        if !target.is_quantisable() {
+            return Err(Error::argument(format!(
+                "weights can be dequantised to BF16, F16 or F32, not to {target}"
+            )));
+        }
+        let scale = ["weight_scale", "weight_scale_inv"]
+            .iter()
+            .find_map(|leaf| self.source(&format!("{module}.{leaf}")).ok());
+        let scale = scale
+            .ok_or_else(|| Error::tensor(&name, "is FP8 and has no weight_scale, so its values are lost"))?;
+        let scales = Scales::from_tensor(&scale, codes.shape())
+            .map_err(|e| Error::tensor(&name, format!("cannot be dequantised: {e}")))?;
+        let spec = TensorSpec::new(name, target, codes.shape());
+        self.push(OutputTensor { spec, content: Content::Dequantised { codes, scales: Arc::new(scales) } })
+    }
+
+    /// Gives the added tensor `name` another name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing of that name was added; [`Error::Argument`] when the new name is taken.
+    pub fn rename(&mut self, name: &str, new_name: &str) -> Result<()> {
+        if name == new_name {
+            return self.position(name).map(|_| ());
+        }
+        if self.positions.contains_key(new_name) {
+            return Err(taken(new_name));
+        }
+        let index = self.position(name)?;
+        self.positions.remove(name);
+        self.positions.insert(new_name.into(), index);
+        if let Some(entry) = &mut self.entries[index] {
+            entry.spec.name = new_name.into();
+        }
+        Ok(())
+    }
+
+    /// Takes the added tensor `name` out again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing of that name was added.
+    pub fn drop_tensor(&mut self, name: &str) -> Result<()> {
+        let index = self.position(name)?;
+        self.positions.remove(name);
+        self.entries[index] = None;
+        Ok(())
+    }
+
+    /// Adds a file with this content; it takes the place of a companion of the same name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `name` is no plain file name, or is that of weights or their index.
+    pub fn file(&mut self, name: &str, content: Vec<u8>) -> Result<()> {
+        let plain = Path::new(name).file_name().is_some_and(|n| n == name);
+        if !plain || name.ends_with(".safetensors") || name.ends_with(".index.json") {
+            return Err(Error::argument(format!("`{name}` is no name of a file beside the weights")));
+        }
+        self.files.retain(|(known, _)| known != name);
+        self.files.push((name.into(), content));
+        Ok(())
+    }
+
+    /// Writes everything, checks the directory as every loader would, and gives it its name. A `config.json` of the base
+    /// gets the `quantization_config` that its FP8 layers need, and loses one when nothing is quantised any more.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no tensor or no `config.json`; [`Error::Verification`]; those of the pass.
+    pub fn finish(&self, progress: &dyn Progress) -> Result<Written> {
+        let tensors: Vec<OutputTensor> = self.entries.iter().flatten().cloned().collect();
+        if tensors.is_empty() {
+            return Err(Error::argument(format!("`{}` would hold no tensor", self.options.out.display())));
+        }
+        require_space(&self.options.out, self.specs().map(TensorSpec::bytes).sum())?;
+        let partial = PartialDirectory::begin(&self.options.out, self.options.overwrite)?;
+        let name = self.options.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let write_options = WriteOptions {
+            max_shard_size: self.options.max_shard_size,
+            threads: self.options.threads,
+            progress,
+        };
+        progress.begin(&name, self.specs().map(TensorSpec::bytes).sum());
+        let written = write_weights(partial.path(), &tensors, &write_options);
+        progress.end();
+        let bytes = written?;
+        for (file, content) in &self.files {
+            let path = partial.path().join(file);
+            fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
+        }
+        if let Some(base) = self.base.as_ref().filter(|_| self.options.companions) {
+            self.write_companions(partial.path(), base)?;
+        }
+        require_sound(partial.path(), &self.options.out)?;
+        partial.commit()?;
+        Ok(Written { name, directory: self.options.out.clone(), bytes, up_to_date: false })
+    }
+
+    fn write_companions(&self, directory: &Path, base: &Model) -> Result<()> {
+        let given = |file: &Path| self.files.iter().any(|(name, _)| Path::new(name) == file);
+        for file in companion_files(base.directory())? {
+            if !given(&file) {
+                copy_file(&base.directory().join(&file), &directory.join(&file))?;
+            }
+        }
+        if given(Path::new(CONFIG)) {
+            return Ok(());
+        }
+        let path = directory.join(CONFIG);
+        let write = |path: &Path, text: &[u8]| fs::write(path, text).map_err(|e| Error::io("write", path, e));
+        let plain = plain_config(base);
+        write(&path, &plain)?;
+        let output = Model::open(directory)?;
+        let Some((plan, layout)) = describe(&output)? else { return Ok(()) };
+        let files = quantisation_files(&output, &plan, &layout)?;
+        if let Some(value) = &files.quantization_config {
+            write(&path, &with_quantization_config(&path, &plain, value)?)?;
+        }
+        match &files.hf_quant_config {
+            Some(value) if !given(Path::new(HF_QUANT_CONFIG)) => {
+                write(&directory.join(HF_QUANT_CONFIG), &json::pretty(value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn source(&self, name: &str) -> Result<Tensor> {
+        let Some(base) = &self.base else {
+            return Err(Error::argument(format!("the writer has no base checkpoint to take `{name}` from")));
+        };
+        base.tensor(name).cloned().ok_or_else(|| {
+            let problem = format!("`{}` holds no tensor `{name}`", base.directory().display());
+            match nearest(name, base.tensors().map(|(n, _)| n)) {
+                Some(near) => Error::not_found(problem).with_hint(format!("did you mean `{near}`?")),
+                None => Error::not_found(problem),
+            }
+        })
+    }
+
+    fn position(&self, name: &str) -> Result<usize> {
+        let position = self.positions.get(name).copied();
+        position.ok_or_else(|| Error::not_found(format!("no tensor `{name}` was added to the writer")))
+    }
+
+    fn push(&mut self, entry: OutputTensor) -> Result<()> {
+        if self.positions.contains_key(&entry.spec.name) {
+            return Err(taken(&entry.spec.name));
+        }
+        self.positions.insert(entry.spec.name.clone(), self.entries.len());
+        self.entries.push(Some(entry));
+        Ok(())
+    }
+}
+
+fn taken(name: &str) -> Error {
+    Error::argument(format!("the tensor name `{name}` is used twice"))
+}
+
+/// `config.json` of the base without a quantisation configuration: byte for byte where it has none.
+fn plain_config(base: &Model) -> Vec<u8> {
+    let mut config = base.config().clone();
+    match config.as_object_mut().and_then(|fields| fields.shift_remove("quantization_config")) {
+        None => base.config_text().to_vec(),
+        Some(_) => json::pretty(&config),
+    }
+}
+
+/// The plan and layout that the FP8 layers of a written directory amount to; nothing when there are none.
+fn describe(output: &Model) -> Result<Option<(Plan, Layout)>> {
+    let weight = |module: &str| output.tensor(&format!("{module}.weight"));
+    let fp8: BTreeSet<String> = output
+        .modules()
+        .linears()
+        .filter(|module| weight(module).is_some_and(|t| t.dtype() == Dtype::F8E4M3))
+        .map(str::to_string)
+        .collect();
+    let Some(first) = fp8.first() else { return Ok(None) };
+    let has_input_scale = |module: &str| output.tensor(&format!("{module}.input_scale")).is_some();
+    let activations = if has_input_scale(first) { Activations::Static } else { Activations::Dynamic };
+    let layout = Layout::new(Dialect::CompressedTensors, activations, Rounding::Exact, ScaleSharing::None)?;
+    Ok(Some((Plan { fp8, kept: Vec::new() }, layout)))
+}

@@ -1,0 +1,15 @@
+//! Model families: what the modules of a checkpoint are, how they are spelled, and which belong together.
+//!
+//! Some of it follows from a name alone (tower, block, fused group, recipe group), the rest from a checkpoint, which
+//! becomes a [`Model`] so.
+
+mod fused;
+mod modules;
+mod place;
+mod recipe;
+
+pub use fused::{expert_group, fused_group};
+pub use modules::{Model, Modules, canonical, is_embedding};
+pub use place::{Tower, bare_name, block_of, kind_of};
+pub(crate) use recipe::members;
+pub use recipe::{RecipeGroup, Rule, recipe_group};

@@ -1,0 +1,99 @@
+//! Where output may go: never onto the sources, and only where there is room.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::units::bytes as bytes_with_unit;
+
+/// Fails when `target` and `source` are the same directory or one lies inside the other, symlinks resolved.
+///
+/// # Errors
+/// [`Error::Refused`] naming both.
+pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
+    let (resolved_target, resolved_source) = (resolve(target), resolve(source));
+    let relation = if resolved_target == resolved_source {
+        "is"
+    } else if resolved_target.starts_with(&resolved_source) {
+        "lies inside"
+    } else if resolved_source.starts_with(&resolved_target) {
+        "contains"
+    } else {
+        return Ok(());
+    };
+    let problem = format!(
+        "the output `{}` {relation} the source `{}`, which is never written to",
+        target.display(),
+        source.display()
+    );
+    Err(Error::refused(problem).with_hint("choose another --out"))
+}
+
+/// Fails when the file system of `target` (or of its nearest existing parent) has fewer than `bytes` bytes free.
+///
+/// # Errors
+/// [`Error::Refused`] with both numbers.
+pub(crate) fn require_space(target: &Path, bytes: u64) -> Result<()> {
+    let resolved = resolve(target);
+    let existing = resolved.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    // A file system that does not tell is written to all the same: a full disk is noticed then.
+    let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if bytes > free {
+        let problem = format!(
+            "the output needs {} and `{}` has {} free",
+            bytes_with_unit(bytes),
+            existing.display(),
+            bytes_with_unit(free)
+        );
+        return Err(Error::refused(problem)
+            .with_hint("free some space, choose another --out, or write fewer schemes"));
+    }
+    Ok(())
+}
+
+/// The absolute path with symlinks resolved as far as it exists, and `.` and `..` taken out of the rest.
+fn resolve(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut resolved = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            other => resolved.push(other),
+        }
+        if let Ok(real) = resolved.canonicalize() {
+            resolved = real;
+        }
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_that_touch_the_source_are_refused_through_symlinks_too() {
+        let base = tempfile::tempdir().unwrap();
+        let model = base.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        std::os::unix::fs::symlink(&model, base.path().join("link")).unwrap();
+        let relation = |target: &str| {
+            require_apart(&base.path().join(target), &model).err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert!(relation("model").contains(" is the source"));
+        assert!(relation("link/scheme").contains(" lies inside the source"));
+        assert!(relation("out/../model/x").contains(" lies inside the source"));
+        assert!(relation("").contains(" contains the source"));
+        assert_eq!(relation("model2"), "");
+    }
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_before_writing() {
+        let base = tempfile::tempdir().unwrap();
+        let error = require_space(&base.path().join("not/there/yet"), u64::MAX).unwrap_err().to_string();
+        assert!(error.starts_with("the output needs "), "{error}");
+        require_space(base.path(), 1).unwrap();
+    }
+}

@@ -1,0 +1,32 @@
+//! From planned tensors to files: one pass over the weights, the shard store of a family, and the transaction that makes a
+//! directory appear whole or not at all. Bytes, not meaning.
+
+pub(crate) mod companions;
+pub(crate) mod content;
+pub(crate) mod destination;
+mod detach;
+pub(crate) mod outputs;
+pub(crate) mod pass;
+pub(crate) mod progress;
+pub(crate) mod provenance;
+pub(crate) mod shard;
+pub(crate) mod source_hashes;
+pub(crate) mod store;
+pub(crate) mod transaction;
+pub(crate) mod tree_hash;
+pub(crate) mod weight_errors;
+pub(crate) mod weights;
+
+pub use companions::{companion_files, with_quantization_config};
+pub use content::{Content, Member, OutputTensor, ScaleGroup};
+pub use detach::{Detached, detach};
+pub use outputs::scheme_outputs;
+pub use progress::{Progress, Silent};
+pub use provenance::{HashedFile, Request};
+pub use shard::{ShardFile, ShardLayout};
+pub use store::link::{Link, LinkChoice};
+pub use transaction::PartialDirectory;
+pub use weight_errors::WeightErrors;
+pub use weights::{DEFAULT_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights};
+
+pub(crate) use destination::{require_apart, require_space};

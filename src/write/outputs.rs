@@ -1,0 +1,93 @@
+//! From a plan to output tensors: which weights share a scale, and what every tensor of a scheme is made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::content::{Content, Member, OutputTensor, ScaleGroup};
+use crate::error::{Error, Result};
+use crate::format::Granularity;
+use crate::model::Model;
+use crate::model::fused_group;
+use crate::plan::{InputScales, Layout, Plan, PlannedTensor, Role, ScaleSharing, planned_tensors};
+use crate::tensor::{Dtype, Tensor};
+
+/// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint.
+///
+/// # Errors
+/// [`Error::Refused`] when the layout is static and a layer has no input scale.
+pub fn scheme_outputs(
+    model: &Model,
+    plan: &Plan,
+    layout: &Layout,
+    input_scales: Option<&InputScales>,
+) -> Result<Vec<OutputTensor>> {
+    let members = scale_groups(model, plan, layout);
+    let planned = planned_tensors(model, plan, layout);
+    let source = |name: &str| {
+        model.tensor(name).ok_or_else(|| Error::not_found(format!("the checkpoint holds no tensor `{name}`")))
+    };
+    let output = |PlannedTensor { spec, role }: PlannedTensor| {
+        let content = match role {
+            Role::Copy => Content::Bytes(source(&spec.name)?.clone()),
+            Role::Codes { module } => Content::Codes(members[&module].clone()),
+            Role::WeightScale { module } => Content::WeightScale(members[&module].clone()),
+            Role::InputScale { module } => {
+                let scale = input_scale(plan, layout, input_scales, &module)?;
+                let bytes = match spec.dtype {
+                    Dtype::BF16 => half::bf16::from_f32(scale).to_le_bytes().to_vec(),
+                    _ => scale.to_le_bytes().to_vec(),
+                };
+                Content::Bytes(Tensor::owned(spec.dtype, spec.shape.clone(), bytes))
+            }
+        };
+        Ok(OutputTensor { spec, content })
+    };
+    planned.into_iter().map(output).collect()
+}
+
+/// The scale group of every FP8 module: with one scale per tensor and `group` sharing that of its fused group, otherwise
+/// one of its own.
+fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, Member> {
+    let shares = layout.scale_sharing == ScaleSharing::Group && layout.granularity() == Granularity::Tensor;
+    let mut keys = Vec::new();
+    let mut by_key = HashMap::<String, Vec<(String, Tensor)>>::new();
+    for module in model.modules().linears().filter(|m| plan.fp8.contains(*m)) {
+        let name = format!("{module}.weight");
+        let Some(weight) = model.tensor(&name) else { continue };
+        let key = match fused_group(module).filter(|_| shares) {
+            Some((prefix, fused)) => format!("{prefix}.{fused}"),
+            None => module.to_string(),
+        };
+        let weights = by_key.entry(key.clone()).or_default();
+        keys.push((module.to_string(), key, weights.len()));
+        weights.push((name, weight.clone()));
+    }
+    let groups: HashMap<String, Arc<ScaleGroup>> = by_key
+        .into_iter()
+        .map(|(key, weights)| {
+            let (granularity, rule, rounding) = (layout.granularity(), layout.scale_rule(), layout.rounding);
+            (key, Arc::new(ScaleGroup { weights, granularity, rule, rounding }))
+        })
+        .collect();
+    keys.into_iter()
+        .map(|(module, key, index)| (module, Member { group: groups[&key].clone(), index }))
+        .collect()
+}
+
+/// The input scale that is stored for `module`: with `group` sharing the largest of its fused group, as vLLM takes it.
+fn input_scale(plan: &Plan, layout: &Layout, scales: Option<&InputScales>, module: &str) -> Result<f32> {
+    let of = |module: &str| {
+        scales.and_then(|s| s.get(module)).ok_or_else(|| {
+            Error::refused(format!(
+                "`{module}` has no input scale, and static activations need one for every layer"
+            ))
+        })
+    };
+    let mut scale = of(module)?;
+    if let (ScaleSharing::Group, Some(key)) = (layout.scale_sharing, fused_group(module)) {
+        for sibling in plan.fp8.iter().filter(|m| fused_group(m) == Some(key)) {
+            scale = scale.max(of(sibling)?);
+        }
+    }
+    Ok(layout.scale_rule().round(scale))
+}

@@ -1,0 +1,171 @@
+//! The bytes of one block of a file, put together from the tensors that lie in it.
+
+use std::ops::Range;
+
+use super::group::Ready;
+use super::groups::Groups;
+use super::target::Target;
+use super::{READ_AHEAD, Stop};
+use crate::error::{Error, Result};
+use crate::format::{Decoder, QuantisationError};
+use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
+use crate::write::content::{Content, OutputTensor};
+use crate::write::source_hashes::SourceHashes;
+
+/// What making blocks needs besides the file.
+pub(super) struct Makers<'a> {
+    pub groups: &'a Groups,
+    pub sources: Option<&'a SourceHashes<'a>>,
+    /// Whether what codes lose is measured.
+    pub errors: bool,
+}
+
+impl Makers<'_> {
+    /// The bytes of block `index` of `target`, in `buffer` or where they lie in the source.
+    pub fn make<'b>(
+        &self,
+        target: &'b Target,
+        index: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], Stop> {
+        let block = target.block(index);
+        let entries = target.entries_of(index);
+        let layout = target.layout().entries();
+        if let [only] = &target.tensors()[entries.clone()]
+            && let Content::Bytes(tensor) = &only.content
+        {
+            let range = &layout[entries.start].1;
+            if range.start <= block.start && block.end <= range.end {
+                return Ok(self.source(only, tensor, within(range, &block))?);
+            }
+        }
+        buffer.resize((block.end - block.start) as usize, 0);
+        let header = target.layout().header();
+        if block.start < header.len() as u64 {
+            let part = &header[block.start as usize..header.len().min(block.end as usize)];
+            buffer[..part.len()].copy_from_slice(part);
+        }
+        for entry in entries {
+            let range = &layout[entry].1;
+            let part = range.start.max(block.start)..range.end.min(block.end);
+            if part.is_empty() {
+                continue;
+            }
+            let place = within(&block, &part);
+            let error = self.piece(&target.tensors()[entry], within(range, &part), &mut buffer[place])?;
+            if let Some(error) = error {
+                target.add_error(entry, index, error);
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Writes `bytes`, a range of the bytes of `output`, to `to`. Ranges begin and end between elements: files are laid out
+    /// so that every tensor begins at a multiple of its element size. Gives what codes lose, where that is asked for.
+    fn piece(
+        &self,
+        output: &OutputTensor,
+        bytes: Range<usize>,
+        to: &mut [u8],
+    ) -> Result<Option<QuantisationError>, Stop> {
+        let size = output.spec.dtype.size();
+        let elements = bytes.start / size..bytes.end / size;
+        let of = |tensor: &Tensor| {
+            let size = tensor.dtype().size();
+            elements.start * size..elements.end * size
+        };
+        match &output.content {
+            Content::Bytes(tensor) => to.copy_from_slice(self.source(output, tensor, bytes)?),
+            Content::Cast(tensor) => {
+                cast_bytes(tensor.dtype(), self.source(output, tensor, of(tensor))?, output.spec.dtype, to);
+            }
+            Content::Codes(member) => {
+                let ready = self.groups.scales(&member.group, self.sources)?;
+                let weight = &member.group.weights[member.index].1;
+                return match ready.codes(member.index) {
+                    Some((codes, error)) => {
+                        let whole = elements.start == 0;
+                        to.copy_from_slice(&codes.bytes()[elements]);
+                        drop(codes);
+                        self.groups.release_codes(member);
+                        // The device measured the weight as a whole; it counts once.
+                        Ok(error.filter(|_| whole))
+                    }
+                    None => {
+                        let source = &weight.bytes()[of(weight)];
+                        ready.encoders[member.index].encode(elements.start, source, to);
+                        self.groups.release_codes(member);
+                        self.error(weight, &ready, elements.start, source, to)
+                    }
+                };
+            }
+            Content::WeightScale(member) => {
+                let ready = self.groups.scales(&member.group, self.sources)?;
+                write_scales(&ready, output.spec.dtype, elements, to);
+                self.groups.release(&member.group);
+            }
+            Content::Dequantised { codes, scales } => {
+                let row = codes.shape().last().copied().unwrap_or(1);
+                let source = self.source(output, codes, of(codes))?;
+                Decoder::new(scales, output.spec.dtype, row)?.decode(elements.start, source, to);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What `codes` lose, from the element `first` on, if that is asked for.
+    fn error(
+        &self,
+        weight: &Tensor,
+        ready: &Ready,
+        first: usize,
+        source: &[u8],
+        codes: &[u8],
+    ) -> Result<Option<QuantisationError>, Stop> {
+        if !self.errors {
+            return Ok(None);
+        }
+        let row = weight.shape().last().copied().unwrap_or(1);
+        let error = QuantisationError::of_chunk(weight.dtype(), &ready.scales, row, first, source, codes)?;
+        Ok(Some(error))
+    }
+
+    /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is
+    /// checked too: a checkpoint with NaN in it is damaged, wherever the NaN is.
+    fn source<'t>(&self, output: &OutputTensor, tensor: &'t Tensor, bytes: Range<usize>) -> Result<&'t [u8]> {
+        tensor.will_need(bytes.start + READ_AHEAD..bytes.end + READ_AHEAD);
+        let part = &tensor.bytes()[bytes];
+        let Some(sources) = self.sources else { return Ok(part) };
+        sources.cover(part);
+        if output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable() {
+            let amax = amax_of(tensor.dtype(), part);
+            if !amax.is_finite() {
+                let what = if amax.is_nan() { "NaN" } else { "infinite" };
+                return Err(Error::tensor(&output.spec.name, format!("holds {what} values"))
+                    .with_hint("the checkpoint is damaged, or was saved from a run that had diverged"));
+            }
+        }
+        Ok(part)
+    }
+}
+
+fn write_scales(ready: &Ready, dtype: Dtype, elements: Range<usize>, to: &mut [u8]) {
+    let values = &ready.scales.values[elements];
+    match dtype {
+        Dtype::BF16 => {
+            for (to, value) in to.as_chunks_mut().0.iter_mut().zip(values) {
+                *to = half::bf16::from_f32(*value).to_le_bytes();
+            }
+        }
+        _ => {
+            for (to, value) in to.as_chunks_mut().0.iter_mut().zip(values) {
+                *to = value.to_le_bytes();
+            }
+        }
+    }
+}
+
+/// `part` as seen from the start of `whole`.
+fn within(whole: &Range<u64>, part: &Range<u64>) -> Range<usize> {
+    (part.start - whole.start) as usize..(part.end - whole.start) as usize
+}

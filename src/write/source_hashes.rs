@@ -1,0 +1,122 @@
+//! BLAKE3 of the source shards, taken from the same touch of their bytes as everything else.
+
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::tree_hash::{BLOCK, BlockHash, block_count, root};
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::interrupt;
+
+/// A weight file of the base checkpoint and its BLAKE3 hash (`b3sum` prints the same): SHA-256 of all weights would take
+/// longer than writing the scheme.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashedShard {
+    /// File name inside the directory.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hexadecimal.
+    pub blake3: String,
+}
+
+/// The hashes of a checkpoint's weight files, as far as they are known.
+pub(crate) struct SourceHashes<'a> {
+    files: Vec<SourceFile<'a>>,
+}
+
+struct SourceFile<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
+    blocks: Vec<OnceLock<BlockHash>>,
+}
+
+impl<'a> SourceHashes<'a> {
+    /// Knows nothing of `checkpoint` yet.
+    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+        let file = |(name, _, bytes): (&'a str, _, &'a [u8])| SourceFile {
+            name,
+            bytes,
+            blocks: vec![OnceLock::new(); block_count(bytes.len() as u64)],
+        };
+        SourceHashes { files: checkpoint.shards().map(file).collect() }
+    }
+
+    /// Hashes the blocks that begin in `part`, unless that was done before. Bytes that belong to no source shard are
+    /// nobody's concern. Call it right before or after reading `part`: its bytes are in the cache then.
+    pub fn cover(&self, part: &[u8]) {
+        let address = part.as_ptr().addr();
+        for file in &self.files {
+            let start = file.bytes.as_ptr().addr();
+            if (start..start + file.bytes.len()).contains(&address) {
+                let (from, to) = (address - start, address - start + part.len());
+                for index in from.div_ceil(BLOCK)..to.div_ceil(BLOCK) {
+                    file.hash(index);
+                }
+            }
+        }
+    }
+
+    /// How many blocks were hashed so far.
+    #[cfg(test)]
+    pub fn covered(&self) -> usize {
+        self.files.iter().flat_map(|file| &file.blocks).filter(|block| block.get().is_some()).count()
+    }
+
+    /// Whether `recorded` may be these files: names and sizes are the same. Hashes decide.
+    pub fn may_be(&self, recorded: &[HashedShard]) -> bool {
+        let ours = self.files.iter().map(|file| (file.name, file.bytes.len() as u64));
+        ours.eq(recorded.iter().map(|shard| (shard.file.as_str(), shard.bytes)))
+    }
+
+    /// Hashes what was not covered, and returns the hash of every file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Interrupted`].
+    pub fn finish(&self) -> Result<Vec<HashedShard>> {
+        self.files
+            .iter()
+            .map(|file| {
+                let hash = |index: usize| interrupt::check().map(|()| file.hash(index));
+                let blocks =
+                    (0..file.blocks.len()).into_par_iter().map(hash).collect::<Result<Vec<BlockHash>>>()?;
+                let (name, bytes) = (file.name.to_string(), file.bytes.len() as u64);
+                Ok(HashedShard { file: name, bytes, blake3: root(&blocks) })
+            })
+            .collect()
+    }
+}
+
+impl SourceFile<'_> {
+    fn hash(&self, index: usize) -> BlockHash {
+        *self.blocks[index].get_or_init(|| {
+            let bytes = &self.bytes[index * BLOCK..self.bytes.len().min((index + 1) * BLOCK)];
+            BlockHash::of(index, self.blocks.len(), bytes)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_covered_in_pieces_and_what_was_not_add_up_to_the_files_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = crate::demo::build(dir.path()).unwrap();
+        let checkpoint = Checkpoint::open(&demo.model).unwrap();
+        let hashes = SourceHashes::new(&checkpoint);
+        for (_, tensor) in checkpoint.tensors().step_by(2) {
+            tensor.bytes().chunks(300_000).for_each(|part| hashes.cover(part));
+        }
+        hashes.cover(&[0; 99]);
+        let found = hashes.finish().unwrap();
+        assert_eq!(found.len(), checkpoint.shards().count());
+        for (shard, (name, path, _)) in found.iter().zip(checkpoint.shards()) {
+            let expected = blake3::hash(&std::fs::read(path).unwrap()).to_hex().to_string();
+            assert_eq!((shard.file.as_str(), &shard.blake3), (name, &expected));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which tensors go into one shard: those that the same schemes hold, FP8 and unchanged ones apart.
+
+use std::collections::BTreeMap;
+
+use super::items::Items;
+use super::key::content_key;
+use crate::plan::Layout;
+use crate::write::content::{Content, OutputTensor};
+use crate::write::weights::deal_into_shards;
+
+/// A family of `n` schemes has at most `max(2 × (n + 1), FEW)` shared buckets; schemes that have nothing to do with one
+/// another would otherwise be cut into dust.
+const FEW: usize = 64;
+
+/// A shard of a family before it is written.
+pub(crate) struct PlannedShard {
+    /// What its content depends on; equal keys, equal bytes, given the same source.
+    pub key: String,
+    /// In no particular order; a file sorts them.
+    pub tensors: Vec<OutputTensor>,
+    /// The schemes that hold it, ascending.
+    pub schemes: Vec<usize>,
+    /// Tensor bytes.
+    pub bytes: u64,
+}
+
+struct Bucket {
+    schemes: Vec<usize>,
+    items: Vec<usize>,
+    bytes: u64,
+}
+
+/// Puts the items that each scheme still `needs` (ascending positions) into shards of at most `max_shard_size` tensor
+/// bytes. Nested coverage points give at most two buckets a point; of unrelated schemes, only the buckets that save most
+/// are shared, and each scheme keeps the rest to itself. The shards come in an order that depends on their content only.
+pub(crate) fn plan_shards(
+    items: &Items,
+    needs: &[Vec<usize>],
+    max_shard_size: u64,
+    layout: &Layout,
+) -> Vec<PlannedShard> {
+    let mut holders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (scheme, needed) in needs.iter().enumerate() {
+        needed.iter().for_each(|&item| holders.entry(item).or_default().push(scheme));
+    }
+    let mut by_signature: BTreeMap<(Vec<usize>, bool), Vec<usize>> = BTreeMap::new();
+    for (item, schemes) in holders {
+        by_signature.entry((schemes, is_fp8(&items.tensors[item]))).or_default().push(item);
+    }
+    let buckets = by_signature.into_iter().map(|((schemes, _), members)| bucket(items, schemes, members));
+    let mut buckets = without_dust(items, buckets.collect(), needs.len());
+    buckets.sort_by_key(|bucket| bucket.items[0]);
+    let mut shards = Vec::new();
+    for bucket in buckets {
+        let specs = bucket.items.iter().map(|&item| &items.tensors[item].spec);
+        let mut rest = &bucket.items[..];
+        for count in deal_into_shards(specs, max_shard_size) {
+            let (here, later) = rest.split_at(count);
+            rest = later;
+            let tensors: Vec<OutputTensor> = here.iter().map(|&item| items.tensors[item].clone()).collect();
+            let (key, schemes) = (content_key(&tensors, layout), bucket.schemes.clone());
+            shards.push(PlannedShard { key, tensors, schemes, bytes: items.bytes(here) });
+        }
+    }
+    shards
+}
+
+/// Whether a tensor is there only where its module is in FP8.
+fn is_fp8(tensor: &OutputTensor) -> bool {
+    match &tensor.content {
+        Content::Codes(_) | Content::WeightScale(_) => true,
+        Content::Bytes(_) => tensor.spec.name.ends_with(".input_scale"),
+        Content::Cast(_) | Content::Dequantised { .. } => false,
+    }
+}
+
+fn bucket(items: &Items, schemes: Vec<usize>, members: Vec<usize>) -> Bucket {
+    Bucket { bytes: items.bytes(&members), schemes, items: members }
+}
+
+/// Keeps the shared buckets that save most, and gives every scheme one of its own for all the others.
+fn without_dust(items: &Items, mut buckets: Vec<Bucket>, schemes: usize) -> Vec<Bucket> {
+    let limit = FEW.max(2 * (schemes + 1));
+    if buckets.len() <= limit {
+        return buckets;
+    }
+    let saved = |b: &Bucket| b.bytes * (b.schemes.len() as u64 - 1);
+    buckets.sort_by(|a, b| saved(b).cmp(&saved(a)).then(a.items[0].cmp(&b.items[0])));
+    let dust = buckets.split_off(limit.saturating_sub(schemes).max(1));
+    let own = (0..schemes).filter_map(|scheme| {
+        let mine = dust.iter().filter(|b| b.schemes.contains(&scheme));
+        let mut members: Vec<usize> = mine.flat_map(|b| b.items.iter().copied()).collect();
+        members.sort_unstable();
+        (!members.is_empty()).then(|| bucket(items, vec![scheme], members))
+    });
+    buckets.extend(own);
+    buckets
+}

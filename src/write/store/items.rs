@@ -1,0 +1,46 @@
+//! The different tensors of a family: each once, whatever the number of schemes that hold it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::tensor::Dtype;
+use crate::write::content::OutputTensor;
+
+/// Every different tensor of a family, and which scheme holds which.
+pub(crate) struct Items {
+    /// Sorted by name, so that nothing depends on the order of schemes; the forms of one tensor follow one another.
+    pub tensors: Vec<OutputTensor>,
+    /// For each scheme, ascending positions in `tensors`.
+    pub of_scheme: Vec<Vec<usize>>,
+}
+
+impl Items {
+    /// Compares the outputs of all schemes. A tensor of one name and one dtype is the same in every scheme of a family: the
+    /// layout is one for all, and scales belong to fused groups, which are whole or not there.
+    pub fn collect(schemes: Vec<Vec<OutputTensor>>) -> Self {
+        let mut sorted: BTreeMap<(String, Dtype), (OutputTensor, Vec<usize>)> = BTreeMap::new();
+        let count = schemes.len();
+        for (scheme, outputs) in schemes.into_iter().enumerate() {
+            for output in outputs {
+                let key = (output.spec.name.clone(), output.spec.dtype);
+                sorted.entry(key).or_insert_with(|| (output, Vec::new())).1.push(scheme);
+            }
+        }
+        let mut items = Items { tensors: Vec::new(), of_scheme: vec![Vec::new(); count] };
+        for (item, (tensor, holders)) in sorted.into_values().enumerate() {
+            items.tensors.push(tensor);
+            holders.into_iter().for_each(|scheme| items.of_scheme[scheme].push(item));
+        }
+        items
+    }
+
+    /// Tensor bytes of `items`.
+    pub fn bytes(&self, items: &[usize]) -> u64 {
+        items.iter().map(|&item| self.tensors[item].spec.bytes()).sum()
+    }
+
+    /// Positions by name and dtype.
+    pub fn index(&self) -> HashMap<(&str, Dtype), usize> {
+        let tensors = self.tensors.iter().enumerate();
+        tensors.map(|(i, t)| ((t.spec.name.as_str(), t.spec.dtype), i)).collect()
+    }
+}

@@ -1,0 +1,62 @@
+//! What shards and directories depend on, as hashes: equal keys mean equal bytes.
+
+use std::fmt::Write as _;
+
+use crate::plan::Layout;
+use crate::write::content::{Content, OutputTensor};
+use crate::write::provenance::Source;
+
+/// Changes whenever the same inputs would give other bytes than before.
+const CODEC: &str = "qlua 1";
+
+/// The key of a shard or scheme that consists of `tensors` (in any order): their names, dtypes, shapes and forms, which
+/// weights share a scale, the values of given scales, and the layout. Weights themselves are not in it: it holds for one
+/// source.
+pub(crate) fn content_key(tensors: &[OutputTensor], layout: &Layout) -> String {
+    let mut sorted: Vec<&OutputTensor> = tensors.iter().collect();
+    sorted.sort_by(|a, b| (&a.spec.name, a.spec.dtype).cmp(&(&b.spec.name, b.spec.dtype)));
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{CODEC}\n{} {}\n", layout.dialect, layout.activations).as_bytes());
+    let mut text = String::new();
+    for OutputTensor { spec, content } in sorted {
+        text.clear();
+        let _ = write!(text, "{:?} {} {:?} ", spec.name, spec.dtype, spec.shape);
+        match content {
+            Content::Bytes(tensor) if spec.name.ends_with("_scale") => {
+                let _ = write!(text, "given {:?}", tensor.bytes());
+            }
+            Content::Bytes(_) => text.push_str("unchanged"),
+            Content::Cast(tensor) => {
+                let _ = write!(text, "cast from {}", tensor.dtype());
+            }
+            Content::Dequantised { codes, .. } => {
+                let _ = write!(text, "dequantised from {}", codes.dtype());
+            }
+            Content::Codes(member) | Content::WeightScale(member) => {
+                let group = &member.group;
+                let names: Vec<&String> = group.weights.iter().map(|(name, _)| name).collect();
+                let _ = write!(
+                    text,
+                    "{} of {names:?} {:?} {:?} {:?}",
+                    member.index, group.granularity, group.rule, group.rounding
+                );
+            }
+        }
+        text.push('\n');
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The key of everything that a scheme directory is made from: the source, the other files, and the content of its tensors.
+/// `files` are hashes of whatever else goes into it.
+pub(crate) fn inputs_key(scheme: &str, model: &Source, files: &[String], content: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let shards = model.shards.iter().map(|s| s.blake3.as_str());
+    let files = files.iter().map(String::as_str);
+    for part in [scheme, &model.config_sha256, content].into_iter().chain(shards).chain(files) {
+        hasher.update(part.as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}

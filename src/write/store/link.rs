@@ -1,0 +1,168 @@
+//! How a directory gets a shard that other directories hold too.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// How shards are shared between the directories of a family, as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkChoice {
+    /// The first of reflink, hardlink and copy that the file system can do.
+    #[default]
+    Auto,
+    /// Copies that share their blocks on the disk until one is changed (btrfs, XFS, APFS).
+    Reflink,
+    /// One file under several names, read-only so that nobody changes all by changing one.
+    Hardlink,
+    /// A file for each directory.
+    Copy,
+}
+
+impl LinkChoice {
+    /// Every word that is accepted.
+    pub const WORDS: &'static [&'static str] = &["auto", "reflink", "hardlink", "copy"];
+}
+
+impl FromStr for LinkChoice {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "auto" => Ok(LinkChoice::Auto),
+            "reflink" => Ok(LinkChoice::Reflink),
+            "hardlink" => Ok(LinkChoice::Hardlink),
+            "copy" => Ok(LinkChoice::Copy),
+            _ => Err(Error::argument(format!("there is no way to link called `{word}`"))
+                .with_hint("known: auto, reflink, hardlink, copy")),
+        }
+    }
+}
+
+/// How a shard got into a directory, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// As [`LinkChoice::Reflink`].
+    Reflink,
+    /// As [`LinkChoice::Hardlink`].
+    Hardlink,
+    /// As [`LinkChoice::Copy`].
+    Copy,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Link::Reflink => "reflink",
+            Link::Hardlink => "hardlink",
+            Link::Copy => "copy",
+        })
+    }
+}
+
+/// Gives the shard `from` the further name `to`.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Refused`] when the file system cannot do what was asked for.
+pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> {
+    if matches!(choice, LinkChoice::Auto | LinkChoice::Reflink) {
+        match reflink(from, to) {
+            Ok(()) => return Ok(Link::Reflink),
+            Err(error) if choice == LinkChoice::Reflink => return Err(cannot("reflink", from, &error)),
+            Err(_) => {}
+        }
+    }
+    if matches!(choice, LinkChoice::Auto | LinkChoice::Hardlink) {
+        match fs::hard_link(from, to) {
+            Ok(()) => {
+                // The mode belongs to the file, so this holds for all its names.
+                fs::set_permissions(to, Permissions::from_mode(0o444))
+                    .map_err(|e| Error::io("make read-only", to, e))?;
+                return Ok(Link::Hardlink);
+            }
+            Err(error) if choice == LinkChoice::Hardlink => return Err(cannot("hard-link", from, &error)),
+            Err(_) => {}
+        }
+    }
+    copy(from, to)?;
+    Ok(Link::Copy)
+}
+
+fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
+    Error::refused(format!("the file system cannot {action} `{}`: {error}", from.display()))
+        .with_hint("choose --link auto, which falls back to what the file system can do")
+}
+
+/// A clone that shares blocks; nothing is left when it fails.
+fn reflink(from: &Path, to: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let source = File::open(from)?;
+        let target = File::create_new(to)?;
+        rustix::fs::ioctl_ficlone(&target, &source).map_err(|error| {
+            let _ = fs::remove_file(to);
+            std::io::Error::from(error)
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, to);
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A file of its own with the content of `from`, on the disk; permissions follow the umask.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let mut target = File::create_new(to).map_err(|e| Error::io("create", to, e))?;
+    std::io::copy(&mut source, &mut target).map_err(|e| Error::io("write", to, e))?;
+    target.sync_all().map_err(|e| Error::io("write", to, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn auto_shares_what_it_can_and_shared_files_are_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&from, "content").unwrap();
+        let link = share(&from, &to, LinkChoice::Auto).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"content");
+        let metadata = to.metadata().unwrap();
+        match link {
+            Link::Hardlink => assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (2, 0o444)),
+            Link::Reflink | Link::Copy => assert_eq!(metadata.nlink(), 1),
+        }
+    }
+
+    #[test]
+    fn another_file_system_gets_a_copy_and_hardlink_alone_is_refused_there() {
+        let (here, there) = (tempfile::tempdir().unwrap(), Path::new("/dev/shm"));
+        let Ok(there) = tempfile::tempdir_in(there) else {
+            eprintln!("SKIPPED: there is no /dev/shm, and this test needs another file system");
+            return;
+        };
+        if here.path().metadata().unwrap().dev() == there.path().metadata().unwrap().dev() {
+            eprintln!(
+                "SKIPPED: /dev/shm is the file system of temporary files, and this test needs another one"
+            );
+            return;
+        }
+        let (from, to) = (here.path().join("a"), there.path().join("b"));
+        fs::write(&from, "content").unwrap();
+        for choice in [LinkChoice::Hardlink, LinkChoice::Reflink] {
+            let error = share(&from, &to, choice).unwrap_err();
+            assert_eq!(error.kind(), "refused");
+            assert!(error.hint().unwrap().contains("--link auto"));
+            assert!(!to.exists());
+        }
+        assert_eq!(share(&from, &to, LinkChoice::Auto).unwrap(), Link::Copy);
+        assert_eq!(fs::read(&to).unwrap(), b"content");
+    }
+}

@@ -1,0 +1,308 @@
+//! A directory that appears whole or not at all.
+//!
+//! Everything is written into a hidden sibling on the same file system, which takes the final name when it is complete.
+//! A run that fails or is interrupted removes the sibling; what a killed run left behind is recognised by its lock, which
+//! the operating system has released, and removed by the next one.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The file in an unfinished directory that the process working there holds a lock on.
+pub(super) const LOCK_FILE: &str = ".qlua-lock";
+
+/// A directory in the making. Dropped before [`PartialDirectory::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct PartialDirectory {
+    target: PathBuf,
+    partial: PathBuf,
+    overwrite: bool,
+    /// Parents that were made for it, deepest first.
+    created: Vec<PathBuf>,
+    lock: Option<File>,
+}
+
+impl PartialDirectory {
+    /// Begins a directory that will be called `target`; parents are created. With `overwrite`, an existing `target` stays
+    /// untouched until the commit.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when `target` exists and `overwrite` is not set, or when another process is writing it;
+    /// [`Error::Io`].
+    pub fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+        let name = target.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+            Error::argument(format!("`{}` cannot be the name of an output directory", target.display()))
+        })?;
+        if !overwrite && target.symlink_metadata().is_ok() {
+            return Err(exists_already(target));
+        }
+        if target.symlink_metadata().is_ok() {
+            require_replaceable(target)?;
+        }
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let mut directory = PartialDirectory {
+            target: target.to_path_buf(),
+            partial: PathBuf::new(),
+            overwrite,
+            created: missing_parents(target),
+            lock: None,
+        };
+        fs::create_dir_all(&parent).map_err(|e| Error::io("create", &parent, e))?;
+        let partial = parent.join(format!(".{name}.partial"));
+        if partial.symlink_metadata().is_ok() {
+            remove_leftover(&partial, target)?;
+        }
+        fs::create_dir(&partial).map_err(|e| Error::io("create", &partial, e))?;
+        directory.partial = partial;
+        directory.lock = Some(lock_directory(&directory.partial, target)?);
+        directory.recover()?;
+        Ok(directory)
+    }
+
+    /// Clears up after a run that was killed while it replaced the target: until the new directory has taken its name,
+    /// the old one lies beside it under another.
+    fn recover(&self) -> Result<()> {
+        let replaced = self.replaced();
+        if replaced.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        if self.target.symlink_metadata().is_ok() {
+            return remove(&replaced);
+        }
+        fs::rename(&replaced, &self.target).map_err(|e| Error::io("rename", &replaced, e))?;
+        if self.overwrite { Ok(()) } else { Err(exists_already(&self.target)) }
+    }
+
+    /// Where the old directory is put aside.
+    fn replaced(&self) -> PathBuf {
+        self.partial.with_extension("replaced")
+    }
+
+    /// Where to write for the time being.
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Forces the directory to the disk and gives it its final name.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
+    pub fn commit(mut self) -> Result<()> {
+        sync_tree(&self.partial)?;
+        let replaced = self.replaced();
+        let exists = self.target.symlink_metadata().is_ok();
+        if exists && !self.overwrite {
+            return Err(Error::exists(&self.target, "appeared while it was being written"));
+        }
+        if exists {
+            fs::rename(&self.target, &replaced).map_err(|e| Error::io("rename", &self.target, e))?;
+        }
+        if let Err(error) = fs::rename(&self.partial, &self.target) {
+            if exists {
+                let _ = fs::rename(&replaced, &self.target);
+            }
+            return Err(Error::io("rename", &self.partial, error));
+        }
+        self.partial.clear();
+        self.created.clear();
+        // Not before the directory has its name: without the lock, another run would take it for a leftover.
+        let lock_path = self.target.join(LOCK_FILE);
+        fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
+        if exists {
+            remove(&replaced)?;
+        }
+        sync(&self.target)?;
+        match self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(parent) => sync(parent),
+            None => sync(Path::new(".")),
+        }
+    }
+}
+
+impl Drop for PartialDirectory {
+    fn drop(&mut self) {
+        if !self.partial.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+        for parent in &self.created {
+            // Fails, as it should, when somebody else has put something there.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+fn exists_already(target: &Path) -> Error {
+    Error::exists(target, "exists already")
+        .with_hint("pass --overwrite to replace it, or choose another --out")
+}
+
+/// Only a checkpoint directory or an empty one is ever replaced: a mistyped name must not cost anybody a folder.
+fn require_replaceable(target: &Path) -> Result<()> {
+    if !target.is_dir() {
+        return Err(Error::exists(target, "is no directory, so it is not replaced")
+            .with_hint("remove it yourself, or choose another name"));
+    }
+    let mut entries = fs::read_dir(target).map_err(|e| Error::io("read", target, e))?;
+    if target.join("config.json").exists() || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::exists(target, "is no checkpoint directory, so it is not replaced")
+        .with_hint("remove it yourself, or choose another name"))
+}
+
+/// The parents of `path` that do not exist yet, deepest first.
+pub(crate) fn missing_parents(path: &Path) -> Vec<PathBuf> {
+    let parents = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty());
+    parents.take_while(|p| p.symlink_metadata().is_err()).map(Path::to_path_buf).collect()
+}
+
+/// Takes the lock of the unfinished directory `partial`, which is to become `target`.
+///
+/// # Errors
+/// [`Error::Exists`] when another process holds it; [`Error::Io`].
+pub(crate) fn lock_directory(partial: &Path, target: &Path) -> Result<File> {
+    let path = partial.join(LOCK_FILE);
+    // A kill may have come before the lock was made.
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(|e| Error::io("lock", &path, e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Error::exists(target, "is being written by another process")
+                .with_hint("wait for it to finish, or stop it and run again"))
+        }
+        Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+    }
+}
+
+/// Removes the lock that a run left in the finished directory `target` when it was killed right after it had given the
+/// directory its name. A lock that is held is left alone.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn clear_lock(target: &Path) -> Result<()> {
+    let path = target.join(LOCK_FILE);
+    let Ok(lock) = File::open(&path) else { return Ok(()) };
+    match lock.try_lock() {
+        Ok(()) => fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e)),
+        Err(_) => Ok(()),
+    }
+}
+
+fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
+    let _lock = lock_directory(partial, target)?;
+    fs::remove_dir_all(partial).map_err(|e| Error::io("remove", partial, e))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(|e| Error::io("remove", path, e))
+}
+
+/// Forces every file and directory below `directory` to the disk.
+fn sync_tree(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))? {
+        let path = entry.map_err(|e| Error::io("read", directory, e))?.path();
+        let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+        if is_directory { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(directory)
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_directory_appears_only_when_it_is_committed() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("new/scheme");
+        let partial = PartialDirectory::begin(&target, false).unwrap();
+        fs::write(partial.path().join("a"), "1").unwrap();
+        assert!(!target.exists());
+        partial.commit().unwrap();
+        assert_eq!(names(&target), ["a"]);
+        assert_eq!(names(&base.path().join("new")), ["scheme"]);
+    }
+
+    #[test]
+    fn a_dropped_directory_leaves_nothing_and_the_old_one_as_it_was() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), "1").unwrap();
+        assert_eq!(PartialDirectory::begin(&target, false).unwrap_err().kind(), "exists");
+        let error = PartialDirectory::begin(&target, true).unwrap_err().to_string();
+        assert!(error.ends_with("is no checkpoint directory, so it is not replaced"), "{error}");
+        fs::write(target.join("config.json"), "{}").unwrap();
+        drop(PartialDirectory::begin(&target, true).unwrap());
+        assert_eq!(names(base.path()), ["scheme"]);
+        assert_eq!(names(&target), ["config.json", "old"]);
+        PartialDirectory::begin(&target, true).unwrap().commit().unwrap();
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".to_string()], vec![]));
+    }
+
+    #[test]
+    fn a_leftover_is_replaced_and_a_running_writer_is_respected() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        let running = PartialDirectory::begin(&target, false).unwrap();
+        let error = PartialDirectory::begin(&target, false).unwrap_err().to_string();
+        assert!(error.ends_with("is being written by another process"), "{error}");
+        drop(running);
+        fs::create_dir(base.path().join(".scheme.partial")).unwrap();
+        PartialDirectory::begin(&target, false).unwrap().commit().unwrap();
+        assert_eq!(names(base.path()), ["scheme"]);
+    }
+
+    #[test]
+    fn parents_that_were_made_for_it_go_away_with_it() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("there")).unwrap();
+        drop(PartialDirectory::begin(&base.path().join("there/a/b/scheme"), false).unwrap());
+        assert_eq!(names(&base.path().join("there")), [""; 0]);
+        let partial = PartialDirectory::begin(&base.path().join("there/a/scheme"), false).unwrap();
+        fs::write(base.path().join("there/a/else"), "").unwrap();
+        drop(partial);
+        assert_eq!(names(&base.path().join("there/a")), ["else"]);
+    }
+
+    #[test]
+    fn an_old_directory_that_a_killed_run_had_put_aside_comes_back() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("scheme");
+        let aside = base.path().join(".scheme.replaced");
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("config.json"), "old").unwrap();
+        assert_eq!(PartialDirectory::begin(&target, false).unwrap_err().kind(), "exists");
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".into()], vec!["config.json".into()]));
+        fs::create_dir(&aside).unwrap();
+        PartialDirectory::begin(&target, true).unwrap().commit().unwrap();
+        assert_eq!((names(base.path()), names(&target)), (vec!["scheme".to_string()], vec![]));
+    }
+
+    #[test]
+    fn a_file_is_never_replaced() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("notes");
+        fs::write(&target, "mine").unwrap();
+        let error = PartialDirectory::begin(&target, true).unwrap_err().to_string();
+        assert!(error.ends_with("is no directory, so it is not replaced"), "{error}");
+    }
+}

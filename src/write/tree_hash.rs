@@ -1,0 +1,100 @@
+//! BLAKE3 of a file from hashes of its blocks, in any order and from any thread: what `b3sum` prints.
+//!
+//! BLAKE3 is a binary tree; a block of a power of two kilobytes at a multiple of its size is a subtree of it.
+
+use std::fs::File;
+use std::path::Path;
+
+use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::interrupt;
+
+/// Bytes of a block: small enough to stay in the second-level cache between being made, hashed and written.
+pub(super) const BLOCK: usize = 1 << 20;
+
+/// The hash of one block of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockHash([u8; 32]);
+
+impl BlockHash {
+    /// Hashes block `index` of a file that has `count` blocks.
+    pub fn of(index: usize, count: usize, bytes: &[u8]) -> Self {
+        if count == 1 {
+            return BlockHash(*blake3::hash(bytes).as_bytes());
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset((index * BLOCK) as u64);
+        BlockHash(hasher.update(bytes).finalize_non_root())
+    }
+}
+
+/// How many blocks a file of `length` bytes has; an empty file has one.
+pub(crate) fn block_count(length: u64) -> usize {
+    length.div_ceil(BLOCK as u64).max(1) as usize
+}
+
+/// BLAKE3 of the file, in lower-case hexadecimal, from the hashes of all its blocks in order.
+pub(crate) fn root(blocks: &[BlockHash]) -> String {
+    match blocks {
+        [only] => blake3::Hash::from_bytes(only.0).to_hex().to_string(),
+        _ => {
+            let (left, right) = blocks.split_at(left_count(blocks.len()));
+            merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash).to_hex().to_string()
+        }
+    }
+}
+
+fn subtree(blocks: &[BlockHash]) -> [u8; 32] {
+    match blocks {
+        [only] => only.0,
+        _ => {
+            let (left, right) = blocks.split_at(left_count(blocks.len()));
+            merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
+        }
+    }
+}
+
+/// The blocks of the left half of a tree: the largest power of two below `count`.
+fn left_count(count: usize) -> usize {
+    left_subtree_len((count * BLOCK) as u64) as usize / BLOCK
+}
+
+/// The size and the BLAKE3 hash of the file `path`, over all cores.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Interrupted`].
+pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    // SAFETY: the map is read-only and goes away with this call. A process that truncates the file meanwhile would raise
+    // SIGBUS, as with every program that maps its weights.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
+    let count = block_count(map.len() as u64);
+    let hash = |index: usize| {
+        interrupt::check()?;
+        let bytes = &map[index * BLOCK..map.len().min((index + 1) * BLOCK)];
+        Ok(BlockHash::of(index, count, bytes))
+    };
+    let blocks: Vec<BlockHash> = (0..count).into_par_iter().map(hash).collect::<Result<_>>()?;
+    Ok((map.len() as u64, root(&blocks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_in_any_number_add_up_to_the_hash_of_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        for length in
+            [0, 1, 1023, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 5, 7 * BLOCK, 8 * BLOCK]
+        {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
+            let path = dir.path().join(length.to_string());
+            std::fs::write(&path, &bytes).unwrap();
+            let expected = blake3::hash(&bytes).to_hex().to_string();
+            assert_eq!(hash_file(&path).unwrap(), (length as u64, expected), "{length}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The weights of one directory: tensors dealt into shards, written in one pass, and the index over them.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::content::OutputTensor;
+use super::pass::{self, PassOptions, Target};
+use super::progress::Progress;
+use crate::checkpoint::INDEX_FILE;
+use crate::error::{Error, Result};
+use crate::json;
+use crate::tensor::TensorSpec;
+
+/// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
+pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
+
+/// How weights are written.
+pub struct WriteOptions<'a> {
+    /// Tensor bytes that a shard holds at most, unless a single tensor is larger.
+    pub max_shard_size: u64,
+    /// Threads that read, convert and write; the bytes do not depend on it.
+    pub threads: usize,
+    /// Listens while it runs.
+    pub progress: &'a dyn Progress,
+}
+
+/// Cuts tensors, in the given order, into as few shards as `max_shard_size` tensor bytes allow, of about equal size: files
+/// are written side by side, so an odd small one would leave a thread without work. Returns the number of tensors of each.
+pub fn deal_into_shards<'a>(
+    tensors: impl Iterator<Item = &'a TensorSpec> + Clone,
+    max_shard_size: u64,
+) -> Vec<usize> {
+    let fewest = fill(tensors.clone(), max_shard_size);
+    let total: u64 = tensors.clone().map(TensorSpec::bytes).sum();
+    // The smallest limit that needs no more shards.
+    let (mut low, mut high) = (total / fewest.len().max(1) as u64, max_shard_size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if fill(tensors.clone(), middle).len() <= fewest.len() { high = middle } else { low = middle + 1 }
+    }
+    fill(tensors, high)
+}
+
+/// Cuts tensors, in the given order, into shards of at most `limit` bytes; a larger tensor has one of its own.
+fn fill<'a>(tensors: impl Iterator<Item = &'a TensorSpec>, limit: u64) -> Vec<usize> {
+    let mut counts = Vec::new();
+    let mut filled = 0;
+    for spec in tensors {
+        match counts.last_mut() {
+            Some(count) if filled + spec.bytes() <= limit => {
+                *count += 1;
+                filled += spec.bytes();
+            }
+            _ => {
+                counts.push(1);
+                filled = spec.bytes();
+            }
+        }
+    }
+    counts
+}
+
+/// The ordinary name of shard `index` (from 0) of `count`.
+pub fn shard_name(index: usize, count: usize) -> String {
+    format!("model-{:05}-of-{count:05}.safetensors", index + 1)
+}
+
+/// Writes `tensors` as numbered shards with an index into `directory`, which holds no weights yet, and forces them to the
+/// disk. Returns the sum of all tensor bytes.
+///
+/// # Errors
+/// Those of the pass ([`Error::Tensor`], [`Error::Io`], [`Error::Interrupted`]) and of [`super::ShardLayout::new`].
+pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &WriteOptions) -> Result<u64> {
+    let counts = deal_into_shards(tensors.iter().map(|t| &t.spec), options.max_shard_size);
+    let mut targets = Vec::new();
+    let mut rest = tensors;
+    for (index, &count) in counts.iter().enumerate() {
+        let (here, later) = rest.split_at(count);
+        rest = later;
+        targets.push(Target::new(&directory.join(shard_name(index, counts.len())), here)?);
+    }
+    let pass = PassOptions {
+        threads: options.threads,
+        progress: options.progress,
+        sources: None,
+        errors: false,
+        accelerator: None,
+        finished: &|_, _, _| Ok(()),
+    };
+    pass::run(&targets, &pass)?;
+    write_index(directory, targets.iter().map(|target| target.tensors().iter().map(|t| &t.spec)))
+}
+
+/// Writes the index over shards of these tensors, in order, and returns the sum of all tensor bytes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn write_index<'a, Tensors>(
+    directory: &Path,
+    shards: impl ExactSizeIterator<Item = Tensors>,
+) -> Result<u64>
+where
+    Tensors: Iterator<Item = &'a TensorSpec>,
+{
+    let count = shards.len();
+    let (mut weight_map, mut total_size) = (Map::new(), 0);
+    for (index, tensors) in shards.enumerate() {
+        for tensor in tensors {
+            weight_map.insert(tensor.name.clone(), Value::String(shard_name(index, count)));
+            total_size += tensor.bytes();
+        }
+    }
+    weight_map.sort_keys();
+    let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+    let path = directory.join(INDEX_FILE);
+    std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
+    Ok(total_size)
+}
