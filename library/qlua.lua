@@ -207,18 +207,18 @@ function Parser:parse(words) end
 ---@return string # lines of text
 function Parser:help() end
 
----The layout of a family's schemes.
+---The layout of a family's schemes; over a manifest alone there is none.
 ---@class qlua.Decision
----@field dialect string `universal`, `compressed-tensors` or `modelopt`
----@field activations string `static` or `dynamic`
----@field rounding string `exact` or `modelopt`
----@field scale_sharing string `group` or `none`
+---@field dialect? string `universal`, `compressed-tensors` or `modelopt`
+---@field activations? string `static` or `dynamic`
+---@field rounding? string `exact` or `modelopt`
+---@field scale_sharing? string `group` or `none`
 ---@field notes string[] one sentence for each choice that `auto` made
 
 ---A scheme before it is written.
 ---@class qlua.PlannedScheme
 ---@field name string the scheme's name, which is its directory's
----@field directory? string where it goes; nil for a draft
+---@field directory? string where it goes; nil over a manifest alone
 ---@field percent number the coverage point
 ---@field groups integer selected groups
 ---@field groups_total integer ranked groups
@@ -229,7 +229,7 @@ function Parser:help() end
 ---@field bytes integer sum of all tensor bytes: exact from a checkpoint's headers
 ---@field bytes_from string `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
 ---@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest
----@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft
+---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
 ---A weight file before it is written.
@@ -255,9 +255,9 @@ function Parser:help() end
 
 ---Options of qlua.export.family.
 ---@class qlua.export.family.Options
----@field model string the base checkpoint
+---@field model? string the base checkpoint; without one the family is planned from the manifest alone, and cannot be written
 ---@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
----@field out string where the scheme directories go
+---@field out? string where the scheme directories go (default: `"quantized"`)
 ---@field baseline? string an FP8 baseline whose `input_scale` tensors are used
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
 ---@field state? string an AutoQuant state that is copied into every directory as it is
@@ -326,7 +326,7 @@ function qlua.export.writer(options) end
 ---The schemes of one sweep over one base checkpoint.
 ---@class qlua.Family
 ---@field manifest qlua.Manifest the sensitivity manifest
----@field checkpoint qlua.Checkpoint the base checkpoint
+---@field checkpoint qlua.Checkpoint|nil the base checkpoint; nil over a manifest alone
 local Family = {}
 
 ---Adds a scheme that stores the selected groups in FP8. Nothing is written yet.
@@ -421,8 +421,22 @@ function Family:files(name) end
 ---```
 ---
 ---Since 0.1.0.
----@return integer # what the family takes on the disk when nothing of it is there yet
+---@return integer|nil # what the family takes on the disk when nothing of it is there yet; nil over a manifest alone
 function Family:unique_bytes() end
+
+---Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.
+---
+---Raises when as `run`.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:check()
+---```
+---
+---Since 0.1.0.
+function Family:check() end
 
 ---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
 ---
@@ -1273,10 +1287,6 @@ local Selection = {}
 ---@field groups integer how many groups are in FP8
 ---@field added string[] the groups that were not in FP8 at the point before
 
----Options of qlua.plan.draft.
----@class qlua.plan.draft.Options
----@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
-
 ---Options of qlua.plan.solve.
 ---@class qlua.plan.solve.Options
 ---@field effective_bits? number the budget, by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups
@@ -1295,35 +1305,19 @@ local Selection = {}
 ---@class qlua.plan
 qlua.plan = {}
 
----A sweep planned from a manifest alone: its costs are all that is known of the model.
----
----Raises when the file cannot be read or is no sensitivity manifest.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("half", ranking:lowest(50))
----assert(draft:plan()[1].effective_bits < 16)
----```
----
----Since 0.1.0.
----@param options qlua.plan.draft.Options
----@return qlua.Draft # a draft without schemes
-function qlua.plan.draft(options) end
-
 ---The groups of a ranking that lose least within a budget: an exact 0/1 choice for each group, the same every time. What is not ranked stays in BF16, and so does a group whose score is not finite.
 ---
 ---Raises when there is not exactly one budget, or it is below the floor, which the error names.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local fit = qlua.plan.solve(draft, ranking, { effective_bits = 11 })
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local fit = qlua.plan.solve(family, ranking, { effective_bits = 11 })
 ---assert(fit.effective_bits <= 11 and fit.gap == 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.solve.Options
 ---@return qlua.Fit # the selection and its figures
@@ -1334,13 +1328,13 @@ function qlua.plan.solve(family, ranking, options) end
 ---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----assert(#qlua.plan.cover(draft, ranking, 50) > 0)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---assert(#qlua.plan.cover(family, ranking, 50) > 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups weigh
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups weigh
 ---@param ranking qlua.Ranking the groups in order
 ---@param percent number the share; the last group reaches it
 ---@param options? qlua.plan.cover.Options
@@ -1350,68 +1344,18 @@ function qlua.plan.cover(family, ranking, percent, options) end
 ---The Pareto frontier of a ranking, from nothing in FP8 to all that has a finite score. Each point adds groups to the one before and loses the least that its size allows; between two neighbours nothing lies below the line.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local frontier = qlua.plan.frontier(draft, ranking)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local frontier = qlua.plan.frontier(family, ranking)
 ---assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.frontier.Options
 ---@return qlua.Frontier # the frontier
 function qlua.plan.frontier(family, ranking, options) end
-
----A sweep planned from a manifest alone. It has what a Family has, but nothing to write.
----@class qlua.Draft
----@field manifest qlua.Manifest the sensitivity manifest
-local Draft = {}
-
----Adds a scheme that stores the selected groups in FP8.
----
----Raises when the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("top20", ranking:lowest(20))
----```
----
----Since 0.1.0.
----@param name string the scheme's name
----@param selection qlua.Selection the groups
----@return qlua.Draft # the draft itself
-function Draft:add(name, selection) end
-
----What each scheme will be, by the manifest's costs.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("all", ranking:lowest(100))
----assert(draft:plan()[1].bytes_from == "manifest")
----```
----
----Since 0.1.0.
----@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
-function Draft:plan() end
-
----The plan of a scheme as data: which module is stored in which format.
----
----Raises when the draft has no such scheme.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("all", ranking:lowest(100))
----assert(draft:formats("all")["model.visual.patch_embed.proj"] == "BF16")
----```
----
----Since 0.1.0.
----@param name string the scheme's name
----@return table<string, string> # by the manifest's name of the module: `FP8`, or `BF16` for what stays as it is
-function Draft:formats(name) end
 
 ---A Pareto frontier.
 ---@class qlua.Frontier
@@ -1425,9 +1369,9 @@ local Frontier = {}
 ---Raises when there is no such point.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local frontier = qlua.plan.frontier(draft, ranking)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local frontier = qlua.plan.frontier(family, ranking)
 ---assert(#frontier:selection(3) == frontier.points[3].groups)
 ---```
 ---

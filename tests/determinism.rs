@@ -73,7 +73,7 @@ fn the_number_of_threads_changes_no_byte() {
             let at = |threads: usize| {
                 let out = place.path().join(format!("out-{threads}"));
                 let options = FamilyOptions {
-                    model: model.clone(),
+                    model: Some(model.clone()),
                     manifest: manifest.clone(),
                     out: out.clone(),
                     activations,

@@ -12,7 +12,8 @@ use common::{options, shared};
 use qlua::error::Result;
 use qlua::job::{Family, FamilyOptions};
 use qlua::model::Model;
-use qlua::plan::{DialectChoice, Plan};
+use qlua::format::FormatId;
+use qlua::plan::{DialectChoice, Located, Plan};
 use qlua::verify::{Depth, verify};
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
@@ -236,7 +237,9 @@ fn qwen2_qwen3_and_llama() {
             &base.path().join("unused"),
         ))
         .unwrap();
-        let plan = Plan::resolve(family.model(), family.manifest().groups()).unwrap();
+        let model = family.model().unwrap();
+        let located = Located::in_model(family.manifest(), model, FormatId::Fp8).unwrap();
+        let plan = Plan::resolve(&located, family.manifest().groups(), FormatId::Fp8).unwrap();
         assert_eq!(plan.kept.len(), 1);
         assert_eq!(plan.kept[0].layer, "lm_head.quant_recipe");
         assert!(plan.kept[0].reason.contains(if untied { "loaders disagree" } else { "tied" }));
@@ -325,9 +328,12 @@ fn published_manifests_resolve_on_checkpoints_of_the_published_names() {
             Family::open(options(&base.path().join("model"), &path, &base.path().join("out"))).unwrap();
         let ranking = family.manifest().ranking(&Default::default()).unwrap();
         assert_eq!(ranking.len(), groups, "{manifest}");
-        let plan = Plan::resolve(family.model(), ranking.lowest(100.0).unwrap().selected()).unwrap();
-        assert_eq!(plan.fp8.len(), quantised, "{manifest}");
+        let mut family = family;
+        family.add("all", ranking.lowest(100.0).unwrap()).unwrap();
+        let planned = family.planned().unwrap();
+        let plan = &planned.schemes[0].plan;
+        assert_eq!(plan.formats.len(), quantised, "{manifest}");
         let checkpoint = Model::open(base.path().join("model")).unwrap();
-        assert!(plan.fp8.iter().all(|module| checkpoint.modules().is_linear(module)));
+        assert!(plan.formats.keys().all(|module| checkpoint.modules().is_linear(module)));
     }
 }

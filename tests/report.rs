@@ -102,7 +102,7 @@ fn sizes_are_those_of_the_written_schemes() {
     let out = place.path().join("out");
     let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[30.0, 100.0]);
     family.run(&Silent).unwrap();
-    let sweep = family.sweep().unwrap();
+    let sweep = family.report().unwrap();
     let [page, text] = family.write_report(&sweep).unwrap();
     assert_eq!(
         (fs::read_to_string(page).unwrap(), fs::read_to_string(text).unwrap()),
@@ -124,7 +124,7 @@ fn a_report_is_replaced_and_other_files_never_are() {
     let demo = qlua::demo::build(place.path()).unwrap();
     let out = place.path().join("out");
     let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[50.0]);
-    let sweep = family.sweep().unwrap();
+    let sweep = family.report().unwrap();
     let [page, text] = family.write_report(&sweep).unwrap();
     family.write_report(&sweep).unwrap();
     fs::write(&text, "my notes").unwrap();

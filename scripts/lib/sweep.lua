@@ -60,9 +60,8 @@ function sweep.options(name, about, extra)
   return opts
 end
 
---- Opens the family that `opts` describe, or a draft where a dry run has no model.
+--- Opens the family that `opts` describe: over the manifest alone where a dry run has no model.
 function sweep.family(opts)
-  if not opts.model then return qlua.plan.draft{ manifest = opts.manifest } end
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
@@ -147,14 +146,12 @@ local function summary(outcome)
   return #parts > 0 and table.concat(parts, ", ") or "everything is up to date"
 end
 
-local MANIFEST_ALONE = "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms"
-
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
 function sweep.run(family, opts, extra)
-  local decision, plan = opts.model and family:decide() or { notes = { MANIFEST_ALONE } }, family:plan()
-  local unique = opts.model and family:unique_bytes()
+  local decision, plan, unique = family:decide(), family:plan(), family:unique_bytes()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
+  if opts.dry_run and opts.model and #plan > 0 then family:check() end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
   if outcome then qlua.log.info("the report is %s", (family:report())) end
   if opts.json then
@@ -162,7 +159,7 @@ function sweep.run(family, opts, extra)
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
       scheme.files = opts.model and family:files(scheme.name) or nil
     end
-    local result = { decision = decision, schemes = plan, unique_bytes = unique or nil, written = not opts.dry_run, outcome = outcome }
+    local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome }
     for key, value in pairs(extra or {}) do result[key] = value end
     print(qlua.json.encode(result, { indent = 2 }))
     return

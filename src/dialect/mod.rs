@@ -45,7 +45,7 @@ pub fn quantisation_files(model: &Model, plan: &Plan, layout: &Layout) -> Result
 /// the head even where it is tied and not stored.
 fn excluded(model: &Model, plan: &Plan, spell: impl Fn(&str) -> String) -> Vec<String> {
     let mut names: Vec<String> =
-        plan.bf16_linears(model).filter(|module| *module != "lm_head").map(spell).collect();
+        plan.unquantised_linears(model).filter(|module| *module != "lm_head").map(spell).collect();
     names.push("lm_head".into());
     names
 }

@@ -3,6 +3,7 @@
 pub(crate) mod amax;
 pub mod fp8;
 mod group;
+mod id;
 mod scale;
 pub(crate) mod scale_grid;
 
@@ -11,6 +12,7 @@ pub use fp8::{
     Decoder, Encoder, MAX, QuantisationError, Rounding, UnknownRounding, decode, dequantize, encode,
     quantisation_error, quantize,
 };
+pub use id::FormatId;
 pub use group::{QuantisedGroup, Wanted, WeightGroup};
 pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};
 pub use scale_grid::BLOCK;

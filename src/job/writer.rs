@@ -3,16 +3,16 @@
 //! Entries are descriptions; nothing is read before [`Writer::finish`], which streams them in one pass. Only tensors that
 //! were made in memory stay there until then.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::scheme::{Written, require_sound};
+use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::dialect::quantisation_files;
 use crate::error::{Error, Result};
-use crate::format::{Granularity, Rounding, ScaleRule, Scales};
+use crate::format::{FormatId, Granularity, Rounding, ScaleRule, Scales};
 use crate::json;
 use crate::model::Model;
 use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
@@ -353,15 +353,15 @@ fn plain_config(base: &Model) -> Vec<u8> {
 /// The plan and layout that the FP8 layers of a written directory amount to; nothing when there are none.
 fn describe(output: &Model) -> Result<Option<(Plan, Layout)>> {
     let weight = |module: &str| output.tensor(&format!("{module}.weight"));
-    let fp8: BTreeSet<String> = output
+    let formats: BTreeMap<String, FormatId> = output
         .modules()
         .linears()
         .filter(|module| weight(module).is_some_and(|t| t.dtype() == Dtype::F8E4M3))
-        .map(str::to_string)
+        .map(|module| (module.to_string(), FormatId::Fp8))
         .collect();
-    let Some(first) = fp8.first() else { return Ok(None) };
+    let Some((first, _)) = formats.first_key_value() else { return Ok(None) };
     let has_input_scale = |module: &str| output.tensor(&format!("{module}.input_scale")).is_some();
     let activations = if has_input_scale(first) { Activations::Static } else { Activations::Dynamic };
     let layout = Layout::new(Dialect::CompressedTensors, activations, Rounding::Exact, ScaleSharing::None)?;
-    Ok(Some((Plan { fp8, kept: Vec::new() }, layout)))
+    Ok(Some((Plan { formats, kept: Vec::new() }, layout)))
 }

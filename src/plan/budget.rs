@@ -69,8 +69,8 @@ pub struct BudgetSolver<'a> {
     problem: Problem,
 }
 
-/// Whether a group is chosen for FP8: the second of its choices where there are two.
-const FP8: usize = 1;
+/// Whether a group is chosen to be quantised: the second of its choices where there are two.
+const QUANTISED: usize = 1;
 
 impl<'a> BudgetSolver<'a> {
     /// Prepares the groups of `ranking`. All others stay as they are, and so does a group whose score is not finite, unless
@@ -103,8 +103,8 @@ impl<'a> BudgetSolver<'a> {
                     Measure::Bytes => cost.bytes as f64,
                 },
             };
-            let (unquantised, mut fp8) = (choice(cost.unquantised), choice(cost.fp8));
-            if !unquantised.cost.is_finite() || !fp8.cost.is_finite() {
+            let (unquantised, mut quantised) = (choice(cost.unquantised), choice(cost.quantised));
+            if !unquantised.cost.is_finite() || !quantised.cost.is_finite() {
                 return Err(Error::argument(format!(
                     "the group `{}` has a cost that is no number",
                     group.name
@@ -113,12 +113,12 @@ impl<'a> BudgetSolver<'a> {
             ranked += unquantised.cost;
             groups.push(if always.contains(group.name.as_str()) {
                 // Both choices are the same, so that the index of a choice keeps its meaning.
-                fp8.score = 0.0;
-                vec![Choice { score: f64::INFINITY, ..unquantised }, fp8]
-            } else if cost.fp8_layers == 0 {
+                quantised.score = 0.0;
+                vec![Choice { score: f64::INFINITY, ..unquantised }, quantised]
+            } else if cost.quantisable_layers == 0 {
                 vec![unquantised]
             } else {
-                vec![unquantised, fp8]
+                vec![unquantised, quantised]
             });
         }
         // What is not ranked costs the same in every solution.
@@ -147,7 +147,7 @@ impl<'a> BudgetSolver<'a> {
             return Err(Error::argument(problem)
                 .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));
         };
-        let selection = self.ranking.pick(|rank| solution.choices[rank] == FP8);
+        let selection = self.ranking.pick(|rank| solution.choices[rank] == QUANTISED);
         let is_above_ceiling = limit >= self.problem.ceiling();
         Ok(Fit { selection, gap: solution.gap, floor, ceiling, is_above_ceiling })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::{Granularity, Rounding, ScaleRule};
+use crate::format::{FormatId, Granularity, Rounding, ScaleRule};
 use crate::selector::nearest;
 use crate::tensor::Dtype;
 
@@ -75,6 +75,40 @@ words! {
         CompressedTensors = "compressed-tensors",
         /// See [`Dialect::ModelOpt`].
         ModelOpt = "modelopt",
+    }
+}
+
+impl Dialect {
+    /// The format of its quantised layers.
+    pub fn format(self) -> FormatId {
+        FormatId::Fp8
+    }
+
+    /// The only kind of activations that it has; nothing where it has both.
+    pub fn only_activations(self) -> Option<Activations> {
+        (self == Dialect::Universal).then_some(Activations::Static)
+    }
+}
+
+impl DialectChoice {
+    /// The dialect that was named.
+    pub fn dialect(self) -> Option<Dialect> {
+        match self {
+            DialectChoice::Auto => None,
+            DialectChoice::Universal => Some(Dialect::Universal),
+            DialectChoice::CompressedTensors => Some(Dialect::CompressedTensors),
+            DialectChoice::ModelOpt => Some(Dialect::ModelOpt),
+        }
+    }
+
+    /// The format of quantised layers in whatever dialect is chosen.
+    pub fn format(self) -> FormatId {
+        self.dialect().map_or(FormatId::Fp8, Dialect::format)
+    }
+
+    /// See [`Dialect::only_activations`].
+    pub fn only_activations(self) -> Option<Activations> {
+        self.dialect().and_then(Dialect::only_activations)
     }
 }
 

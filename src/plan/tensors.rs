@@ -2,7 +2,7 @@
 
 use super::{Layout, Plan};
 use crate::model::Model;
-use crate::tensor::{Dtype, TensorSpec};
+use crate::tensor::{Dtype, Tensor, TensorSpec};
 
 /// Where the bytes of a planned tensor come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,33 +47,41 @@ pub struct PlannedTensor {
     pub role: Role,
 }
 
+/// The tensors of `module` once its `weight` is quantised as `layout` says: its codes and the scales that come with them.
+pub fn module_tensors(module: &str, weight: &Tensor, layout: &Layout) -> Vec<PlannedTensor> {
+    let scale = |leaf: &str, shape: Vec<usize>| {
+        TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
+    };
+    let mut tensors = vec![
+        PlannedTensor {
+            spec: TensorSpec::new(format!("{module}.weight"), Dtype::F8E4M3, weight.shape()),
+            role: Role::Codes { module: module.into() },
+        },
+        PlannedTensor {
+            spec: scale("weight_scale", layout.weight_scale_shape(weight.shape()[0])),
+            role: Role::WeightScale { module: module.into() },
+        },
+    ];
+    if let Some(shape) = layout.input_scale_shape() {
+        tensors.push(PlannedTensor {
+            spec: scale("input_scale", shape),
+            role: Role::InputScale { module: module.into() },
+        });
+    }
+    tensors
+}
+
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
 /// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
 pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
     let mut planned = Vec::new();
     for (name, tensor) in model.tensors() {
-        let module = name.strip_suffix(".weight").filter(|m| plan.fp8.contains(*m));
-        let Some(module) = module else {
-            let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
-            planned.push(PlannedTensor { spec, role: Role::Copy });
-            continue;
-        };
-        let scale = |leaf: &str, shape: Vec<usize>| {
-            TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
-        };
-        planned.push(PlannedTensor {
-            spec: TensorSpec::new(name, Dtype::F8E4M3, tensor.shape()),
-            role: Role::Codes { module: module.into() },
-        });
-        planned.push(PlannedTensor {
-            spec: scale("weight_scale", layout.weight_scale_shape(tensor.shape()[0])),
-            role: Role::WeightScale { module: module.into() },
-        });
-        if let Some(shape) = layout.input_scale_shape() {
-            planned.push(PlannedTensor {
-                spec: scale("input_scale", shape),
-                role: Role::InputScale { module: module.into() },
-            });
+        match name.strip_suffix(".weight").filter(|module| plan.format(module).is_some()) {
+            Some(module) => planned.extend(module_tensors(module, tensor, layout)),
+            None => {
+                let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
+                planned.push(PlannedTensor { spec, role: Role::Copy });
+            }
         }
     }
     planned

@@ -23,6 +23,10 @@ pub fn scheme_outputs(
 ) -> Result<Vec<OutputTensor>> {
     let members = scale_groups(model, plan, layout);
     let planned = planned_tensors(model, plan, layout);
+    let input_scales = match layout.input_scale_shape() {
+        Some(_) => shared_input_scales(plan, layout, input_scales)?,
+        None => HashMap::new(),
+    };
     let source = |name: &str| {
         model.tensor(name).ok_or_else(|| Error::not_found(format!("the checkpoint holds no tensor `{name}`")))
     };
@@ -32,7 +36,7 @@ pub fn scheme_outputs(
             Role::Codes { module } => Content::Codes(members[&module].clone()),
             Role::WeightScale { module } => Content::WeightScale(members[&module].clone()),
             Role::InputScale { module } => {
-                let scale = input_scale(plan, layout, input_scales, &module)?;
+                let scale = input_scales[&module];
                 let bytes = match spec.dtype {
                     Dtype::BF16 => half::bf16::from_f32(scale).to_le_bytes().to_vec(),
                     _ => scale.to_le_bytes().to_vec(),
@@ -51,7 +55,7 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     let shares = layout.scale_sharing == ScaleSharing::Group && layout.granularity() == Granularity::Tensor;
     let mut keys = Vec::new();
     let mut by_key = HashMap::<String, Vec<(String, Tensor)>>::new();
-    for module in model.modules().linears().filter(|m| plan.fp8.contains(*m)) {
+    for module in model.modules().linears().filter(|m| plan.format(m).is_some()) {
         let name = format!("{module}.weight");
         let Some(weight) = model.tensor(&name) else { continue };
         let key = match fused_group(module).filter(|_| shares) {
@@ -74,20 +78,30 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
         .collect()
 }
 
-/// The input scale that is stored for `module`: with `group` sharing the largest of its fused group, as vLLM takes it.
-fn input_scale(plan: &Plan, layout: &Layout, scales: Option<&InputScales>, module: &str) -> Result<f32> {
-    let of = |module: &str| {
-        scales.and_then(|s| s.get(module)).ok_or_else(|| {
+/// The input scale that is stored for each quantised module: with `group` sharing the largest of its fused group, as vLLM
+/// takes it.
+fn shared_input_scales(
+    plan: &Plan,
+    layout: &Layout,
+    scales: Option<&InputScales>,
+) -> Result<HashMap<String, f32>> {
+    let mut own = Vec::with_capacity(plan.formats.len());
+    let mut largest = HashMap::<(&str, &str), f32>::new();
+    for module in plan.formats.keys() {
+        let scale = scales.and_then(|s| s.get(module)).ok_or_else(|| {
             Error::refused(format!(
                 "`{module}` has no input scale, and static activations need one for every layer"
             ))
-        })
-    };
-    let mut scale = of(module)?;
-    if let (ScaleSharing::Group, Some(key)) = (layout.scale_sharing, fused_group(module)) {
-        for sibling in plan.fp8.iter().filter(|m| fused_group(m) == Some(key)) {
-            scale = scale.max(of(sibling)?);
+        })?;
+        let fused = fused_group(module).filter(|_| layout.scale_sharing == ScaleSharing::Group);
+        if let Some(key) = fused {
+            largest.entry(key).and_modify(|all| *all = all.max(scale)).or_insert(scale);
         }
+        own.push((module, fused, scale));
     }
-    Ok(layout.scale_rule().round(scale))
+    let stored = own.into_iter().map(|(module, fused, scale)| {
+        let scale = fused.and_then(|key| largest.get(&key).copied()).unwrap_or(scale);
+        (module.clone(), layout.scale_rule().round(scale))
+    });
+    Ok(stored.collect())
 }

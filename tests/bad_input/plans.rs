@@ -44,7 +44,7 @@ fn what_is_quantised_already_is_refused_whatever_says_so() {
     let options = FamilyOptions { out: place.path().join("first"), ..place.options() };
     let scheme = export(options, &[50.0], &Silent).unwrap().remove(0).directory;
     let again = |model: &std::path::Path| {
-        place.refused_with(FamilyOptions { model: model.into(), ..place.options() })
+        place.refused_with(FamilyOptions { model: Some(model.into()), ..place.options() })
     };
     let error = again(&scheme);
     assert_eq!(error.kind(), "refused");

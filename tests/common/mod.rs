@@ -26,7 +26,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 /// Options with every default of the policies, but on the CPU: sums of errors are then the same on every machine.
 pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
     FamilyOptions {
-        model: model.into(),
+        model: Some(model.into()),
         manifest: manifest.into(),
         out: out.into(),
         baseline: None,

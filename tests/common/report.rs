@@ -20,7 +20,7 @@ pub fn of_demo(directory: &Path) -> Sweep {
     let demo = qlua::demo::build(directory).unwrap();
     let percents: Vec<f64> = (1..=10).map(|i| f64::from(i) * 10.0).collect();
     let family = ascending_family(options(&demo.model, &demo.manifest, &directory.join("out")), &percents);
-    family.sweep().unwrap()
+    family.report().unwrap()
 }
 
 /// Ten coverage points of the published manifest `name`, without a checkpoint: sizes are those of the ranked weights alone.

@@ -16,11 +16,12 @@ const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0,
 fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
     let place = Place::new();
     let family = ascending_family(place.options(), &POINTS);
-    let (foretold, copies) = (family.unique_bytes().unwrap(), family.plan().unwrap());
+    let planned = family.planned().unwrap();
+    let foretold = planned.unique_bytes().unwrap();
     let outcome = family.run(&Silent).unwrap();
     require_schemes(&place.out, &alone(&place, &POINTS));
     assert_eq!((outcome.written_bytes, unique_bytes(&place.out)), (foretold, foretold));
-    assert!(foretold < copies.iter().map(|s| s.bytes).sum::<u64>() / 4, "{foretold}");
+    assert!(foretold < planned.schemes.iter().map(|s| s.file_bytes()).sum::<u64>() / 4, "{foretold}");
 }
 
 /// Names and sizes to the last byte, in every dialect.
@@ -36,13 +37,13 @@ fn files_are_what_was_foretold() {
             let options = FamilyOptions { dialect, activations, out: out.clone(), ..place.options() };
             let family =
                 ascending_family(FamilyOptions { max_shard_size: 400_000, ..options }, &[20.0, 60.0]);
-            let foretold = family.files().unwrap();
+            let foretold = &family.planned().unwrap().schemes;
             for (written, foretold) in family.run(&Silent).unwrap().schemes.iter().zip(foretold) {
                 let files = Directory(written.directory.clone()).weight_files();
                 let found =
                     files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
                 let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
-                let foretold: Vec<(String, u64)> = foretold.into_iter().map(|f| (f.file, f.bytes)).collect();
+                let foretold: Vec<(String, u64)> = foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
                 assert_eq!(found, foretold);
             }
         }

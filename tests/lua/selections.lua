@@ -38,14 +38,14 @@ assert(problem(function() ranking:select("*visaul*") end).message:find("`*visaul
 assert(problem(function() return mlp | 1 end).message == "`|` needs a Selection handle on both sides")
 assert(problem(function() return "x" - mlp end).message == "`-` needs a Selection handle on both sides")
 assert(problem(function() ranking:select(function() error("mine") end) end):find("mine$"))
-local draft = qlua.plan.draft{ manifest = manifest }
-assert(problem(function() draft:add("none", mlp - mlp) end).message == "nothing is selected for the scheme `none`")
+local family = qlua.export.family{ manifest = manifest }
+assert(problem(function() family:add("none", mlp - mlp) end).message == "nothing is selected for the scheme `none`")
 
 -- Budgets.
-assert(problem(function() qlua.plan.solve(draft, ranking, {}) end).message:find("only one of them"))
-assert(problem(function() qlua.plan.solve(draft, ranking, { effective_bits = 2 }) end).message:find("below the floor of 8.99"))
+assert(problem(function() qlua.plan.solve(family, ranking, {}) end).message:find("only one of them"))
+assert(problem(function() qlua.plan.solve(family, ranking, { effective_bits = 2 }) end).message:find("below the floor of 8.99"))
 local worst = ranking:select("*patch_embed*") | ranking:highest(20)
-local fit = qlua.plan.solve(draft, ranking, { effective_bits = 12, always = worst })
+local fit = qlua.plan.solve(family, ranking, { effective_bits = 12, always = worst })
 assert(#(worst - fit.selection) == 0)
-assert(fit.effective_bits <= 12 and fit.score > qlua.plan.solve(draft, ranking, { effective_bits = 12 }).score)
-assert(#qlua.plan.solve(draft, ranking, { effective_bits = 16 }).selection == 0)
+assert(fit.effective_bits <= 12 and fit.score > qlua.plan.solve(family, ranking, { effective_bits = 12 }).score)
+assert(#qlua.plan.solve(family, ranking, { effective_bits = 16 }).selection == 0)

@@ -1,18 +1,16 @@
 //! `qlua.plan`: what schemes will be before a byte is written, and which groups fit a budget.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use mlua::{AnyUserData, IntoLua, Table, Value};
+use mlua::{IntoLua, Table};
 
-use super::export::family::{PLANNED, PlannedRow, formats};
 use crate::job::Family;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
-use crate::manifest::{Manifest, Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, Draft, FrontierPoint, Measure, frontier, knee};
+use crate::manifest::{Ranking, Selection};
+use crate::plan::{Budget, BudgetSolver, CostModel, FrontierPoint, Measure, frontier, knee};
 
-const FAMILY: Type = Type::Union(&[Type::Handle("Family"), Type::Handle("Draft")]);
+const FAMILY: Type = Type::Handle("Family");
 const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
 
 const FIT: Record = Record {
@@ -49,12 +47,12 @@ const POINT: Record = Record {
     ],
 };
 
-/// An example that begins with a draft and a ranking.
-macro_rules! with_draft {
+/// An example that begins with a family over a manifest alone and a ranking.
+macro_rules! with_ranking {
     ($rest:literal $(,)?) => {
         concat!(
-            "local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo(\"demo\").manifest }\n",
-            "local ranking = draft.manifest:ranking()\n",
+            "local family = qlua.export.family{ manifest = qlua.checkpoint.demo(\"demo\").manifest }\n",
+            "local ranking = family.manifest:ranking()\n",
             $rest
         )
     };
@@ -68,24 +66,6 @@ struct Frontier {
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("plan", "What schemes will be before a byte is written, and which groups fit a budget.")
-        .function(
-            Function::new("draft", "A sweep planned from a manifest alone: its costs are all that is known of the model.")
-                .options(Options::new().required(
-                    "manifest",
-                    Type::Union(&[Type::Path, Type::Handle("Manifest")]),
-                    "the sensitivity manifest, or where it is",
-                ))
-                .returns(Type::Handle("Draft"), "a draft without schemes")
-                .raises("the file cannot be read or is no sensitivity manifest")
-                .example(with_draft!("draft:add(\"half\", ranking:lowest(50))\nassert(draft:plan()[1].effective_bits < 16)")),
-            |call| {
-                let manifest = match call.get::<Value>("manifest")? {
-                    Value::UserData(handle) => handle.borrow::<Arc<Manifest>>()?.clone(),
-                    _ => Arc::new(Manifest::open(call.get::<String>("manifest")?)?),
-                };
-                Ok(Handle(RefCell::new(Draft::new(manifest))))
-            },
-        )
         .function(
             Function::new(
                 "solve",
@@ -106,8 +86,8 @@ pub(super) fn declare() -> Namespace {
             )
             .returns(Type::Record(&FIT), "the selection and its figures")
             .raises("there is not exactly one budget, or it is below the floor, which the error names")
-            .example(with_draft!(
-                "local fit = qlua.plan.solve(draft, ranking, { effective_bits = 11 })\n\
+            .example(with_ranking!(
+                "local fit = qlua.plan.solve(family, ranking, { effective_bits = 11 })\n\
                  assert(fit.effective_bits <= 11 and fit.gap == 0)"
             )),
             solve,
@@ -129,7 +109,7 @@ pub(super) fn declare() -> Namespace {
             ))
             .returns(Type::Handle("Selection"), "the selection")
             .raises("the percentage is not above 0 and at most 100, or has more than three decimals")
-            .example(with_draft!("assert(#qlua.plan.cover(draft, ranking, 50) > 0)")),
+            .example(with_ranking!("assert(#qlua.plan.cover(family, ranking, 50) > 0)")),
             cover,
         )
         .function(
@@ -142,8 +122,8 @@ pub(super) fn declare() -> Namespace {
             .param("ranking", Type::Handle("Ranking"), "the groups to choose from")
             .options(Options::new().default("by", MEASURES, "effective_bits", "what the size is counted in"))
             .returns(Type::Handle("Frontier"), "the frontier")
-            .example(with_draft!(
-                "local frontier = qlua.plan.frontier(draft, ranking)\n\
+            .example(with_ranking!(
+                "local frontier = qlua.plan.frontier(family, ranking)\n\
                  assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)"
             )),
             |call| {
@@ -155,17 +135,12 @@ pub(super) fn declare() -> Namespace {
                 Ok(Handle(Frontier { points: frontier(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
-        .class(draft())
         .class(frontier_class())
 }
 
-/// The costs of the parameter `family`, which is one of two classes.
+/// The costs of the parameter `family`.
 fn costs(call: &Call, ranking: &Ranking) -> anyhow::Result<CostModel> {
-    let family: AnyUserData = call.get("family")?;
-    if let Ok(family) = family.borrow::<RefCell<Family>>() {
-        return Ok(family.borrow().costs(ranking)?);
-    }
-    Ok(call.handle::<RefCell<Draft>>("family")?.borrow().costs().clone())
+    Ok(call.handle::<RefCell<Family>>("family")?.borrow().costs(ranking)?)
 }
 
 fn solve(call: &Call) -> anyhow::Result<Table> {
@@ -206,56 +181,12 @@ fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     let costs = costs(call, &ranking)?;
     let by_bytes = call.get::<String>("by")? == "bytes";
     let selection = ranking.cover(call.get::<f64>("percent")?, |group| match costs.group(&group.name) {
-        Some(cost) if cost.fp8_layers == 0 => 0,
+        Some(cost) if cost.quantisable_layers == 0 => 0,
         Some(cost) if by_bytes => cost.unquantised.bytes,
-        Some(cost) => cost.fp8_parameters,
+        Some(cost) => cost.quantisable_parameters,
         None => 0,
     });
     Ok(Handle(selection?))
-}
-
-fn draft() -> Class<RefCell<Draft>> {
-    Class::new("Draft", "A sweep planned from a manifest alone. It has what a Family has, but nothing to write.")
-        .field("manifest", Type::Handle("Manifest"), "the sensitivity manifest", |this: &RefCell<Draft>, _| {
-            Ok(Handle(this.borrow().manifest().clone()))
-        })
-        .method(
-            Function::new("add", "Adds a scheme that stores the selected groups in FP8.")
-                .param("name", Type::String, "the scheme's name")
-                .param("selection", Type::Handle("Selection"), "the groups")
-                .returns(Type::Handle("Draft"), "the draft itself")
-                .raises("the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group")
-                .example(with_draft!("draft:add(\"top20\", ranking:lowest(20))")),
-            |this, call| {
-                let selection = call.handle::<Selection>("selection")?.clone();
-                this.borrow_mut().add(&call.get::<String>("name")?, selection)?;
-                Ok(call.self_value())
-            },
-        )
-        .method(
-            Function::new("plan", "What each scheme will be, by the manifest's costs.")
-                .returns(Type::List(&Type::Record(&PLANNED)), "one row per scheme, in the order in which they were added")
-                .example(with_draft!("draft:add(\"all\", ranking:lowest(100))\nassert(draft:plan()[1].bytes_from == \"manifest\")")),
-            |this, _| {
-                let draft = this.borrow();
-                let row = |s: &crate::plan::DraftScheme| {
-                    let groups = (s.selection.selected().len(), s.selection.total);
-                    Plain(PlannedRow::new(s.name.clone(), s.selection.percent.as_f64(), groups, &s.figures))
-                };
-                Ok(draft.schemes().iter().map(row).collect::<Vec<_>>())
-            },
-        )
-        .method(
-            Function::new("formats", "The plan of a scheme as data: which module is stored in which format.")
-                .param("name", Type::String, "the scheme's name")
-                .returns(Type::Map(&Type::String), "by the manifest's name of the module: `FP8`, or `BF16` for what stays as it is")
-                .raises("the draft has no such scheme")
-                .example(with_draft!(
-                    "draft:add(\"all\", ranking:lowest(100))\n\
-                     assert(draft:formats(\"all\")[\"model.visual.patch_embed.proj\"] == \"BF16\")"
-                )),
-            |this, call| formats(call, this.borrow().formats(&call.get::<String>("name")?)?),
-        )
 }
 
 fn frontier_class() -> Class<Frontier> {
@@ -279,8 +210,8 @@ fn frontier_class() -> Class<Frontier> {
                 .param("point", Type::Integer, "which one, from 1 on")
                 .returns(Type::Handle("Selection"), "the selection")
                 .raises("there is no such point")
-                .example(with_draft!(
-                    "local frontier = qlua.plan.frontier(draft, ranking)\nassert(#frontier:selection(3) == frontier.points[3].groups)"
+                .example(with_ranking!(
+                    "local frontier = qlua.plan.frontier(family, ranking)\nassert(#frontier:selection(3) == frontier.points[3].groups)"
                 )),
             |this, call| {
                 let point: i64 = call.get("point")?;

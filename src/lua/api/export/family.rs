@@ -14,17 +14,17 @@ use crate::job::{Family, FamilyOptions, Outcome, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
+use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, ScaleSharing};
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
 const DECISION: Record = Record {
     name: "Decision",
-    doc: "The layout of a family's schemes.",
+    doc: "The layout of a family's schemes; over a manifest alone there is none.",
     keys: &[
-        Key::new("dialect", Type::String, "`universal`, `compressed-tensors` or `modelopt`"),
-        Key::new("activations", Type::String, "`static` or `dynamic`"),
-        Key::new("rounding", Type::String, "`exact` or `modelopt`"),
-        Key::new("scale_sharing", Type::String, "`group` or `none`"),
+        Key::optional("dialect", Type::String, "`universal`, `compressed-tensors` or `modelopt`"),
+        Key::optional("activations", Type::String, "`static` or `dynamic`"),
+        Key::optional("rounding", Type::String, "`exact` or `modelopt`"),
+        Key::optional("scale_sharing", Type::String, "`group` or `none`"),
         Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
     ],
 };
@@ -56,12 +56,12 @@ const OUTCOME: Record = Record {
         ),
     ],
 };
-pub(in crate::lua::api) const PLANNED: Record = Record {
+const PLANNED: Record = Record {
     name: "PlannedScheme",
     doc: "A scheme before it is written.",
     keys: &[
         Key::new("name", Type::String, "the scheme's name, which is its directory's"),
-        Key::optional("directory", Type::Path, "where it goes; nil for a draft"),
+        Key::optional("directory", Type::Path, "where it goes; nil over a manifest alone"),
         Key::new("percent", Type::Percent, "the coverage point"),
         Key::new("groups", Type::Integer, "selected groups"),
         Key::new("groups_total", Type::Integer, "ranked groups"),
@@ -87,7 +87,7 @@ pub(in crate::lua::api) const PLANNED: Record = Record {
         Key::optional(
             "bits_on_disk",
             Type::NumberIn("bits"),
-            "8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft",
+            "8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone",
         ),
         Key::optional("score", Type::Number, "the summed score of what is in FP8; nil when it is not finite"),
     ],
@@ -107,10 +107,10 @@ macro_rules! with_family {
 
 #[derive(Serialize)]
 struct DecisionRow {
-    dialect: String,
-    activations: String,
-    rounding: String,
-    scale_sharing: String,
+    dialect: Option<String>,
+    activations: Option<String>,
+    rounding: Option<String>,
+    scale_sharing: Option<String>,
     notes: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ impl From<Outcome> for OutcomeRow {
 }
 
 #[derive(Serialize)]
-pub(in crate::lua::api) struct PlannedRow {
+struct PlannedRow {
     name: String,
     directory: Option<String>,
     percent: serde_json::Number,
@@ -168,30 +168,19 @@ pub(in crate::lua::api) struct PlannedRow {
     score: Option<f64>,
 }
 
-impl From<PlannedScheme> for PlannedRow {
-    fn from(s: PlannedScheme) -> Self {
-        let row = PlannedRow::new(s.name, s.percent, (s.groups, s.groups_total), &s.figures);
-        PlannedRow { directory: Some(s.directory.display().to_string()), bytes: s.bytes, ..row }
-    }
-}
-
-impl PlannedRow {
-    /// A row without a directory.
-    pub(in crate::lua::api) fn new(
-        name: String,
-        percent: f64,
-        (groups, groups_total): (usize, usize),
-        figures: &Figures,
-    ) -> Self {
+impl From<&PlannedScheme> for PlannedRow {
+    fn from(scheme: &PlannedScheme) -> Self {
+        let PlannedScheme { selection, figures, .. } = scheme;
+        let percent = selection.percent.as_f64();
         let whole = (percent.fract() == 0.0).then(|| serde_json::Number::from(percent as u64));
         PlannedRow {
-            name,
-            directory: None,
+            name: scheme.name.clone(),
+            directory: scheme.directory.as_ref().map(|directory| directory.display().to_string()),
             percent: whole.or_else(|| serde_json::Number::from_f64(percent)).unwrap_or_else(|| 0.into()),
-            groups,
-            groups_total,
-            fp8_layers: figures.fp8_layers,
-            fp8_parameters: figures.fp8_parameters,
+            groups: selection.selected().len(),
+            groups_total: selection.total,
+            fp8_layers: figures.quantised_layers,
+            fp8_parameters: figures.quantised_parameters,
             kept: figures.kept,
             parameters: figures.parameters,
             bytes: figures.bytes,
@@ -227,13 +216,13 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
 
 fn options() -> Options {
     Options::new()
-        .required("model", Type::Path, "the base checkpoint")
+        .option("model", Type::Path, "the base checkpoint; without one the family is planned from the manifest alone, and cannot be written")
         .required(
             "manifest",
             Type::Union(&[Type::Path, Type::Handle("Manifest")]),
             "the sensitivity manifest, or where it is",
         )
-        .required("out", Type::Path, "where the scheme directories go")
+        .default("out", Type::Path, "quantized", "where the scheme directories go")
         .option("baseline", Type::Path, "an FP8 baseline whose `input_scale` tensors are used")
         .described(
             "amax",
@@ -303,7 +292,7 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
     let word = |name: &str| call.get::<String>(name);
     let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
-        model: word("model")?.into(),
+        model: path("model")?,
         manifest,
         out: word("out")?.into(),
         baseline: path("baseline")?,
@@ -340,8 +329,8 @@ fn class() -> Class<RefCell<Family>> {
         .field("manifest", Type::Handle("Manifest"), "the sensitivity manifest", |this: &RefCell<Family>, _| {
             Ok(Handle(this.borrow().manifest().clone()))
         })
-        .field("checkpoint", Type::Handle("Checkpoint"), "the base checkpoint", |this, _| {
-            Ok(Handle(this.borrow().model().clone()))
+        .field("checkpoint", Type::Optional(&Type::Handle("Checkpoint")), "the base checkpoint; nil over a manifest alone", |this, _| {
+            Ok(this.borrow().model().cloned().map(Handle))
         })
         .method(
             Function::new("add", "Adds a scheme that stores the selected groups in FP8. Nothing is written yet.")
@@ -362,14 +351,14 @@ fn class() -> Class<RefCell<Family>> {
                 .raises("static activations were asked for and layers have no input scale")
                 .example(with_family!("assert(family:decide().dialect == \"universal\")")),
             |this, _| {
-                let decision = this.borrow().decide()?;
-                let layout = decision.layout;
+                let planned = this.borrow().planned()?;
+                let layout = planned.layout.as_ref();
                 Ok(Plain(DecisionRow {
-                    dialect: layout.dialect.to_string(),
-                    activations: layout.activations.to_string(),
-                    rounding: layout.rounding.to_string(),
-                    scale_sharing: layout.scale_sharing.to_string(),
-                    notes: decision.notes,
+                    dialect: layout.map(|l| l.dialect.to_string()),
+                    activations: layout.map(|l| l.activations.to_string()),
+                    rounding: layout.map(|l| l.rounding.to_string()),
+                    scale_sharing: layout.map(|l| l.scale_sharing.to_string()),
+                    notes: planned.notes.clone(),
                 }))
             },
         )
@@ -379,8 +368,8 @@ fn class() -> Class<RefCell<Family>> {
                 .raises("as `decide`")
                 .example(with_family!("assert(family:plan()[1].name == \"top10\")")),
             |this, _| {
-                let planned = this.borrow().plan()?;
-                Ok(planned.into_iter().map(PlannedRow::from).map(Plain).collect::<Vec<_>>())
+                let planned = this.borrow().planned()?;
+                Ok(planned.schemes.iter().map(PlannedRow::from).map(Plain).collect::<Vec<_>>())
             },
         )
         .method(
@@ -398,19 +387,23 @@ fn class() -> Class<RefCell<Family>> {
                 .raises("the family has no such scheme")
                 .example(with_family!("assert(family:files(\"top10\")[1].bytes > 0)")),
             |this, call| {
-                let (family, name) = (this.borrow(), call.get::<String>("name")?);
-                let Some(at) = family.plan()?.iter().position(|scheme| scheme.name == name) else {
-                    return Err(call.refuse("name", format!("is `{name}`, and the family has no such scheme")));
-                };
-                Ok(family.files()?.swap_remove(at).into_iter().map(FileRow::from).map(Plain).collect::<Vec<_>>())
+                let planned = this.borrow().planned()?;
+                let files = &planned.scheme(&call.get::<String>("name")?)?.files;
+                Ok(files.iter().cloned().map(FileRow::from).map(Plain).collect::<Vec<_>>())
             },
         )
         .method(
             Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
-                .returns(Type::IntegerIn("bytes"), "what the family takes on the disk when nothing of it is there yet")
+                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family takes on the disk when nothing of it is there yet; nil over a manifest alone")
                 .raises("as `decide`")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < 2 * family:plan()[1].bytes)")),
-            |this, _| Ok(this.borrow().unique_bytes()?),
+            |this, _| Ok(this.borrow().planned()?.unique_bytes()),
+        )
+        .method(
+            Function::new("check", "Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.")
+                .raises("as `run`")
+                .example(with_family!("family:check()")),
+            |this, _| Ok(this.borrow().check()?),
         )
         .method(
             Function::new(
@@ -438,14 +431,14 @@ fn class() -> Class<RefCell<Family>> {
                 .example(with_family!("local page, text = family:report()\nassert(page == \"out/report.html\" and text == \"out/report.md\")")),
             |this, _| {
                 let family = this.borrow();
-                let [page, text] = family.write_report(&family.sweep()?)?;
+                let [page, text] = family.write_report(&family.report()?)?;
                 Ok((page.display().to_string(), text.display().to_string()))
             },
         )
 }
 
 /// Formats by module as a table.
-pub(in crate::lua::api) fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
+fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
     let table = call.lua().create_table()?;
     for (module, format) in formats {
         table.raw_set(module, format)?;
