@@ -205,7 +205,8 @@ fn published_searches_are_solved_at_least_as_well() {
 fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
     let Some(path) = shared("data/manifests/qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let manifest = Manifest::open(path).unwrap();
-    let (costs, ranking) = (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
+    let (costs, ranking) =
+        (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
     let solver = BudgetSolver::new(&costs, &ranking, Measure::EffectiveBits, None).unwrap();
     for bits in [11.0, 10.99515231049008] {
         let fit = solver.fit(Budget::EffectiveBits(bits)).unwrap();
@@ -232,7 +233,8 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
 fn the_frontier_falls_convexly_and_the_solver_never_lies_below_it() {
     let Some(path) = shared("data/manifests/qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let manifest = Manifest::open(path).unwrap();
-    let (costs, ranking) = (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
+    let (costs, ranking) =
+        (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
     let points = frontier(&costs, &ranking, Measure::EffectiveBits).unwrap();
     // The convolution cannot go to FP8.
     assert_eq!((points.len(), points[0].groups, points[274].groups), (275, 0, 274));
@@ -279,7 +281,8 @@ fn the_costs_of_groups_add_up_to_the_planned_tensors() {
         let costs = family.costs(&ranking).unwrap();
         let model = family.model().unwrap();
         for scheme in &family.planned().unwrap().schemes {
-            let weights = scheme.plan.formats.keys().map(|module| model.weight(module).unwrap().elements() as u64);
+            let weights =
+                scheme.plan.formats.keys().map(|module| model.weight(module).unwrap().elements() as u64);
             let figures = (scheme.figures.quantised_layers, scheme.figures.quantised_parameters);
             assert_eq!(figures, (scheme.plan.formats.len(), weights.sum()));
             assert_eq!(scheme.figures.kept, scheme.plan.kept.len());
@@ -289,12 +292,16 @@ fn the_costs_of_groups_add_up_to_the_planned_tensors() {
         let nothing = costs.figures([]);
         assert_eq!((nothing.effective_bits, nothing.bits_on_disk), (Some(16.0), Some(16.0)));
         assert_eq!((nothing.bytes, nothing.score), (costs.base_bytes(), Some(0.0)));
-        let from_manifest = CostModel::of_manifest(family.manifest(), &Located::in_manifest(family.manifest()));
+        let from_manifest =
+            CostModel::of_manifest(family.manifest(), &Located::in_manifest(family.manifest()));
         for percent in [10.0, 50.0, 100.0] {
             let selection = ranking.lowest(percent).unwrap();
             let (a, b) = (costs.figures(selection.selected()), from_manifest.figures(selection.selected()));
             assert_eq!((a.effective_bits, a.score, a.kept), (b.effective_bits, b.score, b.kept));
-            assert_eq!((a.quantised_layers, a.quantised_parameters), (b.quantised_layers, b.quantised_parameters));
+            assert_eq!(
+                (a.quantised_layers, a.quantised_parameters),
+                (b.quantised_layers, b.quantised_parameters)
+            );
         }
     }
 }
@@ -327,7 +334,8 @@ fn groups_without_a_finite_score_are_never_chosen_but_can_be_forced() {
         "layers.2.o_proj.quant_recipe": {"formats": ["F(effective-bits: 8.0)", "NONE(effective-bits: 16.0)"], "scores": [5, 0], "costs": [50, 100]},
         "layers.3.o_proj.quant_recipe": {"formats": ["F(effective-bits: 8.0)", "NONE(effective-bits: 16.0)"], "scores": [0, 0], "costs": [50, 100]}}}"#;
     let manifest = Arc::new(Manifest::parse("m.json", text).unwrap());
-    let (costs, ranking) = (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
+    let (costs, ranking) =
+        (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
     assert_eq!(ranking.len(), 3, "the group that was never scored is left out");
     let solver = BudgetSolver::new(&costs, &ranking, Measure::EffectiveBits, None).unwrap();
     let fit = solver.fit(Budget::EffectiveBits(14.0)).unwrap();
@@ -438,7 +446,8 @@ fn a_family_over_a_manifest_alone_refuses_to_split_what_loaders_fuse() {
     let groups = [entry("q_proj", 1.0), entry("k_proj", 2.0), entry("v_proj", 3.0)].join(",");
     let manifest =
         Arc::new(Manifest::parse("m.json", format!(r#"{{"layer_sensitivity": {{{groups}}}}}"#)).unwrap());
-    let options = FamilyOptions { model: None, ..common::options("".as_ref(), "m.json".as_ref(), "unused".as_ref()) };
+    let options =
+        FamilyOptions { model: None, ..common::options("".as_ref(), "m.json".as_ref(), "unused".as_ref()) };
     let mut family = Family::with_manifest(options, manifest.clone()).unwrap();
     let ranking = ranking(&manifest);
     let error = family.add("half", ranking.lowest(50.0).unwrap()).unwrap_err();

@@ -112,8 +112,11 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
         let path = tree.split(" as ").next().unwrap_or(tree);
         return vec![path.split("::").map(|part| part.trim().to_string()).collect()];
     };
-    let prefix: Vec<String> =
-        tree[..open].split("::").map(|part| part.trim().to_string()).filter(|part| !part.is_empty()).collect();
+    let prefix: Vec<String> = tree[..open]
+        .split("::")
+        .map(|part| part.trim().to_string())
+        .filter(|part| !part.is_empty())
+        .collect();
     let inner = &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())];
     let mut parts = vec![String::new()];
     let mut depth = 0;
@@ -132,7 +135,8 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
 
 /// The absolute path that `path` means in `module`; nothing for other crates.
 fn absolute(module: &str, path: &[String], modules: &BTreeSet<&str>) -> Option<Vec<String>> {
-    let mut base: Vec<String> = module.split("::").filter(|part| !part.is_empty()).map(String::from).collect();
+    let mut base: Vec<String> =
+        module.split("::").filter(|part| !part.is_empty()).map(String::from).collect();
     let mut rest = path;
     match rest.first()?.as_str() {
         "crate" => {
@@ -189,7 +193,8 @@ impl Crate {
         let depth = (1..=path.len()).rev().find(|&n| self.sources.contains_key(&path[..n].join("::")))?;
         let module = path[..depth].join("::");
         let Some(item) = path.get(depth) else { return Some(module) };
-        let passed = self.passed_on[&module].iter().find(|(name, target)| name == item && target[..] != path[..]);
+        let passed =
+            self.passed_on[&module].iter().find(|(name, target)| name == item && target[..] != path[..]);
         match passed {
             Some((_, target)) => self.file_of(target),
             None => Some(module),
@@ -205,9 +210,12 @@ impl Crate {
         let mut arrows = BTreeMap::new();
         for (module, source) in &self.sources {
             let code = passes_on.replace_all(&source.code, "");
-            let mut paths: Vec<Vec<String>> = uses.captures_iter(&code).flat_map(|found| expand(&found[1])).collect();
+            let mut paths: Vec<Vec<String>> =
+                uses.captures_iter(&code).flat_map(|found| expand(&found[1])).collect();
             let rest = uses.replace_all(&code, "");
-            paths.extend(inline.find_iter(&rest).map(|found| found.as_str().split("::").map(String::from).collect()));
+            paths.extend(
+                inline.find_iter(&rest).map(|found| found.as_str().split("::").map(String::from).collect()),
+            );
             let targets = paths.iter().filter_map(|path| absolute(module, path, &modules));
             let used: BTreeSet<Module> =
                 targets.filter_map(|path| self.file_of(&path)).filter(|used| used != module).collect();
@@ -223,7 +231,8 @@ fn room(module: &str) -> &str {
 
 /// The rooms that `room` may use, directly or through others.
 fn allowed(room: &str) -> BTreeSet<&'static str> {
-    let (_, uses) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("`{room}` is no room"));
+    let (_, uses) =
+        ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("`{room}` is no room"));
     let mut all: BTreeSet<&'static str> = uses.iter().copied().collect();
     for next in *uses {
         all.extend(allowed(next));
@@ -265,7 +274,8 @@ fn no_two_files_need_each_other() {
                             circle.push(at.to_string());
                         }
                         circle.reverse();
-                        let first = circle.iter().enumerate().min_by_key(|(_, name)| *name).map_or(0, |(i, _)| i);
+                        let first =
+                            circle.iter().enumerate().min_by_key(|(_, name)| *name).map_or(0, |(i, _)| i);
                         circle.rotate_left(first);
                         circles.insert(circle.join(" → "));
                         break 'search;
@@ -278,7 +288,11 @@ fn no_two_files_need_each_other() {
             }
         }
     }
-    assert!(circles.is_empty(), "circles between files:\n{}", circles.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        circles.is_empty(),
+        "circles between files:\n{}",
+        circles.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
 
 #[test]
@@ -292,9 +306,18 @@ fn only_the_lua_room_knows_mlua() {
 #[test]
 fn circles_and_arrows_are_found_where_there_are_some() {
     let paths = |tree: &str| expand(tree).iter().map(|path| path.join("::")).collect::<Vec<_>>();
-    assert_eq!(paths("super::a::{b, c::{d as e, self}}"), ["super::a::b", "super::a::c::d", "super::a::c::self"]);
-    let code = code_of("use a::b; // use c\n#[cfg(test)]\nmod tests { use d; fn f() { } }\nlet x = \"crate::y\";");
-    assert!(code.contains("use a::b") && !code.contains("use c") && !code.contains("use d") && !code.contains("crate::y"));
+    assert_eq!(
+        paths("super::a::{b, c::{d as e, self}}"),
+        ["super::a::b", "super::a::c::d", "super::a::c::self"]
+    );
+    let code =
+        code_of("use a::b; // use c\n#[cfg(test)]\nmod tests { use d; fn f() { } }\nlet x = \"crate::y\";");
+    assert!(
+        code.contains("use a::b")
+            && !code.contains("use c")
+            && !code.contains("use d")
+            && !code.contains("crate::y")
+    );
     let arrows = Crate::read().arrows();
     assert!(arrows["job::family"].contains("plan::cost"), "re-exports are followed");
     assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 500);

@@ -12,8 +12,8 @@ pub use fp8::{
     Decoder, Encoder, MAX, QuantisationError, Rounding, UnknownRounding, decode, dequantize, encode,
     quantisation_error, quantize,
 };
-pub use id::FormatId;
 pub use group::{QuantisedGroup, Wanted, WeightGroup};
+pub use id::FormatId;
 pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};
 pub use scale_grid::BLOCK;
 

@@ -30,9 +30,7 @@ const OURS: [(&str, &str); 2] =
 /// [`Error::Argument`] when nothing of the manifest can be ranked.
 pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) -> Result<Sweep> {
     let manifest = &basis.manifest;
-    let kept = |group: &Group| {
-        planned.costs.group(&group.name).and_then(|cost| cost.kept).map(String::from)
-    };
+    let kept = |group: &Group| planned.costs.group(&group.name).and_then(|cost| cost.kept).map(String::from);
     let mut sweep = Sweep::new(title(basis), manifest, kept);
     sweep.base_bytes = basis.model.as_ref().map(|model| model.bytes());
     if let Some(layout) = &planned.layout {

@@ -94,7 +94,10 @@ impl<'a> Run<'a> {
             input_scales: basis.input_scales.as_ref(),
             layout,
             options,
-            manifest_hash: HashedFile::of(basis.manifest.path().display().to_string(), basis.manifest.bytes()),
+            manifest_hash: HashedFile::of(
+                basis.manifest.path().display().to_string(),
+                basis.manifest.bytes(),
+            ),
         };
         let mut run = Run { options, model, layout, items, directories, sources, schemes };
         run.find_up_to_date()?;
@@ -274,7 +277,12 @@ impl<'a> Run<'a> {
 
     /// Every shard that is there, those of the workplace and those of finished schemes, in the order in which directories
     /// number them.
-    fn ready(&self, shards: &'a [PlannedShard], reused: Vec<ReusedShard>, workplace: &Workplace) -> Vec<ReadyShard<'a>> {
+    fn ready(
+        &self,
+        shards: &'a [PlannedShard],
+        reused: Vec<ReusedShard>,
+        workplace: &Workplace,
+    ) -> Vec<ReadyShard<'a>> {
         let index = self.items.index();
         let mut ready = Vec::new();
         for shard in shards {

@@ -90,7 +90,8 @@ impl CostModel {
             let bytes = stored.iter().map(|(_, weight)| weight.bytes().len() as u64).sum();
             (cost.unquantised.bytes, cost.quantised.bytes) = (bytes, bytes);
             cost.parameters = stored.iter().map(|(_, weight)| weight.elements() as u64).sum();
-            cost.quantisable_parameters = quantisable.iter().map(|(_, weight)| weight.elements() as u64).sum();
+            cost.quantisable_parameters =
+                quantisable.iter().map(|(_, weight)| weight.elements() as u64).sum();
             for (module, weight) in &quantisable {
                 let tensors = module_tensors(module, weight, layout);
                 cost.quantised.bytes += tensors.iter().map(|tensor| tensor.spec.bytes()).sum::<u64>();
@@ -111,7 +112,11 @@ impl CostModel {
         costs
     }
 
-    fn new(manifest: &Manifest, located: &Located, cost: impl Fn(&Group, &LocatedGroup) -> GroupCost) -> Self {
+    fn new(
+        manifest: &Manifest,
+        located: &Located,
+        cost: impl Fn(&Group, &LocatedGroup) -> GroupCost,
+    ) -> Self {
         let groups = manifest.groups().iter().zip(located.groups());
         let groups: Vec<GroupCost> = groups.map(|(group, found)| cost(group, found)).collect();
         CostModel {

@@ -225,8 +225,10 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
     }
     match model.weight(module).map(|weight| weight.dtype()) {
         Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module.to_string())),
-        Some(dtype) => Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
-            .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights"))),
+        Some(dtype) => {
+            Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
+                .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights")))
+        }
         None => Ok(Place::Missing),
     }
 }

@@ -30,8 +30,11 @@ impl Plan {
         let mut plan = Plan { formats: BTreeMap::new(), kept: Vec::new() };
         for group in groups {
             let found = located.group(&group.name).ok_or_else(|| {
-                Error::argument(format!("the selection holds `{}`, which the family's manifest does not", group.name))
-                    .with_hint("select from a ranking of the family's own manifest")
+                Error::argument(format!(
+                    "the selection holds `{}`, which the family's manifest does not",
+                    group.name
+                ))
+                .with_hint("select from a ranking of the family's own manifest")
             })?;
             plan.formats.extend(found.quantisable.iter().map(|module| (module.clone(), format)));
             if let Some(reason) = found.kept {

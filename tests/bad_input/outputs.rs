@@ -34,7 +34,8 @@ fn outputs_that_touch_a_source_are_refused_however_they_are_spelled() {
         ("nest/top50/deep/../..", "nest/top50/deep/baseline", "contains the source"),
     ] {
         let (out, model) = (base.join(out), base.join(model));
-        let options = FamilyOptions { out: out.clone(), model: Some(model), overwrite: true, ..place.options() };
+        let options =
+            FamilyOptions { out: out.clone(), model: Some(model), overwrite: true, ..place.options() };
         let error = place.refused_with(options);
         assert_eq!(error.kind(), "refused", "{error}");
         require_message(&error, &[&out.display().to_string(), relation, "never written to"], "another --out");

@@ -43,7 +43,8 @@ fn files_are_what_was_foretold() {
                 let found =
                     files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
                 let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
-                let foretold: Vec<(String, u64)> = foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
+                let foretold: Vec<(String, u64)> =
+                    foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
                 assert_eq!(found, foretold);
             }
         }
