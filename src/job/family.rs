@@ -294,13 +294,13 @@ impl Family {
 
     fn planned_with(&self, layout: &Layout) -> Result<Vec<PlannedScheme>> {
         let costs = CostModel::of_checkpoint(&self.manifest, &self.model, layout)?;
-        Ok(self.schemes.iter().map(|scheme| self.planned(scheme, layout, &costs)).collect())
+        self.schemes.iter().map(|scheme| self.planned(scheme, layout, &costs)).collect()
     }
 
-    fn planned(&self, scheme: &Scheme, layout: &Layout, costs: &CostModel) -> PlannedScheme {
-        let tensors = planned_tensors(&self.model, &scheme.plan, layout);
+    fn planned(&self, scheme: &Scheme, layout: &Layout, costs: &CostModel) -> Result<PlannedScheme> {
+        let tensors = planned_tensors(&self.model, &scheme.plan, layout)?;
         let fp8 = scheme.plan.fp8.iter().filter_map(|m| self.model.tensor(&format!("{m}.weight")));
-        PlannedScheme {
+        Ok(PlannedScheme {
             name: scheme.name.clone(),
             directory: self.options.out.join(&scheme.name),
             percent: scheme.selection.percent.as_f64(),
@@ -311,7 +311,7 @@ impl Family {
             kept: scheme.plan.kept.len(),
             bytes: tensors.iter().map(|t| t.spec.bytes()).sum(),
             figures: costs.figures(scheme.selection.selected()),
-        }
+        })
     }
 
     fn layers_without_input_scale(&self) -> Vec<&str> {

@@ -101,7 +101,7 @@ impl CostModel {
             }
         }
         let mut fp8_bytes = HashMap::<String, u64>::new();
-        for tensor in planned_tensors(model, &all, layout) {
+        for tensor in planned_tensors(model, &all, layout)? {
             if let Some(module) = tensor.role.module() {
                 *fp8_bytes.entry(module.to_string()).or_default() += tensor.spec.bytes();
             }

@@ -1,8 +1,10 @@
 //! The tensors of a scheme, one by one: what is copied, what becomes codes, and which scales come with it.
 
 use super::{Layout, Plan};
+use crate::Result;
+use crate::format::ModuleTensorKind;
 use crate::model::Model;
-use crate::tensor::{Dtype, TensorSpec};
+use crate::tensor::TensorSpec;
 
 /// Where the bytes of a planned tensor come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +51,10 @@ pub struct PlannedTensor {
 
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
 /// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
-pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
+///
+/// # Errors
+/// As [`crate::format::Format::tensors`].
+pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Result<Vec<PlannedTensor>> {
     let mut planned = Vec::new();
     for (name, tensor) in model.tensors() {
         let module = name.strip_suffix(".weight").filter(|m| plan.fp8.contains(*m));
@@ -58,23 +63,18 @@ pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<Plann
             planned.push(PlannedTensor { spec, role: Role::Copy });
             continue;
         };
-        let scale = |leaf: &str, shape: Vec<usize>| {
-            TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
-        };
-        planned.push(PlannedTensor {
-            spec: TensorSpec::new(name, Dtype::F8E4M3, tensor.shape()),
-            role: Role::Codes { module: module.into() },
-        });
-        planned.push(PlannedTensor {
-            spec: scale("weight_scale", layout.weight_scale_shape(tensor.shape()[0])),
-            role: Role::WeightScale { module: module.into() },
-        });
-        if let Some(shape) = layout.input_scale_shape() {
-            planned.push(PlannedTensor {
-                spec: scale("input_scale", shape),
-                role: Role::InputScale { module: module.into() },
-            });
+        let encoding = layout.encoding();
+        let format = encoding.format.format();
+        for of_module in format.tensors(tensor.shape(), &encoding, &layout.scale_storage())? {
+            let module = module.to_string();
+            let spec = of_module.spec(&module);
+            let role = match of_module.kind {
+                ModuleTensorKind::Codes => Role::Codes { module },
+                ModuleTensorKind::WeightScale => Role::WeightScale { module },
+                ModuleTensorKind::InputScale => Role::InputScale { module },
+            };
+            planned.push(PlannedTensor { spec, role });
         }
     }
-    planned
+    Ok(planned)
 }

@@ -22,7 +22,7 @@ pub fn scheme_outputs(
     input_scales: Option<&InputScales>,
 ) -> Result<Vec<OutputTensor>> {
     let members = scale_groups(model, plan, layout);
-    let planned = planned_tensors(model, plan, layout);
+    let planned = planned_tensors(model, plan, layout)?;
     let source = |name: &str| {
         model.tensor(name).ok_or_else(|| Error::not_found(format!("the checkpoint holds no tensor `{name}`")))
     };
@@ -64,10 +64,7 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     }
     let groups: HashMap<String, Arc<ScaleGroup>> = by_key
         .into_iter()
-        .map(|(key, weights)| {
-            let (granularity, rule, rounding) = (layout.granularity(), layout.scale_rule(), layout.rounding);
-            (key, Arc::new(ScaleGroup { weights, granularity, rule, rounding }))
-        })
+        .map(|(key, weights)| (key, Arc::new(ScaleGroup { weights, encoding: layout.encoding() })))
         .collect();
     keys.into_iter()
         .map(|(module, key, index)| (module, Member { group: groups[&key].clone(), index }))

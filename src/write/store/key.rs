@@ -38,7 +38,7 @@ pub(crate) fn content_key(tensors: &[OutputTensor], layout: &Layout) -> String {
                 let _ = write!(
                     text,
                     "{} of {names:?} {:?} {:?} {:?}",
-                    member.index, group.granularity, group.rule, group.rounding
+                    member.index, group.encoding.granularity, group.encoding.rule, group.encoding.rounding
                 );
             }
         }
