@@ -106,7 +106,7 @@ impl Device {
     /// at a time.
     pub fn quantise(&self, groups: &[WeightGroup], wanted: Wanted) -> Result<Vec<QuantisedGroup>> {
         match self {
-            Device::Cpu(_) => groups.iter().map(|group| group.quantise(wanted)).collect(),
+            Device::Cpu(_) => groups.iter().map(|group| on_cpu(group, wanted)).collect(),
             Device::Cuda(gpus) => quantise_on(gpus, groups, wanted),
         }
     }
@@ -165,14 +165,18 @@ fn quantise_on(
     let work = InOrder::new(groups);
     quantise_all(accelerator, &work, wanted)?;
     let results = work.into_results().into_iter().zip(groups);
-    results.map(|(result, group)| result.map_or_else(|| group.quantise(wanted), Ok)).collect()
+    results.map(|(result, group)| result.map_or_else(|| on_cpu(group, wanted), Ok)).collect()
+}
+
+fn on_cpu(group: &WeightGroup, wanted: Wanted) -> Result<QuantisedGroup> {
+    group.encoding.format.format().quantise(group, wanted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::device::accelerator::stand_in::StandIn;
-    use crate::format::{Granularity, Rounding, ScaleRule};
+    use crate::format::{Encoding, Granularity, Rounding, ScaleRule};
 
     #[test]
     fn choices_are_read_as_they_are_shown() {
@@ -209,7 +213,7 @@ mod tests {
             .map(|count| {
                 let values = (0..count).flat_map(|i| (i as f32 - 7.5).to_le_bytes()).collect();
                 let weight = Tensor::owned(Dtype::F32, vec![count], values);
-                WeightGroup::one(weight, Granularity::Tensor, ScaleRule::F32, Rounding::Exact)
+                WeightGroup::one(weight, Encoding::e4m3(Granularity::Tensor, ScaleRule::F32, Rounding::Exact))
             })
             .into();
         for (required, memory) in [(false, 1000), (true, 8000)] {

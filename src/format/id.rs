@@ -1,32 +1,20 @@
-//! Stand-in.
-use std::fmt;
+//! What formats are called.
 
-/// A quantised format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FormatId {
-    /// One scale per tensor or row.
-    Fp8,
-    /// 128×128 blocks.
-    Fp8Block,
+use crate::words::words;
+
+words! {
+    /// A quantised format. The word is stable: keys of stored shards are made from it.
+    FormatId, "format" {
+        /// E4M3 codes with one scale for the tensor, or one for each output channel.
+        Fp8 = "fp8" => "FP8",
+        /// E4M3 codes with one F32 scale for each block of 128×128.
+        Fp8Block = "fp8_block" => "FP8_BLOCK",
+    }
 }
 
 impl FormatId {
-    /// Why a weight of this shape cannot be stored so.
-    pub fn refuses(self, _shape: &[usize]) -> Option<&'static str> {
-        None
-    }
-
-    /// Names in manifests.
-    pub fn manifest_names(self) -> &'static [&'static str] {
-        match self {
-            FormatId::Fp8 => &["FP8_DEFAULT_CFG", "FP8_PER_CHANNEL_PER_TOKEN_CFG"],
-            FormatId::Fp8Block => &["FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG", "FP8_DEFAULT_CFG"],
-        }
-    }
-}
-
-impl fmt::Display for FormatId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FP8")
+    /// The stable word, such as `fp8`; what people read is the [`Display`](std::fmt::Display) form, such as `FP8`.
+    pub const fn id(self) -> &'static str {
+        self.word()
     }
 }

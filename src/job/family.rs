@@ -91,7 +91,7 @@ impl Family {
         Ok(match &self.basis.model {
             Some(model) => {
                 let layout = largest_layout(&self.options, &self.basis, ranking)?;
-                CostModel::of_model(manifest, located, model, &layout)
+                CostModel::of_model(manifest, located, model, &layout)?
             }
             None => CostModel::of_manifest(manifest, located),
         })

@@ -83,7 +83,7 @@ impl Planned {
             return Ok(Planned { layout: None, notes, schemes, costs, files: None });
         };
         let Decision { layout, notes } = decide(options, basis, schemes)?;
-        let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout);
+        let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());
         let items = Items::collect(schemes.iter().map(outputs).collect::<Result<_>>()?);

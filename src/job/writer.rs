@@ -12,7 +12,9 @@ use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::dialect::quantisation_files;
 use crate::error::{Error, Result};
-use crate::format::{FormatId, Granularity, Rounding, ScaleRule, Scales};
+use crate::format::{
+    Encoding, FormatId, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
+};
 use crate::json;
 use crate::model::Model;
 use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
@@ -131,42 +133,30 @@ impl Writer {
     pub fn quantize(&mut self, module: &str, options: &QuantizeOptions) -> Result<()> {
         let name = format!("{module}.weight");
         let weight = self.source(&name)?;
-        let &[out, _] = weight.shape() else {
+        if weight.shape().len() != 2 {
             return Err(Error::tensor(name, "has not two dimensions, so it is no linear layer"));
-        };
+        }
         if !weight.dtype().is_quantisable() {
             return Err(Error::tensor(
                 name,
                 format!("is {}, and FP8 codes are made from BF16, F16 or F32", weight.dtype()),
             ));
         }
-        let scale_shape = match options.granularity {
-            Granularity::Tensor => vec![1],
-            Granularity::Channel => vec![out, 1],
-            Granularity::Block => {
-                return Err(Error::argument("no dialect that qlua writes stores scales per block")
-                    .with_hint("use the granularity `channel` or `tensor`"));
-            }
-        };
-        let group = Arc::new(ScaleGroup {
-            weights: vec![(name.clone(), weight.clone())],
-            granularity: options.granularity,
-            rule: options.rule,
-            rounding: options.rounding,
-        });
-        let member = Member { group, index: 0 };
-        let scale_dtype = match options.rule {
-            ScaleRule::Bf16Up => Dtype::BF16,
-            ScaleRule::F32 => Dtype::F32,
-        };
-        self.push(OutputTensor {
-            spec: TensorSpec::new(name, Dtype::F8E4M3, weight.shape()),
-            content: Content::Codes(member.clone()),
-        })?;
-        self.push(OutputTensor {
-            spec: TensorSpec::new(format!("{module}.weight_scale"), scale_dtype, scale_shape),
-            content: Content::WeightScale(member),
-        })?;
+        if options.granularity == Granularity::Block {
+            return Err(Error::argument("no dialect that qlua writes stores scales per block")
+                .with_hint("use the granularity `channel` or `tensor`"));
+        }
+        let encoding = Encoding::e4m3(options.granularity, options.rule, options.rounding);
+        let group = Arc::new(ScaleGroup { weights: vec![(name, weight.clone())], encoding });
+        let storage = ScaleStorage { shape: ScaleShape::WithOnes, input_scale: false };
+        for tensor in encoding.format.format().tensors(weight.shape(), &encoding, &storage)? {
+            let member = Member { group: group.clone(), index: 0 };
+            let content = match tensor.kind {
+                ModuleTensorKind::Codes => Content::Codes(member),
+                ModuleTensorKind::WeightScale | ModuleTensorKind::InputScale => Content::WeightScale(member),
+            };
+            self.push(OutputTensor { spec: tensor.spec(module), content })?;
+        }
         if let Some(scale) = options.input_scale {
             let scale = half::bf16::from_f32(ScaleRule::Bf16Up.round(scale));
             let tensor = Tensor::owned(Dtype::BF16, vec![1], scale.to_le_bytes().to_vec());

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Layout, Located, LocatedGroup, module_tensors};
+use crate::error::Result;
 use crate::manifest::{Group, Manifest};
 use crate::model::Model;
 
@@ -80,11 +81,14 @@ pub struct Figures {
 
 impl CostModel {
     /// The costs on disk of the groups of `manifest`, which are `located` in `model`, laid out as `layout` says.
-    pub fn of_model(manifest: &Manifest, located: &Located, model: &Model, layout: &Layout) -> Self {
+    ///
+    /// # Errors
+    /// As [`crate::format::Format::tensors`]; never for what was located for the format of `layout`.
+    pub fn of_model(manifest: &Manifest, located: &Located, model: &Model, layout: &Layout) -> Result<Self> {
         let weights = |modules: &[String]| -> Vec<_> {
             modules.iter().filter_map(|module| Some((module.clone(), model.weight(module)?))).collect()
         };
-        let cost = |group: &Group, found: &LocatedGroup| {
+        let cost = |(group, found): (&Group, &LocatedGroup)| -> Result<GroupCost> {
             let mut cost = GroupCost::of(group, found);
             let (stored, quantisable) = (weights(&found.stored), weights(&found.quantisable));
             let bytes = stored.iter().map(|(_, weight)| weight.bytes().len() as u64).sum();
@@ -93,32 +97,31 @@ impl CostModel {
             cost.quantisable_parameters =
                 quantisable.iter().map(|(_, weight)| weight.elements() as u64).sum();
             for (module, weight) in &quantisable {
-                let tensors = module_tensors(module, weight, layout);
+                let tensors = module_tensors(module, weight, layout)?;
                 cost.quantised.bytes += tensors.iter().map(|tensor| tensor.spec.bytes()).sum::<u64>();
                 cost.quantised.bytes -= weight.bytes().len() as u64;
             }
-            cost.settled()
+            Ok(cost.settled())
         };
-        let mut costs = Self::new(manifest, located, cost);
+        let groups = manifest.groups().iter().zip(located.groups());
+        let mut costs = Self::with(manifest, groups.map(cost).collect::<Result<_>>()?);
         costs.base_bytes = model.tensors().map(|(_, t)| t.bytes().len() as u64).sum();
         costs.elements = Some(model.tensors().map(|(_, t)| t.elements() as u64).sum());
-        costs
+        Ok(costs)
     }
 
     /// The costs of the groups of `manifest` as it states them; `located` in it.
     pub fn of_manifest(manifest: &Manifest, located: &Located) -> Self {
-        let mut costs = Self::new(manifest, located, |group, found| GroupCost::of(group, found).settled());
+        let groups = manifest.groups().iter().zip(located.groups());
+        let mut costs = Self::with(
+            manifest,
+            groups.map(|(group, found)| GroupCost::of(group, found).settled()).collect(),
+        );
         costs.base_bytes = costs.groups.iter().map(|g| g.unquantised.bytes).sum();
         costs
     }
 
-    fn new(
-        manifest: &Manifest,
-        located: &Located,
-        cost: impl Fn(&Group, &LocatedGroup) -> GroupCost,
-    ) -> Self {
-        let groups = manifest.groups().iter().zip(located.groups());
-        let groups: Vec<GroupCost> = groups.map(|(group, found)| cost(group, found)).collect();
+    fn with(manifest: &Manifest, groups: Vec<GroupCost>) -> Self {
         CostModel {
             by_name: manifest.groups().iter().enumerate().map(|(at, g)| (g.name.clone(), at)).collect(),
             total_weights: groups.iter().map(|g| g.unquantised.weights).sum(),

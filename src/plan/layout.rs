@@ -1,55 +1,8 @@
 //! How FP8 layers are laid out: dialect, activations, rounding and scale sharing, and which combinations are truthful.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
-use crate::format::{FormatId, Granularity, Rounding, ScaleRule};
-use crate::selector::nearest;
-use crate::tensor::Dtype;
-
-/// Declares an enum whose variants are spelled as words on the command line and in Lua.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every word that is accepted, in the order of the documentation.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The word for this variant.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(word: &str) -> Result<Self> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => {
-                        let problem = format!(concat!("there is no ", $what, " `{}`"), word);
-                        let known = Self::WORDS.join(", ");
-                        Err(Error::argument(problem).with_hint(match nearest(word, Self::WORDS.iter().copied()) {
-                            Some(near) => format!("did you mean `{near}`? Known: {known}"),
-                            None => format!("known: {known}"),
-                        }))
-                    }
-                }
-            }
-        }
-    };
-}
+use crate::format::{Encoding, FormatId, Granularity, Rounding, ScaleRule, ScaleShape, ScaleStorage};
+use crate::words::words;
 
 words! {
     /// The conventions that a scheme directory follows.
@@ -196,37 +149,25 @@ impl Layout {
         }
     }
 
-    /// The dtype that scales are stored in.
-    pub fn scale_dtype(&self) -> Dtype {
-        match self.scale_rule() {
-            ScaleRule::Bf16Up => Dtype::BF16,
-            ScaleRule::F32 => Dtype::F32,
-        }
+    /// How the weights of FP8 layers become codes and scales.
+    pub fn encoding(&self) -> Encoding {
+        Encoding::e4m3(self.granularity(), self.scale_rule(), self.rounding)
     }
 
-    /// The shape of the weight scale of a layer with `out_features` rows.
-    pub fn weight_scale_shape(&self, out_features: usize) -> Vec<usize> {
-        match (self.dialect, self.activations) {
-            (Dialect::ModelOpt, Activations::Static) => vec![],
-            (Dialect::ModelOpt, Activations::Dynamic) => vec![out_features],
-            (_, Activations::Static) => vec![1],
-            (_, Activations::Dynamic) => vec![out_features, 1],
-        }
-    }
-
-    /// The shape of an input scale, where the layout stores one.
-    pub fn input_scale_shape(&self) -> Option<Vec<usize>> {
-        match (self.activations, self.dialect) {
-            (Activations::Dynamic, _) => None,
-            (Activations::Static, Dialect::ModelOpt) => Some(vec![]),
-            (Activations::Static, _) => Some(vec![1]),
-        }
+    /// How scales are stored.
+    pub fn scale_storage(&self) -> ScaleStorage {
+        let shape = match self.dialect {
+            Dialect::ModelOpt => ScaleShape::WithoutOnes,
+            Dialect::Universal | Dialect::CompressedTensors => ScaleShape::WithOnes,
+        };
+        ScaleStorage { shape, input_scale: self.activations == Activations::Static }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Dtype;
 
     #[test]
     fn a_misspelled_word_is_answered_with_the_nearest() {
@@ -245,14 +186,26 @@ mod tests {
     /// The shapes that `facts/loaders.md` found readable.
     #[test]
     fn scales_have_the_shapes_that_loaders_accept() {
-        let layout = |d, a| Layout::new(d, a, Rounding::Exact, ScaleSharing::Group).unwrap();
-        let universal = layout(Dialect::Universal, Activations::Static);
-        assert_eq!((universal.weight_scale_shape(8), universal.scale_dtype()), (vec![1], Dtype::BF16));
-        assert_eq!(universal.input_scale_shape(), Some(vec![1]));
-        let dynamic = layout(Dialect::CompressedTensors, Activations::Dynamic);
-        assert_eq!((dynamic.weight_scale_shape(8), dynamic.input_scale_shape()), (vec![8, 1], None));
-        let modelopt = layout(Dialect::ModelOpt, Activations::Static);
-        assert_eq!((modelopt.weight_scale_shape(8), modelopt.scale_dtype()), (vec![], Dtype::F32));
-        assert_eq!(layout(Dialect::ModelOpt, Activations::Dynamic).weight_scale_shape(8), [8]);
+        let scales = |dialect, activations| {
+            let layout = Layout::new(dialect, activations, Rounding::Exact, ScaleSharing::Group).unwrap();
+            let encoding = layout.encoding();
+            let tensors =
+                encoding.format.format().tensors(&[8, 4], &encoding, &layout.scale_storage()).unwrap();
+            tensors.into_iter().skip(1).map(|t| (t.leaf, t.dtype, t.shape)).collect::<Vec<_>>()
+        };
+        let (weight, input) = ("weight_scale", "input_scale");
+        assert_eq!(
+            scales(Dialect::Universal, Activations::Static),
+            [(weight, Dtype::BF16, vec![1]), (input, Dtype::BF16, vec![1])]
+        );
+        assert_eq!(
+            scales(Dialect::CompressedTensors, Activations::Dynamic),
+            [(weight, Dtype::BF16, vec![8, 1])]
+        );
+        assert_eq!(
+            scales(Dialect::ModelOpt, Activations::Static),
+            [(weight, Dtype::F32, vec![]), (input, Dtype::F32, vec![])]
+        );
+        assert_eq!(scales(Dialect::ModelOpt, Activations::Dynamic), [(weight, Dtype::F32, vec![8])]);
     }
 }

@@ -78,8 +78,8 @@ impl Located {
             return Err(unmatched(model, &missing));
         }
         located.keep_whole(|module| {
-            let shape = model.weight(module).map(|weight| weight.shape());
-            shape.and_then(|shape| format.refuses(shape))
+            let weight = model.weight(module)?;
+            format.format().refuses(weight.dtype(), weight.shape())
         });
         Ok(located)
     }

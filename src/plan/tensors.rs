@@ -1,8 +1,10 @@
 //! The tensors of a scheme, one by one: what is copied, what becomes codes, and which scales come with it.
 
 use super::{Layout, Plan};
+use crate::Result;
+use crate::format::ModuleTensorKind;
 use crate::model::Model;
-use crate::tensor::{Dtype, Tensor, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec};
 
 /// Where the bytes of a planned tensor come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,41 +50,38 @@ pub struct PlannedTensor {
 }
 
 /// The tensors of `module` once its `weight` is quantised as `layout` says: its codes and the scales that come with them.
-pub fn module_tensors(module: &str, weight: &Tensor, layout: &Layout) -> Vec<PlannedTensor> {
-    let scale = |leaf: &str, shape: Vec<usize>| {
-        TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
-    };
-    let mut tensors = vec![
-        PlannedTensor {
-            spec: TensorSpec::new(format!("{module}.weight"), Dtype::F8E4M3, weight.shape()),
-            role: Role::Codes { module: module.into() },
+///
+/// # Errors
+/// As [`crate::format::Format::tensors`].
+pub fn module_tensors(module: &str, weight: &Tensor, layout: &Layout) -> Result<Vec<PlannedTensor>> {
+    let encoding = layout.encoding();
+    let tensors = encoding.format.format().tensors(weight.shape(), &encoding, &layout.scale_storage())?;
+    let planned = tensors.into_iter().map(|tensor| PlannedTensor {
+        spec: tensor.spec(module),
+        role: match tensor.kind {
+            ModuleTensorKind::Codes => Role::Codes { module: module.into() },
+            ModuleTensorKind::WeightScale => Role::WeightScale { module: module.into() },
+            ModuleTensorKind::InputScale => Role::InputScale { module: module.into() },
         },
-        PlannedTensor {
-            spec: scale("weight_scale", layout.weight_scale_shape(weight.shape()[0])),
-            role: Role::WeightScale { module: module.into() },
-        },
-    ];
-    if let Some(shape) = layout.input_scale_shape() {
-        tensors.push(PlannedTensor {
-            spec: scale("input_scale", shape),
-            role: Role::InputScale { module: module.into() },
-        });
-    }
-    tensors
+    });
+    Ok(planned.collect())
 }
 
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
 /// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
-pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
+///
+/// # Errors
+/// As [`crate::format::Format::tensors`].
+pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Result<Vec<PlannedTensor>> {
     let mut planned = Vec::new();
     for (name, tensor) in model.tensors() {
         match name.strip_suffix(".weight").filter(|module| plan.format(module).is_some()) {
-            Some(module) => planned.extend(module_tensors(module, tensor, layout)),
+            Some(module) => planned.extend(module_tensors(module, tensor, layout)?),
             None => {
                 let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
                 planned.push(PlannedTensor { spec, role: Role::Copy });
             }
         }
     }
-    planned
+    Ok(planned)
 }

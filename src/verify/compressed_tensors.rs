@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
+use crate::format::{Granularity, ScaleShape};
 use crate::model::Model;
 use crate::tensor::Dtype;
 
@@ -144,13 +145,8 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
 
 /// `in_f32` says that the rest of the model is F32, and so may its scales be.
 fn check_layer(layer: &Layer, group: &Group, in_f32: bool, problems: &mut Vec<Problem>) {
-    let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
-    let expected = match group.strategy.as_str() {
-        "tensor" => Some(vec![1]),
-        "channel" => Some(vec![rows, 1]),
-        "block" => Some(vec![rows.div_ceil(128), columns.div_ceil(128)]),
-        _ => None,
-    };
+    let granularity = group.strategy.parse::<Granularity>().ok();
+    let expected = granularity.and_then(|g| ScaleShape::WithOnes.of(g, layer.weight.shape()).ok());
     if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)
         && scale.shape() != expected
     {

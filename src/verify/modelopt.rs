@@ -6,6 +6,7 @@ use super::claims::ModelOptClaim;
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
 use crate::error::Result;
+use crate::format::{Granularity, ScaleShape};
 use crate::selector::Globs;
 
 pub(super) fn check(claim: &ModelOptClaim, layers: &Layers) -> Vec<Problem> {
@@ -132,14 +133,13 @@ fn check_mixed(quantized: &Value, layers: &Layers) -> Vec<Problem> {
 }
 
 fn check_scales(layer: &Layer, dynamic: bool, problems: &mut Vec<Problem>) {
-    let rows = layer.weight.shape()[0];
+    let granularity = if dynamic { Granularity::Channel } else { Granularity::Tensor };
     if let Some(scale) = layer.weight_scale {
-        let fits = match dynamic {
-            true => scale.shape() == [rows] || scale.shape() == [rows, 1],
-            false => scale.elements() == 1 && scale.shape().len() <= 1,
-        };
-        if !fits {
-            let expected = if dynamic { format!("[{rows}]") } else { "[] or [1]".into() };
+        let [with_ones, without] = ScaleShape::ALL.map(|form| form.of(granularity, layer.weight.shape()));
+        let (with_ones, without) = (with_ones.unwrap_or_default(), without.unwrap_or_default());
+        if scale.shape() != with_ones && scale.shape() != without {
+            let expected =
+                if dynamic { format!("{without:?}") } else { format!("{without:?} or {with_ones:?}") };
             let message =
                 format!("`{}.weight_scale` has shape {:?}; it must be {expected}", layer.name, scale.shape());
             problems.push(Problem::new(Code::ScaleShape, layer.name, message));

@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 use crate::format::Granularity;
 use crate::model::Model;
 use crate::model::fused_group;
-use crate::plan::{InputScales, Layout, Plan, PlannedTensor, Role, ScaleSharing, planned_tensors};
+use crate::plan::{
+    Activations, InputScales, Layout, Plan, PlannedTensor, Role, ScaleSharing, planned_tensors,
+};
 use crate::tensor::{Dtype, Tensor};
 
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint.
@@ -22,10 +24,10 @@ pub fn scheme_outputs(
     input_scales: Option<&InputScales>,
 ) -> Result<Vec<OutputTensor>> {
     let members = scale_groups(model, plan, layout);
-    let planned = planned_tensors(model, plan, layout);
-    let input_scales = match layout.input_scale_shape() {
-        Some(_) => shared_input_scales(plan, layout, input_scales)?,
-        None => HashMap::new(),
+    let planned = planned_tensors(model, plan, layout)?;
+    let input_scales = match layout.activations {
+        Activations::Static => shared_input_scales(plan, layout, input_scales)?,
+        Activations::Dynamic => HashMap::new(),
     };
     let source = |name: &str| {
         model.tensor(name).ok_or_else(|| Error::not_found(format!("the checkpoint holds no tensor `{name}`")))
@@ -68,10 +70,7 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     }
     let groups: HashMap<String, Arc<ScaleGroup>> = by_key
         .into_iter()
-        .map(|(key, weights)| {
-            let (granularity, rule, rounding) = (layout.granularity(), layout.scale_rule(), layout.rounding);
-            (key, Arc::new(ScaleGroup { weights, granularity, rule, rounding }))
-        })
+        .map(|(key, weights)| (key, Arc::new(ScaleGroup { weights, encoding: layout.encoding() })))
         .collect();
     keys.into_iter()
         .map(|(module, key, index)| (module, Member { group: groups[&key].clone(), index }))

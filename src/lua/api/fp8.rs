@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::tensor::{TARGETS, dtype};
 use crate::device::{Device, DeviceChoice};
 use crate::format::{
-    self, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup,
+    self, Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
+    WeightGroup,
 };
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
@@ -25,9 +26,9 @@ const ERROR: Record = Record {
         Key::new("zeroed_share", Type::Number, "share of non-zero values whose code is zero, 0 to 1"),
     ],
 };
-const GRANULARITY: Type = Type::Choice(&["tensor", "channel", "block"]);
-const ROUNDING: Type = Type::Choice(&["exact", "modelopt"]);
-const RULE: Type = Type::Choice(&["f32", "bf16"]);
+const GRANULARITY: Type = Type::Choice(Granularity::WORDS);
+const ROUNDING: Type = Type::Choice(Rounding::WORDS);
+const RULE: Type = Type::Choice(ScaleRule::WORDS);
 
 #[derive(Serialize)]
 struct ErrorRow {
@@ -81,7 +82,7 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)"),
         |call| {
             let tensor = call.handle::<Tensor>("tensor")?.clone();
-            let group = WeightGroup::one(tensor, granularity(call)?, ScaleRule::F32, Rounding::Exact);
+            let group = WeightGroup::one(tensor, Encoding::e4m3(granularity(call)?, ScaleRule::F32, Rounding::Exact));
             let wanted = Wanted { codes: false, error: false };
             let amax = device(call)?.quantise_one(group, wanted)?.amax.context("amax values were asked for")?;
             Ok(Handle(f32_tensor(amax.shape, &amax.values)))
@@ -196,13 +197,14 @@ pub(super) fn device(call: &Call) -> anyhow::Result<Device> {
 fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let tensor = call.handle::<Tensor>("tensor")?.clone();
     let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
-    let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
+    let rule: ScaleRule = call.get::<String>("rule")?.parse()?;
     let scales = match call.get::<Value>("scales")? {
         Value::Nil => None,
         _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),
     };
     let granularity = scales.as_ref().map_or_else(|| granularity(call), |scales| Ok(scales.granularity))?;
-    let group = WeightGroup { scales, ..WeightGroup::one(tensor, granularity, rule, rounding) };
+    let group =
+        WeightGroup { scales, ..WeightGroup::one(tensor, Encoding::e4m3(granularity, rule, rounding)) };
     let done = device(call)?.quantise_one(group, wanted)?;
     if !done.is_finite() {
         return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));

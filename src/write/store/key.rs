@@ -41,7 +41,7 @@ pub(crate) fn content_key<'a>(
                 let _ = write!(
                     text,
                     "{} of {names:?} {:?} {:?} {:?}",
-                    member.index, group.granularity, group.rule, group.rounding
+                    member.index, group.encoding.granularity, group.encoding.rule, group.encoding.rounding
                 );
             }
         }

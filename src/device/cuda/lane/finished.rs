@@ -33,7 +33,7 @@ impl<'a> Finished<'a> {
         let first = self.submitted.first_amax() + 4 * place.first_scale;
         let bits = self.lane.host.results.bytes()[first..first + 4 * count].as_chunks().0;
         let values = bits.iter().map(|bits| f32::from_le_bytes(*bits)).collect();
-        Some(Amax { granularity: group.granularity, shape: place.scale_shape.clone(), values })
+        Some(Amax { granularity: group.encoding.granularity, shape: place.scale_shape.clone(), values })
     }
 
     /// Amax, scales and errors of group `number`, without its codes.
