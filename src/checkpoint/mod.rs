@@ -6,4 +6,6 @@ mod names;
 
 pub use directory::{Checkpoint, HF_QUANT_CONFIG, INDEX_FILE, Index, read_index};
 pub use header::{HeaderEntry, read_header};
-pub use names::{Names, canonical, expert_group, fused_group, is_embedding};
+pub use names::{
+    Names, WRAPPERS, canonical, expert_group, fused_group, has_known_root, is_embedding, unwrapped,
+};

@@ -9,7 +9,25 @@ use std::collections::HashMap;
 /// Components under which the vision tower hangs.
 const VISION_ROOTS: [&str; 4] = ["visual", "vision_tower", "vision_model", "vision_encoder"];
 /// Wrappers that say nothing about which tower follows.
-const WRAPPERS: [&str; 2] = ["model", "language_model"];
+pub const WRAPPERS: [&str; 2] = ["model", "language_model"];
+
+/// A module name without the wrappers that it begins with: spellings differ in these.
+pub fn unwrapped(name: &str) -> &str {
+    let mut rest = name;
+    while let Some((first, inner)) = rest.split_once('.')
+        && WRAPPERS.contains(&first)
+    {
+        rest = inner;
+    }
+    rest
+}
+
+/// Whether a module is in the blocks of a language model or in a vision tower, below which all spellings are the same.
+pub fn has_known_root(module: &str) -> bool {
+    let inner = unwrapped(module);
+    let root = inner.split('.').next().unwrap_or(inner);
+    root == "layers" || VISION_ROOTS.contains(&root)
+}
 
 /// Reduces a module name in any spelling to one that all spellings share, such as `language.layers.0.mlp.up_proj` or
 /// `vision.blocks.3.attn.qkv`. Names of an unknown structure stay as they are.

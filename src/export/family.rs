@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::dialect::require_expressible;
 use super::provenance::Request;
 use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
@@ -190,8 +191,8 @@ impl Family {
     /// Chooses dialect and activations for the whole family: one layout, so that its schemes can be compared.
     ///
     /// # Errors
-    /// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), or the combination is
-    /// one that loaders misread.
+    /// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), the combination is
+    /// one that loaders misread, or a BF16 and an FP8 layer have names that they cannot keep apart.
     pub fn decide(&self) -> Result<Decision> {
         let mut notes = Vec::new();
         let missing = self.layers_without_input_scale();
@@ -227,6 +228,7 @@ impl Family {
             }
         };
         let layout = self.layout(activations)?;
+        self.schemes.iter().try_for_each(|s| require_expressible(&self.checkpoint, &s.plan, &layout))?;
         if self.options.dialect == DialectChoice::Auto {
             let why = match activations {
                 Activations::Static => "static activations, which every loader reads",

@@ -51,6 +51,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// The conventions that a scheme directory follows.
     Dialect, "dialect" {

@@ -3,6 +3,7 @@
 mod budget;
 mod cost;
 mod draft;
+mod engine;
 mod frontier;
 mod input_scales;
 mod layout;
@@ -14,6 +15,7 @@ pub use budget::{Budget, BudgetSolver, Fit, Measure};
 pub use cost::{BytesFrom, Cost, CostModel, Figures, GroupCost};
 pub(crate) use draft::require_selected;
 pub use draft::{Draft, DraftScheme, require_scheme_name};
+pub use engine::{Engine, LIMITS, Limit, Scope, limits};
 pub use frontier::{FrontierPoint, frontier, knee};
 pub use input_scales::InputScales;
 pub use layout::{Activations, ActivationsChoice, Dialect, DialectChoice, Layout, ScaleSharing};

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::excluded;
+use super::ignore;
 use crate::checkpoint::Checkpoint;
 use crate::plan::{Activations, Layout, Plan};
 
-/// Every linear layer is a target except those in `ignore`, which carries full in-memory names: Transformers ignores
-/// other spellings without a word, and vLLM matches substrings.
+/// Every linear layer is a target except those in `ignore`.
 pub(super) fn quantization_config(checkpoint: &Checkpoint, plan: &Plan, layout: &Layout) -> Value {
     let arguments = |strategy: &str, dynamic: bool| json!({"num_bits": 8, "type": "float", "symmetric": true, "strategy": strategy, "dynamic": dynamic});
     let (weights, input_activations) = match layout.activations {
@@ -20,7 +19,7 @@ pub(super) fn quantization_config(checkpoint: &Checkpoint, plan: &Plan, layout: 
         "quantization_status": "compressed",
         "global_compression_ratio": null,
         "kv_cache_scheme": null,
-        "ignore": excluded(checkpoint, plan, |module| checkpoint.modules().in_memory(module)),
+        "ignore": ignore::entries(checkpoint, plan),
         "config_groups": {
             "group_0": {
                 "targets": ["Linear"],

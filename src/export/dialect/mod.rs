@@ -1,6 +1,7 @@
 //! What each dialect writes beside the weights: the quantisation entries of `config.json` and `hf_quant_config.json`.
 
 mod compressed_tensors;
+mod ignore;
 mod modelopt;
 
 use serde_json::Value;
@@ -24,12 +25,13 @@ pub struct QuantisationFiles {
 /// reader, drops the scales and takes raw codes for weights. vLLM, SGLang and TensorRT-LLM read `hf_quant_config.json`.
 ///
 /// # Errors
-/// None today; a dialect may refuse a plan that it cannot express.
+/// Those of [`require_expressible`].
 pub fn quantisation_files(
     checkpoint: &Checkpoint,
     plan: &Plan,
     layout: &Layout,
 ) -> Result<QuantisationFiles> {
+    require_expressible(checkpoint, plan, layout)?;
     let compressed = || compressed_tensors::quantization_config(checkpoint, plan, layout);
     let modelopt = || modelopt::hf_quant_config(checkpoint, plan, layout);
     Ok(match (layout.dialect, layout.activations) {
@@ -45,11 +47,13 @@ pub fn quantisation_files(
     })
 }
 
-/// The BF16 linear layers of `plan` as full leaf names, spelled by `spell`, then `lm_head`: loaders must be told about
-/// the head even where it is tied and not stored.
-fn excluded(checkpoint: &Checkpoint, plan: &Plan, spell: impl Fn(&str) -> String) -> Vec<String> {
-    let mut names: Vec<String> =
-        plan.bf16_linears(checkpoint).filter(|module| *module != "lm_head").map(spell).collect();
-    names.push("lm_head".into());
-    names
+/// Fails when the dialect of `layout` cannot say what `plan` means.
+///
+/// # Errors
+/// [`crate::Error::Refused`] when a BF16 and an FP8 layer have names that engines cannot keep apart.
+pub fn require_expressible(checkpoint: &Checkpoint, plan: &Plan, layout: &Layout) -> Result<()> {
+    match layout.dialect {
+        Dialect::Universal | Dialect::CompressedTensors => ignore::require_distinct(checkpoint, plan),
+        Dialect::ModelOpt => Ok(()),
+    }
 }
