@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::excluded;
+use super::ignore;
 use crate::model::Model;
 use crate::plan::{Activations, Layout, Plan};
 
-/// Every linear layer is a target except those in `ignore`, which carries full in-memory names: Transformers ignores
-/// other spellings without a word, and vLLM matches substrings.
+/// Every linear layer is a target except those in `ignore`.
 pub(super) fn quantization_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
     let arguments = |strategy: &str, dynamic: bool| json!({"num_bits": 8, "type": "float", "symmetric": true, "strategy": strategy, "dynamic": dynamic});
     let (weights, input_activations) = match layout.activations {
@@ -20,7 +19,7 @@ pub(super) fn quantization_config(model: &Model, plan: &Plan, layout: &Layout) -
         "quantization_status": "compressed",
         "global_compression_ratio": null,
         "kv_cache_scheme": null,
-        "ignore": excluded(model, plan, |module| model.modules().in_memory(module)),
+        "ignore": ignore::entries(model, plan),
         "config_groups": {
             "group_0": {
                 "targets": ["Linear"],

@@ -1,7 +1,11 @@
 //! What each dialect writes beside the weights: the quantisation entries of `config.json` and `hf_quant_config.json`.
 
 mod compressed_tensors;
+mod engine;
+mod ignore;
 mod modelopt;
+
+pub use engine::{Engine, LIMITS, Limit, Scope, limits};
 
 use serde_json::Value;
 
@@ -24,8 +28,9 @@ pub struct QuantisationFiles {
 /// reader, drops the scales and takes raw codes for weights. vLLM, SGLang and TensorRT-LLM read `hf_quant_config.json`.
 ///
 /// # Errors
-/// None today; a dialect may refuse a plan that it cannot express.
+/// Those of [`require_expressible`].
 pub fn quantisation_files(model: &Model, plan: &Plan, layout: &Layout) -> Result<QuantisationFiles> {
+    require_expressible(model, plan, layout)?;
     let compressed = || compressed_tensors::quantization_config(model, plan, layout);
     let modelopt = || modelopt::hf_quant_config(model, plan, layout);
     Ok(match (layout.dialect, layout.activations) {
@@ -41,11 +46,13 @@ pub fn quantisation_files(model: &Model, plan: &Plan, layout: &Layout) -> Result
     })
 }
 
-/// The BF16 linear layers of `plan` as full leaf names, spelled by `spell`, then `lm_head`: loaders must be told about
-/// the head even where it is tied and not stored.
-fn excluded(model: &Model, plan: &Plan, spell: impl Fn(&str) -> String) -> Vec<String> {
-    let mut names: Vec<String> =
-        plan.unquantised_linears(model).filter(|module| *module != "lm_head").map(spell).collect();
-    names.push("lm_head".into());
-    names
+/// Fails when the dialect of `layout` cannot say what `plan` means.
+///
+/// # Errors
+/// [`crate::Error::Refused`] when a BF16 and an FP8 layer have names that engines cannot keep apart.
+pub fn require_expressible(model: &Model, plan: &Plan, layout: &Layout) -> Result<()> {
+    match layout.dialect {
+        Dialect::Universal | Dialect::CompressedTensors => ignore::require_distinct(model, plan),
+        Dialect::ModelOpt => Ok(()),
+    }
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::excluded;
 use crate::model::Model;
 use crate::plan::{Activations, Layout, Plan};
 
@@ -21,7 +20,13 @@ pub(super) fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Va
         "quantization": {
             "quant_algo": quant_algo,
             "kv_cache_quant_algo": null,
-            "exclude_modules": excluded(model, plan, str::to_string),
+            "exclude_modules": excluded(model, plan),
         },
     })
+}
+
+/// The BF16 linear layers of `plan` by their full names on disk, then `lm_head`: loaders must be told about the head even
+/// where it is tied and not stored.
+fn excluded<'a>(model: &'a Model, plan: &'a Plan) -> Vec<&'a str> {
+    plan.unquantised_linears(model).filter(|module| *module != "lm_head").chain(["lm_head"]).collect()
 }

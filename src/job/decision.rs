@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::basis::Basis;
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
+use crate::dialect::require_expressible;
 use crate::error::{Error, Result};
 use crate::manifest::Ranking;
 use crate::plan::{Activations, ActivationsChoice, Dialect, DialectChoice, Layout};
@@ -24,8 +25,8 @@ pub(super) struct Decision {
 /// Chooses for `schemes`.
 ///
 /// # Errors
-/// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), or the combination is one
-/// that loaders misread.
+/// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), the combination is one that
+/// loaders misread, or a layer that stays as it is and a quantised one have names that they cannot keep apart.
 pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<Decision> {
     let mut notes = Vec::new();
     let quantised: BTreeSet<&str> =
@@ -62,6 +63,9 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
         }
     };
     let layout = layout(options, activations)?;
+    if let Some(model) = &basis.model {
+        schemes.iter().try_for_each(|scheme| require_expressible(model, &scheme.plan, &layout))?;
+    }
     if options.dialect == DialectChoice::Auto {
         let why = match activations {
             Activations::Static => "static activations, which every loader reads",

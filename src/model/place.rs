@@ -58,19 +58,6 @@ impl fmt::Display for Tower {
     }
 }
 
-/// `name` without the wrappers in which the spellings differ: `model.language_model.layers.0.mlp.up_proj`,
-/// `language_model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` are one.
-pub fn bare_name(name: &str) -> &str {
-    let mut rest = name;
-    while let Some((first, after)) = rest.split_once('.') {
-        if !matches!(first, "model" | "language_model") {
-            break;
-        }
-        rest = after;
-    }
-    rest
-}
-
 /// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.
 pub fn block_of(name: &str) -> Option<u32> {
     let mut components = name.split('.');

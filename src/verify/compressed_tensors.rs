@@ -1,8 +1,8 @@
 //! `quantization_config` of compressed-tensors against what is on disk.
 
-use regex::Regex;
 use serde_json::Value;
 
+use super::engines::{Matcher, Reading};
 use super::layers::{Layer, Layers};
 use super::{Code, Problem};
 use crate::format::{Granularity, ScaleShape};
@@ -11,33 +11,6 @@ use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
 const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized"];
-
-/// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
-struct Matcher {
-    names: Vec<String>,
-    patterns: Vec<Regex>,
-    broken: Vec<String>,
-}
-
-impl Matcher {
-    fn new(list: &Value) -> Self {
-        let mut matcher = Matcher { names: vec![], patterns: vec![], broken: vec![] };
-        for entry in list.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            match entry.strip_prefix("re:") {
-                None => matcher.names.push(entry.into()),
-                Some(pattern) => match Regex::new(&format!("^(?:{pattern})")) {
-                    Ok(regex) => matcher.patterns.push(regex),
-                    Err(_) => matcher.broken.push(entry.into()),
-                },
-            }
-        }
-        matcher
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        self.names.iter().any(|n| n == name) || self.patterns.iter().any(|p| p.is_match(name))
-    }
-}
 
 /// One entry of `config_groups`.
 struct Group {
@@ -60,7 +33,8 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             config["quantization_status"]
         ));
     }
-    let ignore = Matcher::new(&config["ignore"]);
+    let ignored = words(&config["ignore"]);
+    let ignore = Matcher::new(ignored.iter().copied());
     let groups: Vec<Group> = config["config_groups"]
         .as_object()
         .into_iter()
@@ -91,12 +65,30 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
         }
     }
     let in_f32 = model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
+    let mut engines: Vec<(Reading, Vec<(&Layer, String)>)> = Reading::of(model, ignored.iter().copied())
+        .into_iter()
+        .map(|reading| (reading, Vec::new()))
+        .collect();
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
     for layer in &layers.layers {
         let name = names.in_memory(layer.name);
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
-        let group = group.filter(|_| !ignore.matches(&name));
+        let is_ignored = ignore.matches(&name);
+        if group.is_some_and(|g| g.targets.matches("Linear"))
+            && !layer.is_head()
+            && is_ignored != layer.is_fp8()
+        {
+            for (reading, differing) in &mut engines {
+                differing.extend(
+                    reading
+                        .asks_for(&name)
+                        .filter(|asked| reading.ignores(asked) != is_ignored)
+                        .map(|asked| (layer, asked)),
+                );
+            }
+        }
+        let group = group.filter(|_| !is_ignored);
         match (group, layer.is_fp8()) {
             (Some(group), true) if !group.fp8 => {
                 if !misread.contains(&&*group.name) {
@@ -125,7 +117,33 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             (None, false) => {}
         }
     }
+    problems.extend(engines.iter().filter_map(|(reading, differing)| misread_by(reading, differing)));
     problems
+}
+
+/// The entries of a list.
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// One finding for all layers that an engine takes for the other format, with the names under which it looks for them.
+fn misread_by(reading: &Reading, differing: &[(&Layer, String)]) -> Option<Problem> {
+    let (layer, asked) = differing.first()?;
+    let engine = reading.engine.name();
+    let (is, taken, why) = match layer.is_fp8() {
+        true => ("FP8", "BF16", "an entry of `ignore` hits"),
+        false => ("BF16", "FP8", "no entry of `ignore` hits"),
+    };
+    let more = match differing.len() {
+        1 => String::new(),
+        n => format!(", the first of {n} such layers"),
+    };
+    let message = format!(
+        "{engine} takes `{}`, which is {is}, for {taken}{more}: it looks for `{asked}`, which {why}; list regular expressions \
+         that begin with `re:((model|language_model)\\.)*` and name the fused layer beside its parts, as qlua writes them",
+        layer.name
+    );
+    Some(Problem::new(Code::EngineSpelling, layer.name, message))
 }
 
 /// Reads an entry of `config_groups`; its own format goes before that of the whole configuration.
@@ -134,7 +152,7 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
     let format = group["format"].as_str().or(format.as_str());
     Group {
         name: name.into(),
-        targets: Matcher::new(&group["targets"]),
+        targets: Matcher::new(words(&group["targets"]).into_iter()),
         fp8: group["weights"]["type"] == "float"
             && group["weights"]["num_bits"] == 8
             && format.is_some_and(|format| FORMATS.contains(&format)),

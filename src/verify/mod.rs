@@ -4,6 +4,7 @@
 
 mod claims;
 mod compressed_tensors;
+mod engines;
 mod layers;
 mod modelopt;
 mod problem;

@@ -35,6 +35,8 @@ pub enum Code {
     LmHead,
     /// compressed-tensors names in on-disk spelling.
     Spelling,
+    /// A list of exceptions that one engine reads otherwise than the others.
+    EngineSpelling,
     /// `quant_method: modelopt` in `config.json`: Transformers drops the scales.
     ModeloptMethod,
     /// A configuration that no loader recognises or that contradicts another.
@@ -43,7 +45,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::Unreadable,
         Code::ExtraTensor,
         Code::TotalSize,
@@ -59,6 +61,7 @@ impl Code {
         Code::WronglyExcluded,
         Code::LmHead,
         Code::Spelling,
+        Code::EngineSpelling,
         Code::ModeloptMethod,
         Code::Configuration,
     ];
@@ -81,6 +84,7 @@ impl Code {
             Code::WronglyExcluded => "wrongly_excluded",
             Code::LmHead => "lm_head",
             Code::Spelling => "spelling",
+            Code::EngineSpelling => "engine_spelling",
             Code::ModeloptMethod => "modelopt_method",
             Code::Configuration => "configuration",
         }
