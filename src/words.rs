@@ -51,3 +51,59 @@ macro_rules! words {
     (@shown $word:literal $shown:literal) => { $shown };
 }
 pub(crate) use words;
+
+/// Declares the choice between the variants of an enum of words and `auto`, the word for leaving it to the program.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident of $words:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub enum $name {
+            /// Whatever suits.
+            #[default]
+            Auto,
+            /// This one.
+            Named($words),
+        }
+
+        impl $name {
+            const COUNT: usize = $words::WORDS.len() + 1;
+
+            /// Every word that is accepted, `auto` first.
+            pub const WORDS: &'static [&'static str] = &{
+                let mut words = ["auto"; Self::COUNT];
+                let mut at = 1;
+                while at < Self::COUNT {
+                    words[at] = $words::WORDS[at - 1];
+                    at += 1;
+                }
+                words
+            };
+
+            /// What was named; nothing for `auto`.
+            pub const fn named(self) -> Option<$words> {
+                match self {
+                    $name::Auto => None,
+                    $name::Named(named) => Some(named),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {
+                    $name::Auto => f.write_str("auto"),
+                    $name::Named(named) => named.fmt(f),
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::Error;
+
+            fn from_str(word: &str) -> $crate::Result<Self> {
+                if word == "auto" { Ok($name::Auto) } else { word.parse().map($name::Named) }
+            }
+        }
+    };
+}
+pub(crate) use choice;

@@ -3,6 +3,7 @@
 
 mod common;
 
+use qlua::dialect::{DialectChoice, DialectId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use qlua::error::Result;
 use qlua::format::FormatId;
 use qlua::job::{Family, FamilyOptions};
 use qlua::model::Model;
-use qlua::plan::{DialectChoice, Located, Plan};
+use qlua::plan::{Located, Plan};
 use qlua::verify::{Depth, verify};
 use qlua::write::Silent;
 use regex::Regex;
@@ -107,7 +108,7 @@ fn heard(list: &Value, modules: &[&str]) -> BTreeSet<String> {
 fn said(base: &Path, percent: f64) -> Result<Said> {
     let out = base.join("out");
     let options = FamilyOptions {
-        dialect: DialectChoice::Universal,
+        dialect: DialectChoice::Named(DialectId::Universal),
         overwrite: true,
         ..options(&base.join("model"), &base.join("manifest.json"), &out)
     };
@@ -387,7 +388,7 @@ fn list(base: &Path, linears: &[&str], fp8: &[&[&str]]) -> Result<Vec<String>> {
     checkpoint(base, json!({"tie_word_embeddings": true}), linears, &[]);
     write_manifest(base, fp8);
     let options = FamilyOptions {
-        dialect: DialectChoice::CompressedTensors,
+        dialect: DialectChoice::Named(DialectId::CompressedTensors),
         overwrite: true,
         ..options(&base.join("model"), &base.join("manifest.json"), &base.join("out"))
     };

@@ -2,6 +2,8 @@
 
 mod common;
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,9 +16,7 @@ use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Problem};
-use qlua::plan::{
-    ActivationsChoice, Budget, BudgetSolver, CostModel, DialectChoice, Located, Measure, frontier, knee,
-};
+use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, frontier, knee};
 use qlua::tensor::Dtype;
 use serde_json::Value;
 
@@ -267,9 +267,9 @@ fn the_frontier_falls_convexly_and_the_solver_never_lies_below_it() {
 fn the_costs_of_groups_add_up_to_the_planned_tensors() {
     let place = Place::new();
     for (dialect, activations) in [
-        (DialectChoice::Universal, ActivationsChoice::Static),
-        (DialectChoice::CompressedTensors, ActivationsChoice::Dynamic),
-        (DialectChoice::ModelOpt, ActivationsChoice::Dynamic),
+        (DialectChoice::Named(DialectId::Universal), ActivationsChoice::Named(Activations::Static)),
+        (DialectChoice::Named(DialectId::CompressedTensors), ActivationsChoice::Named(Activations::Dynamic)),
+        (DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Dynamic)),
     ] {
         let options = FamilyOptions { dialect, activations, ..place.options() };
         let mut family = Family::open(options).unwrap();

@@ -3,7 +3,8 @@
 //! Each line was measured with the engine's own code, or read in it where that is said: vLLM 0.33, SGLang 0.5.23,
 //! Transformers 5.24 and 4.57.6.
 
-use crate::plan::{Activations, Dialect, Layout};
+use super::id::DialectId;
+use crate::plan::Activations;
 use crate::words::words;
 
 words! {
@@ -46,7 +47,7 @@ pub struct Limit {
     /// Values of `architectures`; none for all.
     pub architectures: &'static [&'static str],
     /// Dialects; none for all.
-    pub dialects: &'static [Dialect],
+    pub dialects: &'static [DialectId],
     /// The kind of activations; nothing for both.
     pub activations: Option<Activations>,
     /// The layers.
@@ -57,14 +58,14 @@ pub struct Limit {
     pub instead: &'static str,
 }
 
-const COMPRESSED: &[Dialect] = &[Dialect::Universal, Dialect::CompressedTensors];
+const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
 pub const LIMITS: [Limit; 5] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
-        dialects: &[Dialect::ModelOpt],
+        dialects: &[DialectId::ModelOpt],
         activations: None,
         scope: Scope::Everything,
         reason: "Transformers has no reader for ModelOpt's format",
@@ -73,7 +74,7 @@ pub const LIMITS: [Limit; 5] = [
     Limit {
         engine: Engine::Sglang,
         architectures: &[],
-        dialects: &[Dialect::ModelOpt],
+        dialects: &[DialectId::ModelOpt],
         activations: Some(Activations::Dynamic),
         scope: Scope::Everything,
         reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN and fails",
@@ -120,14 +121,15 @@ pub const LIMITS: [Limit; 5] = [
     },
 ];
 
-/// The limits that concern a model of `architecture` in `layout`.
+/// The limits that concern a model of `architecture` in `dialect` with these activations.
 pub fn limits<'a>(
     architecture: Option<&'a str>,
-    layout: &'a Layout,
+    dialect: DialectId,
+    activations: Activations,
 ) -> impl Iterator<Item = &'static Limit> + use<'a> {
     LIMITS.iter().filter(move |limit| {
         (limit.architectures.is_empty() || architecture.is_some_and(|a| limit.architectures.contains(&a)))
-            && (limit.dialects.is_empty() || limit.dialects.contains(&layout.dialect))
-            && limit.activations.is_none_or(|activations| activations == layout.activations)
+            && (limit.dialects.is_empty() || limit.dialects.contains(&dialect))
+            && limit.activations.is_none_or(|only| only == activations)
     })
 }

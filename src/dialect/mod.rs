@@ -1,58 +1,21 @@
-//! What each dialect writes beside the weights: the quantisation entries of `config.json` and `hf_quant_config.json`.
+//! Dialects: the conventions of a scheme directory, one file or folder each behind the trait [`Dialect`], found by
+//! [`DialectId`]; what they share lies beside them.
 
+mod claims;
 mod compressed_tensors;
 mod engine;
-mod ignore;
+mod id;
+mod interface;
 mod modelopt;
+mod problem;
+mod registry;
+mod stored;
+mod universal;
 
+pub(crate) use claims::CONFIG;
+pub use claims::{Claims, ModelOptClaim};
 pub use engine::{Engine, LIMITS, Limit, Scope, limits};
-
-use serde_json::Value;
-
-use crate::error::Result;
-use crate::model::Model;
-use crate::plan::{Activations, Dialect, Layout, Plan};
-
-/// The configuration that makes loaders read a scheme as its plan says.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuantisationFiles {
-    /// `quantization_config` of `config.json`, where the dialect has one.
-    pub quantization_config: Option<Value>,
-    /// The content of `hf_quant_config.json`, where the dialect has a truthful one.
-    pub hf_quant_config: Option<Value>,
-}
-
-/// The configuration for `plan` in the dialect of `layout`.
-///
-/// `modelopt` writes no `quantization_config`: with `quant_method: modelopt` there, Transformers, which has no ModelOpt
-/// reader, drops the scales and takes raw codes for weights. vLLM, SGLang and TensorRT-LLM read `hf_quant_config.json`.
-///
-/// # Errors
-/// Those of [`require_expressible`].
-pub fn quantisation_files(model: &Model, plan: &Plan, layout: &Layout) -> Result<QuantisationFiles> {
-    require_expressible(model, plan, layout)?;
-    let compressed = || compressed_tensors::quantization_config(model, plan, layout);
-    let modelopt = || modelopt::hf_quant_config(model, plan, layout);
-    Ok(match (layout.dialect, layout.activations) {
-        (Dialect::Universal, _) => {
-            QuantisationFiles { quantization_config: Some(compressed()), hf_quant_config: Some(modelopt()) }
-        }
-        (Dialect::CompressedTensors, Activations::Static | Activations::Dynamic) => {
-            QuantisationFiles { quantization_config: Some(compressed()), hf_quant_config: None }
-        }
-        (Dialect::ModelOpt, _) => {
-            QuantisationFiles { quantization_config: None, hf_quant_config: Some(modelopt()) }
-        }
-    })
-}
-
-/// Fails when the dialect of `layout` cannot say what `plan` means.
-///
-/// # Errors
-/// [`crate::Error::Refused`] when a BF16 and an FP8 layer have names that engines cannot keep apart.
-pub fn require_expressible(model: &Model, plan: &Plan, layout: &Layout) -> Result<()> {
-    match layout.dialect {
-        Dialect::Universal | Dialect::CompressedTensors => ignore::require_distinct(model, plan),
-        Dialect::ModelOpt => Ok(()),
-    }
-}
+pub use id::{DialectChoice, DialectId};
+pub use interface::{Dialect, QuantisationFiles};
+pub use problem::{Code, Problem};
+pub use stored::{Layer, Stored};

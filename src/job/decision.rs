@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::basis::Basis;
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
-use crate::dialect::require_expressible;
+use crate::dialect::{DialectChoice, DialectId};
 use crate::error::{Error, Result};
 use crate::manifest::Ranking;
-use crate::plan::{Activations, ActivationsChoice, Dialect, DialectChoice, Layout};
+use crate::plan::{Activations, ActivationsChoice, Layout};
 
 /// How many names an error or a note lists before it only counts.
 const LISTED: usize = 5;
@@ -16,6 +16,8 @@ const LISTED: usize = 5;
 /// The layout of a family and why it is so.
 #[derive(Debug, Clone)]
 pub(super) struct Decision {
+    /// The conventions of every directory.
+    pub dialect: DialectId,
     /// The layout of every scheme.
     pub layout: Layout,
     /// One sentence for each choice that `auto` made.
@@ -33,9 +35,9 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
         schemes.iter().flat_map(|s| s.plan.formats.keys().map(String::as_str)).collect();
     let missing: Vec<&str> = quantised.into_iter().filter(|module| !basis.has_input_scale(module)).collect();
     let activations = match options.activations {
-        ActivationsChoice::Dynamic => Activations::Dynamic,
-        ActivationsChoice::Static if missing.is_empty() => Activations::Static,
-        ActivationsChoice::Static => {
+        ActivationsChoice::Named(Activations::Dynamic) => Activations::Dynamic,
+        ActivationsChoice::Named(Activations::Static) if missing.is_empty() => Activations::Static,
+        ActivationsChoice::Named(Activations::Static) => {
             return Err(Error::refused(format!(
                 "static activations need an input scale for every selected layer, and {} have none: {}",
                 missing.len(),
@@ -62,18 +64,18 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
             activations
         }
     };
-    let layout = layout(options, activations)?;
+    let (dialect, layout) = layout(options, activations)?;
     if let Some(model) = &basis.model {
-        schemes.iter().try_for_each(|scheme| require_expressible(model, &scheme.plan, &layout))?;
+        schemes.iter().try_for_each(|scheme| dialect.dialect().require_expressible(model, &scheme.plan))?;
     }
     if options.dialect == DialectChoice::Auto {
         let why = match activations {
             Activations::Static => "static activations, which every loader reads",
             Activations::Dynamic => "dynamic activations need no calibration",
         };
-        notes.push(format!("the dialect is {}: {why}", layout.dialect));
+        notes.push(format!("the dialect is {dialect}: {why}"));
     }
-    Ok(Decision { layout, notes })
+    Ok(Decision { dialect, layout, notes })
 }
 
 /// The layout that costs are counted in before any scheme is there. Where `auto` would choose the activations, they are
@@ -85,25 +87,21 @@ pub(super) fn largest_layout(options: &FamilyOptions, basis: &Basis, ranking: &R
     let quantisable = ranking.groups().filter_map(|group| basis.located.group(&group.name));
     let mut modules = quantisable.flat_map(|found| &found.quantisable);
     let activations = match options.activations {
-        ActivationsChoice::Static => Activations::Static,
-        ActivationsChoice::Dynamic => Activations::Dynamic,
+        ActivationsChoice::Named(Activations::Static) => Activations::Static,
+        ActivationsChoice::Named(Activations::Dynamic) => Activations::Dynamic,
         ActivationsChoice::Auto => match options.dialect.only_activations() {
             Some(only) => only,
             None if modules.all(|module| basis.has_input_scale(module)) => Activations::Static,
             None => Activations::Dynamic,
         },
     };
-    layout(options, activations)
+    layout(options, activations).map(|(_, layout)| layout)
 }
 
-/// The layout for these activations, in the dialect that was asked for.
-fn layout(options: &FamilyOptions, activations: Activations) -> Result<Layout> {
-    let dialect = match options.dialect.dialect() {
-        Some(dialect) => dialect,
-        None if activations == Activations::Static => Dialect::Universal,
-        None => Dialect::CompressedTensors,
-    };
-    Layout::new(dialect, activations, options.rounding, options.scale_sharing)
+/// The dialect that was asked for, or suits these activations, and its layout for them.
+fn layout(options: &FamilyOptions, activations: Activations) -> Result<(DialectId, Layout)> {
+    let id = options.dialect.with(activations);
+    Ok((id, id.dialect().layout(activations, options.rounding, options.scale_sharing)?))
 }
 
 fn listed(names: &[&str]) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::options::FamilyOptions;
 use super::planned::PlannedScheme;
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::quantisation_files;
+use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::manifest::Manifest;
@@ -18,7 +18,7 @@ use crate::verify::{self, Depth};
 use crate::write::WeightErrors;
 use crate::write::companions::{companion_files, copy_file, with_quantization_config};
 use crate::write::provenance::{
-    HashedFile, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
+    HashedFile, LayoutWords, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
 };
 use crate::write::store::key::inputs_key;
 use crate::write::tree_hash::hash_file;
@@ -29,6 +29,7 @@ pub(super) struct DirectoryWriter<'a> {
     pub model: &'a Model,
     pub manifest: &'a Manifest,
     pub input_scales: Option<&'a InputScales>,
+    pub dialect: DialectId,
     pub layout: Layout,
     pub options: &'a FamilyOptions,
     pub manifest_hash: HashedFile,
@@ -93,7 +94,7 @@ impl DirectoryWriter<'_> {
     }
 
     fn write_configuration(&self, directory: &Path, plan: &Plan) -> Result<()> {
-        let files = quantisation_files(self.model, plan, &self.layout)?;
+        let files = self.dialect.dialect().files(self.model, plan, &self.layout);
         let source = self.model.directory().join("config.json");
         let config = match &files.quantization_config {
             Some(value) => with_quantization_config(&source, self.model.config_text(), value)?,
@@ -119,7 +120,7 @@ impl DirectoryWriter<'_> {
             manifest: &self.manifest_hash,
             model: contents.source,
             input_scales: self.input_scales.map(|s| s.origin().display().to_string()),
-            layout: (&self.layout).into(),
+            layout: LayoutWords::of(self.dialect, &self.layout),
             inputs: contents.inputs,
             weights: contents.weights,
         };

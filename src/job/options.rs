@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use crate::device::DeviceChoice;
+use crate::dialect::DialectChoice;
 use crate::format::Rounding;
-use crate::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use crate::plan::{ActivationsChoice, ScaleSharing};
 use crate::write::{LinkChoice, Request};
 
 /// What a sweep is made from and how.

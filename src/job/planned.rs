@@ -7,6 +7,7 @@ use super::basis::Basis;
 use super::decision::{Decision, decide};
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
+use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::manifest::{Coverage, Selection};
 use crate::plan::{CostModel, Figures, Layout, Plan};
@@ -22,6 +23,8 @@ const MANIFEST_ALONE: &str =
 /// A family before anything of it is written. Sizes and names are exact: they follow from headers and from the layout of
 /// every file.
 pub struct Planned {
+    /// The conventions of every directory; nothing when there is only a manifest.
+    pub dialect: Option<DialectId>,
     /// How quantised layers are laid out; nothing when there is only a manifest.
     pub layout: Option<Layout>,
     /// One sentence for each choice that `auto` made.
@@ -80,9 +83,9 @@ impl Planned {
             let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
             let schemes = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
             let notes = vec![MANIFEST_ALONE.to_string()];
-            return Ok(Planned { layout: None, notes, schemes, costs, files: None });
+            return Ok(Planned { dialect: None, layout: None, notes, schemes, costs, files: None });
         };
-        let Decision { layout, notes } = decide(options, basis, schemes)?;
+        let Decision { dialect, layout, notes } = decide(options, basis, schemes)?;
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());
@@ -92,7 +95,7 @@ impl Planned {
             schemes.iter().map(|scheme| planned(scheme, &costs, directory(scheme))).collect();
         let unique_bytes = place_files(&mut schemes, &items, options, &layout)?;
         let files = Some(PlannedFiles { items, unique_bytes });
-        Ok(Planned { layout: Some(layout), notes, schemes, costs, files })
+        Ok(Planned { dialect: Some(dialect), layout: Some(layout), notes, schemes, costs, files })
     }
 
     /// The scheme called `name`.

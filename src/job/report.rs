@@ -33,11 +33,11 @@ pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) 
     let kept = |group: &Group| planned.costs.group(&group.name).and_then(|cost| cost.kept).map(String::from);
     let mut sweep = Sweep::new(title(basis), manifest, kept);
     sweep.base_bytes = basis.model.as_ref().map(|model| model.bytes());
-    if let Some(layout) = &planned.layout {
+    if let (Some(dialect), Some(layout)) = (planned.dialect, &planned.layout) {
         let words = [
-            ("Dialect", layout.dialect.to_string()),
+            ("Dialect", dialect.to_string()),
             ("Activations", layout.activations.to_string()),
-            ("Rounding", layout.rounding.to_string()),
+            ("Rounding", layout.encoding.rounding.to_string()),
         ];
         sweep.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
     }

@@ -71,7 +71,13 @@ impl<'a> Run<'a> {
     /// touch the sources; [`Error::Exists`] when a directory of other inputs or somebody else's report is in the way.
     pub fn prepare(options: &'a FamilyOptions, basis: &'a Basis, planned: &'a Planned) -> Result<Self> {
         let model = &**basis.require_model()?;
-        let (Some(layout), Some(PlannedFiles { items, .. })) = (planned.layout, &planned.files) else {
+        let Planned {
+            dialect: Some(dialect),
+            layout: Some(layout),
+            files: Some(PlannedFiles { items, .. }),
+            ..
+        } = planned
+        else {
             return Err(Error::argument("the family was planned without its base checkpoint"));
         };
         if planned.schemes.is_empty() {
@@ -84,7 +90,7 @@ impl<'a> Run<'a> {
             for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
                 require_apart(directory, source)?;
             }
-            let content = content_key(items.tensors_of(number), &layout);
+            let content = content_key(items.tensors_of(number), layout);
             schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
         }
         require_ours(&options.out)?;
@@ -92,14 +98,15 @@ impl<'a> Run<'a> {
             model,
             manifest: &basis.manifest,
             input_scales: basis.input_scales.as_ref(),
-            layout,
+            dialect: *dialect,
+            layout: *layout,
             options,
             manifest_hash: HashedFile::of(
                 basis.manifest.path().display().to_string(),
                 basis.manifest.bytes(),
             ),
         };
-        let mut run = Run { options, model, layout, items, directories, sources, schemes };
+        let mut run = Run { options, model, layout: *layout, items, directories, sources, schemes };
         run.find_up_to_date()?;
         Ok(run)
     }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::quantisation_files;
+use crate::dialect::{DialectId, QuantisationFiles};
 use crate::error::{Error, Result};
 use crate::format::{
     Encoding, FormatId, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
 };
 use crate::json;
 use crate::model::Model;
-use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
+use crate::plan::{Activations, Plan, ScaleSharing};
 use crate::selector::nearest;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
 use crate::write::companions::{companion_files, copy_file, with_quantization_config};
@@ -286,8 +286,7 @@ impl Writer {
         let plain = plain_config(base);
         write(&path, &plain)?;
         let output = Model::open(directory)?;
-        let Some((plan, layout)) = describe(&output)? else { return Ok(()) };
-        let files = quantisation_files(&output, &plan, &layout)?;
+        let Some(files) = describe(&output)? else { return Ok(()) };
         if let Some(value) = &files.quantization_config {
             write(&path, &with_quantization_config(&path, &plain, value)?)?;
         }
@@ -340,8 +339,8 @@ fn plain_config(base: &Model) -> Vec<u8> {
     }
 }
 
-/// The plan and layout that the FP8 layers of a written directory amount to; nothing when there are none.
-fn describe(output: &Model) -> Result<Option<(Plan, Layout)>> {
+/// The configuration that the FP8 layers of a written directory need; nothing when there are none.
+fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
     let weight = |module: &str| output.tensor(&format!("{module}.weight"));
     let formats: BTreeMap<String, FormatId> = output
         .modules()
@@ -352,6 +351,9 @@ fn describe(output: &Model) -> Result<Option<(Plan, Layout)>> {
     let Some((first, _)) = formats.first_key_value() else { return Ok(None) };
     let has_input_scale = |module: &str| output.tensor(&format!("{module}.input_scale")).is_some();
     let activations = if has_input_scale(first) { Activations::Static } else { Activations::Dynamic };
-    let layout = Layout::new(Dialect::CompressedTensors, activations, Rounding::Exact, ScaleSharing::None)?;
-    Ok(Some((Plan { formats, kept: Vec::new() }, layout)))
+    let plan = Plan { formats, kept: Vec::new() };
+    let dialect = DialectId::CompressedTensors.dialect();
+    dialect.require_expressible(output, &plan)?;
+    let layout = dialect.layout(activations, Rounding::Exact, ScaleSharing::None)?;
+    Ok(Some(dialect.files(output, &plan, &layout)))
 }

@@ -14,7 +14,7 @@ pub use budget::{Budget, BudgetSolver, Fit, Measure};
 pub use cost::{BytesFrom, Cost, CostModel, Figures, GroupCost};
 pub use frontier::{FrontierPoint, frontier, knee};
 pub use input_scales::InputScales;
-pub use layout::{Activations, ActivationsChoice, Dialect, DialectChoice, Layout, ScaleSharing};
+pub use layout::{Activations, ActivationsChoice, Layout, ScaleSharing};
 pub use located::{Located, LocatedGroup};
 pub use scheme::Plan;
 pub use tensors::{PlannedTensor, Role, module_tensors, planned_tensors};

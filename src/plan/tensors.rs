@@ -54,8 +54,8 @@ pub struct PlannedTensor {
 /// # Errors
 /// As [`crate::format::Format::tensors`].
 pub fn module_tensors(module: &str, weight: &Tensor, layout: &Layout) -> Result<Vec<PlannedTensor>> {
-    let encoding = layout.encoding();
-    let tensors = encoding.format.format().tensors(weight.shape(), &encoding, &layout.scale_storage())?;
+    let encoding = layout.encoding;
+    let tensors = encoding.format.format().tensors(weight.shape(), &encoding, &layout.storage)?;
     let planned = tensors.into_iter().map(|tensor| PlannedTensor {
         spec: tensor.spec(module),
         role: match tensor.kind {

@@ -70,7 +70,7 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     }
     let groups: HashMap<String, Arc<ScaleGroup>> = by_key
         .into_iter()
-        .map(|(key, weights)| (key, Arc::new(ScaleGroup { weights, encoding: layout.encoding() })))
+        .map(|(key, weights)| (key, Arc::new(ScaleGroup { weights, encoding: layout.encoding })))
         .collect();
     keys.into_iter()
         .map(|(module, key, index)| (module, Member { group: groups[&key].clone(), index }))

@@ -5,12 +5,14 @@ pub mod directory;
 pub mod place;
 pub mod report;
 
+use qlua::dialect::DialectChoice;
+use qlua::plan::ActivationsChoice;
 use std::path::{Path, PathBuf};
 
 use qlua::device::DeviceChoice;
 use qlua::format::Rounding;
 use qlua::job::{Family, FamilyOptions};
-use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use qlua::plan::ScaleSharing;
 use qlua::write::{LinkChoice, Request};
 
 /// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.

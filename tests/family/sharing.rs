@@ -1,5 +1,7 @@
 //! Which schemes share what, and that sharing changes no tensor.
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::BTreeMap;
 
 use super::{alone, require_schemes, schemes, sweep, unique_bytes};
@@ -7,7 +9,6 @@ use crate::common::ascending_family;
 use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
 use qlua::job::{Family, FamilyOptions};
-use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::write::Silent;
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
@@ -28,9 +29,20 @@ fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
 #[test]
 fn files_are_what_was_foretold() {
     let place = Place::new();
-    for dialect in [DialectChoice::Universal, DialectChoice::CompressedTensors, DialectChoice::ModelOpt] {
-        for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
-            if (dialect, activations) == (DialectChoice::Universal, ActivationsChoice::Dynamic) {
+    for dialect in [
+        DialectChoice::Named(DialectId::Universal),
+        DialectChoice::Named(DialectId::CompressedTensors),
+        DialectChoice::Named(DialectId::ModelOpt),
+    ] {
+        for activations in
+            [ActivationsChoice::Named(Activations::Static), ActivationsChoice::Named(Activations::Dynamic)]
+        {
+            if (dialect, activations)
+                == (
+                    DialectChoice::Named(DialectId::Universal),
+                    ActivationsChoice::Named(Activations::Dynamic),
+                )
+            {
                 continue;
             }
             let out = place.path().join(format!("{dialect}-{activations}"));

@@ -19,7 +19,7 @@ pub(crate) fn content_key<'a>(
     let mut sorted: Vec<&OutputTensor> = tensors.into_iter().collect();
     sorted.sort_by(|a, b| (&a.spec.name, a.spec.dtype).cmp(&(&b.spec.name, b.spec.dtype)));
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{CODEC}\n{} {}\n", layout.dialect, layout.activations).as_bytes());
+    hasher.update(format!("{CODEC}\n{} {:?}\n", layout.encoding, layout.storage).as_bytes());
     let mut text = String::new();
     for OutputTensor { spec, content } in sorted {
         text.clear();

@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::{WRITTEN, WrittenRow, threads};
 use crate::device::DeviceChoice;
+use crate::dialect::DialectChoice;
 use crate::format::Rounding;
 use crate::job::{Family, FamilyOptions, Outcome, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, ScaleSharing};
+use crate::plan::{ActivationsChoice, BytesFrom, ScaleSharing};
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
 const DECISION: Record = Record {
@@ -354,9 +355,9 @@ fn class() -> Class<RefCell<Family>> {
                 let planned = this.borrow().planned()?;
                 let layout = planned.layout.as_ref();
                 Ok(Plain(DecisionRow {
-                    dialect: layout.map(|l| l.dialect.to_string()),
+                    dialect: planned.dialect.map(|dialect| dialect.to_string()),
                     activations: layout.map(|l| l.activations.to_string()),
-                    rounding: layout.map(|l| l.rounding.to_string()),
+                    rounding: layout.map(|l| l.encoding.rounding.to_string()),
                     scale_sharing: layout.map(|l| l.scale_sharing.to_string()),
                     notes: planned.notes.clone(),
                 }))

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use regex::Regex;
 
-use crate::dialect::Engine;
+use crate::dialect::engine::Engine;
 use crate::model::{Model, bare_name, fused_group};
 
 /// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.

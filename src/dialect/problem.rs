@@ -103,7 +103,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Problem { code, subject: subject.into(), message: message.into() }
     }
 }

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::engines::{Matcher, Reading};
-use super::layers::{Layer, Layers};
-use super::{Code, Problem};
+use super::reading::{Matcher, Reading};
+use crate::dialect::problem::{Code, Problem};
+use crate::dialect::stored::{Layer, Stored};
 use crate::format::{Granularity, ScaleShape};
-use crate::model::Model;
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
@@ -23,7 +22,7 @@ struct Group {
     dynamic: Option<bool>,
 }
 
-pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Problem> {
+pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
         |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
@@ -48,12 +47,12 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
 
-    let names = model.modules();
-    let head = names.in_memory(layers.head());
+    let names = stored.model.modules();
+    let head = names.in_memory(stored.head());
     let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
     if targets_head && !ignore.matches(&head) {
         let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
-        problems.push(Problem::new(Code::LmHead, layers.head(), message));
+        problems.push(Problem::new(Code::LmHead, stored.head(), message));
     }
     for entry in &ignore.names {
         let in_memory = names.on_disk(entry).map(|on_disk| names.in_memory(on_disk));
@@ -64,14 +63,15 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
-    let in_f32 = model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
-    let mut engines: Vec<(Reading, Vec<(&Layer, String)>)> = Reading::of(model, ignored.iter().copied())
-        .into_iter()
-        .map(|reading| (reading, Vec::new()))
-        .collect();
+    let in_f32 = stored.model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
+    let mut engines: Vec<(Reading, Vec<(&Layer, String)>)> =
+        Reading::of(stored.model, ignored.iter().copied())
+            .into_iter()
+            .map(|reading| (reading, Vec::new()))
+            .collect();
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
-    for layer in &layers.layers {
+    for layer in &stored.layers {
         let name = names.in_memory(layer.name);
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
         let is_ignored = ignore.matches(&name);
