@@ -105,13 +105,17 @@ fn class() -> Class<Tensor> {
             Function::new("amax", "The largest magnitude.")
                 .returns(Type::Number, "NaN where there is a NaN, infinity where there is one")
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)"),
-            |this, _| Ok(Tensor::amax(this)),
+            |this, _| {
+                this.dtype().require_values()?;
+                Ok(Tensor::amax(this))
+            },
         )
         .method(
             Function::new("stats", "Minimum, maximum, mean, standard deviation and counts, in one pass.")
                 .returns(Type::Record(&STATS), "the statistics")
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)"),
             |this, _| {
+                this.dtype().require_values()?;
                 let s = this.stats();
                 Ok(Plain(StatsRow {
                     elements: s.elements,
@@ -142,7 +146,10 @@ fn class() -> Class<Tensor> {
                 .default("limit", Type::Integer, 1000, "how many at most")
                 .returns(Type::List(&Type::Number), "the elements, row by row")
                 .example("assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)"),
-            |this, call| Ok(this.tolist(call.get("limit")?)),
+            |this, call| {
+                this.dtype().require_values()?;
+                Ok(this.tolist(call.get("limit")?))
+            },
         )
         .method(
             Function::new("slice", "Some rows of the outermost dimension, without copying.")

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::abi::Part;
+use super::super::abi::PartialError;
 use super::{COPY_BYTES, Lane, Submitted};
 use crate::format::{Amax, QuantisationError, QuantisedGroup, WeightGroup};
 use crate::tensor::{Dtype, Tensor};
@@ -75,8 +75,8 @@ impl<'a> Finished<'a> {
 
     fn error(&self, weight: usize) -> QuantisationError {
         let elements = self.submitted.batch.spots[weight].elements as u64;
-        let at = self.submitted.state_bytes() + weight * size_of::<Part>();
-        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<Part>()];
+        let at = self.submitted.state_bytes() + weight * size_of::<PartialError>();
+        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<PartialError>()];
         let f64_at = |at: usize| f64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         QuantisationError {
