@@ -4,6 +4,7 @@ use std::fmt;
 
 use mlua::{Lua, Table, Value};
 
+use super::rows;
 use super::state::{self, Stop, Thrown};
 use crate::error::Error;
 use crate::options::UsageError;
@@ -72,10 +73,22 @@ impl Frame {
     }
 }
 
+/// Where the innermost script stands.
+pub(super) fn position(lua: &Lua) -> Option<String> {
+    frames_up_to(lua, 1).first().map(Frame::position)
+}
+
 /// The script lines on the stack, innermost first.
 fn frames(lua: &Lua) -> Vec<Frame> {
+    frames_up_to(lua, usize::MAX)
+}
+
+fn frames_up_to(lua: &Lua, most: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     for level in 0..1000 {
+        if frames.len() == most {
+            break;
+        }
         let frame = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.as_deref().unwrap_or("").to_string();
@@ -166,6 +179,17 @@ fn table(
     Ok(Value::Table(table))
 }
 
+/// The error table for a mistake of a script: raised at `position`, and from there where `lua` stands now.
+pub(super) fn script_value(
+    lua: &Lua,
+    message: &str,
+    hint: String,
+    position: Option<String>,
+) -> mlua::Result<Value> {
+    let positions = position.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
+    table(lua, "script", message, Some(hint), positions)
+}
+
 /// The value that stands for a stop; scripts never get to see it.
 pub(super) fn stop_value(lua: &Lua, stop: Stop) -> mlua::Result<Value> {
     let kind = match stop {
@@ -201,7 +225,7 @@ pub(super) fn syntax(name: &str, message: &str) -> Report {
 }
 
 /// Splits `source:line: ` off the front of `message` where `known` accepts the source.
-fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str, usize)>, &str) {
+pub(super) fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str, usize)>, &str) {
     for (i, _) in message.match_indices(':') {
         let rest = &message[i + 1..];
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -244,6 +268,10 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
                 rest = text;
             }
             report.message = rest.to_string();
+            let position = positions.first().map(String::as_str);
+            if let Some((message, hint)) = rows::explain(lua, rest, Some(position.unwrap_or_default())) {
+                (report.message, report.hint) = (message, Some(hint));
+            }
         }
         Value::Error(error) => {
             (report.kind, report.message, report.hint) = parts(&anyhow::Error::from((**error).clone()));

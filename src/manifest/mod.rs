@@ -25,7 +25,7 @@ pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
 pub use group::{Candidate, Format, Group, compare_scores};
 pub use percent::Percent;
-pub use ranking::{Order, Predicate, Ranking, RankingOptions};
+pub use ranking::{Criterion, Order, Predicate, Ranking, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
