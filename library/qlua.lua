@@ -244,7 +244,7 @@ function Parser:help() end
 ---@field written_bytes integer written by this run
 ---@field resumed_bytes integer taken over from a run that was stopped
 ---@field reused_bytes integer taken from finished schemes
----@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none is
+---@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
 
 ---A directory that was written, or was there already.
 ---@class qlua.Written

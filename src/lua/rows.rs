@@ -15,6 +15,9 @@ use super::{report, state};
 use crate::error::Error;
 use crate::selector::nearest;
 
+/// The key of their metatables that tells rows from other tables.
+const MARK: &str = "qlua_row";
+
 /// A value that Lua sees as a row; `row!` implements it.
 pub trait ToRow {
     /// The declaration of its keys.
@@ -124,11 +127,17 @@ fn metatable(lua: &Lua, record: &'static Record) -> mlua::Result<Table> {
     let metatable = lua.create_table()?;
     metatable.raw_set("__name", format!("qlua.{}", record.name))?;
     metatable.raw_set("__metatable", false)?;
+    metatable.raw_set(MARK, true)?;
     metatable.raw_set("__index", index)?;
     metatable.raw_set("__tostring", lua.create_function(move |_, row: Table| line(record, &row))?)?;
     metatable.raw_set("__pairs", lua.create_function(move |lua, row: Table| pairs(lua, record, row))?)?;
     lua.set_named_registry_value(&entry, &metatable)?;
     Ok(metatable)
+}
+
+/// Whether `table` is a row.
+pub(super) fn is_row(table: &Table) -> bool {
+    table.metatable().is_some_and(|metatable| metatable.contains_key(MARK).unwrap_or(false))
 }
 
 /// What a script last read from a row that does not have it.
