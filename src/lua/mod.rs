@@ -2,6 +2,7 @@
 //!
 //! The only room that knows mlua. A namespace is one file in `api/`; [`declare`] is the vocabulary it is written in.
 
+mod absent;
 pub mod api;
 mod call;
 pub mod declare;

@@ -4,7 +4,6 @@ use std::fmt;
 
 use mlua::{Lua, Table, Value};
 
-use super::rows;
 use super::state::{self, Stop, Thrown};
 use crate::error::Error;
 use crate::options::UsageError;
@@ -179,15 +178,20 @@ fn table(
     Ok(Value::Table(table))
 }
 
-/// The error table for a mistake of a script: raised at `position`, and from there where `lua` stands now.
-pub(super) fn script_value(
-    lua: &Lua,
-    message: &str,
-    hint: String,
-    position: Option<String>,
-) -> mlua::Result<Value> {
+/// The error value `raised` of a script's function; one that came from a nil in a row as a sentence that says so.
+pub(super) fn explained(lua: &Lua, raised: Value) -> mlua::Result<Value> {
+    let Value::String(text) = &raised else { return Ok(raised) };
+    let text = text.to_string_lossy();
+    let (position, message) = split_position(&text, |_| true);
+    let Some((message, hint)) = explain(lua, message, None) else { return Ok(raised) };
+    let position = position.map(|(source, line)| format!("{source}:{line}"));
     let positions = position.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
-    table(lua, "script", message, Some(hint), positions)
+    table(lua, "script", &message, Some(hint), positions)
+}
+
+/// Sentence and hint for Lua's own `message`, where it is about a nil that was last read from a row: see `Absent::explain`.
+fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, String)> {
+    state::with(lua, |state| state.absent.borrow().as_ref()?.explain(message, position))
 }
 
 /// The value that stands for a stop; scripts never get to see it.
@@ -225,7 +229,7 @@ pub(super) fn syntax(name: &str, message: &str) -> Report {
 }
 
 /// Splits `source:line: ` off the front of `message` where `known` accepts the source.
-pub(super) fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str, usize)>, &str) {
+fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str, usize)>, &str) {
     for (i, _) in message.match_indices(':') {
         let rest = &message[i + 1..];
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -269,7 +273,7 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
             }
             report.message = rest.to_string();
             let position = positions.first().map(String::as_str);
-            if let Some((message, hint)) = rows::explain(lua, rest, Some(position.unwrap_or_default())) {
+            if let Some((message, hint)) = explain(lua, rest, Some(position.unwrap_or_default())) {
                 (report.message, report.hint) = (message, Some(hint));
             }
         }

@@ -9,8 +9,9 @@ use std::cell::Cell;
 
 use mlua::{Function, IntoLua, Lua, MultiValue, Table, Value};
 
+use super::absent::Absent;
 use super::install::fallible;
-use super::types::{Key, Record, Type, describe, words_in_ticks};
+use super::types::{Record, Type, describe, words_in_ticks};
 use super::{report, state};
 use crate::error::Error;
 use crate::selector::nearest;
@@ -140,16 +141,6 @@ pub(super) fn is_row(table: &Table) -> bool {
     table.metatable().is_some_and(|metatable| metatable.contains_key(MARK).unwrap_or(false))
 }
 
-/// What a script last read from a row that does not have it.
-pub(super) struct Absent {
-    record: &'static Record,
-    key: &'static Key,
-    /// The row's own name, where it has one.
-    subject: Option<String>,
-    /// Where it was read.
-    position: Option<String>,
-}
-
 /// Answers for a key that is not in the row: nil where its record knows it.
 fn absent(
     lua: &Lua,
@@ -184,48 +175,6 @@ fn subject(record: &Record, row: &Value) -> Option<String> {
     match row.raw_get(first.name) {
         Ok(Value::String(name)) => Some(name.to_string_lossy()),
         _ => None,
-    }
-}
-
-/// Forgets what was read before, so that [`explain`] blames nothing else for what comes now.
-pub(super) fn forget_absent(lua: &Lua) {
-    state::with(lua, |state| *state.absent.borrow_mut() = None);
-}
-
-/// Sentence and hint for an error of Lua itself that came from a nil in a row, where `message` (without its position) is
-/// one and a key was read that is nil: read at `position`, where that is given.
-pub(super) fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, String)> {
-    let is_about_nil =
-        message.starts_with("attempt to ") && message.contains("nil") || message.contains("got nil");
-    state::with(lua, |state| {
-        let absent = state.absent.borrow();
-        let Absent { record, key, subject, position: read_at } = absent.as_ref()?;
-        let is_elsewhere = position.is_some() && position != read_at.as_deref();
-        let is_other = message.contains("(field '") && !message.contains(&format!("(field '{}')", key.name));
-        if !is_about_nil || is_elsewhere || is_other {
-            return None;
-        }
-        let subject = subject.as_ref().map_or(format!("this {}", record.name), |name| format!("`{name}`"));
-        let when = key.doc.split_once("; nil ").map_or(String::new(), |(_, when)| format!(" {when}"));
-        let variable = record.name.to_lowercase();
-        Some((
-            format!("{subject} has no `{}`: it is nil{when} ({message})", key.name),
-            format!("test it first: `{variable}.{} and …`", key.name),
-        ))
-    })
-}
-
-/// The error value `raised` of a script's function; one that came from a nil in a row as a sentence that says so.
-pub(super) fn explained(lua: &Lua, raised: Value) -> mlua::Result<Value> {
-    let Value::String(text) = &raised else { return Ok(raised) };
-    let text = text.to_string_lossy();
-    let (position, message) = report::split_position(&text, |_| true);
-    match explain(lua, message, None) {
-        Some((message, hint)) => {
-            let position = position.map(|(source, line)| format!("{source}:{line}"));
-            report::script_value(lua, &message, hint, position)
-        }
-        None => Ok(raised),
     }
 }
 

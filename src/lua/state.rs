@@ -7,8 +7,8 @@ use std::fmt;
 
 use mlua::{Function, Lua, Value};
 
+use super::absent::Absent;
 use super::report::Report;
-use super::rows::Absent;
 use crate::interrupt;
 use crate::write::HashedFile;
 

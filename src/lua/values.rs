@@ -4,7 +4,7 @@ use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
 
-use super::{rows, state};
+use super::{report, state};
 use crate::selector::Globs;
 
 /// A new handle: `Ok(Handle(manifest))`. The type must be that of a declared class.
@@ -60,13 +60,13 @@ impl Callback {
     /// [`state::Thrown`] when it raises: return it (`?`), and the script sees its own error again.
     pub fn call(&self, lua: &Lua, arguments: impl IntoLuaMulti) -> anyhow::Result<MultiValue> {
         let mut all = arguments.into_lua_multi(lua)?;
-        rows::forget_absent(lua);
+        state::with(lua, |state| *state.absent.borrow_mut() = None);
         all.push_front(Value::Function(self.0.clone()));
         let mut results: MultiValue = state::raw_pcall(lua)?.call(all)?;
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }
-        let raised = rows::explained(lua, results.pop_front().unwrap_or(Value::Nil))?;
+        let raised = report::explained(lua, results.pop_front().unwrap_or(Value::Nil))?;
         Err(state::throw(lua, raised)?.into())
     }
 
@@ -87,12 +87,12 @@ impl Callback {
     }
 }
 
-/// A choice of names: a glob, a list of globs, or a predicate ([`super::types::Type::Selector`]).
+/// A choice: a glob, a list of globs, or a predicate, of names ([`super::types::Type::Selector`]) or of groups.
 #[derive(Clone, Debug)]
 pub enum Selector {
     /// Any of the globs matches the whole name.
     Globs(Globs),
-    /// The function gives true for the name.
+    /// The function gives true for the name, or for the group.
     Predicate(Callback),
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::ranking::Sorting;
+use super::order::Sorting;
 use super::{Group, Order, Percent};
 use crate::error::{Error, Result};
 use crate::model::bare_name;
