@@ -228,7 +228,7 @@ function Parser:help() end
 ---@field parameters integer weights of all groups of the manifest
 ---@field bytes integer sum of all tensor bytes: exact from a checkpoint's headers
 ---@field bytes_from string `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
----@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest
+---@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest; nil when a cost is no number
 ---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
@@ -244,7 +244,7 @@ function Parser:help() end
 ---@field written_bytes integer written by this run
 ---@field resumed_bytes integer taken over from a run that was stopped
 ---@field reused_bytes integer taken from finished schemes
----@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all
+---@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
 
 ---A directory that was written, or was there already.
 ---@class qlua.Written
@@ -1017,8 +1017,8 @@ function qlua.log.warn(message, ...) end
 ---How far two manifests agree on the order of the groups.
 ---@class qlua.Correlation
 ---@field groups integer the number of groups that both scored
----@field spearman? number Spearman's rank correlation, -1 to 1; nil when one has only ties
----@field kendall? number Kendall's tau-b, likewise
+---@field spearman? number Spearman's rank correlation, -1 to 1; nil when one manifest has only ties
+---@field kendall? number Kendall's tau-b, -1 to 1; nil when one manifest has only ties
 
 ---A recipe group: modules that share one decision.
 ---@class qlua.Group
@@ -1026,9 +1026,10 @@ function qlua.log.warn(message, ...) end
 ---@field key string the key as published, with `.quant_recipe`
 ---@field members string[] the modules that share the decision, in model order
 ---@field tower string `language`, `vision`, `merger`, `head` or `other`
----@field block? integer the block's number, counted from 0
+---@field block? integer the block's number, counted from 0; nil for a group that is in no block
 ---@field kind string the last part of the name, such as `o_proj`
----@field parameters? integer the number of weights of all members
+---@field parameters? integer the number of weights of all members; nil when no cost is a usable number
+---@field bytes? integer the size of these weights in BF16, without scales and biases; nil when no cost is a usable number
 ---@field bits number the effective bits of its first format other than `NONE`; 16 without one
 ---@field score number how much the model suffers when it is quantised; higher is worse
 ---@field is_candidate boolean whether it has a format other than `NONE`
@@ -1052,9 +1053,10 @@ function qlua.log.warn(message, ...) end
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
 ---@field order? "ascending"|"descending" which end comes first: ascending has the least sensitive group first (default: `"ascending"`)
----@field include? string|string[] globs: only groups that match, by their own name or a member's; an empty list means all
----@field exclude? string|string[] globs: leaves out groups that match
----@field where? fun(group: qlua.Group): boolean only groups for which it returns true
+---@field by? fun(group: qlua.Group): number an order of your own: gives the number that a group is ranked by, the lowest first when ascending. Plans, budgets and frontiers keep to the manifest's scores (default: the score)
+---@field include? string|string[]|fun(group: qlua.Group): boolean only these groups. A glob chooses by a group's own name or any member's; an empty list means all
+---@field exclude? string|string[]|fun(group: qlua.Group): boolean leaves these groups out. A glob chooses by a group's own name or by all of its members
+---@field where? fun(group: qlua.Group): boolean only groups for which it returns true; asked after `include` and `exclude`
 ---@field unscored? boolean whether groups that were never scored are ranked too (default: `false`)
 
 ---Sensitivity manifests: how much each recipe group suffers, and rankings of them.
@@ -1169,12 +1171,16 @@ function Manifest:input_amax(module) end
 ---
 ---Raises when a glob matches nothing.
 ---
----Raises when nothing is left to rank.
+---Raises when globs of `exclude` match only some members of a group, which loaders fuse: the error says which.
+---
+---Raises when nothing is left to rank, or `by` gives no number.
 ---
 ---```lua
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---local ranking = manifest:ranking{ include = "*language_model*", where = function(g) return g.block ~= 0 end }
 ---assert(#ranking > 0)
+---local largest = manifest:ranking{ by = function(g) return g.parameters end, order = "descending" }
+---assert(largest.groups[1].parameters >= largest.groups[2].parameters)
 ---```
 ---
 ---Since 0.1.0.
@@ -1250,7 +1256,7 @@ function Ranking:highest(percent) end
 ---```
 ---
 ---Since 0.1.0.
----@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate
+---@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate; one that selects nothing is named in a warning
 ---@return qlua.Selection # the selection; it may be empty
 function Ranking:select(what) end
 
@@ -1272,8 +1278,8 @@ local Selection = {}
 ---@class qlua.Fit
 ---@field selection qlua.Selection the groups that go to FP8; empty when the budget needs none
 ---@field bytes integer sum of all tensor bytes
----@field effective_bits? number by ModelOpt's cost model
----@field score? number the summed score of what is in FP8
+---@field effective_bits? number by ModelOpt's cost model; nil when a cost is no number
+---@field score? number the summed score of what is in FP8; nil when it is not finite
 ---@field gap number how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least
 ---@field floor number the smallest budget that can be met, in the budget's unit
 ---@field ceiling number the budget from which on nothing needs FP8, in the budget's unit
@@ -1295,7 +1301,7 @@ local Selection = {}
 
 ---Options of qlua.plan.cover.
 ---@class qlua.plan.cover.Options
----@field by? "parameters"|"bytes" the number of weights, or their bytes in the base checkpoint (default: `"parameters"`)
+---@field by? "parameters"|"bytes"|"score" the number of weights, their bytes in the base checkpoint, or the manifest's score (default: `"parameters"`)
 
 ---Options of qlua.plan.frontier.
 ---@class qlua.plan.frontier.Options
@@ -1326,6 +1332,8 @@ function qlua.plan.solve(family, ranking, options) end
 ---Selects the first groups in a ranking's order that together make up a share of it by weight instead of by count. Only what really goes to FP8 counts.
 ---
 ---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
+---
+---Raises when `by` is "score" and a score is negative, infinite or NaN.
 ---
 ---```lua
 ---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }

@@ -53,6 +53,49 @@ impl Place {
     }
 }
 
+#[test]
+fn a_predicate_that_selects_nothing_is_named_in_a_warning() {
+    let place = Place::new().with(
+        "mine.lua",
+        "local ranking = qlua.manifest.open(qlua.checkpoint.demo('demo').manifest):ranking()\n\
+         ranking:select{}\n\
+         ranking:select(function(group)\n  return group.tower == 'visual'\nend)\n\
+         qlua.manifest.open('demo/manifest.json'):ranking{ exclude = function(g) return g.tower == 'visual' end }\n",
+    );
+    let outcome = place.run(&["-q", "mine.lua"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+    let lines: Vec<&str> = outcome.err.lines().collect();
+    let [selects, excludes] = lines[..] else { panic!("{}", outcome.err) };
+    assert!(selects.starts_with("warning: the predicate at mine.lua:3 selects none of the "), "{selects}");
+    assert_eq!(excludes, "warning: the predicate `exclude` at mine.lua:6 leaves out no group");
+}
+
+#[test]
+fn a_nil_block_that_is_compared_is_told_with_the_group_and_the_line() {
+    let place = Place::new().with(
+        "mine.lua",
+        "local manifest = qlua.manifest.open(qlua.checkpoint.demo('demo').manifest)\n\
+         manifest:ranking():select(function(group)\n  return group.block < 2\nend)\n",
+    );
+    let text = place.err(1, &["-q", "mine.lua"]);
+    assert!(
+        text.contains(
+            "` has no `block`: it is nil for a group that is in no block (attempt to compare nil with number)"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("hint: test it first: `group.block and …`\n  at mine.lua:3\n  at mine.lua:2"),
+        "{text}"
+    );
+    let place = place.with(
+        "loop.lua",
+        "for _, group in ipairs(qlua.manifest.open('demo/manifest.json').groups) do\n  local early = group.block < 2\nend\n",
+    );
+    let text = place.err(1, &["-q", "loop.lua"]);
+    assert!(text.contains("has no `block`") && text.contains("  at loop.lua:2"), "{text}");
+}
+
 fn finish(output: std::process::Output) -> Outcome {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

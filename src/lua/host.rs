@@ -130,6 +130,7 @@ impl Host {
             .set_mode(ChunkMode::Text)
             .call(host_functions(&lua)?)?;
         state::keep_pcall(&lua, prelude.get("pcall")?)?;
+        state::keep_wrap(&lua, prelude.get("wrap")?)?;
         report::keep_metatable(&lua, prelude.get("error_metatable")?)?;
         let qlua = install(&lua, api, &prelude)?;
         let package: Table = lua.globals().get("package")?;

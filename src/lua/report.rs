@@ -72,10 +72,22 @@ impl Frame {
     }
 }
 
+/// Where the innermost script stands.
+pub(super) fn position(lua: &Lua) -> Option<String> {
+    frames_up_to(lua, 1).first().map(Frame::position)
+}
+
 /// The script lines on the stack, innermost first.
 fn frames(lua: &Lua) -> Vec<Frame> {
+    frames_up_to(lua, usize::MAX)
+}
+
+fn frames_up_to(lua: &Lua, most: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     for level in 0..1000 {
+        if frames.len() == most {
+            break;
+        }
         let frame = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.as_deref().unwrap_or("").to_string();
@@ -166,6 +178,22 @@ fn table(
     Ok(Value::Table(table))
 }
 
+/// The error value `raised` of a script's function; one that came from a nil in a row as a sentence that says so.
+pub(super) fn explained(lua: &Lua, raised: Value) -> mlua::Result<Value> {
+    let Value::String(text) = &raised else { return Ok(raised) };
+    let text = text.to_string_lossy();
+    let (position, message) = split_position(&text, |_| true);
+    let Some((message, hint)) = explain(lua, message, None) else { return Ok(raised) };
+    let position = position.map(|(source, line)| format!("{source}:{line}"));
+    let positions = position.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
+    table(lua, "script", &message, Some(hint), positions)
+}
+
+/// Sentence and hint for Lua's own `message`, where it is about a nil that was last read from a row: see `Absent::explain`.
+fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, String)> {
+    state::with(lua, |state| state.absent.borrow().as_ref()?.explain(message, position))
+}
+
 /// The value that stands for a stop; scripts never get to see it.
 pub(super) fn stop_value(lua: &Lua, stop: Stop) -> mlua::Result<Value> {
     let kind = match stop {
@@ -244,6 +272,10 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
                 rest = text;
             }
             report.message = rest.to_string();
+            let position = positions.first().map(String::as_str);
+            if let Some((message, hint)) = explain(lua, rest, Some(position.unwrap_or_default())) {
+                (report.message, report.hint) = (message, Some(hint));
+            }
         }
         Value::Error(error) => {
             (report.kind, report.message, report.hint) = parts(&anyhow::Error::from((**error).clone()));

@@ -7,6 +7,7 @@ use std::fmt;
 
 use mlua::{Function, Lua, Value};
 
+use super::absent::Absent;
 use super::report::Report;
 use crate::interrupt;
 use crate::write::HashedFile;
@@ -44,6 +45,8 @@ pub(super) struct HostState {
     /// The script that the user runs, for the provenance of what it writes.
     pub policy: RefCell<Option<HashedFile>>,
     pub verbosity: Verbosity,
+    /// What a script last read from a row that does not have it.
+    pub absent: RefCell<Option<Absent>>,
     classes: RefCell<BTreeMap<&'static str, TypeId>>,
 }
 
@@ -54,6 +57,7 @@ impl HostState {
 }
 
 const PCALL: &str = "qlua.pcall";
+const WRAP: &str = "qlua.wrap";
 const THROWN: &str = "qlua.thrown";
 
 /// Applies `f` to the host's data of `lua`.
@@ -111,6 +115,16 @@ pub(super) fn keep_pcall(lua: &Lua, pcall: Function) -> mlua::Result<()> {
 /// Lua's own `pcall`.
 pub(super) fn raw_pcall(lua: &Lua) -> mlua::Result<Function> {
     lua.named_registry_value(PCALL)
+}
+
+/// Keeps the prelude's `wrap`, which makes a function of Rust raise error tables.
+pub(super) fn keep_wrap(lua: &Lua, wrap: Function) -> mlua::Result<()> {
+    lua.set_named_registry_value(WRAP, wrap)
+}
+
+/// The prelude's `wrap`.
+pub(super) fn wrap(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(WRAP)
 }
 
 /// An error value of a script on its way through Rust; the value itself waits in the Lua state.

@@ -55,6 +55,12 @@ impl Percent {
         u128::from(part) * 100_000 >= u128::from(self.thousandths) * u128::from(whole)
     }
 
+    /// Whether `part` is at least this percentage of `whole`, both finite and at least 0.
+    pub fn is_reached_by_score(self, part: f64, whole: f64) -> bool {
+        // The products are rounded, and the whole must count all the same.
+        part * 100_000.0 >= f64::from(self.thousandths) * whole || part >= whole
+    }
+
     /// How many of `total` groups the percentage stands for: `max(1, ceil(percent / 100 × total))`, in integers; 0 of 0.
     pub fn count_of(self, total: usize) -> usize {
         let count = (u128::from(self.thousandths) * total as u128).div_ceil(100_000);

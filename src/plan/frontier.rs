@@ -1,14 +1,12 @@
 //! The Pareto frontier of a ranking: what is lost at least for every size, and its knee.
 
-use serde::Serialize;
-
 use super::budget::{BudgetSolver, Measure};
 use super::{CostModel, Figures};
 use crate::error::Result;
 use crate::manifest::{Group, Ranking};
 
 /// One point of the frontier.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FrontierPoint {
     /// Sum of all tensor bytes.
     pub bytes: u64,

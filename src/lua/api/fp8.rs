@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use mlua::Value;
-use serde::Serialize;
 
 use super::tensor::{TARGETS, dtype};
 use crate::device::{Device, DeviceChoice};
@@ -11,34 +10,30 @@ use crate::format::{
     WeightGroup,
 };
 use crate::lua::declare::{Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Type};
+use crate::lua::rows::row;
+use crate::lua::{Call, Handle, Row, Type};
 use crate::tensor::{Dtype, Tensor};
 
-const ERROR: Record = Record {
-    name: "QuantisationError",
-    doc: "What quantisation did to the values of a tensor.",
-    keys: &[
-        Key::new("elements", Type::Integer, "number of elements"),
-        Key::new("mse", Type::Number, "mean squared error"),
-        Key::new("sqnr", Type::NumberIn("dB"), "signal to quantisation noise ratio"),
-        Key::new("max_error", Type::Number, "largest error of an element"),
-        Key::new("saturated_share", Type::Number, "share of values beyond ±448 × scale, 0 to 1"),
-        Key::new("zeroed_share", Type::Number, "share of non-zero values whose code is zero, 0 to 1"),
-    ],
-};
+row! {
+    /// What quantisation did to the values of a tensor.
+    const ERROR = "QuantisationError" for |error: &QuantisationError| {
+        /// number of elements
+        elements: Type::Integer => error.elements,
+        /// mean squared error
+        mse: Type::Number => error.mse(),
+        /// signal to quantisation noise ratio
+        sqnr: Type::NumberIn("dB") => error.sqnr_db(),
+        /// largest error of an element
+        max_error: Type::Number => error.max_error,
+        /// share of values beyond ±448 × scale, 0 to 1
+        saturated_share: Type::Number => error.saturated_share(),
+        /// share of non-zero values whose code is zero, 0 to 1
+        zeroed_share: Type::Number => error.zeroed_share(),
+    }
+}
 const GRANULARITY: Type = Type::Choice(Granularity::WORDS);
 const ROUNDING: Type = Type::Choice(Rounding::WORDS);
 const RULE: Type = Type::Choice(ScaleRule::WORDS);
-
-#[derive(Serialize)]
-struct ErrorRow {
-    elements: u64,
-    mse: f64,
-    sqnr: f64,
-    max_error: f64,
-    saturated_share: f64,
-    zeroed_share: f64,
-}
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -128,15 +123,7 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)"),
         |call| {
             let mut done = quantise(call, Wanted { codes: false, error: true })?;
-            let e: QuantisationError = done.errors.pop().context("errors were asked for")?;
-            Ok(Plain(ErrorRow {
-                elements: e.elements,
-                mse: e.mse(),
-                sqnr: e.sqnr_db(),
-                max_error: e.max_error,
-                saturated_share: e.saturated_share(),
-                zeroed_share: e.zeroed_share(),
-            }))
+            Ok(Row(done.errors.pop().context("errors were asked for")?))
         },
     )
 }

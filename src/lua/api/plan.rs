@@ -2,50 +2,60 @@
 
 use std::cell::RefCell;
 
-use mlua::{IntoLua, Table};
+use mlua::IntoLua;
 
 use crate::job::Family;
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
-use crate::manifest::{Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, FrontierPoint, Measure, frontier, knee};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Tidy, Type};
+use crate::manifest::{Group, Ranking, Selection};
+use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, FrontierPoint, Measure, frontier, knee};
 
 const FAMILY: Type = Type::Handle("Family");
 const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
 
-const FIT: Record = Record {
-    name: "Fit",
-    doc: "The selection that loses least within a budget.",
-    keys: &[
-        Key::new(
-            "selection",
-            Type::Handle("Selection"),
-            "the groups that go to FP8; empty when the budget needs none",
-        ),
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::optional("effective_bits", Type::NumberIn("bits"), "by ModelOpt's cost model"),
-        Key::optional("score", Type::Number, "the summed score of what is in FP8"),
-        Key::new(
-            "gap",
-            Type::Number,
-            "how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least",
-        ),
-        Key::new("floor", Type::Number, "the smallest budget that can be met, in the budget's unit"),
-        Key::new("ceiling", Type::Number, "the budget from which on nothing needs FP8, in the budget's unit"),
-        Key::new("is_above_ceiling", Type::Boolean, "whether the budget is at the ceiling or above"),
-    ],
-};
-const POINT: Record = Record {
-    name: "FrontierPoint",
-    doc: "A point of the Pareto frontier: no selection of its size loses less.",
-    keys: &[
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::new("effective_bits", Type::NumberIn("bits"), "by ModelOpt's cost model"),
-        Key::new("score", Type::Number, "the summed score of what is in FP8"),
-        Key::new("groups", Type::Integer, "how many groups are in FP8"),
-        Key::new("added", Type::List(&Type::String), "the groups that were not in FP8 at the point before"),
-    ],
-};
+/// What a budget came to.
+struct Solved {
+    fit: Fit,
+    figures: Figures,
+}
+
+row! {
+    /// The selection that loses least within a budget.
+    const FIT = "Fit" for |solved: &Solved| {
+        /// the groups that go to FP8; empty when the budget needs none
+        selection: Type::Handle("Selection") => Handle(solved.fit.selection.clone()),
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => solved.figures.bytes,
+        /// by ModelOpt's cost model; nil when a cost is no number
+        effective_bits: Type::Optional(&Type::NumberIn("bits")) => solved.figures.effective_bits,
+        /// the summed score of what is in FP8; nil when it is not finite
+        score: Type::Optional(&Type::Number) => solved.figures.score,
+        /// how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least
+        gap: Type::Number => solved.fit.gap,
+        /// the smallest budget that can be met, in the budget's unit
+        floor: Type::Number => amount(solved.fit.floor),
+        /// the budget from which on nothing needs FP8, in the budget's unit
+        ceiling: Type::Number => amount(solved.fit.ceiling),
+        /// whether the budget is at the ceiling or above
+        is_above_ceiling: Type::Boolean => solved.fit.is_above_ceiling,
+    }
+}
+row! {
+    /// A point of the Pareto frontier: no selection of its size loses less.
+    const POINT = "FrontierPoint" for |point: &FrontierPoint| {
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => point.bytes,
+        /// by ModelOpt's cost model
+        effective_bits: Type::NumberIn("bits") => point.effective_bits,
+        /// the summed score of what is in FP8
+        score: Type::Number => point.score,
+        /// how many groups are in FP8
+        groups: Type::Integer => point.groups,
+        /// the groups that were not in FP8 at the point before
+        added: Type::List(&Type::String) => point.added.clone(),
+    }
+}
 
 /// An example that begins with a family over a manifest alone and a ranking.
 macro_rules! with_ranking {
@@ -103,12 +113,13 @@ pub(super) fn declare() -> Namespace {
             .param("percent", Type::Percent, "the share; the last group reaches it")
             .options(Options::new().default(
                 "by",
-                Type::Choice(&["parameters", "bytes"]),
+                Type::Choice(&["parameters", "bytes", "score"]),
                 "parameters",
-                "the number of weights, or their bytes in the base checkpoint",
+                "the number of weights, their bytes in the base checkpoint, or the manifest's score",
             ))
             .returns(Type::Handle("Selection"), "the selection")
             .raises("the percentage is not above 0 and at most 100, or has more than three decimals")
+            .raises("`by` is \"score\" and a score is negative, infinite or NaN")
             .example(with_ranking!("assert(#qlua.plan.cover(family, ranking, 50) > 0)")),
             cover,
         )
@@ -143,7 +154,7 @@ fn costs(call: &Call, ranking: &Ranking) -> anyhow::Result<CostModel> {
     Ok(call.handle::<RefCell<Family>>("family")?.borrow().costs(ranking)?)
 }
 
-fn solve(call: &Call) -> anyhow::Result<Table> {
+fn solve(call: &Call) -> anyhow::Result<Row<Solved>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let budget = match (call.get::<Option<f64>>("effective_bits")?, call.get::<Option<i64>>("bytes")?) {
         (Some(bits), None) => Budget::EffectiveBits(bits),
@@ -160,33 +171,29 @@ fn solve(call: &Call) -> anyhow::Result<Table> {
     let solver = BudgetSolver::new(&costs, &ranking, budget.measure(), always.as_deref())?;
     let fit = solver.fit(budget)?;
     let figures = costs.figures(fit.selection.selected());
-    let amount = |budget: Budget| match budget {
+    Ok(Row(Solved { fit, figures }))
+}
+
+fn amount(budget: Budget) -> Tidy {
+    match budget {
         Budget::EffectiveBits(bits) => Tidy(bits),
         Budget::Bytes(bytes) => Tidy(bytes as f64),
-    };
-    let table = call.lua().create_table()?;
-    table.raw_set("selection", Handle(fit.selection))?;
-    table.raw_set("bytes", figures.bytes)?;
-    table.raw_set("effective_bits", figures.effective_bits)?;
-    table.raw_set("score", figures.score)?;
-    table.raw_set("gap", fit.gap)?;
-    table.raw_set("floor", amount(fit.floor))?;
-    table.raw_set("ceiling", amount(fit.ceiling))?;
-    table.raw_set("is_above_ceiling", fit.is_above_ceiling)?;
-    Ok(table)
+    }
 }
 
 fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let costs = costs(call, &ranking)?;
-    let by_bytes = call.get::<String>("by")? == "bytes";
-    let selection = ranking.cover(call.get::<f64>("percent")?, |group| match costs.group(&group.name) {
-        Some(cost) if cost.quantisable_layers == 0 => 0,
-        Some(cost) if by_bytes => cost.unquantised.bytes,
-        Some(cost) => cost.quantisable_parameters,
-        None => 0,
-    });
-    Ok(Handle(selection?))
+    let percent: f64 = call.get("percent")?;
+    // What stays in BF16 whatever is selected covers nothing.
+    let cost = |group: &Group| costs.group(&group.name).filter(|cost| cost.quantisable_layers > 0);
+    Ok(Handle(match call.get::<String>("by")?.as_str() {
+        "score" => {
+            ranking.cover_score(percent, |group| cost(group).map_or(0.0, |cost| cost.quantised.score))?
+        }
+        "bytes" => ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.unquantised.bytes))?,
+        _ => ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.quantisable_parameters))?,
+    }))
 }
 
 fn frontier_class() -> Class<Frontier> {
@@ -196,7 +203,7 @@ fn frontier_class() -> Class<Frontier> {
             "points",
             Type::List(&Type::Record(&POINT)),
             "the points, the largest size first",
-            |this, _| Ok(this.points.iter().cloned().map(Plain).collect::<Vec<_>>()),
+            |this, call| rows(call.lua(), &this.points),
         )
         .field(
             "knee",

@@ -2,27 +2,21 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
+use crate::lua::Type;
 use crate::lua::declare::{Function, Namespace, Options};
-use crate::lua::{Key, Plain, Record, Type};
-use crate::verify::{Code, Depth, verify};
+use crate::lua::rows::{row, rows};
+use crate::verify::{Code, Depth, Problem, verify};
 
-const PROBLEM: Record = Record {
-    name: "Problem",
-    doc: "Something that a loader rejects, or accepts and gets wrong.",
-    keys: &[
-        Key::new("code", Type::String, "the broken rule, a stable word; see `qlua.verify.codes`"),
-        Key::new("subject", Type::String, "the file, module or tensor at fault"),
-        Key::new("message", Type::String, "one sentence that says what is wrong"),
-    ],
-};
-
-#[derive(Serialize)]
-struct Row {
-    code: &'static str,
-    subject: String,
-    message: String,
+row! {
+    /// Something that a loader rejects, or accepts and gets wrong.
+    const PROBLEM = "Problem" for |problem: &Problem| {
+        /// the broken rule, a stable word; see `qlua.verify.codes`
+        code: Type::String => problem.code.word(),
+        /// the file, module or tensor at fault
+        subject: Type::String => problem.subject.as_str(),
+        /// one sentence that says what is wrong
+        message: Type::String => problem.message.as_str(),
+    }
 }
 
 pub(super) fn declare() -> Namespace {
@@ -45,8 +39,7 @@ pub(super) fn declare() -> Namespace {
             |call| {
                 let depth = if call.get::<String>("depth")? == "full" { Depth::Full } else { Depth::Headers };
                 let problems = verify(Path::new(&call.get::<String>("path")?), depth)?;
-                let row = |p: crate::verify::Problem| Row { code: p.code.word(), subject: p.subject, message: p.message };
-                Ok(Plain(problems.into_iter().map(row).collect::<Vec<_>>()))
+                rows(call.lua(), &problems)
             },
         )
 }

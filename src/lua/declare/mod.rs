@@ -13,7 +13,7 @@
 //!     .class(
 //!         Class::<Manifest>::new("Manifest", "An opened manifest.")
 //!             .field("path", Type::Path, "where it was read from", |this, _| Ok(this.path()))
-//!             .method(Function::new("ranking", "…"), |this, call| Ok(Plain(this.ranking(…)?))),
+//!             .method(Function::new("ranking", "…"), |this, call| Ok(Handle(this.ranking(…)?))),
 //!     )
 //! ```
 

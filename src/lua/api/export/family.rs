@@ -5,94 +5,97 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mlua::{Lua, Table, Value};
-use serde::Serialize;
 
-use super::{WRITTEN, WrittenRow, threads};
+use super::{WRITTEN, threads};
 use crate::device::DeviceChoice;
 use crate::dialect::DialectChoice;
 use crate::format::Rounding;
-use crate::job::{Family, FamilyOptions, Outcome, PlannedFile, PlannedScheme};
+use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Tidy, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
 use crate::plan::{ActivationsChoice, BytesFrom, ScaleSharing};
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
-const DECISION: Record = Record {
-    name: "Decision",
-    doc: "The layout of a family's schemes; over a manifest alone there is none.",
-    keys: &[
-        Key::optional("dialect", Type::String, "`universal`, `compressed-tensors` or `modelopt`"),
-        Key::optional("activations", Type::String, "`static` or `dynamic`"),
-        Key::optional("rounding", Type::String, "`exact` or `modelopt`"),
-        Key::optional("scale_sharing", Type::String, "`group` or `none`"),
-        Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
-    ],
-};
-const FILE: Record = Record {
-    name: "PlannedFile",
-    doc: "A weight file before it is written.",
-    keys: &[
-        Key::new("file", Type::String, "its name in the directory"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "its size, header included"),
-        Key::new("schemes", Type::Integer, "how many schemes of the family hold it"),
-    ],
-};
-const OUTCOME: Record = Record {
-    name: "Outcome",
-    doc: "What a run of a family did. Bytes are those of weight files.",
-    keys: &[
-        Key::new(
-            "schemes",
-            Type::List(&Type::Record(&WRITTEN)),
-            "one row per scheme, in the order in which they were added",
-        ),
-        Key::new("written_bytes", Type::IntegerIn("bytes"), "written by this run"),
-        Key::new("resumed_bytes", Type::IntegerIn("bytes"), "taken over from a run that was stopped"),
-        Key::new("reused_bytes", Type::IntegerIn("bytes"), "taken from finished schemes"),
-        Key::optional(
-            "link",
-            Type::String,
-            "`reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all",
-        ),
-    ],
-};
-const PLANNED: Record = Record {
-    name: "PlannedScheme",
-    doc: "A scheme before it is written.",
-    keys: &[
-        Key::new("name", Type::String, "the scheme's name, which is its directory's"),
-        Key::optional("directory", Type::Path, "where it goes; nil over a manifest alone"),
-        Key::new("percent", Type::Percent, "the coverage point"),
-        Key::new("groups", Type::Integer, "selected groups"),
-        Key::new("groups_total", Type::Integer, "ranked groups"),
-        Key::new("fp8_layers", Type::Integer, "linear layers in FP8"),
-        Key::new("fp8_parameters", Type::Integer, "weights in FP8"),
-        Key::new("kept", Type::Integer, "selected groups that stay in BF16"),
-        Key::new("parameters", Type::Integer, "weights of all groups of the manifest"),
-        Key::new(
-            "bytes",
-            Type::IntegerIn("bytes"),
-            "sum of all tensor bytes: exact from a checkpoint's headers",
-        ),
-        Key::new(
-            "bytes_from",
-            Type::String,
-            "`checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits",
-        ),
-        Key::optional(
-            "effective_bits",
-            Type::NumberIn("bits"),
-            "by ModelOpt's cost model, over all groups of the manifest",
-        ),
-        Key::optional(
-            "bits_on_disk",
-            Type::NumberIn("bits"),
-            "8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone",
-        ),
-        Key::optional("score", Type::Number, "the summed score of what is in FP8; nil when it is not finite"),
-    ],
-};
+row! {
+    /// The layout of a family's schemes; over a manifest alone there is none.
+    const DECISION = "Decision" for |planned: &Planned| {
+        /// `universal`, `compressed-tensors` or `modelopt`
+        dialect: Type::Optional(&Type::String) => planned.dialect.map(|dialect| dialect.to_string()),
+        /// `static` or `dynamic`
+        activations: Type::Optional(&Type::String) => planned.layout.map(|l| l.activations.to_string()),
+        /// `exact` or `modelopt`
+        rounding: Type::Optional(&Type::String) => planned.layout.map(|l| l.encoding.rounding.to_string()),
+        /// `group` or `none`
+        scale_sharing: Type::Optional(&Type::String) => planned.layout.map(|l| l.scale_sharing.to_string()),
+        /// one sentence for each choice that `auto` made
+        notes: Type::List(&Type::String) => planned.notes.clone(),
+    }
+}
+row! {
+    /// A weight file before it is written.
+    const FILE = "PlannedFile" for |planned: &PlannedFile| {
+        /// its name in the directory
+        file: Type::String => planned.file.as_str(),
+        /// its size, header included
+        bytes: Type::IntegerIn("bytes") => planned.bytes,
+        /// how many schemes of the family hold it
+        schemes: Type::Integer => planned.schemes,
+    }
+}
+row! {
+    /// What a run of a family did. Bytes are those of weight files.
+    const OUTCOME = "Outcome" for |outcome: &Outcome| {
+        /// one row per scheme, in the order in which they were added
+        schemes: Type::List(&Type::Record(&WRITTEN)) => outcome.schemes.iter().map(Row).collect::<Vec<_>>(),
+        /// written by this run
+        written_bytes: Type::IntegerIn("bytes") => outcome.written_bytes,
+        /// taken over from a run that was stopped
+        resumed_bytes: Type::IntegerIn("bytes") => outcome.resumed_bytes,
+        /// taken from finished schemes
+        reused_bytes: Type::IntegerIn("bytes") => outcome.reused_bytes,
+        /// `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
+        link: Type::Optional(&Type::String) => outcome.link.map(|link| link.to_string()),
+    }
+}
+
+row! {
+    /// A scheme before it is written.
+    const PLANNED = "PlannedScheme" for |scheme: &PlannedScheme| {
+        /// the scheme's name, which is its directory's
+        name: Type::String => scheme.name.as_str(),
+        /// where it goes; nil over a manifest alone
+        directory: Type::Optional(&Type::Path) => scheme.directory.as_ref().map(|path| path.display().to_string()),
+        /// the coverage point
+        percent: Type::Percent => Tidy(scheme.selection.percent.as_f64()),
+        /// selected groups
+        groups: Type::Integer => scheme.selection.selected().len(),
+        /// ranked groups
+        groups_total: Type::Integer => scheme.selection.total,
+        /// linear layers in FP8
+        fp8_layers: Type::Integer => scheme.figures.quantised_layers,
+        /// weights in FP8
+        fp8_parameters: Type::Integer => scheme.figures.quantised_parameters,
+        /// selected groups that stay in BF16
+        kept: Type::Integer => scheme.figures.kept,
+        /// weights of all groups of the manifest
+        parameters: Type::Integer => scheme.figures.parameters,
+        /// sum of all tensor bytes: exact from a checkpoint's headers
+        bytes: Type::IntegerIn("bytes") => scheme.figures.bytes,
+        /// `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
+        bytes_from: Type::String => match scheme.figures.bytes_from {
+            BytesFrom::Checkpoint => "checkpoint",
+            BytesFrom::Manifest => "manifest",
+        },
+        /// by ModelOpt's cost model, over all groups of the manifest; nil when a cost is no number
+        effective_bits: Type::Optional(&Type::NumberIn("bits")) => scheme.figures.effective_bits,
+        /// 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
+        bits_on_disk: Type::Optional(&Type::NumberIn("bits")) => scheme.figures.bits_on_disk,
+        /// the summed score of what is in FP8; nil when it is not finite
+        score: Type::Optional(&Type::Number) => scheme.figures.score,
+    }
+}
 
 /// An example that begins with a family over the demo.
 macro_rules! with_family {
@@ -104,96 +107,6 @@ macro_rules! with_family {
             $rest
         )
     };
-}
-
-#[derive(Serialize)]
-struct DecisionRow {
-    dialect: Option<String>,
-    activations: Option<String>,
-    rounding: Option<String>,
-    scale_sharing: Option<String>,
-    notes: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FileRow {
-    file: String,
-    bytes: u64,
-    schemes: usize,
-}
-
-impl From<PlannedFile> for FileRow {
-    fn from(planned: PlannedFile) -> Self {
-        let PlannedFile { file, bytes, schemes } = planned;
-        FileRow { file, bytes, schemes }
-    }
-}
-
-#[derive(Serialize)]
-struct OutcomeRow {
-    schemes: Vec<WrittenRow>,
-    written_bytes: u64,
-    resumed_bytes: u64,
-    reused_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<String>,
-}
-
-impl From<Outcome> for OutcomeRow {
-    fn from(outcome: Outcome) -> Self {
-        OutcomeRow {
-            schemes: outcome.schemes.into_iter().map(WrittenRow::from).collect(),
-            written_bytes: outcome.written_bytes,
-            resumed_bytes: outcome.resumed_bytes,
-            reused_bytes: outcome.reused_bytes,
-            link: outcome.link.map(|link| link.to_string()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct PlannedRow {
-    name: String,
-    directory: Option<String>,
-    percent: serde_json::Number,
-    groups: usize,
-    groups_total: usize,
-    fp8_layers: usize,
-    fp8_parameters: u64,
-    kept: usize,
-    parameters: u64,
-    bytes: u64,
-    bytes_from: &'static str,
-    effective_bits: Option<f64>,
-    bits_on_disk: Option<f64>,
-    score: Option<f64>,
-}
-
-impl From<&PlannedScheme> for PlannedRow {
-    fn from(scheme: &PlannedScheme) -> Self {
-        let PlannedScheme { selection, figures, .. } = scheme;
-        let percent = selection.percent.as_f64();
-        let whole = (percent.fract() == 0.0).then(|| serde_json::Number::from(percent as u64));
-        PlannedRow {
-            name: scheme.name.clone(),
-            directory: scheme.directory.as_ref().map(|directory| directory.display().to_string()),
-            percent: whole.or_else(|| serde_json::Number::from_f64(percent)).unwrap_or_else(|| 0.into()),
-            groups: selection.selected().len(),
-            groups_total: selection.total,
-            fp8_layers: figures.quantised_layers,
-            fp8_parameters: figures.quantised_parameters,
-            kept: figures.kept,
-            parameters: figures.parameters,
-            bytes: figures.bytes,
-            bytes_from: match figures.bytes_from {
-                BytesFrom::Checkpoint => "checkpoint",
-                BytesFrom::Manifest => "manifest",
-            },
-            effective_bits: figures.effective_bits,
-            bits_on_disk: figures.bits_on_disk,
-            score: figures.score,
-        }
-    }
 }
 
 pub(super) fn declare(namespace: Namespace) -> Namespace {
@@ -351,27 +264,14 @@ fn class() -> Class<RefCell<Family>> {
                 .returns(Type::Record(&DECISION), "the layout")
                 .raises("static activations were asked for and layers have no input scale")
                 .example(with_family!("assert(family:decide().dialect == \"universal\")")),
-            |this, _| {
-                let planned = this.borrow().planned()?;
-                let layout = planned.layout.as_ref();
-                Ok(Plain(DecisionRow {
-                    dialect: planned.dialect.map(|dialect| dialect.to_string()),
-                    activations: layout.map(|l| l.activations.to_string()),
-                    rounding: layout.map(|l| l.encoding.rounding.to_string()),
-                    scale_sharing: layout.map(|l| l.scale_sharing.to_string()),
-                    notes: planned.notes.clone(),
-                }))
-            },
+            |this, _| Ok(Row(this.borrow().planned()?)),
         )
         .method(
             Function::new("plan", "What each scheme will be, from headers alone.")
                 .returns(Type::List(&Type::Record(&PLANNED)), "one row per scheme, in the order in which they were added")
                 .raises("as `decide`")
                 .example(with_family!("assert(family:plan()[1].name == \"top10\")")),
-            |this, _| {
-                let planned = this.borrow().planned()?;
-                Ok(planned.schemes.iter().map(PlannedRow::from).map(Plain).collect::<Vec<_>>())
-            },
+            |this, call| rows(call.lua(), &this.borrow().planned()?.schemes),
         )
         .method(
             Function::new("formats", "The plan of a scheme as data: which module is stored in which format.")
@@ -389,8 +289,7 @@ fn class() -> Class<RefCell<Family>> {
                 .example(with_family!("assert(family:files(\"top10\")[1].bytes > 0)")),
             |this, call| {
                 let planned = this.borrow().planned()?;
-                let files = &planned.scheme(&call.get::<String>("name")?)?.files;
-                Ok(files.iter().cloned().map(FileRow::from).map(Plain).collect::<Vec<_>>())
+                rows(call.lua(), &planned.scheme(&call.get::<String>("name")?)?.files)
             },
         )
         .method(
@@ -419,10 +318,7 @@ fn class() -> Class<RefCell<Family>> {
             .raises("a weight is NaN or infinite")
             .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
-            |this, call| {
-                let outcome = this.borrow().run(&*progress::listener(call.lua()))?;
-                Ok(Plain(OutcomeRow::from(outcome)))
-            },
+            |this, call| Ok(Row(this.borrow().run(&*progress::listener(call.lua()))?)),
         )
         .method(
             Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.")

@@ -3,35 +3,22 @@
 pub(super) mod family;
 mod writer;
 
-use serde::Serialize;
-
 use crate::job::Written;
+use crate::lua::Type;
 use crate::lua::declare::Namespace;
-use crate::lua::{Key, Record, Type};
+use crate::lua::rows::row;
 
-const WRITTEN: Record = Record {
-    name: "Written",
-    doc: "A directory that was written, or was there already.",
-    keys: &[
-        Key::new("name", Type::String, "the directory's name"),
-        Key::new("directory", Type::Path, "the directory"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::new("up_to_date", Type::Boolean, "whether it was there already, made from the same inputs"),
-    ],
-};
-
-#[derive(Serialize)]
-struct WrittenRow {
-    name: String,
-    directory: String,
-    bytes: u64,
-    up_to_date: bool,
-}
-
-impl From<Written> for WrittenRow {
-    fn from(written: Written) -> Self {
-        let Written { name, directory, bytes, up_to_date } = written;
-        WrittenRow { name, directory: directory.display().to_string(), bytes, up_to_date }
+row! {
+    /// A directory that was written, or was there already.
+    const WRITTEN = "Written" for |written: &Written| {
+        /// the directory's name
+        name: Type::String => written.name.as_str(),
+        /// the directory
+        directory: Type::Path => written.directory.display().to_string(),
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => written.bytes,
+        /// whether it was there already, made from the same inputs
+        up_to_date: Type::Boolean => written.up_to_date,
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
-use super::{WRITTEN, WrittenRow, threads};
+use super::{WRITTEN, threads};
 use crate::format::{Granularity, ScaleRule};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Plain, Selector, Type, progress};
+use crate::lua::{Call, Handle, Row, Selector, Type, progress};
 use crate::model::Model;
 use crate::tensor::Tensor;
 use crate::write::DEFAULT_SHARD_SIZE;
@@ -169,7 +169,7 @@ fn class() -> Class<RefCell<Writer>> {
             .returns(Type::Record(&WRITTEN), "what was written")
             .raises("there is no tensor, the checks find a problem, or the disk is full; nothing is left behind then")
             .example(with_writer!("writer:copy(\"*\")\nassert(writer:finish().bytes == model.bytes)")),
-            |this, call| Ok(Plain(WrittenRow::from(this.borrow().finish(&*progress::listener(call.lua()))?))),
+            |this, call| Ok(Row(this.borrow().finish(&*progress::listener(call.lua()))?)),
         )
 }
 

@@ -1,7 +1,8 @@
 //! Selections: what a scheme stores in FP8, and their algebra.
 
-use super::{GROUPS, NAMES, owned, rows};
+use super::{GROUPS, NAMES, owned};
 use crate::lua::declare::{Class, Operator};
+use crate::lua::rows::rows;
 use crate::lua::{Handle, Tidy, Type};
 use crate::manifest::Selection;
 
