@@ -21,13 +21,13 @@ use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 row! {
     /// The layout of a family's schemes; over a manifest alone there is none.
     const DECISION = "Decision" for |planned: &Planned| {
-        /// `universal`, `compressed-tensors` or `modelopt`
+        /// `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
         dialect: Type::Optional(&Type::String) => planned.dialect.map(|dialect| dialect.to_string()),
-        /// `static` or `dynamic`
+        /// `static` or `dynamic`; nil over a manifest alone
         activations: Type::Optional(&Type::String) => planned.layout.map(|l| l.activations.to_string()),
-        /// `exact` or `modelopt`
+        /// `exact` or `modelopt`; nil over a manifest alone
         rounding: Type::Optional(&Type::String) => planned.layout.map(|l| l.encoding.rounding.to_string()),
-        /// `group` or `none`
+        /// `group` or `none`; nil over a manifest alone
         scale_sharing: Type::Optional(&Type::String) => planned.layout.map(|l| l.scale_sharing.to_string()),
         /// one sentence for each choice that `auto` made
         notes: Type::List(&Type::String) => planned.notes.clone(),
