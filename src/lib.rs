@@ -21,5 +21,6 @@ pub mod selector;
 pub mod sensitivity;
 pub mod tensor;
 pub mod verify;
+pub mod words;
 
 pub use error::{Error, Result};

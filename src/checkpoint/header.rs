@@ -34,11 +34,10 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
     let mut entries = Vec::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
-        let dtype: Dtype = info
-            .dtype
-            .to_string()
-            .parse()
-            .map_err(|e| Error::format(path, format!("is not usable: tensor `{name}` has the {e}")))?;
+        let spelled = info.dtype.to_string();
+        let dtype: Dtype = spelled.parse().map_err(|_| {
+            Error::format(path, format!("is not usable: tensor `{name}` has the unknown dtype `{spelled}`"))
+        })?;
         let (begin, end) = info.data_offsets;
         if end > data_end {
             return Err(truncated(path, start + end, bytes.len()));

@@ -157,7 +157,8 @@ impl Family {
         &self.checkpoint
     }
 
-    pub(super) fn options(&self) -> &FamilyOptions {
+    /// What it was opened with.
+    pub fn options(&self) -> &FamilyOptions {
         &self.options
     }
 

@@ -37,5 +37,7 @@ pub use scheme::Written;
 pub use shard::{ShardFile, ShardLayout};
 pub use store::link::{Link, LinkChoice};
 pub use transaction::PartialDirectory;
-pub use weights::{DEFAULT_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights};
+pub use weights::{
+    DEFAULT_SHARD_SIZE, LEAST_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights,
+};
 pub use writer::{QuantizeOptions, Writer, WriterOptions};

@@ -10,7 +10,7 @@ use super::content::{Content, OutputTensor};
 use super::family::{Family, PlannedScheme, Scheme};
 use super::outputs::scheme_outputs;
 use super::pass::{self, PassOptions, Target, WeightErrors};
-use super::progress::Progress;
+use super::progress::{Progress, during};
 use super::provenance::{HashedFile, Model, Record, WeightFile};
 use super::scheme::{Part, SchemeWriter, Written, require_sound};
 use super::source_hashes::SourceHashes;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::fp8::{Device, DeviceChoice};
 use crate::plan::Layout;
 use crate::tensor::TensorSpec;
+use crate::words::counted;
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -318,9 +319,8 @@ impl Sweep<'_> {
         };
         let label = match pending {
             [only] => only.scheme.name.clone(),
-            _ => format!("{} schemes", pending.len()),
+            _ => counted(pending.len(), "scheme"),
         };
-        self.progress.begin(&label, bytes);
         let options = PassOptions {
             threads: self.family.options().threads,
             progress: self.progress,
@@ -329,9 +329,7 @@ impl Sweep<'_> {
             accelerator: device.accelerator(),
             finished: &record,
         };
-        let passed = pass::run(&targets, &options);
-        self.progress.end();
-        passed?;
+        during(self.progress, &label, bytes, || pass::run(&targets, &options))?;
         outcome.written_bytes = bytes;
         finished.extend(written.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
         Ok(finished)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::companions::{companion_files, copy_file, with_quantization_config};
 use super::content::{Content, Member, OutputTensor, ScaleGroup};
 use super::dialect::quantisation_files;
-use super::progress::Progress;
+use super::progress::{Progress, during};
 use super::scheme::{Written, require_sound};
 use super::target::{require_apart, require_space};
 use super::transaction::PartialDirectory;
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::fp8::{Granularity, Rounding, ScaleRule, Scales};
 use crate::json;
 use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
-use crate::selector::nearest;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
+use crate::words::nearest;
 
 const CONFIG: &str = "config.json";
 
@@ -264,10 +264,9 @@ impl Writer {
             threads: self.options.threads,
             progress,
         };
-        progress.begin(&name, self.specs().map(TensorSpec::bytes).sum());
-        let written = write_weights(partial.path(), &tensors, &write_options);
-        progress.end();
-        let bytes = written?;
+        let planned = self.specs().map(TensorSpec::bytes).sum();
+        let bytes =
+            during(progress, &name, planned, || write_weights(partial.path(), &tensors, &write_options))?;
         for (file, content) in &self.files {
             let path = partial.path().join(file);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;

@@ -23,13 +23,13 @@ mod scale;
 pub use amax::{Amax, AmaxAccumulator, amax, amax_of};
 pub use code::{MAX, decode, encode};
 pub use decoder::{Decoder, dequantize};
-pub use device::{Device, DeviceChoice, UnknownDevice};
+pub use device::{Device, DeviceChoice};
 pub use encoder::{Encoder, quantize};
 pub use error::{QuantisationError, quantisation_error};
 pub use group::{QuantisedGroup, Wanted, WeightGroup};
 pub use layout::BLOCK;
-pub use rounding::{Rounding, UnknownRounding};
-pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};
+pub use rounding::Rounding;
+pub use scale::{Granularity, ScaleRule, Scales};
 
 pub use crate::tensor::Kernel;
 

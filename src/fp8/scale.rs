@@ -4,57 +4,32 @@ use super::amax::Amax;
 use super::code::MAX;
 use super::layout::{BLOCK, scale_shape};
 use crate::tensor::Tensor;
+use crate::words::words;
 use crate::{Error, Result};
-use std::fmt;
-use std::str::FromStr;
 
-/// How many elements share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Granularity {
-    /// One for the tensor, shape [].
-    Tensor,
-    /// One for each row of [out, in], shape [out, 1].
-    Channel,
-    /// One for each 128×128 block of [out, in], shape [ceil(out / 128), ceil(in / 128)].
-    Block,
-}
-
-/// Names no [`Granularity`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown granularity `{0}`: it is `tensor`, `channel` or `block`")]
-pub struct UnknownGranularity(pub String);
-
-impl fmt::Display for Granularity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Granularity::Tensor => "tensor",
-            Granularity::Channel => "channel",
-            Granularity::Block => "block",
-        })
+words! {
+    /// How many elements share a scale.
+    #[derive(Hash)]
+    pub enum Granularity: "granularity" {
+        /// One for the tensor, shape [].
+        Tensor = "tensor",
+        /// One for each row of [out, in], shape [out, 1].
+        Channel = "channel",
+        /// One for each 128×128 block of [out, in], shape [ceil(out / 128), ceil(in / 128)].
+        Block = "block",
     }
 }
 
-impl FromStr for Granularity {
-    type Err = UnknownGranularity;
-
-    fn from_str(name: &str) -> Result<Self, UnknownGranularity> {
-        match name {
-            "tensor" => Ok(Granularity::Tensor),
-            "channel" => Ok(Granularity::Channel),
-            "block" => Ok(Granularity::Block),
-            _ => Err(UnknownGranularity(name.into())),
-        }
+words! {
+    /// How a scale follows from an amax.
+    #[derive(Hash)]
+    pub enum ScaleRule: "rule for scales" {
+        /// amax / 448 in F32, as ModelOpt stores it.
+        F32 = "f32",
+        /// amax / 448 rounded up to a BF16 value, so that readers that keep scales in BF16 see the identical number, and so
+        /// that nothing saturates.
+        Bf16Up = "bf16",
     }
-}
-
-/// How a scale follows from an amax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ScaleRule {
-    /// amax / 448 in F32, as ModelOpt stores it.
-    F32,
-    /// amax / 448 rounded up to a BF16 value, so that readers that keep scales in BF16 see the identical number, and so
-    /// that nothing saturates.
-    Bf16Up,
 }
 
 impl ScaleRule {

@@ -8,27 +8,16 @@ use serde_json::{Map, Value, json};
 use super::{Candidate, Group, Manifest, bare_name, compare_scores};
 use crate::error::{Error, Result};
 use crate::json;
+use crate::words::words;
 
-/// How scores of different runs are made comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normalise {
-    /// Each run's scores are divided by their median over the groups that all runs scored: the unit of a score depends on
-    /// the loss and the number of samples.
-    Median,
-    /// Scores are taken as they are.
-    None,
-}
-
-impl Normalise {
-    /// Every word for one of them.
-    pub const WORDS: &'static [&'static str] = &["median", "none"];
-
-    /// `median` or `none`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Normalise::Median => "median",
-            Normalise::None => "none",
-        }
+words! {
+    /// How scores of different runs are made comparable.
+    pub enum Normalise: "way to make scores comparable" {
+        /// Each run's scores are divided by their median over the groups that all runs scored: the unit of a score depends on
+        /// the loss and the number of samples.
+        Median = "median",
+        /// Scores are taken as they are.
+        None = "none",
     }
 }
 

@@ -1,9 +1,8 @@
 //! A recipe group: the modules that share one format decision, with the scores and costs of every format.
 
 use std::cmp::Ordering;
-use std::fmt;
 
-use serde::Serialize;
+use crate::words::words;
 
 /// The ending that ModelOpt adds to the first member's name to make a group's key.
 pub(super) const KEY_SUFFIX: &str = ".quant_recipe";
@@ -44,20 +43,21 @@ pub struct Candidate<'a> {
     pub cost: f64,
 }
 
-/// The part of a model that a module belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tower {
-    /// The language model's blocks and embeddings.
-    Language,
-    /// The vision encoder.
-    Vision,
-    /// What joins the vision encoder to the language model.
-    Merger,
-    /// The output head, `lm_head`.
-    Head,
-    /// Anything else, such as an audio encoder.
-    Other,
+words! {
+    /// The part of a model that a module belongs to.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Tower: "tower" {
+        /// The language model's blocks and embeddings.
+        Language = "language",
+        /// The vision encoder.
+        Vision = "vision",
+        /// What joins the vision encoder to the language model.
+        Merger = "merger",
+        /// The output head, `lm_head`.
+        Head = "head",
+        /// Anything else, such as an audio encoder.
+        Other = "other",
+    }
 }
 
 impl Tower {
@@ -78,23 +78,6 @@ impl Tower {
         } else {
             Tower::Other
         }
-    }
-
-    /// `language`, `vision`, `merger`, `head` or `other`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Tower::Language => "language",
-            Tower::Vision => "vision",
-            Tower::Merger => "merger",
-            Tower::Head => "head",
-            Tower::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Tower {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,54 +1,22 @@
 //! Groups in order of sensitivity.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use super::{Group, Manifest, Percent, Selection, compare_scores};
 use crate::error::{Error, Result};
-use crate::selector::{Globs, nearest};
+use crate::selector::Globs;
+use crate::words::{counted, nearest, words};
 
-/// Which end of a ranking comes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// The least sensitive group first: the order of the published ranking.
-    #[default]
-    Ascending,
-    /// The most sensitive group first.
-    Descending,
-}
-
-impl Order {
-    /// `ascending` or `descending`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Ascending => "ascending",
-            Order::Descending => "descending",
-        }
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Order {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "ascending" => Ok(Order::Ascending),
-            "descending" => Ok(Order::Descending),
-            _ => Err(Error::argument(format!("`{text}` is no order of a ranking")).with_hint(
-                "`ascending` has the least sensitive group first, `descending` the most sensitive",
-            )),
-        }
+words! {
+    /// Which end of a ranking comes first.
+    #[derive(Default, Hash)]
+    pub enum Order: "order of a ranking" {
+        /// The least sensitive group first: the order of the published ranking.
+        #[default]
+        Ascending = "ascending",
+        /// The most sensitive group first.
+        Descending = "descending",
     }
 }
 
@@ -162,13 +130,13 @@ impl Manifest {
             Error::argument(format!("no group of `{}` can be ranked: {why}", self.path.display()))
         };
         if chosen == 0 {
-            return error(format!("none of its {total} groups is chosen"))
+            return error(format!("none of its {} is chosen", counted(total, "group")))
                 .with_hint("loosen `include`, `exclude` or the predicate");
         }
         let groups = if chosen == total {
-            format!("its {total} groups")
+            format!("its {}", counted(total, "group"))
         } else {
-            format!("the {chosen} chosen groups")
+            format!("the {}", counted(chosen, "chosen group"))
         };
         if unscored == 0 {
             return error(format!("{groups} have no format but NONE: they were disabled in the search"))

@@ -1,59 +1,13 @@
 //! How FP8 layers are laid out: dialect, activations, rounding and scale sharing, and which combinations are truthful.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
 use crate::fp8::{Granularity, Rounding, ScaleRule};
-use crate::selector::nearest;
 use crate::tensor::Dtype;
-
-/// Declares an enum whose variants are spelled as words on the command line and in Lua.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every word that is accepted, in the order of the documentation.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The word for this variant.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(word: &str) -> Result<Self> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => {
-                        let problem = format!(concat!("there is no ", $what, " `{}`"), word);
-                        let known = Self::WORDS.join(", ");
-                        Err(Error::argument(problem).with_hint(match nearest(word, Self::WORDS.iter().copied()) {
-                            Some(near) => format!("did you mean `{near}`? Known: {known}"),
-                            None => format!("known: {known}"),
-                        }))
-                    }
-                }
-            }
-        }
-    };
-}
+use crate::words::words;
 
 words! {
     /// The conventions that a scheme directory follows.
-    Dialect, "dialect" {
+    pub enum Dialect: "dialect" {
         /// One directory for Transformers, vLLM, SGLang and TensorRT-LLM: compressed-tensors in `config.json` and
         /// ModelOpt's `FP8` in `hf_quant_config.json`, scales as BF16 `[1]`. Always static.
         Universal = "universal",
@@ -66,7 +20,7 @@ words! {
 
 words! {
     /// A dialect, or the choice of one by the activations.
-    DialectChoice, "dialect" {
+    pub enum DialectChoice: "dialect" {
         /// `universal` when static, `compressed-tensors` when dynamic.
         Auto = "auto",
         /// See [`Dialect::Universal`].
@@ -80,7 +34,7 @@ words! {
 
 words! {
     /// How the inputs of FP8 layers are scaled at run time.
-    Activations, "kind of activations" {
+    pub enum Activations: "kind of activations" {
         /// By a calibrated `input_scale` per layer.
         Static = "static",
         /// Per token, measured while running; needs no calibration.
@@ -90,7 +44,7 @@ words! {
 
 words! {
     /// A kind of activations, or the choice of one by what is known.
-    ActivationsChoice, "kind of activations" {
+    pub enum ActivationsChoice: "kind of activations" {
         /// Static when every selected layer has an input scale, otherwise dynamic.
         Auto = "auto",
         /// See [`Activations::Static`].
@@ -102,7 +56,7 @@ words! {
 
 words! {
     /// Whether modules that loaders fuse share their scales.
-    ScaleSharing, "scale sharing" {
+    pub enum ScaleSharing: "scale sharing" {
         /// Members of a fused group share the scale of their largest amax, so that no loader requantises them.
         Group = "group",
         /// Every module keeps its own scale, as in ModelOpt's export.

@@ -9,4 +9,4 @@ mod units;
 
 pub use sweep::Sweep;
 pub use table::markdown_table;
-pub use units::{bytes, weights};
+pub use units::{bytes, score, weights};

@@ -11,18 +11,18 @@ const CHUNK: usize = 1 << 18;
 const BATCH: usize = 2048;
 
 impl Tensor {
-    /// The same values as `target`, BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
+    /// The same values as `target`, its own dtype or BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
     /// NaN. From BF16 or F16 to F32 it is exact. A tensor that has the dtype already is shared, not copied.
     ///
     /// # Errors
     /// [`Error::Argument`] when `target` is another dtype.
     pub fn cast(&self, target: Dtype) -> Result<Tensor> {
         let source = self.dtype();
-        if !target.is_quantisable() {
-            return Err(Error::argument(format!("tensors can be cast to BF16, F16 or F32, not to {target}")));
-        }
         if source == target {
             return Ok(self.clone());
+        }
+        if !target.is_quantisable() {
+            return Err(Error::argument(format!("tensors can be cast to BF16, F16 or F32, not to {target}")));
         }
         let mut bytes = vec![0; self.elements() * target.size()];
         let chunks =

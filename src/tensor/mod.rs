@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use amax::amax_of;
 pub(crate) use cast::cast_bytes;
-pub use dtype::{Dtype, UnknownDtype};
+pub use dtype::Dtype;
 pub use histogram::Histogram;
 pub use kernel::Kernel;
 pub use spec::TensorSpec;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::tensor::{TARGETS, dtype};
 use crate::fp8::{
-    self, Device, DeviceChoice, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales,
-    Wanted, WeightGroup,
+    self, Device, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
+    WeightGroup,
 };
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type};
@@ -25,9 +25,9 @@ const ERROR: Record = Record {
         Key::new("zeroed_share", Type::Number, "share of non-zero values whose code is zero, 0 to 1"),
     ],
 };
-const GRANULARITY: Type = Type::Choice(&["tensor", "channel", "block"]);
-const ROUNDING: Type = Type::Choice(&["exact", "modelopt"]);
-const RULE: Type = Type::Choice(&["f32", "bf16"]);
+const GRANULARITY: Type = Type::Choice(Granularity::WORDS);
+const ROUNDING: Type = Type::Choice(Rounding::WORDS);
+const RULE: Type = Type::Choice(ScaleRule::WORDS);
 
 #[derive(Serialize)]
 struct ErrorRow {
@@ -70,7 +70,7 @@ pub(super) fn declare() -> Namespace {
             .returns(Type::String, "a description; for `auto` without a GPU also the reason")
             .raises("a GPU was named and there is none")
             .example("assert(qlua.fp8.device(\"cpu\") == \"the CPU\")"),
-        |call| Ok(Device::shared(call.get::<String>("name")?.parse::<DeviceChoice>()?)?.to_string()),
+        |call| Ok(Device::shared(call.word("name")?)?.to_string()),
     )
     .function(
         Function::new("amax", "The largest magnitudes of a BF16, F16 or F32 tensor.")
@@ -175,7 +175,7 @@ fn quantising(name: &'static str, doc: &'static str) -> Function {
 }
 
 fn granularity(call: &Call) -> anyhow::Result<Granularity> {
-    Ok(call.get::<String>("granularity")?.parse()?)
+    call.word("granularity")
 }
 
 /// The option that says where to compute.
@@ -190,13 +190,12 @@ pub(super) fn on_device(options: Options) -> Options {
 
 /// What [`on_device`] named.
 pub(super) fn device(call: &Call) -> anyhow::Result<Device> {
-    Ok(Device::shared(call.get::<String>("device")?.parse::<DeviceChoice>()?)?)
+    Ok(Device::shared(call.word("device")?)?)
 }
 
 fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let tensor = call.handle::<Tensor>("tensor")?.clone();
-    let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
-    let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
+    let (rule, rounding): (ScaleRule, Rounding) = (call.word("rule")?, call.word("rounding")?);
     let scales = match call.get::<Value>("scales")? {
         Value::Nil => None,
         _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),

@@ -13,7 +13,7 @@ use crate::manifest::{Manifest, Ranking, Selection};
 use crate::plan::{Budget, BudgetSolver, CostModel, Draft, FrontierPoint, Measure, frontier, knee};
 
 const FAMILY: Type = Type::Union(&[Type::Handle("Family"), Type::Handle("Draft")]);
-const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
+const MEASURES: Type = Type::Choice(Measure::WORDS);
 
 const FIT: Record = Record {
     name: "Fit",
@@ -148,10 +148,7 @@ pub(super) fn declare() -> Namespace {
             )),
             |call| {
                 let ranking = call.handle::<Ranking>("ranking")?.clone();
-                let measure = match call.get::<String>("by")?.as_str() {
-                    "bytes" => Measure::Bytes,
-                    _ => Measure::EffectiveBits,
-                };
+                let measure: Measure = call.word("by")?;
                 Ok(Handle(Frontier { points: frontier(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )

@@ -12,9 +12,10 @@ use crate::lua::api::fp8::{device, on_device};
 use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Callback, Handle, Key, Plain, Record, Tidy, Type};
-use crate::manifest::{Correlation, Group, Manifest, Normalise, Ranking, RankingOptions, combine};
+use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, Ranking, RankingOptions, combine};
 use crate::selector::Globs;
 use crate::sensitivity;
+use crate::words::counted;
 
 mod ranking;
 mod selection;
@@ -75,7 +76,7 @@ struct CorrelationRow {
 
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
-const FORMATS: Type = Type::List(&Type::Choice(&["tensor", "channel", "block"]));
+const FORMATS: Type = Type::List(&Type::Choice(Granularity::WORDS));
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -168,15 +169,16 @@ fn mean(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         None => vec![1.0; manifests.len()],
     };
     if weights.len() != manifests.len() {
-        let problem = format!("has {} weights for {} manifests", weights.len(), manifests.len());
+        let problem =
+            format!("has {} for {}", counted(weights.len(), "weight"), counted(manifests.len(), "manifest"));
         return Err(call.refuse("weights", problem));
     }
-    let normalise = match call.get::<String>("normalise")?.as_str() {
-        "none" => Normalise::None,
-        _ => Normalise::Median,
-    };
     let weighted: Vec<(&Manifest, f64)> = manifests.iter().map(|m| &**m).zip(weights).collect();
-    Ok(Handle(Arc::new(combine(Path::new(&call.get::<String>("path")?), &weighted, normalise)?)))
+    Ok(Handle(Arc::new(combine(
+        Path::new(&call.get::<String>("path")?),
+        &weighted,
+        call.word("normalise")?,
+    )?)))
 }
 
 fn manifest_class() -> Class<Arc<Manifest>> {
@@ -237,7 +239,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             )
             .options(
                 Options::new()
-                    .default("order", Type::Choice(&["ascending", "descending"]), "ascending", "which end comes first: ascending has the least sensitive group first")
+                    .default("order", Type::Choice(Order::WORDS), "ascending", "which end comes first: ascending has the least sensitive group first")
                     .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's; an empty list means all")
                     .option("exclude", Type::Union(&[Type::String, NAMES]), "globs: leaves out groups that match")
                     .option("where", Type::Function("fun(group: qlua.Group): boolean"), "only groups for which it returns true")
@@ -257,11 +259,10 @@ fn manifest_class() -> Class<Arc<Manifest>> {
 fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let model = call.handle::<Arc<Checkpoint>>("model")?;
     let path: PathBuf = call.get("path")?;
-    let names: Vec<String> = match call.given("formats") {
-        true => call.get("formats")?,
-        false => ["tensor", "channel", "block"].map(String::from).into(),
+    let formats: Vec<Granularity> = match call.get::<Option<Vec<String>>>("formats")? {
+        Some(words) => words.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
+        None => Granularity::ALL.to_vec(),
     };
-    let formats: Vec<Granularity> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }
@@ -284,7 +285,7 @@ fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {
         })
     };
     let options = RankingOptions {
-        order: call.get::<String>("order")?.parse()?,
+        order: call.word("order")?,
         // An empty list is what a command line without `--include` gives.
         include: Some(globs(call, "include")?).filter(|globs| !globs.is_empty()),
         exclude: globs(call, "exclude")?,
@@ -321,7 +322,7 @@ fn row(lua: &Lua, group: &Group) -> anyhow::Result<Table> {
     set("name", group.name.as_str().into_lua(lua)?)?;
     set("key", group.key.as_str().into_lua(lua)?)?;
     set("members", group.members.clone().into_lua(lua)?)?;
-    set("tower", group.tower().as_str().into_lua(lua)?)?;
+    set("tower", group.tower().word().into_lua(lua)?)?;
     set("block", group.block().into_lua(lua)?)?;
     set("kind", group.kind().into_lua(lua)?)?;
     set("parameters", group.parameters().into_lua(lua)?)?;
