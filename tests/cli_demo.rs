@@ -103,8 +103,12 @@ fn weights_are_quantised_where_the_user_says() {
     assert_eq!(run(&["--dry-run", "--device", "cuda"]).status.code(), Some(0), "a plan needs no device");
     let before = tree(place.path());
     let unknown = run(&["--device", "gpu"]);
-    assert_eq!(unknown.status.code(), Some(1));
-    assert!(stderr(&unknown).contains("unknown device `gpu`: it is `auto`, `cpu`, `cuda` or `cuda:N`"));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert_eq!(
+        stderr(&unknown),
+        "qlua: error: the value of `--device` cannot be used: there is no device `gpu`\n  \
+         hint: did you mean `cuda`? The words are auto, cpu, cuda, cuda:N\n"
+    );
     let missing = run(&["--device", "cuda:9999"]);
     assert_eq!(missing.status.code(), Some(1));
     let text = stderr(&missing);

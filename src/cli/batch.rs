@@ -74,7 +74,9 @@ fn scripts(globs: &[String]) -> anyhow::Result<Vec<PathBuf>> {
             }
         }
         if !matched {
-            return Err(Error::usage(format!("no script matches `{pattern}`")).into());
+            return Err(Error::usage(format!("no script matches `{pattern}`"))
+                .with_hint("`*` matches any run of characters; quote the glob, or the shell takes it apart")
+                .into());
         }
     }
     Ok(paths)

@@ -181,7 +181,7 @@ mod tests {
     fn choices_are_read_as_they_are_shown() {
         let cuda = [DeviceChoice::Cuda(None), DeviceChoice::Cuda(Some(0)), DeviceChoice::Cuda(Some(7))];
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu].into_iter().chain(cuda) {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(choice.to_string().parse::<DeviceChoice>().ok(), Some(choice));
         }
         for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", ""] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_shown() {
         for granularity in [Granularity::Tensor, Granularity::Channel, Granularity::Block] {
-            assert_eq!(granularity.to_string().parse(), Ok(granularity));
+            assert_eq!(granularity.to_string().parse::<Granularity>().ok(), Some(granularity));
         }
         assert!("row".parse::<Granularity>().is_err());
     }

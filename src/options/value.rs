@@ -152,12 +152,11 @@ impl Kind {
             return Error::usage(format!("must be {self}, not `{text}`"));
         };
         let error = Error::usage(format!("must be at least {}, not `{text}`", kind.shown(least)));
-        match **kind {
-            Kind::Size => {
-                error.with_hint("a size without a unit is in bytes; units are kB, MB, GB, KiB, MiB, GiB")
-            }
-            _ => error.with_hint(format!("the least is {}", kind.shown(least))),
-        }
+        let hint = format!("the least is {}", kind.shown(least));
+        error.with_hint(match **kind {
+            Kind::Size => format!("{hint}; a size without a unit is in bytes"),
+            _ => hint,
+        })
     }
 
     fn percentage(&self, text: &str) -> Result<Percent, Error> {
