@@ -96,7 +96,7 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     say(&format!("{} runs on qlua {} with {cores} cores", chunk.described(), env!("CARGO_PKG_VERSION")));
     let ending = host.run(&chunk, &invocation.arguments);
     let code = conclude(&ending);
-    say(&format!("{:.3} s, exit code {code}", begun.elapsed().as_secs_f64()));
+    say(&format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
     Ok(code)
 }
 

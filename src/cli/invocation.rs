@@ -51,11 +51,10 @@ pub(super) struct Invocation {
 
 impl Invocation {
     pub fn parse(words: &[OsString]) -> Result<Invocation> {
-        let mut values =
-            match options::parse(options().allow_external_subcommands(true), words.iter().cloned())? {
-                Parsed::Text(text) => return Ok(Invocation::of(Target::Text(text))),
-                Parsed::Values(values) => values,
-            };
+        let mut values = match options::parse(reader(), words.iter().cloned())? {
+            Parsed::Text(text) => return Ok(Invocation::of(Target::Text(text))),
+            Parsed::Values(values) => values,
+        };
         if values.get_flag("help") {
             return Ok(Invocation::of(Target::Text(help())));
         }
@@ -87,6 +86,12 @@ impl Invocation {
     }
 }
 
+/// What reads the words up to the script. `--help` is a flag like others there, as its text also lists the commands.
+fn reader() -> Command {
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::SetTrue);
+    options().disable_help_flag(true).arg(help).allow_external_subcommands(true)
+}
+
 /// The options before the script.
 fn options() -> Command {
     let flag = |name: &'static str, short: char, help: &'static str| {
@@ -107,7 +112,6 @@ fn options() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs Lua scripts that write mixed FP8/BF16 checkpoints")
         .override_usage("qlua [OPTIONS] SCRIPT [ARGS]...\n       qlua [OPTIONS] COMMAND [ARGS]...")
-        .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .args_override_self(true)
@@ -126,7 +130,6 @@ fn options() -> Command {
                 "Say more: what runs, on which device, from which sources, and how long it takes",
             ),
             flag("version", 'V', "Show the version"),
-            flag("help", 'h', "Show this help"),
         ])
 }
 

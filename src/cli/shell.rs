@@ -13,14 +13,21 @@ use crate::error::Error;
 use crate::lua::api::declarations;
 use crate::lua::embedded::{self, Embedded};
 use crate::lua::{Host, Verbosity, docs};
-use crate::options::width;
-use crate::words::nearest;
+use crate::options::{Kind, Value, width};
+use crate::words::{nearest, words};
 
-const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+words! {
+    /// A shell that there are completions for.
+    enum Completed: "shell" {
+        Bash = "bash",
+        Zsh = "zsh",
+        Fish = "fish",
+    }
+}
 
 pub(super) fn declare_completions(command: Command) -> Command {
-    let shell =
-        Arg::new("shell").value_name("SHELL").required(true).value_parser(PossibleValuesParser::new(SHELLS));
+    let shells = Kind::Choice(Completed::WORDS.iter().map(ToString::to_string).collect());
+    let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(shells);
     command.arg(shell.help("Which shell")).after_help(
         "For bash, put `source <(qlua completions bash)` into ~/.bashrc. For zsh, write the output to a file `_qlua` in a folder \
          of $fpath; for fish, to ~/.config/fish/completions/qlua.fish.",
@@ -28,13 +35,20 @@ pub(super) fn declare_completions(command: Command) -> Command {
 }
 
 pub(super) fn completions(values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
-    let shell = match values.get_one::<String>("shell").map(String::as_str) {
-        Some("zsh") => Shell::Zsh,
-        Some("fish") => Shell::Fish,
-        _ => Shell::Bash,
+    let Some(Value::Text(word)) = values.get_one("shell") else { return Ok(2) };
+    let shell = match word.parse()? {
+        Completed::Bash => Shell::Bash,
+        Completed::Zsh => Shell::Zsh,
+        Completed::Fish => Shell::Fish,
     };
+    let mut whole = whole()?;
+    for taking_names in ["help", "man"] {
+        // Other names than these are possible, but too many to offer.
+        let names = PossibleValuesParser::new(names());
+        whole = whole.mut_subcommand(taking_names, |c| c.mut_arg("name", |name| name.value_parser(names)));
+    }
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut whole()?, "qlua", &mut text);
+    clap_complete::generate(shell, &mut whole, "qlua", &mut text);
     print(&String::from_utf8(text)?)
 }
 
@@ -102,10 +116,14 @@ fn name(help: &'static str) -> Arg {
     Arg::new("name").value_name("NAME").value_hint(ValueHint::Other).help(help)
 }
 
+/// The names of all commands and built-in scripts.
+fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name).chain(embedded::scripts().map(Embedded::name))
+}
+
 fn nothing_called(name: &str) -> Error {
     let error = Error::usage(format!("there is no script or command `{name}`"));
-    let known = COMMANDS.iter().map(|command| command.name).chain(embedded::scripts().map(Embedded::name));
-    match nearest(name, known) {
+    match nearest(name, names()) {
         Some(near) => error.with_hint(format!("did you mean `{near}`?")),
         None => error.with_hint(invocation::SCRIPTS),
     }

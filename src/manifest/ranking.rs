@@ -138,12 +138,13 @@ impl Manifest {
         } else {
             format!("the {}", counted(chosen, "chosen group"))
         };
+        let (have, were) = if chosen == 1 { ("has", "was") } else { ("have", "were") };
         if unscored == 0 {
-            return error(format!("{groups} have no format but NONE: they were disabled in the search"))
+            return error(format!("{groups} {have} no format but NONE: they were disabled in the search"))
                 .with_hint("choose groups that took part in the search, or run it again with them enabled");
         }
         let why = match not_candidates {
-            0 => format!("{groups} were never scored (their score is exactly 0)"),
+            0 => format!("{groups} {were} never scored (their score is exactly 0)"),
             _ => format!(
                 "of {groups}, {unscored} were never scored (score exactly 0) and {not_candidates} disabled"
             ),

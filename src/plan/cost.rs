@@ -8,18 +8,20 @@ use super::{Layout, Plan, planned_tensors};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::manifest::{Group, Manifest};
+use crate::words::words;
 
 /// Why a group that only a manifest describes stays in BF16.
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
 const NOT_LINEAR: &str = "not among the manifest's linear layers: no exporter packs a convolution to FP8";
 
-/// What the bytes of a [`CostModel`] were taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BytesFrom {
-    /// The headers of the base checkpoint and the planned tensors: exact, and everything is counted.
-    Checkpoint,
-    /// The manifest's costs, two bytes for each weight of 16 bits: only its groups are counted, without scales.
-    Manifest,
+words! {
+    /// What the bytes of a [`CostModel`] were taken from.
+    pub enum BytesFrom: "source of sizes" {
+        /// The headers of the base checkpoint and the planned tensors: exact, and everything is counted.
+        Checkpoint = "checkpoint",
+        /// The manifest's costs, two bytes for each weight of 16 bits: only its groups are counted, without scales.
+        Manifest = "manifest",
+    }
 }
 
 /// One format of one group.

@@ -11,8 +11,17 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
 use crate::manifest::{Manifest, Ranking, Selection};
 use crate::plan::{Budget, BudgetSolver, CostModel, Draft, FrontierPoint, Measure, frontier, knee};
+use crate::words::words;
 
 const FAMILY: Type = Type::Union(&[Type::Handle("Family"), Type::Handle("Draft")]);
+words! {
+    /// What a share of a ranking is a share of.
+    enum Weight: "weight" {
+        Parameters = "parameters",
+        Bytes = "bytes",
+    }
+}
+
 const MEASURES: Type = Type::Choice(Measure::WORDS);
 
 const FIT: Record = Record {
@@ -123,7 +132,7 @@ pub(super) fn declare() -> Namespace {
             .param("percent", Type::Percent, "the share; the last group reaches it")
             .options(Options::new().default(
                 "by",
-                Type::Choice(&["parameters", "bytes"]),
+                Type::Choice(Weight::WORDS),
                 "parameters",
                 "the number of weights, or their bytes in the base checkpoint",
             ))
@@ -201,11 +210,13 @@ fn solve(call: &Call) -> anyhow::Result<Table> {
 fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let costs = costs(call, &ranking)?;
-    let by_bytes = call.get::<String>("by")? == "bytes";
+    let by: Weight = call.word("by")?;
     let selection = ranking.cover(call.get::<f64>("percent")?, |group| match costs.group(&group.name) {
         Some(cost) if cost.fp8_layers == 0 => 0,
-        Some(cost) if by_bytes => cost.unquantised.bytes,
-        Some(cost) => cost.fp8_parameters,
+        Some(cost) => match by {
+            Weight::Bytes => cost.unquantised.bytes,
+            Weight::Parameters => cost.fp8_parameters,
+        },
         None => 0,
     });
     Ok(Handle(selection?))

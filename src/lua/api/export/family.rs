@@ -17,7 +17,7 @@ use crate::fp8::Rounding;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
+use crate::plan::{ActivationsChoice, DialectChoice, Figures, ScaleSharing};
 use crate::report::bytes;
 use crate::words::counted;
 
@@ -199,10 +199,7 @@ impl PlannedRow {
             kept: figures.kept,
             parameters: figures.parameters,
             bytes: figures.bytes,
-            bytes_from: match figures.bytes_from {
-                BytesFrom::Checkpoint => "checkpoint",
-                BytesFrom::Manifest => "manifest",
-            },
+            bytes_from: figures.bytes_from.word(),
             effective_bits: figures.effective_bits,
             bits_on_disk: figures.bits_on_disk,
             score: figures.score,
