@@ -28,4 +28,4 @@ for _, row in ipairs(model:tensors()) do
   end
 end
 local written = writer:finish()
-print(("%s: %d layers dequantised, %s"):format(written.directory, layers, qlua.report.bytes(written.bytes)))
+print(("%s: %s dequantised, %s"):format(written.directory, qlua.report.count(layers, "layer"), qlua.report.bytes(written.bytes)))

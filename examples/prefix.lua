@@ -23,4 +23,4 @@ for _, name in ipairs(writer.names) do
   end
 end
 writer:finish()
-print(("%s: %d tensors renamed"):format(opts.out, renamed))
+print(("%s: %s renamed"):format(opts.out, qlua.report.count(renamed, "tensor")))

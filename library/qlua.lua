@@ -135,8 +135,9 @@ function Checkpoint:in_memory(module) end
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"size"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"size list" what the value must be (default: `"string"`); a `percent list` is `10,20,12.5` or `10..100:10`, a `size` is `6GiB` or `5.5GB` and comes as bytes
+---@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order` and `granularity` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
+---@field least? number the least that a number or size may be
 ---@field flag? boolean takes no value; false in the result when it is not there
 ---@field default? string|number|number[] what is parsed when it is left out
 ---@field metavar? string what stands for the value in `--help`: `DIR`
@@ -200,7 +201,7 @@ function Parser:parse(words) end
 ---The text that `--help` prints.
 ---
 ---```lua
----assert(qlua.cli.parser{ name = "demo" }:help():find("usage: demo"))
+---assert(qlua.cli.parser{ name = "demo" }:help():find("Usage: qlua demo"))
 ---```
 ---
 ---Since 0.1.0.
@@ -209,10 +210,10 @@ function Parser:help() end
 
 ---The layout of a family's schemes; over a manifest alone there is none.
 ---@class qlua.Decision
----@field dialect? string `universal`, `compressed-tensors` or `modelopt`
----@field activations? string `static` or `dynamic`
----@field rounding? string `exact` or `modelopt`
----@field scale_sharing? string `group` or `none`
+---@field dialect? string `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
+---@field activations? string `static` or `dynamic`; nil over a manifest alone
+---@field rounding? string `exact` or `modelopt`; nil over a manifest alone
+---@field scale_sharing? string `group` or `none`; nil over a manifest alone
 ---@field notes string[] one sentence for each choice that `auto` made
 
 ---A scheme before it is written.
@@ -267,8 +268,8 @@ function Parser:help() end
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
 ---@field overwrite? boolean whether existing scheme directories are replaced, up to date or not (default: `false`)
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
----@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
----@field threads? integer threads; the bytes do not depend on it (default: all cores)
+---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
 
 ---Options of qlua.export.writer.
@@ -277,8 +278,8 @@ function Parser:help() end
 ---@field base? string|qlua.Checkpoint the checkpoint that tensors are named from
 ---@field companions? boolean whether the base's tokenizer, processor and configuration come along (default: `true`)
 ---@field overwrite? boolean whether an existing checkpoint directory is replaced (default: `false`)
----@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
----@field threads? integer threads; the bytes do not depend on it (default: all cores)
+---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
@@ -523,7 +524,7 @@ function Writer:add(name, tensor) end
 ---
 ---Since 0.1.0.
 ---@param name string the tensor's name
----@param dtype "bf16"|"f16"|"f32" the element type
+---@param dtype "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type
 function Writer:cast(name, dtype) end
 
 ---Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.
@@ -559,7 +560,7 @@ function Writer:quantize(module, options) end
 ---
 ---Since 0.1.0.
 ---@param module string the layer's on-disk name, without `.weight`
----@param dtype? "bf16"|"f16"|"f32" the element type (default: `"bf16"`)
+---@param dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type (default: `"bf16"`)
 function Writer:dequantize(module, dtype) end
 
 ---Gives an added tensor another name.
@@ -647,7 +648,7 @@ function Writer:finish() end
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
----@field dtype? "bf16"|"f16"|"f32" the element type of the result (default: `"bf16"`)
+---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type of the result (default: `"bf16"`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.error.
@@ -1392,7 +1393,8 @@ function Frontier:selection(point) end
 ---@class qlua.Column
 ---@field key string the key of the rows that it shows
 ---@field title? string its heading (default: the key)
----@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.23e-4
+---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.234e-4
+---@field decimals? integer digits after the point (default: as many as the column's numbers need, 4 at most)
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options
@@ -1412,6 +1414,18 @@ qlua.report = {}
 ---@param count integer the size
 ---@return string # the text
 function qlua.report.bytes(count) end
+
+---So many of something: `1 group`, `2 groups`.
+---
+---```lua
+---assert(qlua.report.count(1, "group") == "1 group")
+---```
+---
+---Since 0.1.0.
+---@param count integer how many
+---@param noun string what, in the singular
+---@return string # the text
+function qlua.report.count(count, noun) end
 
 ---Rows as an aligned Markdown table; columns of numbers stand right.
 ---
@@ -1459,7 +1473,7 @@ function qlua.report.per_layer(manifest, options) end
 
 ---Options of qlua.tensor.from_list.
 ---@class qlua.tensor.from_list.Options
----@field dtype? "bf16"|"f16"|"f32" the element type; values are rounded to nearest even (default: `"f32"`)
+---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type; values are rounded to nearest even (default: `"f32"`)
 ---@field shape? integer[] sizes of the dimensions, outermost first (default: one dimension)
 
 ---Tensors: typed views over mapped files, or values made in a script.
@@ -1549,12 +1563,16 @@ function Tensor:slice(first, last) end
 
 ---The same values in another dtype, rounded to nearest even.
 ---
+---Raises when there is no such dtype, or it is another that tensors cannot be cast to.
+---
 ---```lua
+---local t = qlua.tensor.from_list{ 1 }
+---assert(t:cast(t.dtype) == t)
 ---assert(qlua.tensor.from_list{ 1.00390625 }:cast("bf16"):tolist()[1] == 1)
 ---```
 ---
 ---Since 0.1.0.
----@param dtype "bf16"|"f16"|"f32" the element type
+---@param dtype string the element type: `bf16`, `f16`, `f32`, or the tensor's own; in either case
 ---@return qlua.Tensor # the values; shared when nothing changes
 function Tensor:cast(dtype) end
 

@@ -21,8 +21,9 @@ if #manifests < 2 then error{ kind = "usage", message = "--with is missing", hin
 local agreement = {}
 for i = 2, #manifests do
   local row = qlua.manifest.correlation(manifests[1], manifests[i])
-  qlua.log.info("%s and %s: Spearman %.3f, Kendall %.3f over %d groups that both scored",
-    manifests[1].path, manifests[i].path, row.spearman or 0 / 0, row.kendall or 0 / 0, row.groups)
+  local function shown(correlation) return correlation and ("%.3f"):format(correlation) or "unknown" end
+  qlua.log.info("%s and %s: Spearman %s, Kendall %s over %s that both scored", manifests[1].path, manifests[i].path,
+    shown(row.spearman), shown(row.kendall), qlua.report.count(row.groups, "group"))
   row.manifest = manifests[i].path
   agreement[#agreement + 1] = row
 end

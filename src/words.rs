@@ -1,22 +1,25 @@
-//! Enums whose variants are words of the command line, of Lua and of files: word and variant stand side by side, once.
+//! Words: enums that are spelled on the command line, in Lua and in files, and what to say to a word that is none of them.
 
-/// Declares an enum whose variants are spelled as words: `WORDS`, `ALL`, `word()`, `Display` and `FromStr`, whose error is
-/// an [`crate::Error::Argument`] that suggests the nearest word. A variant that is shown otherwise than it is spelled has
-/// that after `=>`.
+use crate::error::Error;
+
+/// Declares an enum whose variants are spelled as words: `WORDS` lists them, `word` and `Display` spell one, `FromStr` and
+/// serde read one. `$what` is what a word names, for the sentence "there is no … `x`". A variant that people are shown
+/// otherwise than it is spelled has that after `=>`.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal {
-        $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(=> $shown:literal)?),+ $(,)?
+    ($(#[$meta:meta])* $visibility:vis enum $name:ident: $what:literal {
+        $($(#[$variant_meta:meta])* $variant:ident = $word:literal $(=> $shown:literal)?),+ $(,)?
     }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $visibility enum $name { $($(#[$variant_meta])* $variant),+ }
 
+        #[allow(dead_code, reason = "not every list of words is read in every way")]
         impl $name {
-            /// Every word that is accepted, in the order of the documentation.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
+            /// Every variant, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Every variant, in the same order.
-            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// The words of all variants, in the same order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
 
             /// The word for this variant.
             pub const fn word(self) -> &'static str {
@@ -26,24 +29,31 @@ macro_rules! words {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(match self { $(Self::$variant => $crate::words::words!(@shown $word $($shown)?)),+ })
+                f.pad(match self { $(Self::$variant => $crate::words::words!(@shown $word $($shown)?)),+ })
             }
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Error;
+            type Err = $crate::error::Error;
 
-            fn from_str(word: &str) -> $crate::Result<Self> {
-                $(if word == $word {
-                    return Ok(Self::$variant);
-                })+
-                let known = Self::WORDS.join(", ");
-                let problem = format!(concat!("there is no ", $what, " `{}`"), word);
-                let near = $crate::selector::nearest(word, Self::WORDS.iter().copied());
-                Err($crate::Error::argument(problem).with_hint(match near {
-                    Some(near) => format!("did you mean `{near}`? Known: {known}"),
-                    None => format!("known: {known}"),
-                }))
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($crate::words::unknown($what, word, Self::WORDS)),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = String::deserialize(deserializer)?;
+                word.parse().map_err(serde::de::Error::custom)
             }
         }
     };
@@ -107,3 +117,79 @@ macro_rules! choice {
     };
 }
 pub(crate) use choice;
+
+/// The answer to `word`, which names no `what`: the words that do, and the one that was probably meant.
+pub fn unknown(what: &str, word: &str, known: &[&str]) -> Error {
+    let words = format!("the words are {}", known.join(", "));
+    Error::usage(format!("there is no {what} `{word}`")).with_hint(
+        match nearest(word, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? {}", words.replacen('t', "T", 1)),
+            None => words,
+        },
+    )
+}
+
+/// The entry of `known` that is nearest to `word`, if it is near enough to be a typing error.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|k| (strsim::osa_distance(word, k), k))
+        .filter(|(distance, k)| *distance <= 1 + k.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, k)| k)
+}
+
+/// So many of what `noun` names: `1 group`, `2 groups`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    words! {
+        #[derive(Default)]
+        enum Colour: "colour" {
+            #[default]
+            Red = "red",
+            DarkGreen = "dark-green",
+        }
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for (colour, word) in Colour::ALL.iter().zip(Colour::WORDS) {
+            assert_eq!((colour.to_string().as_str(), word.parse::<Colour>().ok()), (*word, Some(*colour)));
+            let json = serde_json::to_string(colour).unwrap();
+            assert_eq!(
+                (json.as_str(), serde_json::from_str::<Colour>(&json).ok()),
+                (&*format!("\"{word}\""), Some(*colour))
+            );
+        }
+        assert_eq!(Colour::default(), Colour::Red);
+    }
+
+    #[test]
+    fn a_wrong_word_is_a_usage_error_that_lists_the_right_ones() {
+        let answer = |word: &str| {
+            let error = word.parse::<Colour>().unwrap_err();
+            (error.kind(), error.to_string(), error.hint().unwrap_or_default())
+        };
+        let problem = |word: &str| format!("there is no colour `{word}`");
+        assert_eq!(answer("blue"), ("usage", problem("blue"), "the words are red, dark-green".into()));
+        let hint = "did you mean `dark-green`? The words are red, dark-green";
+        assert_eq!(answer("dark_green"), ("usage", problem("dark_green"), hint.into()));
+        assert!(
+            serde_json::from_str::<Colour>("\"blue\"").unwrap_err().to_string().contains("no colour `blue`")
+        );
+    }
+
+    #[test]
+    fn nearest_finds_typing_errors_only() {
+        assert_eq!(nearest("dialct", ["dialect", "order"]), Some("dialect"));
+        assert_eq!(nearest("gpu", ["auto", "cpu", "cuda"]), Some("cpu"));
+        assert_eq!(nearest("--verison", ["--verbose", "--version"]), Some("--version"));
+        assert_eq!(nearest("colour", ["dialect", "order"]), None);
+    }
+}

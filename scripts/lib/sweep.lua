@@ -13,18 +13,18 @@ local function options(extra)
     { name = "amax", metavar = "FILE", type = "path", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
-    { name = "dialect", choices = { "auto", "universal", "compressed-tensors", "modelopt" }, default = "auto", doc = "the conventions of the directories" },
-    { name = "activations", choices = { "auto", "static", "dynamic" }, default = "auto", doc = "how inputs are scaled" },
-    { name = "rounding", choices = { "exact", "modelopt" }, default = "exact", doc = "how quotients become codes" },
-    { name = "scale-sharing", choices = { "group", "none" }, default = "group", doc = "whether fused modules share scales" },
+    { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
+    { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
+    { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },
+    { name = "scale-sharing", type = "scale sharing", default = "group", doc = "whether fused modules share scales" },
     { name = "include", metavar = "GLOB", type = "glob", repeated = true, doc = "only groups that match" },
     { name = "exclude", metavar = "GLOB", type = "glob", repeated = true, doc = "leave out groups that match" },
     { name = "unscored", flag = true, doc = "also select groups that were never scored" },
     { name = "suffix", metavar = "TEXT", default = "coco2017", doc = "the last part of the directories' names" },
-    { name = "link", choices = { "auto", "reflink", "hardlink", "copy" }, default = "auto", doc = "how schemes share files" },
-    { name = "max-shard-size", metavar = "SIZE", type = "size", default = "5GB", doc = "the largest weight file" },
-    { name = "threads", metavar = "N", type = "integer", doc = "threads (default: all cores)" },
-    { name = "device", metavar = "NAME", default = "auto", doc = "where to quantise: auto, cpu, cuda or cuda:N" },
+    { name = "link", type = "link", default = "auto", doc = "how schemes share files" },
+    { name = "max-shard-size", metavar = "SIZE", type = "size", least = 100000, default = "5GB", doc = "the largest weight file" },
+    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace existing directories, up to date or not" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
@@ -35,8 +35,8 @@ end
 
 --- The options of policies with coverage points: `--top` and `--order`.
 sweep.coverage_points = {
-  { name = "top", metavar = "LIST", type = "percent list", default = "10..100:10", doc = "coverage points in percent" },
-  { name = "order", choices = { "ascending", "descending" }, default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
+  { name = "top", metavar = "LIST", type = "coverage point list", default = "10..100:10", doc = "coverage points in percent" },
+  { name = "order", type = "order", default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
 }
 
 --- `--top` alone, for policies whose order is their own.
@@ -72,17 +72,22 @@ function sweep.family(opts)
   }
 end
 
+--- `1 group was`, `2 groups were`.
+local function were(count)
+  return qlua.report.count(count, "group") .. (count == 1 and " was" or " were")
+end
+
 --- Ranks the groups of `manifest` as `opts` say; `where` narrows them down further.
 function sweep.rank(manifest, opts, where)
   local ranking = manifest:ranking{
     order = opts.order, include = opts.include, exclude = opts.exclude, unscored = opts.unscored, where = where,
   }
   if #ranking.unscored > 0 then
-    qlua.log.warn("%d groups were never scored (score exactly 0) and are %s, such as %s",
-      #ranking.unscored, opts.unscored and "ranked all the same" or "left out", ranking.unscored[1])
+    qlua.log.warn("%s never scored (score exactly 0) and %s, such as %s", were(#ranking.unscored),
+      opts.unscored and "ranked all the same" or "left out", ranking.unscored[1])
   end
   if #ranking.not_finite > 0 then
-    qlua.log.warn("%d groups have no finite score and rank as the most sensitive, such as %s", #ranking.not_finite, ranking.not_finite[1])
+    qlua.log.warn("%s without a finite score and ranked as the most sensitive, such as %s", were(#ranking.not_finite), ranking.not_finite[1])
   end
   return ranking
 end
@@ -165,13 +170,15 @@ function sweep.run(family, opts, extra)
     return
   end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
-  local count = #plan == 1 and "1 scheme" or #plan .. " schemes"
-  if opts.dry_run then
+  local count = qlua.report.count(#plan, "scheme")
+  if #plan == 0 then
+    print("No scheme is left to " .. (opts.dry_run and "plan." or "write."))
+  elseif opts.dry_run then
     print(("%s planned%s."):format(count, opts.model and " for " .. opts.out or ""))
   else
-    print(("%s in %s, each checked against what loaders accept."):format(count, opts.out))
+    print(("%s in %s, %s against what loaders accept."):format(count, opts.out, #plan == 1 and "checked" or "each checked"))
   end
-  if unique then
+  if unique and #plan > 0 then
     local copies = 0
     for _, scheme in ipairs(plan) do copies = copies + scheme.bytes end
     print(("%s on the disk, %s without sharing%s."):format(

@@ -9,7 +9,8 @@ use crate::words::words;
 
 words! {
     /// A program that loads checkpoint directories.
-    Engine, "engine" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Engine: "engine" {
         /// vLLM.
         Vllm = "vllm",
         /// SGLang.

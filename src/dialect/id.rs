@@ -4,7 +4,8 @@ use crate::words::{choice, words};
 
 words! {
     /// The conventions that a scheme directory follows.
-    DialectId, "dialect" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum DialectId: "dialect" {
         /// One directory for every reader: compressed-tensors in `config.json` and ModelOpt's `FP8` in
         /// `hf_quant_config.json`, scales as BF16 `[1]`. Always static.
         Universal = "universal",

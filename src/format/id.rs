@@ -4,7 +4,8 @@ use crate::words::words;
 
 words! {
     /// A quantised format. The word is stable: keys of stored shards are made from it.
-    FormatId, "format" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum FormatId: "format" {
         /// E4M3 codes with one scale for the tensor, or one for each output channel.
         Fp8 = "fp8" => "FP8",
         /// E4M3 codes with one F32 scale for each block of 128×128.

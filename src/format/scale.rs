@@ -9,7 +9,8 @@ use crate::{Error, Result};
 
 words! {
     /// How a scale follows from an amax.
-    ScaleRule, "scale rule" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum ScaleRule: "rule for scales" {
         /// amax / 448 in F32, as ModelOpt stores it.
         F32 = "f32",
         /// amax / 448 rounded up to a BF16 value, so that readers that keep scales in BF16 see the identical number, and so

@@ -12,7 +12,8 @@ pub(super) const CHUNK: usize = 1 << 18;
 
 words! {
     /// How many elements share a scale.
-    Granularity, "granularity" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Granularity: "granularity" {
         /// One for the tensor, shape [].
         Tensor = "tensor",
         /// One for each row of [out, in], shape [out, 1].

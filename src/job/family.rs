@@ -60,6 +60,11 @@ impl Family {
         self.basis.model.as_ref()
     }
 
+    /// What it was opened with.
+    pub fn options(&self) -> &FamilyOptions {
+        &self.options
+    }
+
     /// Where the scheme directories go.
     pub fn out(&self) -> &Path {
         &self.options.out

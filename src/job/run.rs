@@ -14,9 +14,11 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::Layout;
 use crate::tensor::TensorSpec;
+use crate::words::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space};
 use crate::write::pass::{self, PassOptions, Target};
+use crate::write::progress::during;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{PlannedShard, plan_shards};
@@ -168,7 +170,7 @@ impl<'a> Run<'a> {
         let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
         let label = match pending {
             [only] => self.schemes[*only].scheme.name.clone(),
-            _ => format!("{} schemes", pending.len()),
+            _ => counted(pending.len(), "scheme"),
         };
         let written = self.write_shards(&label, &shards, &device, &workplace, progress, outcome);
         if matches!(written, Err(Error::Interrupted)) {
@@ -266,7 +268,6 @@ impl<'a> Run<'a> {
             let (key, bytes) = (keys[index].to_string(), targets[index].layout().length());
             workplace.record(Finished { key, bytes, blake3: hash.into(), errors })
         };
-        progress.begin(label, bytes);
         let options = PassOptions {
             threads: self.options.threads,
             progress,
@@ -275,9 +276,7 @@ impl<'a> Run<'a> {
             accelerator: device.accelerator(),
             finished: &record,
         };
-        let passed = pass::run(&targets, &options);
-        progress.end();
-        passed?;
+        during(progress, label, bytes, || pass::run(&targets, &options))?;
         outcome.written_bytes = bytes;
         Ok(())
     }

@@ -18,11 +18,11 @@ use crate::format::{
 use crate::json;
 use crate::model::Model;
 use crate::plan::{Activations, Plan, ScaleSharing};
-use crate::selector::nearest;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
+use crate::words::nearest;
 use crate::write::companions::{companion_files, copy_file, with_quantization_config};
 use crate::write::content::{Content, Member, OutputTensor, ScaleGroup};
-use crate::write::progress::Progress;
+use crate::write::progress::{Progress, during};
 use crate::write::transaction::PartialDirectory;
 use crate::write::weights::{WriteOptions, write_weights};
 use crate::write::{require_apart, require_space};
@@ -255,10 +255,9 @@ impl Writer {
             threads: self.options.threads,
             progress,
         };
-        progress.begin(&name, self.specs().map(TensorSpec::bytes).sum());
-        let written = write_weights(partial.path(), &tensors, &write_options);
-        progress.end();
-        let bytes = written?;
+        let planned = self.specs().map(TensorSpec::bytes).sum();
+        let bytes =
+            during(progress, &name, planned, || write_weights(partial.path(), &tensors, &write_options))?;
         for (file, content) in &self.files {
             let path = partial.path().join(file);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;

@@ -12,9 +12,9 @@ use mlua::{Function, IntoLua, Lua, MultiValue, Table, Value};
 use super::absent::Absent;
 use super::install::fallible;
 use super::types::{Record, Type, describe, words_in_ticks};
-use super::{report, state};
+use super::{raise, state};
 use crate::error::Error;
-use crate::selector::nearest;
+use crate::words::nearest;
 
 /// The key of their metatables that tells rows from other tables.
 const MARK: &str = "qlua_row";
@@ -162,7 +162,7 @@ fn absent(
     };
     if let (Some(Value::String(_)), Some(key)) = (key, record.keys.iter().find(|k| k.name == word)) {
         let subject = row.and_then(|row| subject(record, row));
-        let absent = Absent { record, key, subject, position: report::position(lua) };
+        let absent = Absent { record, key, subject, position: raise::position(lua) };
         state::with(lua, |state| *state.absent.borrow_mut() = Some(absent));
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use mlua::{Function, Lua, Value};
 
 use super::absent::Absent;
-use super::report::Report;
+use super::failure::Failure;
 use crate::interrupt;
 use crate::write::HashedFile;
 
@@ -39,7 +39,7 @@ pub enum Verbosity {
 #[derive(Default)]
 pub(super) struct HostState {
     pub stop: Cell<Option<Stop>>,
-    pub report: RefCell<Option<Report>>,
+    pub failure: RefCell<Option<Failure>>,
     /// The chunk that the user runs, as positions name it.
     pub main_source: RefCell<String>,
     /// The script that the user runs, for the provenance of what it writes.
@@ -47,12 +47,21 @@ pub(super) struct HostState {
     pub verbosity: Verbosity,
     /// What a script last read from a row that does not have it.
     pub absent: RefCell<Option<Absent>>,
+    /// Whether scripts are only asked what they take on their command line.
+    declaring: bool,
+    /// What the script said it takes.
+    declared: RefCell<Option<clap::Command>>,
     classes: RefCell<BTreeMap<&'static str, TypeId>>,
 }
 
 impl HostState {
     pub fn new(verbosity: Verbosity) -> Self {
         HostState { verbosity, ..HostState::default() }
+    }
+
+    /// The state of a script that is only asked what it takes on its command line.
+    pub fn declaring() -> Self {
+        HostState { declaring: true, ..HostState::new(Verbosity::Quiet) }
     }
 }
 
@@ -100,6 +109,21 @@ pub(super) fn stop(lua: &Lua, reason: Stop) {
 /// The Rust type behind the class called `name`.
 pub(super) fn class_type(lua: &Lua, name: &str) -> Option<TypeId> {
     with(lua, |state| state.classes.borrow().get(name).copied())
+}
+
+/// Whether the script is only asked what it takes on its command line.
+pub(super) fn is_declaring(lua: &Lua) -> bool {
+    with(lua, |state| state.declaring)
+}
+
+/// Keeps what the script takes on its command line.
+pub(super) fn declare(lua: &Lua, command: clap::Command) {
+    with(lua, |state| *state.declared.borrow_mut() = Some(command));
+}
+
+/// What [`declare`] kept.
+pub(super) fn declared(lua: &Lua) -> Option<clap::Command> {
+    with(lua, |state| state.declared.borrow_mut().take())
 }
 
 /// Makes a class known to argument checks.

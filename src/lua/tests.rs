@@ -146,24 +146,33 @@ fn options_may_stand_in_the_place_of_optional_parameters() {
 #[test]
 fn wrong_arguments_are_named_in_one_sentence() {
     let cases = [
-        ("qlua.test.take()", "`path` of qlua.test.take is missing: it must be a path | nil"),
-        ("qlua.test.take('p', 1.5)", "`limit` of qlua.test.take must be an integer, not 1.5 | nil"),
+        (
+            "qlua.test.take()",
+            "`path` of qlua.test.take is missing: it must be a path | `qlua doc test.take` says what it takes",
+        ),
+        (
+            "qlua.test.take('p', 1.5)",
+            "`limit` of qlua.test.take must be an integer, not 1.5 | `qlua doc test.take` says what it takes",
+        ),
         (
             "qlua.test.take('p', '5')",
             "`limit` of qlua.test.take must be an integer, not the string \"5\" | use tonumber(…) to turn a string into a number",
         ),
-        ("qlua.test.take('p', 1, {}, 2)", "qlua.test.take takes at most 3 arguments, but 4 were given | nil"),
+        (
+            "qlua.test.take('p', 1, {}, 2)",
+            "qlua.test.take takes at most 3 arguments, but 4 were given | `qlua doc test.take` says what it takes",
+        ),
         (
             "qlua.test.take('p', { order = 'ascendig' })",
             "option `order` of qlua.test.take must be one of \"ascending\" or \"descending\", not the string \"ascendig\" | did you mean \"ascending\"?",
         ),
         (
             "qlua.test.take('p', { percent = 101 })",
-            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not 101 | nil",
+            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not 101 | `qlua doc test.take` says what it takes",
         ),
         (
             "qlua.test.take('p', { percent = 0/0 })",
-            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not NaN | nil",
+            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not NaN | `qlua doc test.take` says what it takes",
         ),
         (
             "qlua.test.take('p', { ordr = 1 })",
@@ -173,23 +182,29 @@ fn wrong_arguments_are_named_in_one_sentence() {
             "qlua.test.take('p', { 1 })",
             "1 is no option of qlua.test.take | the known keys are `order`, `percent`, `strict`, `threads`",
         ),
-        ("qlua.test.counter(3)", "`name` of qlua.test.counter must be a string, not 3 | nil"),
-        ("qlua.test.counter('\\xff')", "`name` of qlua.test.counter is not valid UTF-8 | nil"),
+        (
+            "qlua.test.counter(3)",
+            "`name` of qlua.test.counter must be a string, not 3 | `qlua doc test.counter` says what it takes",
+        ),
+        (
+            "qlua.test.counter('\\xff')",
+            "`name` of qlua.test.counter is not valid UTF-8 | `qlua doc test.counter` says what it takes",
+        ),
         (
             "qlua.test.counter('a'):same(io.stdout)",
-            "`other` of Counter:same must be a Counter handle, not a handle | nil",
+            "`other` of Counter:same must be a Counter handle, not a handle | `qlua doc Counter:same` says what it takes",
         ),
         (
             "qlua.test.mixed({ a = { 1, 'x' } })",
-            "`map[\"a\"][2]` of qlua.test.mixed must be a number, not the string \"x\" | nil",
+            "`map[\"a\"][2]` of qlua.test.mixed must be a number, not the string \"x\" | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.mixed({ a = { b = 1 } })",
-            "`map[\"a\"]` of qlua.test.mixed must be a list of numbers, but it has the key the string \"b\" | nil",
+            "`map[\"a\"]` of qlua.test.mixed must be a list of numbers, but it has the key the string \"b\" | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.mixed({}, true)",
-            "`either` of qlua.test.mixed must be an integer or one of \"auto\", not true | nil",
+            "`either` of qlua.test.mixed must be an integer or one of \"auto\", not true | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.choose('[a')",

@@ -4,7 +4,7 @@ use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
 
-use super::{report, state};
+use super::{raise, state};
 use crate::selector::Globs;
 
 /// A new handle: `Ok(Handle(manifest))`. The type must be that of a declared class.
@@ -66,7 +66,7 @@ impl Callback {
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }
-        let raised = report::explained(lua, results.pop_front().unwrap_or(Value::Nil))?;
+        let raised = raise::explained(lua, results.pop_front().unwrap_or(Value::Nil))?;
         Err(state::throw(lua, raised)?.into())
     }
 

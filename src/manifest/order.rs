@@ -1,53 +1,20 @@
 //! The order of a ranking: which end comes first, and what groups are put in order by.
 
 use std::cmp::Ordering;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Group, compare_scores};
-use crate::error::{Error, Result};
+use crate::words::words;
 
-/// Which end of a ranking comes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// The least sensitive group first: the order of the published ranking.
-    #[default]
-    Ascending,
-    /// The most sensitive group first.
-    Descending,
-}
-
-impl Order {
-    /// `ascending` or `descending`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Ascending => "ascending",
-            Order::Descending => "descending",
-        }
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Order {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "ascending" => Ok(Order::Ascending),
-            "descending" => Ok(Order::Descending),
-            _ => Err(Error::argument(format!("`{text}` is no order of a ranking")).with_hint(
-                "`ascending` has the least sensitive group first, `descending` the most sensitive",
-            )),
-        }
+words! {
+    /// Which end of a ranking comes first.
+    #[derive(Default, Hash)]
+    pub enum Order: "order of a ranking" {
+        /// The least sensitive group first: the order of the published ranking.
+        #[default]
+        Ascending = "ascending",
+        /// The most sensitive group first.
+        Descending = "descending",
     }
 }
 

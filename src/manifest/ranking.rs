@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::order::Sorting;
 use super::{Group, Manifest, Order, Percent, Selection};
 use crate::error::{Error, Result};
-use crate::selector::{Globs, nearest};
+use crate::selector::Globs;
+use crate::words::{counted, nearest};
 
 /// Decides for one group whether it is ranked.
 pub type Predicate<'a> = dyn Fn(&Group) -> Result<bool> + 'a;
@@ -134,20 +135,21 @@ impl Manifest {
             Error::argument(format!("no group of `{}` can be ranked: {why}", self.path.display()))
         };
         if chosen == 0 {
-            return error(format!("none of its {total} groups is chosen"))
+            return error(format!("none of its {} is chosen", counted(total, "group")))
                 .with_hint("loosen `include`, `exclude` or the predicate");
         }
         let groups = if chosen == total {
-            format!("its {total} groups")
+            format!("its {}", counted(total, "group"))
         } else {
-            format!("the {chosen} chosen groups")
+            format!("the {}", counted(chosen, "chosen group"))
         };
+        let (have, were) = if chosen == 1 { ("has", "was") } else { ("have", "were") };
         if unscored == 0 {
-            return error(format!("{groups} have no format but NONE: they were disabled in the search"))
+            return error(format!("{groups} {have} no format but NONE: they were disabled in the search"))
                 .with_hint("choose groups that took part in the search, or run it again with them enabled");
         }
         let why = match not_candidates {
-            0 => format!("{groups} were never scored (their score is exactly 0)"),
+            0 => format!("{groups} {were} never scored (their score is exactly 0)"),
             _ => format!(
                 "of {groups}, {unscored} were never scored (score exactly 0) and {not_candidates} disabled"
             ),

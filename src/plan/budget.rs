@@ -6,6 +6,7 @@ use super::CostModel;
 use super::solver::{Choice, Problem};
 use crate::error::{Error, Result};
 use crate::manifest::{Ranking, Selection};
+use crate::words::{counted, words};
 
 /// A limit on what a scheme may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,13 +17,14 @@ pub enum Budget {
     Bytes(u64),
 }
 
-/// What a budget is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
-    /// ModelOpt's cost.
-    EffectiveBits,
-    /// Tensor bytes.
-    Bytes,
+words! {
+    /// What a budget is counted in.
+    pub enum Measure: "measure" {
+        /// ModelOpt's cost.
+        EffectiveBits = "effective_bits",
+        /// Tensor bytes.
+        Bytes = "bytes",
+    }
 }
 
 impl Budget {
@@ -38,7 +40,8 @@ impl Budget {
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Budget::EffectiveBits(bits) => write!(f, "{bits} effective bits"),
+            // Three decimals are what a plan shows.
+            Budget::EffectiveBits(bits) => write!(f, "{} effective bits", (bits * 1e3).round() / 1e3),
             Budget::Bytes(bytes) => {
                 write!(f, "{bytes} bytes ({:.3} GiB)", *bytes as f64 / (1u64 << 30) as f64)
             }
@@ -140,9 +143,14 @@ impl<'a> BudgetSolver<'a> {
         };
         let (floor, ceiling) = (self.of_cost(self.problem.floor()), self.of_cost(self.problem.ceiling()));
         let Some(solution) = self.problem.solve(limit) else {
+            let least = match floor {
+                // Rounded down it would be below the floor itself.
+                Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e3).ceil() / 1e3),
+                bytes => bytes,
+            };
             let problem = format!(
-                "{budget} are below the floor of {floor}, where all {} ranked groups are in FP8",
-                self.ranking.len()
+                "{budget} are below the floor of {least}, where all {} are in FP8",
+                counted(self.ranking.len(), "ranked group")
             );
             return Err(Error::argument(problem)
                 .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));

@@ -7,14 +7,16 @@ use super::{Layout, Located, LocatedGroup, module_tensors};
 use crate::error::Result;
 use crate::manifest::{Group, Manifest};
 use crate::model::Model;
+use crate::words::words;
 
-/// What the bytes of a [`CostModel`] were taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BytesFrom {
-    /// The headers of the base checkpoint and the planned tensors: exact, and everything is counted.
-    Checkpoint,
-    /// The manifest's costs, two bytes for each weight of 16 bits: only its groups are counted, without scales.
-    Manifest,
+words! {
+    /// What the bytes of a [`CostModel`] were taken from.
+    pub enum BytesFrom: "source of sizes" {
+        /// The headers of the base checkpoint and the planned tensors: exact, and everything is counted.
+        Checkpoint = "checkpoint",
+        /// The manifest's costs, two bytes for each weight of 16 bits: only its groups are counted, without scales.
+        Manifest = "manifest",
+    }
 }
 
 /// One format of one group.

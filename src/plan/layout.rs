@@ -5,7 +5,8 @@ use crate::words::{choice, words};
 
 words! {
     /// How the inputs of quantised layers are scaled at run time.
-    Activations, "kind of activations" {
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Activations: "kind of activations" {
         /// By a calibrated `input_scale` per layer.
         Static = "static",
         /// Per token, measured while running; needs no calibration.
@@ -20,7 +21,7 @@ choice! {
 
 words! {
     /// Whether modules that loaders fuse share their scales.
-    ScaleSharing, "scale sharing" {
+    pub enum ScaleSharing: "scale sharing" {
         /// Members of a fused group share the scale of their largest amax, so that no loader requantises them.
         Group = "group",
         /// Every module keeps its own scale, as in ModelOpt's export.

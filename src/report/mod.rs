@@ -6,6 +6,6 @@ pub mod svg;
 pub mod sweep;
 mod table;
 
-pub use crate::units::{bytes, weights};
+pub use crate::units::{bytes, score, weights};
 pub use sweep::Sweep;
 pub use table::markdown_table;

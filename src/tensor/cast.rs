@@ -11,7 +11,7 @@ const CHUNK: usize = 1 << 18;
 const BATCH: usize = 2048;
 
 impl Tensor {
-    /// The same values as `target`, BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
+    /// The same values as `target`, its own dtype or BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
     /// NaN. From BF16 or F16 to F32 it is exact. A tensor that has the dtype already is shared, not copied.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use crate::{Error, Result};
 words! {
     /// An element type of a safetensors file. Those without values of their own here (see [`Dtype::has_values`]) are listed
     /// and carried along byte for byte.
+    #[derive(PartialOrd, Ord, Hash)]
     #[allow(missing_docs, reason = "the names are the safetensors format's own")]
-    Dtype, "dtype" {
+    pub enum Dtype: "dtype" {
         Bool = "BOOL",
         U8 = "U8",
         I8 = "I8",

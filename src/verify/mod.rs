@@ -13,14 +13,16 @@ use crate::dialect::{CONFIG, Claims, DialectId, Stored};
 pub use crate::dialect::{Code, Problem};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::words::words;
 
-/// How much of a directory is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Headers, configurations and scales: milliseconds.
-    Headers,
-    /// Every FP8 code as well.
-    Full,
+words! {
+    /// How much of a directory is read.
+    pub enum Depth: "depth" {
+        /// Headers, configurations and scales: milliseconds.
+        Headers = "headers",
+        /// Every FP8 code as well.
+        Full = "full",
+    }
 }
 
 /// Whether an error lies in the directory that is checked. A file that is named and not there is damage too, such as a

@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::TensorSpec;
 
+/// The least that it makes sense to limit the tensor bytes of a shard to: less is a unit that was forgotten, and the limit
+/// would put each tensor into a file of its own.
+pub const LEAST_SHARD_SIZE: u64 = 100_000;
+
 /// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
 pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
 

@@ -4,7 +4,7 @@ use anyhow::Context;
 use mlua::Value;
 
 use super::tensor::{TARGETS, dtype};
-use crate::device::{Device, DeviceChoice};
+use crate::device::Device;
 use crate::format::{
     self, Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
     WeightGroup,
@@ -66,7 +66,7 @@ pub(super) fn declare() -> Namespace {
             .returns(Type::String, "a description; for `auto` without a GPU also the reason")
             .raises("a GPU was named and there is none")
             .example("assert(qlua.fp8.device(\"cpu\") == \"the CPU\")"),
-        |call| Ok(Device::shared(call.get::<String>("name")?.parse::<DeviceChoice>()?)?.to_string()),
+        |call| Ok(Device::shared(call.word("name")?)?.to_string()),
     )
     .function(
         Function::new("amax", "The largest magnitudes of a BF16, F16 or F32 tensor.")
@@ -163,7 +163,7 @@ fn quantising(name: &'static str, doc: &'static str) -> Function {
 }
 
 fn granularity(call: &Call) -> anyhow::Result<Granularity> {
-    Ok(call.get::<String>("granularity")?.parse()?)
+    call.word("granularity")
 }
 
 /// The option that says where to compute.
@@ -178,13 +178,12 @@ pub(super) fn on_device(options: Options) -> Options {
 
 /// What [`on_device`] named.
 pub(super) fn device(call: &Call) -> anyhow::Result<Device> {
-    Ok(Device::shared(call.get::<String>("device")?.parse::<DeviceChoice>()?)?)
+    Ok(Device::shared(call.word("device")?)?)
 }
 
 fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let tensor = call.handle::<Tensor>("tensor")?.clone();
-    let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
-    let rule: ScaleRule = call.get::<String>("rule")?.parse()?;
+    let (rule, rounding): (ScaleRule, Rounding) = (call.word("rule")?, call.word("rounding")?);
     let scales = match call.get::<Value>("scales")? {
         Value::Nil => None,
         _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),

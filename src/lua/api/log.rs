@@ -42,6 +42,13 @@ fn message(name: &'static str, doc: &'static str) -> Function {
     )
 }
 
+/// Says what `text` gives, where `qlua -v` asked for what helps to find a mistake.
+pub(super) fn debug(call: &Call, text: impl FnOnce() -> String) {
+    if verbosity(call.lua()) >= Verbosity::Verbose {
+        output::line_to_stderr(&format!("debug: {}", text()));
+    }
+}
+
 fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {
     if verbosity(call.lua()) < least {
         return Ok(());

@@ -10,9 +10,19 @@ use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Group, Ranking, Selection};
 use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, FrontierPoint, Measure, frontier, knee};
+use crate::words::words;
 
 const FAMILY: Type = Type::Handle("Family");
-const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
+const MEASURES: Type = Type::Choice(Measure::WORDS);
+
+words! {
+    /// What a share of a ranking is a share of.
+    enum Weight: "weight" {
+        Parameters = "parameters",
+        Bytes = "bytes",
+        Score = "score",
+    }
+}
 
 /// What a budget came to.
 struct Solved {
@@ -113,7 +123,7 @@ pub(super) fn declare() -> Namespace {
             .param("percent", Type::Percent, "the share; the last group reaches it")
             .options(Options::new().default(
                 "by",
-                Type::Choice(&["parameters", "bytes", "score"]),
+                Type::Choice(Weight::WORDS),
                 "parameters",
                 "the number of weights, their bytes in the base checkpoint, or the manifest's score",
             ))
@@ -139,10 +149,7 @@ pub(super) fn declare() -> Namespace {
             )),
             |call| {
                 let ranking = call.handle::<Ranking>("ranking")?.clone();
-                let measure = match call.get::<String>("by")?.as_str() {
-                    "bytes" => Measure::Bytes,
-                    _ => Measure::EffectiveBits,
-                };
+                let measure: Measure = call.word("by")?;
                 Ok(Handle(Frontier { points: frontier(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
@@ -187,12 +194,16 @@ fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     let percent: f64 = call.get("percent")?;
     // What stays in BF16 whatever is selected covers nothing.
     let cost = |group: &Group| costs.group(&group.name).filter(|cost| cost.quantisable_layers > 0);
-    Ok(Handle(match call.get::<String>("by")?.as_str() {
-        "score" => {
+    Ok(Handle(match call.word("by")? {
+        Weight::Score => {
             ranking.cover_score(percent, |group| cost(group).map_or(0.0, |cost| cost.quantised.score))?
         }
-        "bytes" => ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.unquantised.bytes))?,
-        _ => ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.quantisable_parameters))?,
+        Weight::Bytes => {
+            ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.unquantised.bytes))?
+        }
+        Weight::Parameters => {
+            ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.quantisable_parameters))?
+        }
     }))
 }
 

@@ -8,6 +8,7 @@ use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
 use crate::report::{self, markdown_table, per_layer};
+use crate::words::{counted, words};
 
 const COLUMN: Record = Record {
     name: "Column",
@@ -17,11 +18,37 @@ const COLUMN: Record = Record {
         Key::optional("title", Type::String, "its heading (default: the key)"),
         Key::optional(
             "unit",
-            Type::Choice(&["bytes", "bits", "weights", "score"]),
-            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.23e-4",
+            Type::Choice(Unit::WORDS),
+            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.234e-4",
+        ),
+        Key::optional(
+            "decimals",
+            Type::Integer,
+            "digits after the point (default: as many as the column's numbers need, 4 at most)",
         ),
     ],
 };
+
+words! {
+    /// How a column shows its numbers.
+    enum Unit: "unit" {
+        Bytes = "bytes",
+        Bits = "bits",
+        Weights = "weights",
+        Score = "score",
+    }
+}
+
+words! {
+    /// What the per-layer report is written in.
+    enum Format: "format" {
+        Markdown = "markdown",
+        Json = "json",
+    }
+}
+
+/// More digits after the point than this are noise in a table.
+const MOST_DECIMALS: usize = 4;
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("report", "Tables and reports for people.")
@@ -36,6 +63,18 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
+            Function::new("count", "So many of something: `1 group`, `2 groups`.")
+                .param("count", Type::Integer, "how many")
+                .param("noun", Type::String, "what, in the singular")
+                .returns(Type::String, "the text")
+                .example("assert(qlua.report.count(1, \"group\") == \"1 group\")"),
+            |call| {
+                let count: i64 = call.get("count")?;
+                let count = usize::try_from(count).map_err(|_| call.refuse("count", "must not be negative"))?;
+                Ok(counted(count, &call.get::<String>("noun")?))
+            },
+        )
+        .function(
             Function::new("table", "Rows as an aligned Markdown table; columns of numbers stand right.")
                 .param("rows", Type::List(&Type::Table), "the rows")
                 .param("columns", Type::List(&Type::Record(&COLUMN)), "the columns, from left to right")
@@ -46,14 +85,14 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("per_layer", "The per-layer sensitivity report, as it lies in every scheme directory.")
                 .param("manifest", Type::Handle("Manifest"), "the manifest")
-                .options(Options::new().default("format", Type::Choice(&["markdown", "json"]), "markdown", "the format"))
+                .options(Options::new().default("format", Type::Choice(Format::WORDS), "markdown", "the format"))
                 .returns(Type::String, "the report")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)"),
             |call| {
                 let manifest = call.handle::<Arc<Manifest>>("manifest")?;
-                match call.get::<String>("format")?.as_str() {
-                    "json" => Ok(call.lua().create_string(per_layer::json(&manifest))?),
-                    _ => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
+                match call.word("format")? {
+                    Format::Json => Ok(call.lua().create_string(per_layer::json(&manifest))?),
+                    Format::Markdown => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
                 }
             },
         )
@@ -66,24 +105,57 @@ fn table(call: &Call) -> anyhow::Result<String> {
     let (mut header, mut right) = (Vec::new(), Vec::new());
     for column in &columns {
         let key: String = column.raw_get("key")?;
-        let unit = column.raw_get::<Option<String>>("unit")?.unwrap_or_default();
-        let mut numeric = true;
-        for (row, cells) in rows.iter().zip(&mut cells) {
-            let value: Value = row.raw_get(key.as_str())?;
-            numeric &= matches!(value, Value::Integer(_) | Value::Number(_) | Value::Nil);
-            cells.push(match value {
-                Value::Nil => String::new(),
-                Value::Integer(n) if unit == "bytes" && n >= 0 => report::bytes(n as u64),
-                Value::Integer(n) if unit == "weights" && n >= 0 => report::weights(n as u64),
-                Value::Integer(n) if unit == "bits" => format!("{:.3}", n as f64),
-                Value::Number(x) if unit == "bits" => format!("{x:.3}"),
-                Value::Integer(n) if unit == "score" => format!("{:.3e}", n as f64),
-                Value::Number(x) if unit == "score" => format!("{x:.3e}"),
-                other => other.to_string()?,
-            });
+        let unit = column.raw_get::<Option<String>>("unit")?.map(|word| word.parse()).transpose()?;
+        let values: Vec<Value> =
+            rows.iter().map(|row| row.raw_get(key.as_str())).collect::<mlua::Result<_>>()?;
+        let decimals = match column.raw_get::<Option<i64>>("decimals")? {
+            Some(given) => usize::try_from(given).ok().filter(|given| *given <= 17).ok_or_else(|| {
+                call.refuse("columns", format!("has {given} decimals; there can be 0 to 17"))
+            })?,
+            None => decimals(&values),
+        };
+        right.push(
+            values.iter().all(|value| matches!(value, Value::Integer(_) | Value::Number(_) | Value::Nil)),
+        );
+        for (value, cells) in values.into_iter().zip(&mut cells) {
+            cells.push(cell(value, unit, decimals)?);
         }
         header.push(column.raw_get::<Option<String>>("title")?.unwrap_or(key));
-        right.push(numeric);
     }
     Ok(markdown_table(&header, &cells, &right))
+}
+
+/// The decimals that a column of `values` needs so that all its points stand below each other: four at most.
+fn decimals(values: &[Value]) -> usize {
+    let needed = |value: &Value| {
+        let Value::Number(x) = value else { return 0 };
+        (0..MOST_DECIMALS)
+            .find(|decimals| {
+                let scale = 10f64.powi(*decimals as i32);
+                !x.is_finite() || ((x * scale).round() / scale - x).abs() <= x.abs() * 1e-12
+            })
+            .unwrap_or(MOST_DECIMALS)
+    };
+    values.iter().map(needed).max().unwrap_or(0)
+}
+
+/// A value as the text of its cell.
+fn cell(value: Value, unit: Option<Unit>, decimals: usize) -> anyhow::Result<String> {
+    let number = match &value {
+        Value::Nil => return Ok(String::new()),
+        Value::Integer(n) => *n as f64,
+        Value::Number(x) => *x,
+        other => return Ok(other.to_string()?),
+    };
+    let whole = number >= 0.0 && number.fract() == 0.0 && number < u64::MAX as f64;
+    let vanishes = number != 0.0 && number.abs() < 0.5 * 10f64.powi(-(decimals as i32));
+    Ok(match (unit, &value) {
+        (Some(Unit::Bytes), _) if whole => report::bytes(number as u64),
+        (Some(Unit::Weights), _) if whole => report::weights(number as u64),
+        (Some(Unit::Bits), _) => format!("{number:.3}"),
+        (Some(Unit::Score), _) => report::score(number),
+        (None, Value::Integer(n)) if decimals == 0 => n.to_string(),
+        _ if vanishes => report::score(number),
+        _ => format!("{number:.decimals$}"),
+    })
 }

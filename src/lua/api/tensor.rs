@@ -42,7 +42,7 @@ row! {
     }
 }
 /// The dtypes that values can be converted to.
-pub(super) const TARGETS: Type = Type::Choice(&["bf16", "f16", "f32"]);
+pub(super) const TARGETS: Type = Type::Choice(&["bf16", "f16", "f32", "BF16", "F16", "F32"]);
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("tensor", "Tensors: typed views over mapped files, or values made in a script.")
@@ -74,7 +74,9 @@ fn from_list(call: &Call) -> anyhow::Result<Handle<Tensor>> {
 
 /// The dtype that the option `name` says.
 pub(super) fn dtype(call: &Call, name: &str) -> anyhow::Result<Dtype> {
-    Ok(call.get::<String>(name)?.to_uppercase().parse::<Dtype>()?)
+    let word: String = call.get(name)?;
+    // What is wrong is said of the word as it was written.
+    Ok(word.to_uppercase().parse().or_else(|_| word.parse())?)
 }
 
 fn class() -> Class<Tensor> {
@@ -142,9 +144,10 @@ fn class() -> Class<Tensor> {
         )
         .method(
             Function::new("cast", "The same values in another dtype, rounded to nearest even.")
-                .param("dtype", TARGETS, "the element type")
+                .param("dtype", Type::String, "the element type: `bf16`, `f16`, `f32`, or the tensor's own; in either case")
                 .returns(Type::Handle("Tensor"), "the values; shared when nothing changes")
-                .example("assert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
+                .raises("there is no such dtype, or it is another that tensors cannot be cast to")
+                .example("local t = qlua.tensor.from_list{ 1 }\nassert(t:cast(t.dtype) == t)\nassert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
             |this, call| Ok(Handle(this.cast(dtype(call, "dtype")?)?)),
         )
         .method(

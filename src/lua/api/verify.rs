@@ -22,14 +22,14 @@ row! {
 pub(super) fn declare() -> Namespace {
     Namespace::new("verify", "Checks of checkpoint directories against what loaders really accept.")
         .constant("codes", Type::List(&Type::String), "every rule that is checked", |_| {
-            Ok(Code::ALL.map(Code::word).to_vec())
+            Ok(Code::WORDS.to_vec())
         })
         .function(
             Function::new("directory", "Checks a checkpoint directory of any origin.")
                 .param("path", Type::Path, "the directory")
                 .options(Options::new().default(
                     "depth",
-                    Type::Choice(&["headers", "full"]),
+                    Type::Choice(Depth::WORDS),
                     "full",
                     "`headers` takes milliseconds; `full` reads every FP8 code as well",
                 ))
@@ -37,8 +37,7 @@ pub(super) fn declare() -> Namespace {
                 .raises("there is no such directory, or it cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),
             |call| {
-                let depth = if call.get::<String>("depth")? == "full" { Depth::Full } else { Depth::Headers };
-                let problems = verify(Path::new(&call.get::<String>("path")?), depth)?;
+                let problems = verify(Path::new(&call.get::<String>("path")?), call.word("depth")?)?;
                 rows(call.lua(), &problems)
             },
         )

@@ -6,7 +6,7 @@ use super::{option_entries, records_of, signature, summary};
 use crate::error::{Error, Result};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
 use crate::lua::types::Record;
-use crate::selector::nearest;
+use crate::words::nearest;
 
 /// All namespaces with their summaries.
 pub fn overview(api: &Api) -> String {

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mlua::{Lua, Table, Value};
 
-use super::{WRITTEN, threads};
-use crate::device::DeviceChoice;
+use super::super::log::debug;
+use super::{WRITTEN, max_shard_size, threads};
 use crate::dialect::DialectChoice;
 use crate::format::Rounding;
 use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
@@ -15,7 +16,9 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, ScaleSharing};
+use crate::plan::{ActivationsChoice, ScaleSharing};
+use crate::report::bytes;
+use crate::words::counted;
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
 row! {
@@ -84,10 +87,7 @@ row! {
         /// sum of all tensor bytes: exact from a checkpoint's headers
         bytes: Type::IntegerIn("bytes") => scheme.figures.bytes,
         /// `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
-        bytes_from: Type::String => match scheme.figures.bytes_from {
-            BytesFrom::Checkpoint => "checkpoint",
-            BytesFrom::Manifest => "manifest",
-        },
+        bytes_from: Type::String => scheme.figures.bytes_from.word(),
         /// by ModelOpt's cost model, over all groups of the manifest; nil when a cost is no number
         effective_bits: Type::Optional(&Type::NumberIn("bits")) => scheme.figures.effective_bits,
         /// 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
@@ -122,10 +122,32 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                     Some(manifest) => Family::with_manifest(family_options(call, manifest.path().into())?, manifest),
                     None => Family::open(family_options(call, call.get::<String>("manifest")?.into())?),
                 };
-                Ok(Handle(RefCell::new(family?)))
+                let family = family?;
+                debug(call, || sources(&family));
+                Ok(Handle(RefCell::new(family)))
             },
         )
         .class(class())
+}
+
+/// What a family is made from, file by file.
+fn sources(family: &Family) -> String {
+    let manifest = family.manifest();
+    let mut text = match family.model() {
+        Some(model) => format!(
+            "sources: {} ({}, {}), ",
+            model.directory().display(),
+            counted(model.shards().count(), "weight file"),
+            bytes(model.bytes())
+        ),
+        None => "sources: ".into(),
+    };
+    text.push_str(&format!("{} ({})", manifest.path().display(), counted(manifest.groups().len(), "group")));
+    let options = family.options();
+    for path in [&options.baseline, &options.amax, &options.state].into_iter().flatten() {
+        text.push_str(&format!(", {}", path.display()));
+    }
+    text
 }
 
 fn options() -> Options {
@@ -159,7 +181,7 @@ fn options() -> Options {
         )
         .default(
             "rounding",
-            Type::Choice(&["exact", "modelopt"]),
+            Type::Choice(Rounding::WORDS),
             "exact",
             "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU",
         )
@@ -180,9 +202,9 @@ fn options() -> Options {
             "max_shard_size",
             Type::IntegerIn("bytes"),
             DEFAULT_SHARD_SIZE as i64,
-            "tensor bytes that a shard holds at most",
+            "tensor bytes that a shard holds at most; 100000 is the least",
         )
-        .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it")
+        .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it")
         .default(
             "device",
             Type::String,
@@ -203,25 +225,22 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
     let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
         Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
     };
-    let word = |name: &str| call.get::<String>(name);
-    let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
         model: path("model")?,
         manifest,
-        out: word("out")?.into(),
+        out: call.get::<String>("out")?.into(),
         baseline: path("baseline")?,
         amax: path("amax")?,
         state: path("state")?,
-        dialect: word("dialect")?.parse::<DialectChoice>()?,
-        activations: word("activations")?.parse::<ActivationsChoice>()?,
-        rounding: word("rounding")?.parse::<Rounding>()?,
-        scale_sharing: word("scale_sharing")?.parse::<ScaleSharing>()?,
+        dialect: call.word("dialect")?,
+        activations: call.word("activations")?,
+        rounding: call.word("rounding")?,
+        scale_sharing: call.word("scale_sharing")?,
         overwrite: call.get("overwrite")?,
-        link: word("link")?.parse::<LinkChoice>()?,
-        max_shard_size: u64::try_from(max_shard_size)
-            .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
-        threads: threads(call.get("threads")?),
-        device: word("device")?.parse::<DeviceChoice>()?,
+        link: call.word("link")?,
+        max_shard_size: max_shard_size(call)?,
+        threads: threads(call)?,
+        device: call.word("device")?,
         request: Request { command: command_line(call.lua())?, policy: policy(call.lua()) },
     })
 }
@@ -318,7 +337,16 @@ fn class() -> Class<RefCell<Family>> {
             .raises("a weight is NaN or infinite")
             .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
-            |this, call| Ok(Row(this.borrow().run(&*progress::listener(call.lua()))?)),
+            |this, call| {
+                let (family, begun) = (this.borrow(), Instant::now());
+                let outcome = family.run(&*progress::listener(call.lua()))?;
+                debug(call, || {
+                    let options = family.options();
+                    let (threads, seconds) = (counted(options.threads, "thread"), begun.elapsed().as_secs_f64());
+                    format!("planned, written and checked in {seconds:.3} s with {threads}, device {}", options.device)
+                });
+                Ok(Row(outcome))
+            },
         )
         .method(
             Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.")

@@ -12,8 +12,9 @@ use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
-use crate::manifest::{Correlation, Group, Manifest, Normalise, combine};
+use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, combine};
 use crate::model::Model;
+use crate::words::counted;
 
 mod ranking;
 mod selection;
@@ -37,7 +38,7 @@ row! {
         /// the modules that share the decision, in model order
         members: Type::List(&Type::String) => group.members.clone(),
         /// `language`, `vision`, `merger`, `head` or `other`
-        tower: Type::String => group.tower().as_str(),
+        tower: Type::String => group.tower().word(),
         /// the block's number, counted from 0; nil for a group that is in no block
         block: Type::Optional(&Type::Integer) => group.block(),
         /// the last part of the name, such as `o_proj`
@@ -79,7 +80,7 @@ const NAMES: Type = Type::List(&Type::String);
 const PREDICATE: Type = Type::Function("fun(group: qlua.Group): boolean");
 /// Which groups: see `Selector`, with groups in place of names.
 const CHOICE: Type = Type::Union(&[Type::String, NAMES, PREDICATE]);
-const FORMATS: Type = Type::List(&Type::Choice(&["tensor", "channel", "block"]));
+const FORMATS: Type = Type::List(&Type::Choice(Granularity::WORDS));
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -170,15 +171,16 @@ fn mean(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         None => vec![1.0; manifests.len()],
     };
     if weights.len() != manifests.len() {
-        let problem = format!("has {} weights for {} manifests", weights.len(), manifests.len());
+        let problem =
+            format!("has {} for {}", counted(weights.len(), "weight"), counted(manifests.len(), "manifest"));
         return Err(call.refuse("weights", problem));
     }
-    let normalise = match call.get::<String>("normalise")?.as_str() {
-        "none" => Normalise::None,
-        _ => Normalise::Median,
-    };
     let weighted: Vec<(&Manifest, f64)> = manifests.iter().map(|m| &**m).zip(weights).collect();
-    Ok(Handle(Arc::new(combine(Path::new(&call.get::<String>("path")?), &weighted, normalise)?)))
+    Ok(Handle(Arc::new(combine(
+        Path::new(&call.get::<String>("path")?),
+        &weighted,
+        call.word("normalise")?,
+    )?)))
 }
 
 fn manifest_class() -> Class<Arc<Manifest>> {
@@ -239,7 +241,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             )
             .options(
                 Options::new()
-                    .default("order", Type::Choice(&["ascending", "descending"]), "ascending", "which end comes first: ascending has the least sensitive group first")
+                    .default("order", Type::Choice(Order::WORDS), "ascending", "which end comes first: ascending has the least sensitive group first")
                     .described(
                         "by",
                         Type::Function("fun(group: qlua.Group): number"),
@@ -277,11 +279,10 @@ fn manifest_class() -> Class<Arc<Manifest>> {
 fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let model = call.handle::<Arc<Model>>("model")?;
     let path: PathBuf = call.get("path")?;
-    let names: Vec<String> = match call.given("formats") {
-        true => call.get("formats")?,
-        false => ["tensor", "channel", "block"].map(String::from).into(),
+    let formats: Vec<Granularity> = match call.get::<Option<Vec<String>>>("formats")? {
+        Some(words) => words.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
+        None => Granularity::ALL.to_vec(),
     };
-    let formats: Vec<Granularity> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }

@@ -13,6 +13,7 @@ use crate::lua::types::describe;
 use crate::lua::{Call, Callback, Handle, Row, Selector, Type};
 use crate::manifest::{Group, Manifest, Ranking, RankingOptions, Selection};
 use crate::selector::Globs;
+use crate::words::counted;
 
 pub(super) fn class() -> Class<Ranking> {
     let select = |name: &'static str, doc: &'static str, example: &'static str| {
@@ -28,8 +29,8 @@ pub(super) fn class() -> Class<Ranking> {
     };
     Class::new("Ranking", "Recipe groups in order of sensitivity.")
         .length("the number of ranked groups", Ranking::len)
-        .text(|this: &Ranking| format!("Ranking({} groups, {})", this.len(), this.order))
-        .field("order", Type::String, "`ascending` or `descending`", |this, _| Ok(this.order.as_str()))
+        .text(|this: &Ranking| format!("Ranking({}, {})", counted(this.len(), "group"), this.order))
+        .field("order", Type::String, "`ascending` or `descending`", |this, _| Ok(this.order.word()))
         .field("groups", GROUPS, "the ranked groups in order", |this, call| rows(call.lua(), this.groups()))
         .field(
             "unscored",

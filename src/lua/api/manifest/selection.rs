@@ -5,6 +5,7 @@ use crate::lua::declare::{Class, Operator};
 use crate::lua::rows::rows;
 use crate::lua::{Handle, Tidy, Type};
 use crate::manifest::Selection;
+use crate::words::counted;
 
 pub(super) fn class() -> Class<Selection> {
     Class::new(
@@ -12,11 +13,11 @@ pub(super) fn class() -> Class<Selection> {
         "The recipe groups that a scheme stores in FP8. Selections combine as sets do, those of two manifests of one model too.",
     )
         .length("the number of selected groups", |this: &Selection| this.selected().len())
-        .text(|this: &Selection| format!("Selection({} of {} groups)", this.selected().len(), this.total))
+        .text(|this: &Selection| format!("Selection({} of {})", this.selected().len(), counted(this.total, "group")))
         .field("percent", Type::Percent, "the percentage that was asked for, or the share of the ranked groups that is selected", |this, _| {
             Ok(Tidy(this.percent.as_f64()))
         })
-        .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.as_str()))
+        .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.word()))
         .field("total", Type::Integer, "the number of ranked groups", |this, _| Ok(this.total))
         .field("names", NAMES, "the selected groups in ranking order", |this, _| {
             Ok(owned(&this.selected_names()))
