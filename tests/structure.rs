@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("job", &["report", "verify", "write"]),
     // A checkpoint to try things on.
     ("demo", &["write"]),
-    ("options", &["selector", "units", "words"]),
+    ("options", &["manifest", "device", "units"]),
     ("lua", &["job", "demo", "options"]),
     ("cli", &["lua"]),
 ];
