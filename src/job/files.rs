@@ -52,13 +52,10 @@ impl Family {
         let layout = self.decide()?.layout;
         let outputs = |s: &Scheme| scheme_outputs(self.model(), &s.plan, &layout, self.input_scales());
         let items = Items::collect(self.schemes().iter().map(outputs).collect::<Result<_>>()?);
-        let index = items.index();
         let mut shards = Vec::new();
         for shard in plan_shards(&items, &items.of_scheme, self.options().max_shard_size, &layout) {
-            let positions = shard.tensors.iter().map(|t| index[&(t.spec.name.as_str(), t.spec.dtype)]);
-            let first = positions.min().unwrap_or(0);
             let layout = ShardLayout::new(shard.tensors.iter().map(|t| t.spec.clone()).collect())?;
-            shards.push(((first, shard.key), Shard { bytes: layout.length(), schemes: shard.schemes }));
+            shards.push((shard.order, Shard { bytes: layout.length(), schemes: shard.schemes }));
         }
         shards.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(shards.into_iter().map(|(_, shard)| shard).collect())

@@ -20,7 +20,7 @@ use crate::write::pass::{self, PassOptions, Target};
 use crate::write::progress::Progress;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
-use crate::write::store::bucket::{PlannedShard, plan_shards};
+use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
 use crate::write::store::link::{self, Link};
@@ -167,8 +167,7 @@ struct Sweep<'a> {
 
 /// A shard that is there, and who gets it.
 struct Placeable<'a> {
-    /// The position of its first tensor among the items: the order of files in a directory.
-    first_item: usize,
+    order: FileOrder,
     tensors: Vec<&'a TensorSpec>,
     weight: WeightFile,
     errors: &'a WeightErrors,
@@ -208,7 +207,7 @@ impl Sweep<'_> {
         for (number, (p, partial)) in pending.iter().zip(partials).enumerate() {
             let mut mine: Vec<&Placeable> =
                 placeables.iter().filter(|placeable| placeable.schemes.contains(&number)).collect();
-            mine.sort_by(|a, b| (a.first_item, &a.weight.content).cmp(&(b.first_item, &b.weight.content)));
+            mine.sort_by(|a, b| a.order.cmp(&b.order));
             let worst = Mutex::new(outcome.link);
             let place = |placeable: &Placeable, to: &Path| -> Result<()> {
                 if placeable.own && placeable.schemes.last() == Some(&number) {
@@ -363,12 +362,10 @@ fn placeables<'a>(
     reused: &'a [ReusedShard],
     workplace: &Workplace,
 ) -> Vec<Placeable<'a>> {
-    let index = items.index();
     let written = shards.iter().filter_map(|shard| {
         let record = finished.get(&shard.key)?;
-        let position = |t: &OutputTensor| index.get(&(t.spec.name.as_str(), t.spec.dtype)).copied();
         Some(Placeable {
-            first_item: shard.tensors.iter().filter_map(position).min().unwrap_or(0),
+            order: shard.order.clone(),
             tensors: shard.tensors.iter().map(|t| &t.spec).collect(),
             weight: WeightFile {
                 file: String::new(),
@@ -383,7 +380,7 @@ fn placeables<'a>(
         })
     });
     let taken = reused.iter().map(|shard| Placeable {
-        first_item: shard.items.first().copied().unwrap_or(0),
+        order: FileOrder::of(&shard.items, &shard.weight.content),
         tensors: shard.items.iter().map(|&i| &items.tensors[i].spec).collect(),
         weight: shard.weight.clone(),
         errors: &shard.errors,
