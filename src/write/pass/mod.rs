@@ -5,13 +5,15 @@
 //! group is encoded while its bytes are still in the page cache. Every block has its own position, so the bytes depend
 //! neither on the number of threads nor on who comes first. Memory is one block per thread.
 //!
-//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`feed`]), and
+//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`stages`]), and
 //! memory is also the codes that were made ahead.
 
 mod block;
-mod feed;
 mod group;
 mod groups;
+mod reading;
+mod stages;
+mod stop;
 mod target;
 
 use std::ops::Range;
@@ -28,10 +30,9 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use block::Makers;
 use groups::{Groups, Limits, OnDrop};
+use stop::{Order, Stop};
 pub(crate) use target::Target;
-
-/// Bytes of a source tensor that the disk is asked for before they are needed.
-const READ_AHEAD: usize = 8 << 20;
+use target::first_numbers;
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
@@ -60,7 +61,8 @@ pub(crate) struct PassOptions<'a> {
 ///
 /// # Errors
 /// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`],
-/// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete.
+/// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete. [`Error::Argument`] before anything is
+/// written for a group that cannot be quantised as it is to be.
 pub(crate) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
     let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
     run_within(Limits { window, largest: LARGEST }, targets, options)
@@ -68,7 +70,7 @@ pub(crate) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
 
 /// [`run`] with other limits for the accelerator.
 fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Result<()> {
-    let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits));
+    let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits))?;
     let (sender, events) = mpsc::channel();
     let pass = Pass {
         targets,
@@ -100,34 +102,6 @@ fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Resu
         Some((_, error)) => Err(error),
         None => Ok(()),
     }
-}
-
-/// Why a block was not made.
-pub(super) enum Stop {
-    /// It failed.
-    Failed(Error),
-    /// Its group had failed before, which counts as a failure there, or for a reason that was told already.
-    Group(Option<(Order, Error)>),
-}
-
-/// What failures are ordered by: the number of a block among all blocks and, in it, 0 for the block itself or the number of
-/// a group that it needs, from 1. A block that failed itself got past all groups that would have come before.
-type Order = (usize, usize);
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Failed(error)
-    }
-}
-
-/// The number, among all blocks, of the first block of each target.
-fn first_numbers(targets: &[Target]) -> Vec<usize> {
-    let sum = |next: &mut usize, target: &Target| {
-        let first = *next;
-        *next += target.order().len();
-        Some(first)
-    };
-    targets.iter().scan(0, sum).collect()
 }
 
 /// What the thread that talks to the disk is told.

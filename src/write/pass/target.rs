@@ -134,3 +134,13 @@ impl Target {
         self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+/// The number, among all blocks, of the first block of each target.
+pub(super) fn first_numbers(targets: &[Target]) -> Vec<usize> {
+    let sum = |next: &mut usize, target: &Target| {
+        let first = *next;
+        *next += target.order().len();
+        Some(first)
+    };
+    targets.iter().scan(0, sum).collect()
+}

@@ -348,8 +348,9 @@ fn sources_are_hashed_where_the_device_reads_them() {
 
 #[test]
 fn an_interruption_ends_a_pass_with_a_device() {
+    let (_, module) = module_path!().split_once("::").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "export::pass::tests::interrupted", "--ignored", "--nocapture"])
+        .args(["--exact", &format!("{module}::interrupted"), "--ignored", "--nocapture"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
