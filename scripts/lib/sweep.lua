@@ -14,6 +14,7 @@ local function options(extra)
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", choices = { "auto", "universal", "compressed-tensors", "modelopt" }, default = "auto", doc = "the conventions of the directories" },
+    { name = "for", metavar = "LIST", type = "string list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
     { name = "activations", choices = { "auto", "static", "dynamic" }, default = "auto", doc = "how inputs are scaled" },
     { name = "rounding", choices = { "exact", "modelopt" }, default = "exact", doc = "how quotients become codes" },
     { name = "scale-sharing", choices = { "group", "none" }, default = "group", doc = "whether fused modules share scales" },
@@ -66,7 +67,7 @@ function sweep.family(opts)
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
-    dialect = opts.dialect, activations = opts.activations,
+    dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"],
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
     device = opts.device,

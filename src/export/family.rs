@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::dialect::require_expressible;
+use super::engines::require_readable;
 use super::provenance::Request;
 use super::store::link::LinkChoice;
 use crate::checkpoint::Checkpoint;
@@ -11,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::fp8::{DeviceChoice, Rounding};
 use crate::manifest::{Amax, Manifest, Ranking, Selection};
 use crate::plan::{
-    Activations, ActivationsChoice, CostModel, Dialect, DialectChoice, Figures, InputScales, Layout, Plan,
-    ScaleSharing, planned_tensors, require_scheme_name, require_selected,
+    Activations, ActivationsChoice, CostModel, Dialect, DialectChoice, Engine, Figures, InputScales, Layout,
+    Plan, ScaleSharing, planned_tensors, require_scheme_name, require_selected,
 };
 
 /// How many names an error or a note lists before it only counts.
@@ -37,6 +38,8 @@ pub struct FamilyOptions {
     pub dialect: DialectChoice,
     /// The kind of activations, or the choice of one.
     pub activations: ActivationsChoice,
+    /// Engines that have to read every scheme: what one of them gets wrong is refused before anything is written.
+    pub for_engines: Vec<Engine>,
     /// How quotients are rounded to codes.
     pub rounding: Rounding,
     /// Whether fused modules share their scales.
@@ -78,7 +81,7 @@ pub(super) struct Scheme {
 pub struct Decision {
     /// The layout of every scheme.
     pub layout: Layout,
-    /// One sentence for each choice that `auto` made.
+    /// One sentence for each choice that `auto` made, and for each engine that cannot read some FP8 layer.
     pub notes: Vec<String>,
 }
 
@@ -192,7 +195,8 @@ impl Family {
     ///
     /// # Errors
     /// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), the combination is
-    /// one that loaders misread, or a BF16 and an FP8 layer have names that they cannot keep apart.
+    /// one that loaders misread, a BF16 and an FP8 layer have names that they cannot keep apart, or one of
+    /// [`FamilyOptions::for_engines`] cannot read what a scheme has.
     pub fn decide(&self) -> Result<Decision> {
         let mut notes = Vec::new();
         let missing = self.layers_without_input_scale();
@@ -236,6 +240,8 @@ impl Family {
             };
             notes.push(format!("the dialect is {}: {why}", layout.dialect));
         }
+        let wanted = &self.options.for_engines;
+        notes.extend(require_readable(&self.checkpoint, &self.schemes, &layout, wanted)?);
         Ok(Decision { layout, notes })
     }
 

@@ -5,6 +5,7 @@ mod companions;
 mod content;
 mod detach;
 pub mod dialect;
+mod engines;
 mod family;
 mod files;
 mod outputs;

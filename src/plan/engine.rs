@@ -65,10 +65,12 @@ pub struct Limit {
     pub instead: &'static str,
 }
 
+/// The second inherits what the limits are about from the first, by SGLang's source.
+const QWEN3_VL: &[&str] = &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"];
 const COMPRESSED: &[Dialect] = &[Dialect::Universal, Dialect::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 5] = [
+pub const LIMITS: [Limit; 6] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -84,13 +86,22 @@ pub const LIMITS: [Limit; 5] = [
         dialects: &[Dialect::ModelOpt],
         activations: Some(Activations::Dynamic),
         scope: Scope::Everything,
-        reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN and fails",
+        reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN: it fails, or takes raw codes for weights",
         instead: "choose --dialect compressed-tensors, or static activations",
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"],
-        dialects: &[],
+        architectures: QWEN3_VL,
+        dialects: &[Dialect::ModelOpt],
+        activations: Some(Activations::Static),
+        scope: Scope::Everything,
+        reason: "SGLang does not find the names of ModelOpt's list among its layers of Qwen3-VL and takes BF16 layers for FP8",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: QWEN3_VL,
+        dialects: COMPRESSED,
         activations: None,
         scope: Scope::Vision,
         reason: "SGLang builds the vision tower of Qwen3-VL without a quantisation configuration and takes raw codes for \

@@ -15,7 +15,7 @@ use crate::fp8::{DeviceChoice, Rounding};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
+use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Engine, Figures, ScaleSharing};
 
 const DECISION: Record = Record {
     name: "Decision",
@@ -25,7 +25,11 @@ const DECISION: Record = Record {
         Key::new("activations", Type::String, "`static` or `dynamic`"),
         Key::new("rounding", Type::String, "`exact` or `modelopt`"),
         Key::new("scale_sharing", Type::String, "`group` or `none`"),
-        Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
+        Key::new(
+            "notes",
+            Type::List(&Type::String),
+            "one sentence for each choice that `auto` made, and for each engine that cannot read some FP8 layer",
+        ),
     ],
 };
 const FILE: Record = Record {
@@ -248,6 +252,11 @@ fn options() -> Options {
             "auto",
             "`auto` is `universal` when static and `compressed-tensors` when dynamic",
         )
+        .option(
+            "for_engines",
+            Type::List(&Type::Choice(Engine::WORDS)),
+            "engines that have to read every scheme: what one of them gets wrong is refused before anything is written",
+        )
         .default(
             "activations",
             Type::Choice(ActivationsChoice::WORDS),
@@ -301,6 +310,7 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
         Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
     };
     let word = |name: &str| call.get::<String>(name);
+    let engines: Vec<String> = call.get::<Option<_>>("for_engines")?.unwrap_or_default();
     let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
         model: word("model")?.into(),
@@ -309,6 +319,7 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
         baseline: path("baseline")?,
         amax: path("amax")?,
         state: path("state")?,
+        for_engines: engines.iter().map(|word| word.parse::<Engine>()).collect::<Result<_, _>>()?,
         dialect: word("dialect")?.parse::<DialectChoice>()?,
         activations: word("activations")?.parse::<ActivationsChoice>()?,
         rounding: word("rounding")?.parse::<Rounding>()?,
