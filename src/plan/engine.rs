@@ -150,3 +150,75 @@ pub fn limits<'a>(
             && limit.activations.is_none_or(|activations| activations == layout.activations)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str = "<!-- limits -->\n";
+    const END: &str = "<!-- /limits -->\n";
+
+    fn words(words: impl Iterator<Item = &'static str>, none: &str) -> String {
+        let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+        if words.is_empty() { none.into() } else { words.join(", ") }
+    }
+
+    fn table() -> String {
+        let mut text = String::from(
+            "| engine | models | dialect | activations | FP8 layers | what happens | instead |\n",
+        );
+        text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+        for limit in LIMITS {
+            let scope = match limit.scope {
+                Scope::Everything => "all",
+                Scope::Vision => "of the vision tower",
+            };
+            text.push_str(&format!(
+                "| {} | {} | {} | {} | {scope} | {} | {} |\n",
+                limit.engine.name(),
+                words(limit.architectures.iter().copied(), "all"),
+                words(limit.dialects.iter().map(|d| d.word()), "all"),
+                words(limit.activations.iter().map(|a| a.word()), "both"),
+                limit.reason,
+                limit.instead
+            ));
+        }
+        text
+    }
+
+    /// `QLUA_BLESS=1 cargo test --lib plan::engine` writes the table anew.
+    #[test]
+    fn the_documentation_has_every_limit() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once(START).unwrap();
+        let (old, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("QLUA_BLESS").is_some() {
+            std::fs::write(&path, format!("{before}{START}{}{END}{after}", table())).unwrap();
+        } else {
+            assert_eq!(old, table(), "docs/engines.md is stale");
+        }
+    }
+
+    #[test]
+    fn limits_depend_on_model_and_layout() {
+        use crate::fp8::Rounding;
+        use crate::plan::ScaleSharing;
+        let of = |architecture, dialect, activations| {
+            let layout = Layout::new(dialect, activations, Rounding::Exact, ScaleSharing::Group).unwrap();
+            limits(architecture, &layout).map(|l| (l.engine, l.scope)).collect::<Vec<_>>()
+        };
+        let (qwen3_vl, llama) = (Some("Qwen3VLForConditionalGeneration"), Some("LlamaForCausalLM"));
+        assert_eq!(of(llama, Dialect::Universal, Activations::Static), []);
+        assert_eq!(of(None, Dialect::CompressedTensors, Activations::Dynamic), []);
+        assert_eq!(of(qwen3_vl, Dialect::Universal, Activations::Static), [(Engine::Sglang, Scope::Vision)]);
+        assert_eq!(
+            of(llama, Dialect::ModelOpt, Activations::Static),
+            [(Engine::Transformers, Scope::Everything)]
+        );
+        assert_eq!(
+            of(llama, Dialect::ModelOpt, Activations::Dynamic),
+            [(Engine::Transformers, Scope::Everything), (Engine::Sglang, Scope::Everything)]
+        );
+    }
+}

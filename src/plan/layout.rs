@@ -56,7 +56,7 @@ pub(super) use words;
 words! {
     /// The conventions that a scheme directory follows.
     Dialect, "dialect" {
-        /// One directory for Transformers, vLLM, SGLang and TensorRT-LLM: compressed-tensors in `config.json` and
+        /// One directory for Transformers, vLLM, SGLang and, by its source, TensorRT-LLM: compressed-tensors in `config.json` and
         /// ModelOpt's `FP8` in `hf_quant_config.json`, scales as BF16 `[1]`. Always static.
         Universal = "universal",
         /// compressed-tensors `float-quantized` only; per tensor and static, or per channel and dynamic.

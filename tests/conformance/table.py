@@ -44,13 +44,14 @@ def table(results: dict) -> str:
 
 
 def cell(results: dict, dialect: str, models: tuple[str, ...], engines: tuple[str, ...]) -> str:
-    """`50 of 50` for an engine that reads the dialect, with the schemes that qlua refuses for it; a dash for one that does not."""
+    """`50 of 50` for an engine that reads the dialect, with the schemes that qlua refuses for it; a dash for a view that a
+    directory does not have."""
     found = [results["cells"].get(model, {}).get(dialect, {}).get(engine) for model in models for engine in engines]
     counts = [one for one in found if one]
     passed, failed, refused = (sum(one[word] for one in counts) for word in ("passed", "failed", "refused"))
     parts = [f"{passed} of {passed + failed}"] if passed + failed else []
     parts += [f"{refused} refused"] if refused else []
-    return ", ".join(parts) or "–"
+    return ", ".join(parts) or ("not read" if "transformers" in engines[0] else "–")
 
 
 def stale(results: dict, fresh: dict | None) -> list[str]:

@@ -22,7 +22,7 @@ pub struct QuantisationFiles {
 /// The configuration for `plan` in the dialect of `layout`.
 ///
 /// `modelopt` writes no `quantization_config`: with `quant_method: modelopt` there, Transformers, which has no ModelOpt
-/// reader, drops the scales and takes raw codes for weights. vLLM, SGLang and TensorRT-LLM read `hf_quant_config.json`.
+/// reader, drops the scales and takes raw codes for weights. vLLM and SGLang read `hf_quant_config.json`, and so does TensorRT-LLM by its source.
 ///
 /// # Errors
 /// Those of [`require_expressible`].
