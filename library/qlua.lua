@@ -214,7 +214,7 @@ function Parser:help() end
 ---@field activations? string `static` or `dynamic`; nil over a manifest alone
 ---@field rounding? string `exact` or `modelopt`; nil over a manifest alone
 ---@field scale_sharing? string `group` or `none`; nil over a manifest alone
----@field notes string[] one sentence for each choice that `auto` made
+---@field notes string[] one sentence for each choice that `auto` made, and for each engine that cannot read some FP8 layer
 
 ---A scheme before it is written.
 ---@class qlua.PlannedScheme
@@ -263,6 +263,7 @@ function Parser:help() end
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
 ---@field state? string an AutoQuant state that is copied into every directory as it is
 ---@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
+---@field for_engines? ("vllm"|"sglang"|"transformers")[] engines that have to read every scheme: what one of them gets wrong is refused before anything is written
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)

@@ -112,8 +112,11 @@ fn shape(parent: &str) -> (Vec<Part<'_>>, Vec<u64>) {
     (parts.collect(), numbers)
 }
 
+/// A set of numbers for each place where a name has one.
+type Product = Vec<Vec<u64>>;
+
 /// Sequences of sets whose products are together exactly the `rows`, which are sorted, distinct and of one length.
-fn products<'a>(rows: impl Iterator<Item = &'a [u64]>) -> Vec<Vec<Vec<u64>>> {
+fn products<'a>(rows: impl Iterator<Item = &'a [u64]>) -> Vec<Product> {
     let mut by_first: BTreeMap<u64, Vec<&[u64]>> = BTreeMap::new();
     for row in rows {
         match row.split_first() {
@@ -121,8 +124,8 @@ fn products<'a>(rows: impl Iterator<Item = &'a [u64]>) -> Vec<Vec<Vec<u64>>> {
             None => return vec![Vec::new()],
         }
     }
-    let mut merged: Vec<(Vec<u64>, Vec<Vec<Vec<u64>>>)> = Vec::new();
-    let mut index: HashMap<Vec<Vec<Vec<u64>>>, usize> = HashMap::new();
+    let mut merged: Vec<(Vec<u64>, Vec<Product>)> = Vec::new();
+    let mut index: HashMap<Vec<Product>, usize> = HashMap::new();
     for (first, rest) in by_first {
         let rest = products(rest.into_iter());
         let at = *index.entry(rest.clone()).or_insert(merged.len());
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn rows_of_numbers_become_few_products() {
         let of = |rows: &[&[u64]]| products(rows.iter().copied());
-        assert_eq!(of(&[&[]]), [Vec::<Vec<u64>>::new()]);
+        assert_eq!(of(&[&[]]), [Product::new()]);
         assert_eq!(of(&[&[0], &[3], &[12]]), [[vec![0, 3, 12]]]);
         let mixture: Vec<Vec<u64>> = (0..3).flat_map(|l| (0..4).map(move |e| vec![l, e])).collect();
         let rows: Vec<&[u64]> = mixture.iter().map(Vec::as_slice).collect();
