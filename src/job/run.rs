@@ -16,7 +16,7 @@ use crate::tensor::TensorSpec;
 use crate::write::WeightErrors;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::outputs::scheme_outputs;
-use crate::write::pass::{self, PassOptions, Target};
+use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::Progress;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
@@ -301,7 +301,7 @@ impl Sweep<'_> {
                     finished.insert(shard.key.clone(), record);
                 }
                 None => {
-                    targets.push(Target::new(&workplace.path_of(&shard.key), &shard.tensors)?);
+                    targets.push(OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?);
                     keys.push(shard.key.clone());
                 }
             }
