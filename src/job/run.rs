@@ -17,7 +17,7 @@ use crate::tensor::TensorSpec;
 use crate::words::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space};
-use crate::write::pass::{self, PassOptions, Target};
+use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
             if let Some(record) = workplace.finished(&shard.key)? {
                 outcome.resumed_bytes += record.bytes;
             } else {
-                targets.push(Target::new(&workplace.path_of(&shard.key), &shard.tensors)?);
+                targets.push(OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?);
                 keys.push(shard.key.as_str());
             }
         }

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::group::Ready;
 use super::groups::Groups;
+use super::output_file::OutputFile;
 use super::reading::{read, require_finite};
 use super::stop::Stop;
-use super::target::Target;
 use crate::error::Result;
 use crate::format::{Decoder, QuantisationError};
 use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
@@ -25,7 +25,7 @@ impl Makers<'_> {
     /// The bytes of block `index` of `target`, in `buffer` or where they lie in the source.
     pub fn make<'b>(
         &self,
-        target: &'b Target,
+        target: &'b OutputFile,
         index: usize,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], Stop> {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::super::content::{Content, Member, ScaleGroup};
 use super::super::source_hashes::SourceHashes;
 use super::group::{PassGroup, Ready};
+use super::output_file::{OutputFile, first_numbers};
 use super::stages::{Lost, Size, Stages};
 use super::stop::{Order, Stop};
-use super::target::{Target, first_numbers};
 use crate::device::accelerator::{Accelerator, Work, quantise_all};
 use crate::error::{Error, Result};
 use crate::format::{QuantisedGroup, Wanted, WeightGroup};
@@ -54,7 +54,7 @@ impl Groups {
     ///
     /// # Errors
     /// As [`WeightGroup::scale_shape`].
-    pub fn collect(targets: &[Target], threads: usize, limits: Option<Limits>) -> Result<Self> {
+    pub fn collect(targets: &[OutputFile], threads: usize, limits: Option<Limits>) -> Result<Self> {
         let mut found: Vec<Found> = Vec::new();
         let mut index = HashMap::new();
         let starts = expected_starts(targets, threads);
@@ -169,7 +169,7 @@ impl Groups {
 }
 
 /// The blocks that are expected to be made before each target is begun, if `threads` makers are equally fast.
-fn expected_starts(targets: &[Target], threads: usize) -> Vec<usize> {
+fn expected_starts(targets: &[OutputFile], threads: usize) -> Vec<usize> {
     let mut made = vec![0; threads.max(1)];
     targets
         .iter()

@@ -11,10 +11,10 @@
 mod block;
 mod group;
 mod groups;
+mod output_file;
 mod reading;
 mod stages;
 mod stop;
-mod target;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,9 +30,9 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use block::Makers;
 use groups::{Groups, Limits, OnDrop};
+pub(crate) use output_file::OutputFile;
+use output_file::first_numbers;
 use stop::{Order, Stop};
-pub(crate) use target::Target;
-use target::first_numbers;
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
@@ -63,13 +63,13 @@ pub(crate) struct PassOptions<'a> {
 /// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`],
 /// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete. [`Error::Argument`] before anything is
 /// written for a group that cannot be quantised as it is to be.
-pub(crate) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
+pub(crate) fn run(targets: &[OutputFile], options: &PassOptions) -> Result<()> {
     let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
     run_within(Limits { window, largest: LARGEST }, targets, options)
 }
 
 /// [`run`] with other limits for the accelerator.
-fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Result<()> {
+fn run_within(limits: Limits, targets: &[OutputFile], options: &PassOptions) -> Result<()> {
     let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits))?;
     let (sender, events) = mpsc::channel();
     let pass = Pass {
@@ -107,7 +107,7 @@ fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Resu
 /// What the thread that talks to the disk is told.
 enum Event {
     /// These bytes of a file were written: the disk may begin with them.
-    Written(Arc<ShardFile>, Range<u64>),
+    Flush(Arc<ShardFile>, Range<u64>),
     /// The last block of this target was written.
     Complete(usize, Arc<ShardFile>),
 }
@@ -116,7 +116,7 @@ enum Event {
 const FLUSHED_BLOCKS: usize = 32;
 
 struct Pass<'a> {
-    targets: &'a [Target],
+    targets: &'a [OutputFile],
     first_numbers: Vec<usize>,
     makers: Makers<'a>,
     options: &'a PassOptions<'a>,
@@ -169,7 +169,7 @@ impl Pass<'_> {
                     if (position + 1).is_multiple_of(FLUSHED_BLOCKS) {
                         let first = target.order()[position + 1 - FLUSHED_BLOCKS];
                         let range = target.block(first).start..target.block(block).end;
-                        let _ = disk.send(Event::Written(file, range));
+                        let _ = disk.send(Event::Flush(file, range));
                     }
                     if written == target.order().len()
                         && let Some(file) = target.close()
@@ -184,7 +184,7 @@ impl Pass<'_> {
         }
     }
 
-    fn write(&self, target: &Target, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
+    fn write(&self, target: &OutputFile, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
         interrupt::check()?;
         let file = target.open()?;
         let bytes = self.makers.make(target, block, buffer)?;
@@ -199,7 +199,7 @@ impl Pass<'_> {
     fn attend_to_disk(&self, events: &mpsc::Receiver<Event>) {
         for event in events {
             match event {
-                Event::Written(file, range) => file.start_flush(range),
+                Event::Flush(file, range) => file.start_flush(range),
                 Event::Complete(index, file) => {
                     if let Err(error) = self.complete(index, &file) {
                         self.fail((self.first_numbers[index], 0), error);

@@ -101,3 +101,42 @@ fn without_dust(items: &Items, mut buckets: Vec<Bucket>, schemes: usize) -> Vec<
     buckets.extend(own);
     buckets
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::{Encoding, FormatId, Granularity, Rounding, ScaleRule};
+    use crate::plan::{Activations, Dialect, ScaleSharing};
+    use crate::tensor::{Dtype, Tensor, TensorSpec};
+    use crate::write::content::{Content, Member, ScaleGroup};
+
+    /// The codes of `name` under scales of `granularity`.
+    fn codes(name: &str, granularity: Granularity) -> OutputTensor {
+        let weight = Tensor::owned(Dtype::BF16, vec![128, 128], vec![0; 2 * 128 * 128]);
+        let encoding = Encoding::e4m3(granularity, ScaleRule::F32, Rounding::Exact);
+        let group = Arc::new(ScaleGroup { weights: vec![(name.into(), weight)], encoding });
+        let spec = TensorSpec::new(name, Dtype::F8E4M3, [128, 128]);
+        OutputTensor { spec, content: Content::Codes(Member { group, index: 0 }) }
+    }
+
+    #[test]
+    fn formats_of_one_name_and_dtype_are_told_apart_and_never_share_a_shard() {
+        let one = vec![codes("a.weight", Granularity::Channel), codes("b.weight", Granularity::Block)];
+        let two = vec![codes("a.weight", Granularity::Block), codes("b.weight", Granularity::Block)];
+        let items = Items::collect(vec![one, two]);
+        assert_eq!(items.tensors.len(), 3);
+        let (dialect, activations) = (Dialect::ModelOpt, Activations::Dynamic);
+        let layout = Layout::new(dialect, activations, Rounding::Exact, ScaleSharing::None).unwrap();
+        let shards = plan_shards(&items, &items.of_scheme, 1 << 30, &layout);
+        let held: Vec<(Form, &[usize])> =
+            shards.iter().map(|shard| (shard.tensors[0].form(), &shard.schemes[..])).collect();
+        let (fp8, block) = (Form::Quantised(FormatId::Fp8), Form::Quantised(FormatId::Fp8Block));
+        assert_eq!(held, [(fp8, &[0][..]), (block, &[1][..]), (block, &[0, 1][..])]);
+        assert!(shards[0].key != shards[1].key, "the same name and dtype, other bytes");
+        let mut files: Vec<&FileOrder> = shards.iter().map(|shard| &shard.order).collect();
+        files.sort();
+        assert!(files.iter().eq(&[&shards[0].order, &shards[1].order, &shards[2].order]));
+    }
+}
