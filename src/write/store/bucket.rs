@@ -108,7 +108,6 @@ mod tests {
 
     use super::*;
     use crate::format::{Encoding, FormatId, Granularity, Rounding, ScaleRule};
-    use crate::plan::{Activations, Dialect, ScaleSharing};
     use crate::tensor::{Dtype, Tensor, TensorSpec};
     use crate::write::content::{Content, Member, ScaleGroup};
 
@@ -127,9 +126,7 @@ mod tests {
         let two = vec![codes("a.weight", Granularity::Block), codes("b.weight", Granularity::Block)];
         let items = Items::collect(vec![one, two]);
         assert_eq!(items.tensors.len(), 3);
-        let (dialect, activations) = (Dialect::ModelOpt, Activations::Dynamic);
-        let layout = Layout::new(dialect, activations, Rounding::Exact, ScaleSharing::None).unwrap();
-        let shards = plan_shards(&items, &items.of_scheme, 1 << 30, &layout);
+        let shards = plan_shards(&items, &items.of_scheme, 1 << 30);
         let held: Vec<(Form, &[usize])> =
             shards.iter().map(|shard| (shard.tensors[0].form(), &shard.schemes[..])).collect();
         let (fp8, block) = (Form::Quantised(FormatId::Fp8), Form::Quantised(FormatId::Fp8Block));
