@@ -1,6 +1,6 @@
 //! What is on disk for every linear layer, whatever the configuration claims.
 
-use crate::model::Model;
+use crate::model::{Model, is_head};
 use crate::tensor::{Dtype, Tensor};
 
 /// One linear layer as it is stored.
@@ -23,7 +23,7 @@ impl Layer<'_> {
 
     /// Whether this is the output head, which every configuration treats apart.
     pub fn is_head(&self) -> bool {
-        self.name == "lm_head" || self.name.ends_with(".lm_head")
+        is_head(self.name)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::format::{
     Encoding, Granularity, QuantisationError, Rounding, ScaleRule, Wanted, WeightGroup, amax,
 };
 use crate::model::Model;
-use crate::model::recipe_group;
+use crate::model::{in_model_order, recipe_group};
 use crate::{Error, Result};
 
 /// The scheme's name in the manifest; no AutoQuant scheme begins so.
@@ -106,27 +106,6 @@ pub fn weight_errors(model: &Model, device: &Device, formats: &[Granularity]) ->
 fn require_finite(model: &Model, module: &str) -> Result<()> {
     let Some(weight) = weight(model, module) else { return Ok(()) };
     amax(weight, Granularity::Tensor)?.check(&format!("{module}.weight"))
-}
-
-/// The last parts of names whose model order is not that of the alphabet, in which files have them.
-const MODEL_ORDER: [&str; 6] = ["self_attn", "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"];
-
-/// A component of a module's name: known ones come first, numbers are compared as numbers.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Component {
-    Known(usize),
-    Number(u64),
-    Other(String),
-}
-
-/// What modules are sorted by: a group is named after its first member, and files are sorted by name.
-fn in_model_order(module: &str) -> Vec<Component> {
-    let component = |text: &str| match (MODEL_ORDER.iter().position(|known| *known == text), text.parse()) {
-        (Some(position), _) => Component::Known(position),
-        (None, Ok(number)) => Component::Number(number),
-        (None, Err(_)) => Component::Other(text.to_string()),
-    };
-    module.split('.').map(component).collect()
 }
 
 fn weight<'a>(model: &'a Model, module: &str) -> Option<&'a crate::tensor::Tensor> {

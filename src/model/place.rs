@@ -40,6 +40,11 @@ impl Tower {
     }
 }
 
+/// Whether the module `name` is the output head, in any spelling: every configuration treats it apart.
+pub fn is_head(name: &str) -> bool {
+    name == "lm_head" || name.ends_with(".lm_head")
+}
+
 /// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.
 pub fn block_of(name: &str) -> Option<u32> {
     let mut components = name.split('.');

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest};
-use crate::model::{Model, expert_group, fused_group};
+use crate::model::{Model, expert_group, fused_group, is_head};
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -202,10 +202,6 @@ impl Located {
         }
         Ok(())
     }
-}
-
-fn is_head(member: &str) -> bool {
-    member == "lm_head" || member.ends_with(".lm_head")
 }
 
 fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::common::place::{Place, export, require_message, require_sentence, snapshot};
 use crate::common::{ascending_family, options};
@@ -70,16 +72,23 @@ fn interrupted() {
     assert_eq!(place.join("new").exists(), !left.is_empty());
 }
 
-/// Asks to stop once the first shard is finished, which it waits for.
-struct AfterFirstShard(PathBuf);
+/// Asks to stop once the first shard is on record. One thread makes shards of one block each, so when the second block is
+/// made the first shard is complete, and another thread puts it on record: that is waited for, however long it takes.
+struct AfterFirstShard {
+    journal: PathBuf,
+    blocks: AtomicUsize,
+}
 
 impl Progress for AfterFirstShard {
     fn begin(&self, _: &str, _: u64) {}
     fn advance(&self, _: u64) {
-        let finished = |text: String| text.lines().count() > 1;
-        if fs::read_to_string(&self.0).is_ok_and(finished) {
-            qlua::interrupt::request();
+        if self.blocks.fetch_add(1, Ordering::Relaxed) == 0 {
+            return;
         }
+        while fs::read_to_string(&self.journal).unwrap_or_default().lines().count() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        qlua::interrupt::request();
     }
     fn end(&self) {}
 }
@@ -102,7 +111,8 @@ fn interrupted_later() {
     let Some((place, options)) = here() else { return };
     let out = options.out.clone();
     let source = snapshot(&place.join("model"));
-    let later = AfterFirstShard(out.join(".qlua.partial/journal.jsonl"));
+    let journal = out.join(".qlua.partial/journal.jsonl");
+    let later = AfterFirstShard { journal, blocks: AtomicUsize::new(0) };
     let options = FamilyOptions { max_shard_size: 50_000, threads: 1, ..options };
     let error = export(options, &[20.0, 50.0], &later).unwrap_err();
     assert_eq!(error.kind(), "interrupted");

@@ -42,7 +42,7 @@ words! {
 /// [`Error::Io`]; [`Error::Refused`] when the file system cannot do what was asked for.
 pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> {
     if matches!(choice, LinkChoice::Auto | LinkChoice::Reflink) {
-        match reflink(from, to) {
+        match reflink_copy::reflink(from, to) {
             Ok(()) => return Ok(Link::Reflink),
             Err(error) if choice == LinkChoice::Reflink => return Err(cannot("reflink", from, &error)),
             Err(_) => {}
@@ -67,24 +67,6 @@ pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> 
 fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
     Error::refused(format!("the file system cannot {action} `{}`: {error}", from.display()))
         .with_hint("choose --link auto, which falls back to what the file system can do")
-}
-
-/// A clone that shares blocks; nothing is left when it fails.
-fn reflink(from: &Path, to: &Path) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        let source = File::open(from)?;
-        let target = File::create_new(to)?;
-        rustix::fs::ioctl_ficlone(&target, &source).map_err(|error| {
-            let _ = fs::remove_file(to);
-            std::io::Error::from(error)
-        })
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (from, to);
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
 }
 
 /// A file of its own with the content of `from`, on the disk; permissions follow the umask.
