@@ -60,7 +60,7 @@ impl SchemeWriter<'_> {
     /// The key of everything that `scheme` is made from; `content` is that of its tensors.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`], and those of [`quantisation_files`].
     pub fn inputs(&self, scheme: &Scheme, content: &str) -> Result<String> {
         let mut files = vec![self.manifest_hash.sha256.clone()];
         let companions = companion_files(self.checkpoint.directory())?;
@@ -69,6 +69,11 @@ impl SchemeWriter<'_> {
             files.push(hash_file(&path)?.1);
         }
         files.push(HashedFile::of("", &coverage(scheme).to_json()).sha256);
+        // A release may spell the same plan in another way.
+        let said = quantisation_files(self.checkpoint, &scheme.plan, &self.layout)?;
+        files.push(
+            HashedFile::of("", &json::pretty(&[said.quantization_config, said.hf_quant_config])).sha256,
+        );
         Ok(inputs_key(&scheme.name, &self.model, &files, content))
     }
 
