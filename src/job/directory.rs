@@ -69,14 +69,18 @@ impl DirectoryWriter<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn inputs(&self, source: &Source, scheme: &PlannedScheme, content: &str) -> Result<String> {
-        let mut files =
-            vec![self.manifest_hash.sha256.clone(), format!("{} {}", self.dialect, self.layout.activations)];
+        let mut files = vec![self.manifest_hash.sha256.clone()];
         let companions = companion_files(self.model.directory())?;
         let paths = companions.iter().map(|file| self.model.directory().join(file));
         for path in paths.chain(self.options.state.clone()) {
             files.push(hash_file(&path)?.1);
         }
         files.push(HashedFile::of("", &scheme.coverage().to_json()).sha256);
+        // A release may spell the same plan in another way.
+        let said = self.dialect.dialect().files(self.model, &scheme.plan, &self.layout);
+        files.push(
+            HashedFile::of("", &json::pretty(&[said.quantization_config, said.hf_quant_config])).sha256,
+        );
         Ok(inputs_key(&scheme.name, source, &files, content))
     }
 
