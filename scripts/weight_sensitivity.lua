@@ -1,6 +1,7 @@
 #!/usr/bin/env qlua
 --- Score every group by what quantisation does to its weights: a manifest without a calibration run.
 local qlua = require "qlua"
+local words = require "lib.words"
 
 local opts = qlua.cli.parser{
   name = "weight_sensitivity",
@@ -25,8 +26,9 @@ local model = qlua.checkpoint.open(opts.model)
 local manifest = qlua.manifest.from_weights(model, opts.out, {
   formats = formats, device = opts.device, overwrite = opts.overwrite,
 })
-print(("%d groups scored in %d formats: %s"):format(#manifest.groups, #formats, opts.out))
+print(("%s scored in %s: %s"):format(words.count(#manifest.groups, "group"), words.count(#formats, "format"), opts.out))
 if opts.compare then
   local agreement = qlua.manifest.correlation(manifest, qlua.manifest.open(opts.compare))
-  print(("rank correlation with %s: %.3f (Spearman) over %d groups"):format(opts.compare, agreement.spearman or 0 / 0, agreement.groups))
+  print(("rank correlation with %s: %s (Spearman) over %s"):format(
+    opts.compare, words.number(agreement.spearman), words.count(agreement.groups, "group")))
 end

@@ -15,7 +15,7 @@ use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Problem};
 use qlua::plan::{
-    ActivationsChoice, Budget, BudgetSolver, CostModel, DialectChoice, Measure, frontier, knee,
+    ActivationsChoice, Budget, BudgetSolver, CostModel, DialectChoice, Measure, frontier, hull, knee,
 };
 use qlua::tensor::Dtype;
 use serde_json::Value;
@@ -217,7 +217,10 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
         assert!((score - recorded).abs() <= 1e-15, "{score} {recorded}");
     }
     let below = solver.fit(Budget::EffectiveBits(8.0)).unwrap_err().to_string();
-    assert!(below.starts_with("8 effective bits are below the floor of 8.0034979"), "{below}");
+    assert!(
+        below.starts_with("8 effective bits are below the floor of 8.0035 effective bits, where all "),
+        "{below}"
+    );
     let above = solver.fit(Budget::EffectiveBits(16.0)).unwrap();
     assert!(above.is_above_ceiling && above.selection.selected().len() == 0);
     let bytes = BudgetSolver::new(&costs, &ranking, Measure::Bytes, None).unwrap();
@@ -229,11 +232,11 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
 }
 
 #[test]
-fn the_frontier_falls_convexly_and_the_solver_never_lies_below_it() {
+fn the_hull_falls_convexly_and_the_solver_never_lies_below_it() {
     let Some(path) = shared("data/manifests/qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let manifest = Manifest::open(path).unwrap();
     let (costs, ranking) = (CostModel::of_manifest(&manifest), ranking(&manifest));
-    let points = frontier(&costs, &ranking, Measure::EffectiveBits).unwrap();
+    let points = hull(&costs, &ranking, Measure::EffectiveBits).unwrap();
     // The convolution cannot go to FP8.
     assert_eq!((points.len(), points[0].groups, points[274].groups), (275, 0, 274));
     assert_eq!((points[0].effective_bits, points[0].score), (16.0, 0.0));

@@ -1,5 +1,6 @@
 --- What the sweep policies share: their options, the family that they plan or write, and the tables that they print.
 local qlua = require "qlua"
+local words = require "lib.words"
 
 local sweep = {}
 
@@ -79,11 +80,12 @@ function sweep.rank(manifest, opts, where)
     order = opts.order, include = opts.include, exclude = opts.exclude, unscored = opts.unscored, where = where,
   }
   if #ranking.unscored > 0 then
-    qlua.log.warn("%d groups were never scored (score exactly 0) and are %s, such as %s",
-      #ranking.unscored, opts.unscored and "ranked all the same" or "left out", ranking.unscored[1])
+    qlua.log.warn("never scored (score exactly 0) and %s: %s, such as %s",
+      opts.unscored and "ranked all the same" or "left out", words.count(#ranking.unscored, "group"), ranking.unscored[1])
   end
   if #ranking.not_finite > 0 then
-    qlua.log.warn("%d groups have no finite score and rank as the most sensitive, such as %s", #ranking.not_finite, ranking.not_finite[1])
+    qlua.log.warn("without a finite score and ranked as the most sensitive: %s, such as %s",
+      words.count(#ranking.not_finite, "group"), ranking.not_finite[1])
   end
   return ranking
 end
@@ -147,6 +149,13 @@ local function summary(outcome)
   return #parts > 0 and table.concat(parts, ", ") or "everything is up to date"
 end
 
+--- Writes the report of `family`. The schemes are there already, so what goes wrong with it is worth a warning only.
+local function report(family)
+  local ok, page = pcall(family.report, family)
+  if ok then qlua.log.info("the report is %s", page)
+  else qlua.log.warn("the schemes are written, but there is no report: %s", page) end
+end
+
 local MANIFEST_ALONE = "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms"
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
@@ -156,7 +165,7 @@ function sweep.run(family, opts, extra)
   local unique = opts.model and family:unique_bytes()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
-  if outcome then qlua.log.info("the report is %s", (family:report())) end
+  if outcome then report(family) end
   if opts.json then
     for _, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
@@ -168,17 +177,17 @@ function sweep.run(family, opts, extra)
     return
   end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
-  local count = #plan == 1 and "1 scheme" or #plan .. " schemes"
-  if opts.dry_run then
+  local count = words.count(#plan, "scheme")
+  if #plan == 0 then
+    print(opts.dry_run and "There is no scheme to plan." or "There is no scheme to write.")
+  elseif opts.dry_run then
     print(("%s planned%s."):format(count, opts.model and " for " .. opts.out or ""))
   else
     print(("%s in %s, each checked against what loaders accept."):format(count, opts.out))
   end
-  if unique then
-    local copies = 0
-    for _, scheme in ipairs(plan) do copies = copies + scheme.bytes end
+  if unique and #plan > 0 then
     print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(unique), qlua.report.bytes(copies), outcome and ": " .. summary(outcome) or ""))
+      qlua.report.bytes(unique), qlua.report.bytes(family:copied_bytes()), outcome and ": " .. summary(outcome) or ""))
   end
 end
 

@@ -7,6 +7,7 @@ use super::print;
 use crate::lua::api::declarations;
 use crate::lua::{Verbosity, docs, embedded};
 use crate::options::{Command, Kind, Parameter, Parsed, UsageError, Value};
+use crate::report::table::{Column, Table, text};
 
 /// The words of a built-in command as text.
 pub(super) fn texts(words: &[OsString]) -> Result<Vec<&str>, UsageError> {
@@ -23,16 +24,15 @@ pub(super) fn list(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
     if command.parse(&texts(words)?)? == Parsed::Help {
         return print(&command.help());
     }
-    let width = embedded::scripts().map(|s| s.name().len()).max().unwrap_or(0);
     let mut out = String::new();
     for (title, folder) in [("scripts", "scripts/"), ("examples", "examples/")] {
-        let mut rows = embedded::scripts().filter(|s| s.path.starts_with(folder)).peekable();
-        if rows.peek().is_some() {
-            let _ = writeln!(out, "{}{title}:", if out.is_empty() { "" } else { "\n" });
+        let mut table = Table::new(["", "", ""].map(Column::new));
+        for script in embedded::scripts().filter(|s| s.path.starts_with(folder)) {
+            table.push(["".into(), script.name().into(), script.headline().into()]);
         }
-        for script in rows {
-            let _ =
-                writeln!(out, "{}", format!("  {:<width$}  {}", script.name(), script.headline()).trim_end());
+        if !table.rows.is_empty() {
+            let gap = if out.is_empty() { "" } else { "\n" };
+            let _ = write!(out, "{gap}{title}:\n{}", text(&table));
         }
     }
     print(&out)

@@ -47,6 +47,14 @@ impl Family {
         Ok(self.shards()?.iter().map(|shard| shard.bytes).sum())
     }
 
+    /// Bytes of the weight files of all schemes together, each file counted in every directory that holds it.
+    ///
+    /// # Errors
+    /// As for [`Family::files`].
+    pub fn copied_bytes(&self) -> Result<u64> {
+        Ok(self.shards()?.iter().map(|shard| shard.bytes * shard.schemes.len() as u64).sum())
+    }
+
     /// Every shard of the family, in the order in which directories number them.
     fn shards(&self) -> Result<Vec<Shard>> {
         let layout = self.decide()?.layout;

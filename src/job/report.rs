@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::family::Family;
 use crate::error::{Error, Result};
-use crate::manifest::{Group, RankingOptions, Selection};
-use crate::plan::{self, CostModel, Measure, Plan, frontier};
-use crate::report::Sweep;
-use crate::report::sweep::{Frontier, FrontierPoint, LayerError, Stored};
+use crate::manifest::{Group, Manifest, RankingOptions, Selection};
+use crate::plan::{CostModel, Frontier, frontier};
+use crate::report::sweep::{LayerError, Sharing, SweepReport};
 use crate::write::WeightErrors;
 use crate::write::provenance::read_weight_errors;
 
@@ -27,48 +26,53 @@ impl Family {
     ///
     /// # Errors
     /// Those of [`Family::decide`].
-    pub fn sweep(&self) -> Result<Sweep> {
+    pub fn report(&self) -> Result<SweepReport> {
         let (model, manifest) = (self.model(), self.manifest());
-        let kept = |group: &Group| Plan::reason_to_keep(model, group).map(String::from);
-        let mut sweep = Sweep::new(self.title(), manifest, kept);
-        sweep.base_bytes = Some(model.bytes());
         let layout = self.decide()?.layout;
+        let costs = CostModel::of_checkpoint(manifest, model, &layout)?;
+        let mut report = SweepReport::new(self.title(), manifest, &costs);
+        report.base_bytes = Some(model.bytes());
         let words = [
             ("Dialect", layout.dialect.to_string()),
             ("Activations", layout.activations.to_string()),
             ("Rounding", layout.rounding.to_string()),
         ];
-        sweep.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
-        for (planned, scheme) in self.plan()?.iter().zip(self.schemes()) {
-            let stored = stored(manifest.groups(), &scheme.selection, &scheme.plan);
-            sweep.add(&scheme.name, Some(planned.percent), stored, planned.fp8_layers, planned.bytes);
+        report.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
+        for (planned, scheme) in self.plan()?.into_iter().zip(self.schemes()) {
+            report.add(&scheme.name, &scheme.selection, planned.figures);
         }
-        sweep.unique_bytes = Some(self.unique_bytes()?);
+        report.sharing =
+            Some(Sharing { unique_bytes: self.unique_bytes()?, copied_bytes: self.copied_bytes()? });
         let errors: WeightErrors =
             self.schemes().iter().flat_map(|s| read_weight_errors(&self.out().join(&s.name))).collect();
         if !errors.is_empty() {
-            sweep.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
+            report.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
         }
-        let costs = CostModel::of_checkpoint(manifest, model, &layout)?;
-        let ranking = manifest.ranking(&RankingOptions::default())?;
-        let points = frontier(&costs, &ranking, Measure::EffectiveBits)?;
-        let point =
-            |p: &plan::FrontierPoint| FrontierPoint { effective_bits: p.effective_bits, score: p.score };
-        sweep.frontier =
-            Frontier { name: "Pareto frontier".into(), points: points.iter().rev().map(point).collect() };
-        Ok(sweep)
+        let selections: Vec<&Selection> = self.schemes().iter().map(|s| &s.selection).collect();
+        match least_scores(manifest, &costs, &selections) {
+            Ok(frontier) => report.frontier = frontier,
+            // Such as for scores that are all infinite: the rest of the report is worth having.
+            Err(error) => report.facts.push(("Pareto frontier".into(), format!("none: {error}"))),
+        }
+        Ok(report)
     }
 
-    /// Writes `sweep` as [`REPORT_HTML`] and [`REPORT_MARKDOWN`] beside the schemes and returns both paths. A report that
+    /// Fails when a file that is no report of qlua lies where the report will go.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Io`].
+    pub fn require_place_for_report(&self) -> Result<()> {
+        OURS.into_iter().try_for_each(|(name, mark)| require_ours(&self.out().join(name), mark))
+    }
+
+    /// Writes `report` as [`REPORT_HTML`] and [`REPORT_MARKDOWN`] beside the schemes and returns both paths. A report that
     /// lies there is replaced.
     ///
     /// # Errors
     /// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
-    pub fn write_report(&self, sweep: &Sweep) -> Result<[PathBuf; 2]> {
-        for (name, mark) in OURS {
-            require_ours(&self.out().join(name), mark)?;
-        }
-        let files = [(REPORT_HTML, sweep.to_html()), (REPORT_MARKDOWN, sweep.to_markdown())];
+    pub fn write_report(&self, report: &SweepReport) -> Result<[PathBuf; 2]> {
+        self.require_place_for_report()?;
+        let files = [(REPORT_HTML, report.to_html()), (REPORT_MARKDOWN, report.to_markdown())];
         fs::create_dir_all(self.out()).map_err(|e| Error::io("create", self.out(), e))?;
         for (name, text) in &files {
             replace(&self.out().join(name), text)?;
@@ -84,16 +88,15 @@ impl Family {
     }
 }
 
-/// How a scheme stores each of `groups`.
-fn stored(groups: &[Group], selection: &Selection, plan: &Plan) -> Vec<Stored> {
-    let selected: HashSet<&str> = selection.selected().map(|g| g.key.as_str()).collect();
-    let kept: HashSet<&str> = plan.kept.iter().map(|k| k.layer.as_str()).collect();
-    let of = |group: &Group| match (selected.contains(&*group.key), kept.contains(&*group.key)) {
-        (true, true) => Stored::Kept,
-        (true, false) => Stored::Fp8,
-        (false, _) => Stored::Bf16,
-    };
-    groups.iter().map(of).collect()
+/// The least summed scores that the groups of `manifest` can have, at the size of each of `selections` and between. A group
+/// that was never scored may be chosen where some selection has it.
+fn least_scores(manifest: &Manifest, costs: &CostModel, selections: &[&Selection]) -> Result<Frontier> {
+    let selected: HashSet<&str> =
+        selections.iter().flat_map(|s| s.selected()).map(|g| g.name.as_str()).collect();
+    let may_choose = |group: &Group| Ok(group.is_scored() || selected.contains(group.name.as_str()));
+    let options =
+        RankingOptions { include_unscored: true, predicate: Some(&may_choose), ..RankingOptions::default() };
+    frontier(costs, &manifest.ranking(&options)?, selections)
 }
 
 /// Refuses to replace a file without `mark` in it.

@@ -60,7 +60,7 @@ impl Family {
     /// and written once, whatever the number of schemes; shards of finished schemes below the same directory are reused.
     ///
     /// # Errors
-    /// Nothing is written when there is no scheme, a target of other inputs exists and `overwrite` is not set, an output
+    /// Nothing is written when there is no scheme, a file lies where the report goes and is none, a target of other inputs exists and `overwrite` is not set, an output
     /// would touch the sources, the disk has too little room, or the device cannot be used ([`Error::Device`], which a
     /// device that fails later gives too). Later: [`Error::Tensor`], [`Error::Io`],
     /// [`Error::Verification`], with nothing left behind, and [`Error::Interrupted`], after which finished shards stay in
@@ -72,6 +72,7 @@ impl Family {
         let layout = self.decide()?.layout;
         let planned = self.plan()?;
         self.require_apart(&planned)?;
+        self.require_place_for_report()?;
         let sources = SourceHashes::new(self.model());
         let mut pending = Vec::new();
         for (position, (scheme, planned)) in self.schemes().iter().zip(&planned).enumerate() {

@@ -10,7 +10,7 @@ use crate::job::Family;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
 use crate::manifest::{Manifest, Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, Draft, FrontierPoint, Measure, frontier, knee};
+use crate::plan::{Budget, BudgetSolver, CostModel, Draft, HullPoint, Measure, hull, knee};
 
 const FAMILY: Type = Type::Union(&[Type::Handle("Family"), Type::Handle("Draft")]);
 const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
@@ -38,8 +38,8 @@ const FIT: Record = Record {
     ],
 };
 const POINT: Record = Record {
-    name: "FrontierPoint",
-    doc: "A point of the Pareto frontier: no selection of its size loses less.",
+    name: "HullPoint",
+    doc: "A supported point of the Pareto frontier, one on its lower convex hull: no selection of its size loses less.",
     keys: &[
         Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
         Key::new("effective_bits", Type::NumberIn("bits"), "by ModelOpt's cost model"),
@@ -60,9 +60,9 @@ macro_rules! with_draft {
     };
 }
 
-/// A frontier with the ranking that its selections are made from.
+/// The hull of a frontier with the ranking that its selections are made from.
 struct Frontier {
-    points: Vec<FrontierPoint>,
+    points: Vec<HullPoint>,
     ranking: Ranking,
 }
 
@@ -135,13 +135,14 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new(
                 "frontier",
-                "The Pareto frontier of a ranking, from nothing in FP8 to all that has a finite score. Each point adds groups to \
-                 the one before and loses the least that its size allows; between two neighbours nothing lies below the line.",
+                "The supported points of a ranking's Pareto frontier, which make up its lower convex hull, from nothing in FP8 to \
+                 all that has a finite score. Each adds groups to the one before and loses the least that its size allows. \
+                 Between two neighbours nothing lies below the line through them; what is best there, `solve` finds.",
             )
             .param("family", FAMILY, "the sweep, whose checkpoint or manifest says what groups cost")
             .param("ranking", Type::Handle("Ranking"), "the groups to choose from")
             .options(Options::new().default("by", MEASURES, "effective_bits", "what the size is counted in"))
-            .returns(Type::Handle("Frontier"), "the frontier")
+            .returns(Type::Handle("Frontier"), "the hull of the frontier")
             .example(with_draft!(
                 "local frontier = qlua.plan.frontier(draft, ranking)\n\
                  assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)"
@@ -152,7 +153,7 @@ pub(super) fn declare() -> Namespace {
                     "bytes" => Measure::Bytes,
                     _ => Measure::EffectiveBits,
                 };
-                Ok(Handle(Frontier { points: frontier(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
+                Ok(Handle(Frontier { points: hull(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
         .class(draft())
@@ -259,7 +260,7 @@ fn draft() -> Class<RefCell<Draft>> {
 }
 
 fn frontier_class() -> Class<Frontier> {
-    Class::new("Frontier", "A Pareto frontier.")
+    Class::new("Frontier", "The lower convex hull of a Pareto frontier: its supported points.")
         .length("the number of points", |this: &Frontier| this.points.len())
         .field(
             "points",

@@ -7,7 +7,8 @@ use mlua::{Table, Value};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
-use crate::report::{self, markdown_table, per_layer};
+use crate::report::table::{Align, Cell, Column, Table as Rows, Unit, markdown, text};
+use crate::report::{self, per_layer};
 
 const COLUMN: Record = Record {
     name: "Column",
@@ -18,7 +19,13 @@ const COLUMN: Record = Record {
         Key::optional(
             "unit",
             Type::Choice(&["bytes", "bits", "weights", "score"]),
-            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.23e-4",
+            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three \
+             digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits",
+        ),
+        Key::optional(
+            "decimals",
+            Type::Integer,
+            "digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole",
         ),
     ],
 };
@@ -36,10 +43,17 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
-            Function::new("table", "Rows as an aligned Markdown table; columns of numbers stand right.")
+            Function::new("table", "Rows as a table with aligned columns; columns of numbers stand right, and a number that is missing is `–`.")
                 .param("rows", Type::List(&Type::Table), "the rows")
                 .param("columns", Type::List(&Type::Record(&COLUMN)), "the columns, from left to right")
+                .options(Options::new().default(
+                    "format",
+                    Type::Choice(&["markdown", "text"]),
+                    "markdown",
+                    "a Markdown table, or columns of plain text",
+                ))
                 .returns(Type::String, "the lines of the table")
+                .raises("`decimals` is not from 0 to 17, or a cell is a table or a function")
                 .example("print(qlua.report.table({ { name = \"top10\", bytes = 4e9 // 1 | 0 } }, { { key = \"name\" }, { key = \"bytes\", unit = \"bytes\" } }))"),
             table,
         )
@@ -59,31 +73,52 @@ pub(super) fn declare() -> Namespace {
         )
 }
 
+/// The most digits that say something of a number of 64 bits.
+const MOST_DECIMALS: i64 = 17;
+
 fn table(call: &Call) -> anyhow::Result<String> {
     let rows: Vec<Table> = call.get("rows")?;
     let columns: Vec<Table> = call.get("columns")?;
-    let mut cells = vec![Vec::new(); rows.len()];
-    let (mut header, mut right) = (Vec::new(), Vec::new());
-    for column in &columns {
+    let mut keys: Vec<String> = Vec::new();
+    let mut table = Rows::default();
+    for (at, column) in columns.iter().enumerate() {
         let key: String = column.raw_get("key")?;
-        let unit = column.raw_get::<Option<String>>("unit")?.unwrap_or_default();
-        let mut numeric = true;
-        for (row, cells) in rows.iter().zip(&mut cells) {
-            let value: Value = row.raw_get(key.as_str())?;
-            numeric &= matches!(value, Value::Integer(_) | Value::Number(_) | Value::Nil);
-            cells.push(match value {
-                Value::Nil => String::new(),
-                Value::Integer(n) if unit == "bytes" && n >= 0 => report::bytes(n as u64),
-                Value::Integer(n) if unit == "weights" && n >= 0 => report::weights(n as u64),
-                Value::Integer(n) if unit == "bits" => format!("{:.3}", n as f64),
-                Value::Number(x) if unit == "bits" => format!("{x:.3}"),
-                Value::Integer(n) if unit == "score" => format!("{:.3e}", n as f64),
-                Value::Number(x) if unit == "score" => format!("{x:.3e}"),
-                other => other.to_string()?,
-            });
+        let title = column.raw_get::<Option<String>>("title")?.unwrap_or_else(|| key.clone());
+        let unit = match column.raw_get::<Option<String>>("unit")?.as_deref() {
+            Some("bytes") => Unit::Bytes,
+            Some("bits") => Unit::Bits,
+            Some("weights") => Unit::Weights,
+            Some("score") => Unit::Score,
+            _ => Unit::None,
+        };
+        let decimals = column.raw_get::<Option<i64>>("decimals")?;
+        if decimals.is_some_and(|decimals| !(0..=MOST_DECIMALS).contains(&decimals)) {
+            let problem = format!("has `decimals` in [{}] that are not from 0 to {MOST_DECIMALS}", at + 1);
+            return Err(call.refuse("columns", problem));
         }
-        header.push(column.raw_get::<Option<String>>("title")?.unwrap_or(key));
-        right.push(numeric);
+        let align = (unit != Unit::None).then_some(Align::Right);
+        table.columns.push(Column { title, unit, decimals: decimals.map(|d| d as usize), align });
+        keys.push(key);
     }
-    Ok(markdown_table(&header, &cells, &right))
+    for (at, row) in rows.iter().enumerate() {
+        let cell = |key: &String| match row.raw_get(key.as_str())? {
+            Value::Nil => Ok(Cell::Empty),
+            Value::Integer(count) => Ok(Cell::Integer(count)),
+            Value::Number(number) => Ok(Cell::Number(number)),
+            value @ (Value::Table(_) | Value::Function(_)) => {
+                let problem = format!(
+                    "holds a {} in [{}].{key}, and a cell is text or a number",
+                    value.type_name(),
+                    at + 1
+                );
+                Err(call.refuse("rows", problem))
+            }
+            other => Ok(Cell::Text(other.to_string()?)),
+        };
+        table.push(keys.iter().map(cell).collect::<anyhow::Result<Vec<Cell>>>()?);
+    }
+    Ok(match call.get::<String>("format")?.as_str() {
+        "text" => text(&table),
+        _ => markdown(&table),
+    })
 }

@@ -413,6 +413,13 @@ fn class() -> Class<RefCell<Family>> {
             |this, _| Ok(this.borrow().unique_bytes()?),
         )
         .method(
+            Function::new("copied_bytes", "Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.")
+                .returns(Type::IntegerIn("bytes"), "what the family would take if nothing were shared")
+                .raises("as `decide`")
+                .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < family:copied_bytes())")),
+            |this, _| Ok(this.borrow().copied_bytes()?),
+        )
+        .method(
             Function::new(
                 "run",
                 "Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes \
@@ -421,7 +428,7 @@ fn class() -> Class<RefCell<Family>> {
                  GPU at once.",
             )
             .returns(Type::Record(&OUTCOME), "what was done")
-            .raises("a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
+            .raises("a directory of other inputs exists and `overwrite` is not set, a `report.html` or `report.md` that qlua did not write lies beside the schemes, an output would touch the sources, or the disk is full")
             .raises("a weight is NaN or infinite")
             .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
@@ -438,7 +445,7 @@ fn class() -> Class<RefCell<Family>> {
                 .example(with_family!("local page, text = family:report()\nassert(page == \"out/report.html\" and text == \"out/report.md\")")),
             |this, _| {
                 let family = this.borrow();
-                let [page, text] = family.write_report(&family.sweep()?)?;
+                let [page, text] = family.write_report(&family.report()?)?;
                 Ok((page.display().to_string(), text.display().to_string()))
             },
         )

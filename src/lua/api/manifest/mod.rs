@@ -127,8 +127,7 @@ pub(super) fn declare() -> Namespace {
         |call| {
             let (a, b) = (call.handle::<Arc<Manifest>>("a")?, call.handle::<Arc<Manifest>>("b")?);
             let Correlation { groups, spearman, kendall } = Correlation::of(&a, &b)?;
-            let finite = |x: f64| Some(x).filter(|x| x.is_finite());
-            Ok(Plain(CorrelationRow { groups, spearman: finite(spearman), kendall: finite(kendall) }))
+            Ok(Plain(CorrelationRow { groups, spearman, kendall }))
         },
     )
     .function(
