@@ -14,9 +14,7 @@ use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Problem};
-use qlua::plan::{
-    ActivationsChoice, Budget, BudgetSolver, CostModel, DialectChoice, Measure, frontier, hull, knee,
-};
+use qlua::plan::{ActivationsChoice, Budget, BudgetSolver, CostModel, DialectChoice, Measure, hull, knee};
 use qlua::tensor::Dtype;
 use serde_json::Value;
 

@@ -6,7 +6,6 @@ use std::fs;
 
 use common::report::{of_demo, of_published_manifest, with_errors};
 use common::{ascending_family, options};
-use qlua::job::FamilyOptions;
 use qlua::report::sweep::{Sharing, SweepReport};
 use qlua::write::Silent;
 
@@ -204,10 +203,9 @@ fn shared_and_copied_bytes_count_the_same_files() {
     use std::os::unix::fs::MetadataExt;
     let place = tempfile::tempdir().unwrap();
     let demo = qlua::demo::build(place.path()).unwrap();
-    let out = place.path().join("out");
     for percents in [&[50.0][..], &[30.0, 60.0, 100.0]] {
-        let options = FamilyOptions { overwrite: true, ..options(&demo.model, &demo.manifest, &out) };
-        let family = ascending_family(options, percents);
+        let out = place.path().join(percents.len().to_string());
+        let family = ascending_family(options(&demo.model, &demo.manifest, &out), percents);
         family.run(&Silent).unwrap();
         let sharing = family.report().unwrap().sharing.unwrap();
         let (mut files, mut copied) = (std::collections::HashMap::new(), 0);

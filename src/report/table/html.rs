@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::super::names::breakable;
 use super::model::{Align, Table};
+use crate::report::names::breakable;
 
 /// The `<table>` in a box that scrolls where the page is too narrow.
 pub fn html(table: &Table) -> Markup {
