@@ -1,6 +1,7 @@
 #!/usr/bin/env qlua
 --- Rename tensors: replace one prefix of their names by another.
 local qlua = require "qlua"
+local words = require "lib.words"
 
 local opts = qlua.cli.parser{
   name = "prefix",
@@ -23,4 +24,4 @@ for _, name in ipairs(writer.names) do
   end
 end
 writer:finish()
-print(("%s: %d tensors renamed"):format(opts.out, renamed))
+print(("%s: %s renamed"):format(opts.out, words.count(renamed, "tensor")))

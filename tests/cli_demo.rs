@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -292,4 +293,29 @@ fn import_autoquant_says_what_is_usable_from_a_run() {
     assert_eq!(count("convolution"), 1);
     assert_eq!(count("usable") + count("never scored") + count("only NONE"), total);
     assert!(text.contains(lost.strip_suffix(".input_quantizer").unwrap()), "{text}");
+}
+
+/// The schemes are there, so what goes wrong with the report is worth a warning.
+#[test]
+fn a_report_that_cannot_be_written_does_not_fail_a_sweep() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("qlua-demo/quantized");
+    // The report is written beside its place first, and there is a directory.
+    fs::create_dir_all(out.join(".report.html.partial")).unwrap();
+    let output = qlua(place.path(), &["all_layers_topx", "--top", "50", "--out", "qlua-demo/quantized"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the schemes are written, but there is no report: cannot write"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(out.join("fp8_autoquant_all_layers_top50_coco2017/config.json").exists());
+}
+
+#[test]
+fn a_sweep_without_a_scheme_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let output = qlua(place.path(), &["-q", "size_budget", "--fit", "1GB"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "There is no scheme to write.\n");
 }

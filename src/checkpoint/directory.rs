@@ -12,6 +12,7 @@ use super::read_header;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
+use crate::units::counted;
 
 /// The name of the index of a sharded checkpoint.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -127,7 +128,10 @@ impl Checkpoint {
         if let Some(first) = missing.first() {
             return Err(Error::format(
                 &path,
-                format!("lacks {} tensors that {INDEX_FILE} places there, such as `{first}`", missing.len()),
+                format!(
+                    "lacks {} that {INDEX_FILE} places there, such as `{first}`",
+                    counted(missing.len(), "tensor")
+                ),
             ));
         }
         self.shards.push(Shard { name: file.into(), path, map });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Group, Manifest, Percent, Selection, compare_scores};
 use crate::error::{Error, Result};
 use crate::selector::{Globs, nearest};
+use crate::units::counted;
 
 /// Which end of a ranking comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -162,20 +163,22 @@ impl Manifest {
             Error::argument(format!("no group of `{}` can be ranked: {why}", self.path.display()))
         };
         if chosen == 0 {
-            return error(format!("none of its {total} groups is chosen"))
+            return error(format!("none of its {} is chosen", counted(total, "group")))
                 .with_hint("loosen `include`, `exclude` or the predicate");
         }
-        let groups = if chosen == total {
-            format!("its {total} groups")
-        } else {
-            format!("the {chosen} chosen groups")
+        let groups = match chosen == total {
+            true => format!("its {}", counted(total, "group")),
+            false => format!("the {}", counted(chosen, "chosen group")),
         };
+        let (have, were, they) = if chosen == 1 { ("has", "was", "it") } else { ("have", "were", "they") };
         if unscored == 0 {
-            return error(format!("{groups} have no format but NONE: they were disabled in the search"))
-                .with_hint("choose groups that took part in the search, or run it again with them enabled");
+            return error(format!(
+                "{groups} {have} no format but NONE: {they} {were} disabled in the search"
+            ))
+            .with_hint("choose groups that took part in the search, or run it again with them enabled");
         }
         let why = match not_candidates {
-            0 => format!("{groups} were never scored (their score is exactly 0)"),
+            0 => format!("{groups} {were} never scored (their score is exactly 0)"),
             _ => format!(
                 "of {groups}, {unscored} were never scored (score exactly 0) and {not_candidates} disabled"
             ),

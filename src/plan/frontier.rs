@@ -7,8 +7,6 @@ use super::budget::{Budget, BudgetSolver, Measure};
 use crate::error::Result;
 use crate::manifest::{Ranking, Selection};
 
-/// How many sizes between the smallest and the largest are solved for, beside those of given selections.
-const SIZES: u32 = 64;
 /// Sums of the same weights in another order differ by less than this share.
 const ROUNDING: f64 = 1e-12;
 
@@ -56,7 +54,7 @@ pub fn frontier(costs: &CostModel, ranking: &Ranking, selections: &[&Selection])
         selections.iter().filter(can_be_chosen).filter_map(|s| point(s)).collect();
     let given: Vec<f64> = selections.iter().filter_map(|s| point(s)).map(|p| p.effective_bits).collect();
     let mut gap = 0f64;
-    for size in given.into_iter().chain(solver.sizes(SIZES)) {
+    for size in given.into_iter().chain(solver.sizes(sizes(ranking.len()))) {
         // Below the floor nothing fits.
         if let Ok(fit) = solver.fit(Budget::EffectiveBits(size)) {
             gap = gap.max(fit.gap);
@@ -71,6 +69,12 @@ pub fn frontier(costs: &CostModel, ranking: &Ranking, selections: &[&Selection])
         is_better
     });
     Ok(Frontier { points, gap })
+}
+
+/// How many sizes between the smallest and the largest are solved for, beside those of given selections: so many that a line
+/// through them looks smooth, and fewer when so many groups would take long.
+fn sizes(groups: usize) -> u32 {
+    (1_000_000 / groups.max(1)).clamp(8, 64) as u32
 }
 
 #[cfg(test)]

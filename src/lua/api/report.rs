@@ -93,8 +93,8 @@ fn table(call: &Call) -> anyhow::Result<String> {
         };
         let decimals = column.raw_get::<Option<i64>>("decimals")?;
         if decimals.is_some_and(|decimals| !(0..=MOST_DECIMALS).contains(&decimals)) {
-            let problem = format!("has `decimals` in [{}] that are not from 0 to {MOST_DECIMALS}", at + 1);
-            return Err(call.refuse("columns", problem));
+            let place = format!("columns[{}].decimals", at + 1);
+            return Err(call.refuse(&place, format!("must be from 0 to {MOST_DECIMALS}")));
         }
         let align = (unit != Unit::None).then_some(Align::Right);
         table.columns.push(Column { title, unit, decimals: decimals.map(|d| d as usize), align });
@@ -106,12 +106,9 @@ fn table(call: &Call) -> anyhow::Result<String> {
             Value::Integer(count) => Ok(Cell::Integer(count)),
             Value::Number(number) => Ok(Cell::Number(number)),
             value @ (Value::Table(_) | Value::Function(_)) => {
-                let problem = format!(
-                    "holds a {} in [{}].{key}, and a cell is text or a number",
-                    value.type_name(),
-                    at + 1
-                );
-                Err(call.refuse("rows", problem))
+                let place = format!("rows[{}].{key}", at + 1);
+                Err(call
+                    .refuse(&place, format!("is a {}, and a cell is text or a number", value.type_name())))
             }
             other => Ok(Cell::Text(other.to_string()?)),
         };

@@ -7,6 +7,7 @@ use crate::lua::declare::{Class, Function};
 use crate::lua::{Call, Callback, Handle, Type};
 use crate::manifest::{Ranking, Selection};
 use crate::selector::Globs;
+use crate::units::counted;
 
 const CHOICE: Type = Type::Union(&[
     Type::String,
@@ -28,7 +29,7 @@ pub(super) fn class() -> Class<Ranking> {
     };
     Class::new("Ranking", "Recipe groups in order of sensitivity.")
         .length("the number of ranked groups", Ranking::len)
-        .text(|this: &Ranking| format!("Ranking({} groups, {})", this.len(), this.order))
+        .text(|this: &Ranking| format!("Ranking({}, {})", counted(this.len(), "group"), this.order))
         .field("order", Type::String, "`ascending` or `descending`", |this, _| Ok(this.order.as_str()))
         .field("groups", GROUPS, "the ranked groups in order", |this, call| rows(call.lua(), this.groups()))
         .field(

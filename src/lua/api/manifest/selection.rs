@@ -4,6 +4,7 @@ use super::{GROUPS, NAMES, owned, rows};
 use crate::lua::declare::{Class, Operator};
 use crate::lua::{Handle, Tidy, Type};
 use crate::manifest::Selection;
+use crate::units::counted;
 
 pub(super) fn class() -> Class<Selection> {
     Class::new(
@@ -11,7 +12,7 @@ pub(super) fn class() -> Class<Selection> {
         "The recipe groups that a scheme stores in FP8. Selections combine as sets do, those of two manifests of one model too.",
     )
         .length("the number of selected groups", |this: &Selection| this.selected().len())
-        .text(|this: &Selection| format!("Selection({} of {} groups)", this.selected().len(), this.total))
+        .text(|this: &Selection| format!("Selection({} of {})", this.selected().len(), counted(this.total, "group")))
         .field("percent", Type::Percent, "the percentage that was asked for, or the share of the ranked groups that is selected", |this, _| {
             Ok(Tidy(this.percent.as_f64()))
         })
