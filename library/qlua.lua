@@ -1368,15 +1368,15 @@ function qlua.plan.cover(family, ranking, percent, options) end
 ---```lua
 ---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
 ---local ranking = draft.manifest:ranking()
----local frontier = qlua.plan.frontier(draft, ranking)
----assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)
+---local hull = qlua.plan.frontier(draft, ranking)
+---assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)
 ---```
 ---
 ---Since 0.1.0.
 ---@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.frontier.Options
----@return qlua.Frontier # the hull of the frontier
+---@return qlua.Hull # the hull
 function qlua.plan.frontier(family, ranking, options) end
 
 ---A sweep planned from a manifest alone. It has what a Family has, but nothing to write.
@@ -1430,11 +1430,11 @@ function Draft:plan() end
 function Draft:formats(name) end
 
 ---The lower convex hull of a Pareto frontier: its supported points.
----@class qlua.Frontier
+---@class qlua.Hull
 ---@field points qlua.HullPoint[] the points, the largest size first
 ---@field knee integer|nil which point lies farthest below the line from the first to the last, in effective bits and score; nil when there are fewer than three
 ---@operator len: integer
-local Frontier = {}
+local Hull = {}
 
 ---The groups that are in FP8 at a point.
 ---
@@ -1443,14 +1443,14 @@ local Frontier = {}
 ---```lua
 ---local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
 ---local ranking = draft.manifest:ranking()
----local frontier = qlua.plan.frontier(draft, ranking)
----assert(#frontier:selection(3) == frontier.points[3].groups)
+---local hull = qlua.plan.frontier(draft, ranking)
+---assert(#hull:selection(3) == hull.points[3].groups)
 ---```
 ---
 ---Since 0.1.0.
 ---@param point integer which one, from 1 on
 ---@return qlua.Selection # the selection
-function Frontier:selection(point) end
+function Hull:selection(point) end
 
 ---A column of a table.
 ---@class qlua.Column

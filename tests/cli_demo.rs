@@ -319,3 +319,35 @@ fn a_sweep_without_a_scheme_says_so() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stdout(&output), "There is no scheme to write.\n");
 }
+
+/// A manifest of ties has an order as good as any other: there is no correlation, and no `-nan` either.
+#[test]
+fn a_correlation_that_there_is_not_is_a_dash() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&demo.manifest).unwrap()).unwrap();
+    for group in manifest["layer_sensitivity"].as_object_mut().unwrap().values_mut() {
+        for score in group["scores"].as_array_mut().unwrap() {
+            *score = 0.5.into();
+        }
+        group["importance"] = 0.5.into();
+    }
+    fs::write(place.path().join("ties.json"), manifest.to_string()).unwrap();
+    let words = ["-q", "weight_sensitivity", "demo/model", "--compare", "ties.json", "--device", "cpu"];
+    let output = qlua(place.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("rank correlation with ties.json: – (Spearman) over 30 groups\n"), "{text}");
+    let words = [
+        "combine",
+        "--model",
+        "demo/model",
+        "--manifest",
+        "demo/manifest.json",
+        "--with",
+        "ties.json",
+        "--dry-run",
+    ];
+    let output = qlua(place.path(), &words);
+    assert!(stderr(&output).contains("Spearman –, Kendall – over 31 groups"), "{}", stderr(&output));
+}

@@ -3,9 +3,12 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
-use common::report::{of_demo, of_published_manifest, with_errors};
+use common::report::{of_demo, of_published_manifest, of_unrelated_schemes, with_errors};
 use common::{ascending_family, options};
+use qlua::job::Family;
+use qlua::manifest::RankingOptions;
 use qlua::report::sweep::{Sharing, SweepReport};
 use qlua::write::Silent;
 
@@ -18,7 +21,8 @@ fn sweeps() -> Vec<SweepReport> {
         "qwen2_5_vl_3b_lm_int8.json",
     ];
     let published = published.into_iter().filter_map(of_published_manifest);
-    let mut sweeps = vec![of_demo(place.path()), with_errors(of_demo(place.path()))];
+    let unrelated = of_unrelated_schemes(&place.path().join("unrelated"));
+    let mut sweeps = vec![of_demo(place.path()), with_errors(of_demo(place.path())), unrelated];
     sweeps.extend(published.flat_map(|s| [s.clone(), with_errors(s)]));
     sweeps
 }
@@ -197,6 +201,38 @@ fn no_scheme_of_the_golden_sweep_lies_below_the_frontier() {
     assert!(least <= top20.score.unwrap() && top20.score.unwrap() < 5e-7, "{least}");
 }
 
+/// The manifest `path` in which the groups that have `word` in their name have `score` in every format.
+fn with_scores(path: &Path, word: &str, score: serde_json::Value) -> String {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let groups = manifest["layer_sensitivity"].as_object_mut().unwrap();
+    for (_, group) in groups.iter_mut().filter(|(name, _)| name.contains(word)) {
+        group["scores"].as_array_mut().unwrap().iter_mut().for_each(|old| *old = score.clone());
+        group["importance"] = score.clone();
+    }
+    manifest.to_string()
+}
+
+/// Groups that were never scored cost nothing, so a scheme that has them is measured against choices that may have them too.
+#[test]
+fn a_scheme_with_groups_that_were_never_scored_does_not_lie_below_the_frontier() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let unscored = place.path().join("unscored.json");
+    fs::write(&unscored, with_scores(&demo.manifest, "o_proj", 0.0.into())).unwrap();
+    let mut family = Family::open(options(&demo.model, &unscored, &place.path().join("out"))).unwrap();
+    let manifest = family.manifest().clone();
+    let ranking = manifest.ranking(&RankingOptions { include_unscored: true, ..Default::default() }).unwrap();
+    assert!(!ranking.unscored.is_empty());
+    for percent in [10.0, 50.0, 100.0] {
+        family.add(&format!("top{percent}"), ranking.lowest(percent).unwrap()).unwrap();
+    }
+    let report = family.report().unwrap();
+    for scheme in &report.schemes {
+        let least = report.frontier.least_within(scheme.figures.effective_bits.unwrap()).unwrap();
+        assert!(least <= scheme.figures.score.unwrap(), "{}", scheme.name);
+    }
+}
+
 /// What the report says of the disk against the files: weight files on both sides.
 #[test]
 fn shared_and_copied_bytes_count_the_same_files() {
@@ -245,14 +281,8 @@ fn a_foreign_report_stops_a_run_before_a_byte_is_written() {
 fn a_report_needs_no_finite_score() {
     let place = tempfile::tempdir().unwrap();
     let demo = qlua::demo::build(place.path()).unwrap();
-    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&demo.manifest).unwrap()).unwrap();
-    for group in manifest["layer_sensitivity"].as_object_mut().unwrap().values_mut() {
-        for score in group["scores"].as_array_mut().unwrap() {
-            *score = "Infinity".into();
-        }
-    }
     let infinite = place.path().join("infinite.json");
-    fs::write(&infinite, manifest.to_string()).unwrap();
+    fs::write(&infinite, with_scores(&demo.manifest, "", "Infinity".into())).unwrap();
     let family = ascending_family(options(&demo.model, &infinite, &place.path().join("out")), &[50.0]);
     family.run(&Silent).unwrap();
     let [_, text] = family.write_report(&family.report().unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use qlua::job::Family;
 use qlua::manifest::Manifest;
 use qlua::plan::{CostModel, frontier};
 use qlua::report::sweep::{GroupRow, LayerError, Sharing, SweepReport};
@@ -20,6 +21,18 @@ pub fn of_demo(directory: &Path) -> SweepReport {
     let demo = qlua::demo::build(directory).unwrap();
     let percents: Vec<f64> = (1..=10).map(|i| f64::from(i) * 10.0).collect();
     let family = ascending_family(options(&demo.model, &demo.manifest, &directory.join("out")), &percents);
+    family.report().unwrap()
+}
+
+/// Schemes of the demo that have nothing in common: one for each of some words in the names of layers.
+pub fn of_unrelated_schemes(directory: &Path) -> SweepReport {
+    let demo = qlua::demo::build(directory).unwrap();
+    let mut family = Family::open(options(&demo.model, &demo.manifest, &directory.join("out"))).unwrap();
+    let ranking = family.manifest().ranking(&Default::default()).unwrap();
+    for word in ["attn", "mlp", "visual", "layers.1."] {
+        let selection = ranking.filter(|group| Ok(group.name.contains(word))).unwrap();
+        family.add(&format!("only_{}", word.trim_end_matches('.')), selection).unwrap();
+    }
     family.report().unwrap()
 }
 

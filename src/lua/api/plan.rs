@@ -61,7 +61,7 @@ macro_rules! with_draft {
 }
 
 /// The hull of a frontier with the ranking that its selections are made from.
-struct Frontier {
+struct Hull {
     points: Vec<HullPoint>,
     ranking: Ranking,
 }
@@ -142,10 +142,10 @@ pub(super) fn declare() -> Namespace {
             .param("family", FAMILY, "the sweep, whose checkpoint or manifest says what groups cost")
             .param("ranking", Type::Handle("Ranking"), "the groups to choose from")
             .options(Options::new().default("by", MEASURES, "effective_bits", "what the size is counted in"))
-            .returns(Type::Handle("Frontier"), "the hull of the frontier")
+            .returns(Type::Handle("Hull"), "the hull")
             .example(with_draft!(
-                "local frontier = qlua.plan.frontier(draft, ranking)\n\
-                 assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)"
+                "local hull = qlua.plan.frontier(draft, ranking)\n\
+                 assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)"
             )),
             |call| {
                 let ranking = call.handle::<Ranking>("ranking")?.clone();
@@ -153,11 +153,11 @@ pub(super) fn declare() -> Namespace {
                     "bytes" => Measure::Bytes,
                     _ => Measure::EffectiveBits,
                 };
-                Ok(Handle(Frontier { points: hull(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
+                Ok(Handle(Hull { points: hull(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
         .class(draft())
-        .class(frontier_class())
+        .class(hull_class())
 }
 
 /// The costs of the parameter `family`, which is one of two classes.
@@ -259,9 +259,9 @@ fn draft() -> Class<RefCell<Draft>> {
         )
 }
 
-fn frontier_class() -> Class<Frontier> {
-    Class::new("Frontier", "The lower convex hull of a Pareto frontier: its supported points.")
-        .length("the number of points", |this: &Frontier| this.points.len())
+fn hull_class() -> Class<Hull> {
+    Class::new("Hull", "The lower convex hull of a Pareto frontier: its supported points.")
+        .length("the number of points", |this: &Hull| this.points.len())
         .field(
             "points",
             Type::List(&Type::Record(&POINT)),
@@ -281,7 +281,7 @@ fn frontier_class() -> Class<Frontier> {
                 .returns(Type::Handle("Selection"), "the selection")
                 .raises("there is no such point")
                 .example(with_draft!(
-                    "local frontier = qlua.plan.frontier(draft, ranking)\nassert(#frontier:selection(3) == frontier.points[3].groups)"
+                    "local hull = qlua.plan.frontier(draft, ranking)\nassert(#hull:selection(3) == hull.points[3].groups)"
                 )),
             |this, call| {
                 let point: i64 = call.get("point")?;
