@@ -1,7 +1,6 @@
 #!/usr/bin/env qlua
 --- Turn any FP8 checkpoint (ModelOpt or compressed-tensors) back into a plain one: code × scale.
 local qlua = require "qlua"
-local words = require "lib.words"
 
 local opts = qlua.cli.parser{
   name = "dequantize",
@@ -29,4 +28,4 @@ for _, row in ipairs(model:tensors()) do
   end
 end
 local written = writer:finish()
-print(("%s: %s dequantised, %s"):format(written.directory, words.count(layers, "layer"), qlua.report.bytes(written.bytes)))
+print(("%s: %s dequantised, %s"):format(written.directory, qlua.report.count(layers, "layer"), qlua.report.bytes(written.bytes)))

@@ -4,7 +4,7 @@ local qlua = require "qlua"
 local opts = qlua.cli.parser {
   name = "json_keys",
   about = "Lists the keys of a JSON file (a config, a manifest, an index) in their order, with what each one holds.",
-  options = { { name = "depth", type = "integer", default = 1, doc = "how many levels of objects to open" } },
+  options = { { name = "depth", type = "integer", least = 1, default = 1, doc = "how many levels of objects to open" } },
   arguments = { { name = "file", type = "path", required = true, doc = "the JSON file" } },
 }:parse()
 

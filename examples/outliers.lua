@@ -5,7 +5,7 @@ local qlua = require "qlua"
 local opts = qlua.cli.parser{
   name = "outliers",
   about = "Shows which linear layers have heavy tails: amax against standard deviation, and what FP8 costs them.",
-  options = { { name = "show", type = "integer", default = 20, doc = "how many layers" } },
+  options = { { name = "show", type = "integer", least = 1, default = 20, doc = "how many layers" } },
   arguments = { { name = "dir", type = "path", required = true, doc = "a BF16 checkpoint" } },
 }:parse()
 

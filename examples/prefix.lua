@@ -1,7 +1,6 @@
 #!/usr/bin/env qlua
 --- Rename tensors: replace one prefix of their names by another.
 local qlua = require "qlua"
-local words = require "lib.words"
 
 local opts = qlua.cli.parser{
   name = "prefix",
@@ -24,4 +23,4 @@ for _, name in ipairs(writer.names) do
   end
 end
 writer:finish()
-print(("%s: %s renamed"):format(opts.out, words.count(renamed, "tensor")))
+print(("%s: %s renamed"):format(opts.out, qlua.report.count(renamed, "tensor")))

@@ -135,8 +135,9 @@ function Checkpoint:in_memory(module) end
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"size"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"size list" what the value must be (default: `"string"`); a `percent list` is `10,20,12.5` or `10..100:10`, a `size` is `6GiB` or `5.5GB` and comes as bytes
+---@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order` and `granularity` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
+---@field least? number the least that a number or size may be
 ---@field flag? boolean takes no value; false in the result when it is not there
 ---@field default? string|number|number[] what is parsed when it is left out
 ---@field metavar? string what stands for the value in `--help`: `DIR`
@@ -200,25 +201,25 @@ function Parser:parse(words) end
 ---The text that `--help` prints.
 ---
 ---```lua
----assert(qlua.cli.parser{ name = "demo" }:help():find("usage: demo"))
+---assert(qlua.cli.parser{ name = "demo" }:help():find("Usage: qlua demo"))
 ---```
 ---
 ---Since 0.1.0.
 ---@return string # lines of text
 function Parser:help() end
 
----The layout of a family's schemes.
+---The layout of a family's schemes; over a manifest alone there is none.
 ---@class qlua.Decision
----@field dialect string `universal`, `compressed-tensors` or `modelopt`
----@field activations string `static` or `dynamic`
----@field rounding string `exact` or `modelopt`
----@field scale_sharing string `group` or `none`
+---@field dialect? string `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
+---@field activations? string `static` or `dynamic`; nil over a manifest alone
+---@field rounding? string `exact` or `modelopt`; nil over a manifest alone
+---@field scale_sharing? string `group` or `none`; nil over a manifest alone
 ---@field notes string[] one sentence for each choice that `auto` made
 
 ---A scheme before it is written.
 ---@class qlua.PlannedScheme
 ---@field name string the scheme's name, which is its directory's
----@field directory? string where it goes; nil for a draft
+---@field directory? string where it goes; nil over a manifest alone
 ---@field percent number the coverage point
 ---@field groups integer selected groups
 ---@field groups_total integer ranked groups
@@ -228,8 +229,8 @@ function Parser:help() end
 ---@field parameters integer weights of all groups of the manifest
 ---@field bytes integer sum of all tensor bytes: exact from a checkpoint's headers
 ---@field bytes_from string `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
----@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest
----@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft
+---@field effective_bits? number by ModelOpt's cost model, over all groups of the manifest; nil when a cost is no number
+---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
 ---A weight file before it is written.
@@ -244,7 +245,7 @@ function Parser:help() end
 ---@field written_bytes integer written by this run
 ---@field resumed_bytes integer taken over from a run that was stopped
 ---@field reused_bytes integer taken from finished schemes
----@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all
+---@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
 
 ---A directory that was written, or was there already.
 ---@class qlua.Written
@@ -255,9 +256,9 @@ function Parser:help() end
 
 ---Options of qlua.export.family.
 ---@class qlua.export.family.Options
----@field model string the base checkpoint
+---@field model? string the base checkpoint; without one the family is planned from the manifest alone, and cannot be written
 ---@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
----@field out string where the scheme directories go
+---@field out? string where the scheme directories go (default: `"quantized"`)
 ---@field baseline? string an FP8 baseline whose `input_scale` tensors are used
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
 ---@field state? string an AutoQuant state that is copied into every directory as it is
@@ -267,8 +268,8 @@ function Parser:help() end
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
 ---@field overwrite? boolean whether existing scheme directories are replaced, up to date or not (default: `false`)
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
----@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
----@field threads? integer threads; the bytes do not depend on it (default: all cores)
+---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
 
 ---Options of qlua.export.writer.
@@ -277,8 +278,8 @@ function Parser:help() end
 ---@field base? string|qlua.Checkpoint the checkpoint that tensors are named from
 ---@field companions? boolean whether the base's tokenizer, processor and configuration come along (default: `true`)
 ---@field overwrite? boolean whether an existing checkpoint directory is replaced (default: `false`)
----@field max_shard_size? integer tensor bytes that a shard holds at most (default: `5000000000`)
----@field threads? integer threads; the bytes do not depend on it (default: all cores)
+---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
@@ -326,7 +327,7 @@ function qlua.export.writer(options) end
 ---The schemes of one sweep over one base checkpoint.
 ---@class qlua.Family
 ---@field manifest qlua.Manifest the sensitivity manifest
----@field checkpoint qlua.Checkpoint the base checkpoint
+---@field checkpoint qlua.Checkpoint|nil the base checkpoint; nil over a manifest alone
 local Family = {}
 
 ---Adds a scheme that stores the selected groups in FP8. Nothing is written yet.
@@ -421,7 +422,7 @@ function Family:files(name) end
 ---```
 ---
 ---Since 0.1.0.
----@return integer # what the family takes on the disk when nothing of it is there yet
+---@return integer|nil # what the family takes on the disk when nothing of it is there yet; nil over a manifest alone
 function Family:unique_bytes() end
 
 ---Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.
@@ -437,8 +438,22 @@ function Family:unique_bytes() end
 ---```
 ---
 ---Since 0.1.0.
----@return integer # what the family would take if nothing were shared
+---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
 function Family:copied_bytes() end
+
+---Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.
+---
+---Raises when as `run`.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:check()
+---```
+---
+---Since 0.1.0.
+function Family:check() end
 
 ---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
 ---
@@ -525,7 +540,7 @@ function Writer:add(name, tensor) end
 ---
 ---Since 0.1.0.
 ---@param name string the tensor's name
----@param dtype "bf16"|"f16"|"f32" the element type
+---@param dtype "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type
 function Writer:cast(name, dtype) end
 
 ---Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.
@@ -561,7 +576,7 @@ function Writer:quantize(module, options) end
 ---
 ---Since 0.1.0.
 ---@param module string the layer's on-disk name, without `.weight`
----@param dtype? "bf16"|"f16"|"f32" the element type (default: `"bf16"`)
+---@param dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type (default: `"bf16"`)
 function Writer:dequantize(module, dtype) end
 
 ---Gives an added tensor another name.
@@ -649,7 +664,7 @@ function Writer:finish() end
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
----@field dtype? "bf16"|"f16"|"f32" the element type of the result (default: `"bf16"`)
+---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type of the result (default: `"bf16"`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.error.
@@ -1019,8 +1034,8 @@ function qlua.log.warn(message, ...) end
 ---How far two manifests agree on the order of the groups.
 ---@class qlua.Correlation
 ---@field groups integer the number of groups that both scored
----@field spearman? number Spearman's rank correlation, -1 to 1; nil when one has only ties
----@field kendall? number Kendall's tau-b, likewise
+---@field spearman? number Spearman's rank correlation, -1 to 1; nil when one manifest has only ties
+---@field kendall? number Kendall's tau-b, -1 to 1; nil when one manifest has only ties
 
 ---A recipe group: modules that share one decision.
 ---@class qlua.Group
@@ -1028,9 +1043,10 @@ function qlua.log.warn(message, ...) end
 ---@field key string the key as published, with `.quant_recipe`
 ---@field members string[] the modules that share the decision, in model order
 ---@field tower string `language`, `vision`, `merger`, `head` or `other`
----@field block? integer the block's number, counted from 0
+---@field block? integer the block's number, counted from 0; nil for a group that is in no block
 ---@field kind string the last part of the name, such as `o_proj`
----@field parameters? integer the number of weights of all members
+---@field parameters? integer the number of weights of all members; nil when no cost is a usable number
+---@field bytes? integer the size of these weights in BF16, without scales and biases; nil when no cost is a usable number
 ---@field bits number the effective bits of its first format other than `NONE`; 16 without one
 ---@field score number how much the model suffers when it is quantised; higher is worse
 ---@field is_candidate boolean whether it has a format other than `NONE`
@@ -1054,9 +1070,10 @@ function qlua.log.warn(message, ...) end
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
 ---@field order? "ascending"|"descending" which end comes first: ascending has the least sensitive group first (default: `"ascending"`)
----@field include? string|string[] globs: only groups that match, by their own name or a member's; an empty list means all
----@field exclude? string|string[] globs: leaves out groups that match
----@field where? fun(group: qlua.Group): boolean only groups for which it returns true
+---@field by? fun(group: qlua.Group): number an order of your own: gives the number that a group is ranked by, the lowest first when ascending. Plans, budgets and frontiers keep to the manifest's scores (default: the score)
+---@field include? string|string[]|fun(group: qlua.Group): boolean only these groups. A glob chooses by a group's own name or any member's; an empty list means all
+---@field exclude? string|string[]|fun(group: qlua.Group): boolean leaves these groups out. A glob chooses by a group's own name or by all of its members
+---@field where? fun(group: qlua.Group): boolean only groups for which it returns true; asked after `include` and `exclude`
 ---@field unscored? boolean whether groups that were never scored are ranked too (default: `false`)
 
 ---Sensitivity manifests: how much each recipe group suffers, and rankings of them.
@@ -1171,12 +1188,16 @@ function Manifest:input_amax(module) end
 ---
 ---Raises when a glob matches nothing.
 ---
----Raises when nothing is left to rank.
+---Raises when globs of `exclude` match only some members of a group, which loaders fuse: the error says which.
+---
+---Raises when nothing is left to rank, or `by` gives no number.
 ---
 ---```lua
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---local ranking = manifest:ranking{ include = "*language_model*", where = function(g) return g.block ~= 0 end }
 ---assert(#ranking > 0)
+---local largest = manifest:ranking{ by = function(g) return g.parameters end, order = "descending" }
+---assert(largest.groups[1].parameters >= largest.groups[2].parameters)
 ---```
 ---
 ---Since 0.1.0.
@@ -1252,7 +1273,7 @@ function Ranking:highest(percent) end
 ---```
 ---
 ---Since 0.1.0.
----@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate
+---@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate; one that selects nothing is named in a warning
 ---@return qlua.Selection # the selection; it may be empty
 function Ranking:select(what) end
 
@@ -1274,8 +1295,8 @@ local Selection = {}
 ---@class qlua.Fit
 ---@field selection qlua.Selection the groups that go to FP8; empty when the budget needs none
 ---@field bytes integer sum of all tensor bytes
----@field effective_bits? number by ModelOpt's cost model
----@field score? number the summed score of what is in FP8
+---@field effective_bits? number by ModelOpt's cost model; nil when a cost is no number
+---@field score? number the summed score of what is in FP8; nil when it is not finite
 ---@field gap number how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least
 ---@field floor number the smallest budget that can be met, in the budget's unit
 ---@field ceiling number the budget from which on nothing needs FP8, in the budget's unit
@@ -1289,10 +1310,6 @@ local Selection = {}
 ---@field groups integer how many groups are in FP8
 ---@field added string[] the groups that were not in FP8 at the point before
 
----Options of qlua.plan.draft.
----@class qlua.plan.draft.Options
----@field manifest string|qlua.Manifest the sensitivity manifest, or where it is
-
 ---Options of qlua.plan.solve.
 ---@class qlua.plan.solve.Options
 ---@field effective_bits? number the budget, by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups
@@ -1301,7 +1318,7 @@ local Selection = {}
 
 ---Options of qlua.plan.cover.
 ---@class qlua.plan.cover.Options
----@field by? "parameters"|"bytes" the number of weights, or their bytes in the base checkpoint (default: `"parameters"`)
+---@field by? "parameters"|"bytes"|"score" the number of weights, their bytes in the base checkpoint, or the manifest's score (default: `"parameters"`)
 
 ---Options of qlua.plan.frontier.
 ---@class qlua.plan.frontier.Options
@@ -1311,35 +1328,19 @@ local Selection = {}
 ---@class qlua.plan
 qlua.plan = {}
 
----A sweep planned from a manifest alone: its costs are all that is known of the model.
----
----Raises when the file cannot be read or is no sensitivity manifest.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("half", ranking:lowest(50))
----assert(draft:plan()[1].effective_bits < 16)
----```
----
----Since 0.1.0.
----@param options qlua.plan.draft.Options
----@return qlua.Draft # a draft without schemes
-function qlua.plan.draft(options) end
-
 ---The groups of a ranking that lose least within a budget: an exact 0/1 choice for each group, the same every time. What is not ranked stays in BF16, and so does a group whose score is not finite.
 ---
 ---Raises when there is not exactly one budget, or it is below the floor, which the error names.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local fit = qlua.plan.solve(draft, ranking, { effective_bits = 11 })
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local fit = qlua.plan.solve(family, ranking, { effective_bits = 11 })
 ---assert(fit.effective_bits <= 11 and fit.gap == 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.solve.Options
 ---@return qlua.Fit # the selection and its figures
@@ -1349,14 +1350,16 @@ function qlua.plan.solve(family, ranking, options) end
 ---
 ---Raises when the percentage is not above 0 and at most 100, or has more than three decimals.
 ---
+---Raises when `by` is "score" and a score is negative, infinite or NaN.
+---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----assert(#qlua.plan.cover(draft, ranking, 50) > 0)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---assert(#qlua.plan.cover(family, ranking, 50) > 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups weigh
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups weigh
 ---@param ranking qlua.Ranking the groups in order
 ---@param percent number the share; the last group reaches it
 ---@param options? qlua.plan.cover.Options
@@ -1366,68 +1369,18 @@ function qlua.plan.cover(family, ranking, percent, options) end
 ---The supported points of a ranking's Pareto frontier, which make up its lower convex hull, from nothing in FP8 to all that has a finite score. Each adds groups to the one before and loses the least that its size allows. Between two neighbours nothing lies below the line through them; what is best there, `solve` finds.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local hull = qlua.plan.frontier(draft, ranking)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local hull = qlua.plan.frontier(family, ranking)
 ---assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)
 ---```
 ---
 ---Since 0.1.0.
----@param family qlua.Family|qlua.Draft the sweep, whose checkpoint or manifest says what groups cost
+---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.frontier.Options
 ---@return qlua.Hull # the hull
 function qlua.plan.frontier(family, ranking, options) end
-
----A sweep planned from a manifest alone. It has what a Family has, but nothing to write.
----@class qlua.Draft
----@field manifest qlua.Manifest the sensitivity manifest
-local Draft = {}
-
----Adds a scheme that stores the selected groups in FP8.
----
----Raises when the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("top20", ranking:lowest(20))
----```
----
----Since 0.1.0.
----@param name string the scheme's name
----@param selection qlua.Selection the groups
----@return qlua.Draft # the draft itself
-function Draft:add(name, selection) end
-
----What each scheme will be, by the manifest's costs.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("all", ranking:lowest(100))
----assert(draft:plan()[1].bytes_from == "manifest")
----```
----
----Since 0.1.0.
----@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
-function Draft:plan() end
-
----The plan of a scheme as data: which module is stored in which format.
----
----Raises when the draft has no such scheme.
----
----```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----draft:add("all", ranking:lowest(100))
----assert(draft:formats("all")["model.visual.patch_embed.proj"] == "BF16")
----```
----
----Since 0.1.0.
----@param name string the scheme's name
----@return table<string, string> # by the manifest's name of the module: `FP8`, or `BF16` for what stays as it is
-function Draft:formats(name) end
 
 ---The lower convex hull of a Pareto frontier: its supported points.
 ---@class qlua.Hull
@@ -1441,9 +1394,9 @@ local Hull = {}
 ---Raises when there is no such point.
 ---
 ---```lua
----local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo("demo").manifest }
----local ranking = draft.manifest:ranking()
----local hull = qlua.plan.frontier(draft, ranking)
+---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
+---local ranking = family.manifest:ranking()
+---local hull = qlua.plan.frontier(family, ranking)
 ---assert(#hull:selection(3) == hull.points[3].groups)
 ---```
 ---
@@ -1457,7 +1410,11 @@ function Hull:selection(point) end
 ---@field key string the key of the rows that it shows
 ---@field title? string its heading (default: the key)
 ---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
----@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
+---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole, and what would be shown as 0 has an exponent
+
+---Options of qlua.report.number.
+---@class qlua.report.number.Options
+---@field decimals? integer digits after the point, from 0 to 17
 
 ---Options of qlua.report.table.
 ---@class qlua.report.table.Options
@@ -1481,6 +1438,32 @@ qlua.report = {}
 ---@param count integer the size
 ---@return string # the text
 function qlua.report.bytes(count) end
+
+---So many of something: `1 group`, `2 groups`.
+---
+---```lua
+---assert(qlua.report.count(1, "group") == "1 group")
+---```
+---
+---Since 0.1.0.
+---@param count integer how many
+---@param noun string what, in the singular
+---@return string # the text
+function qlua.report.count(count, noun) end
+
+---A number as tables show it: whole ones in full, others with six digits at most, and `–` for nil.
+---
+---Raises when `decimals` is not from 0 to 17.
+---
+---```lua
+---assert(qlua.report.number(2 / 3, { decimals = 2 }) == "0.67" and qlua.report.number(nil) == "–")
+---```
+---
+---Since 0.1.0.
+---@param number? number the number
+---@param options? qlua.report.number.Options
+---@return string # the text
+function qlua.report.number(number, options) end
 
 ---Rows as a table with aligned columns; columns of numbers stand right, and a number that is missing is `–`.
 ---
@@ -1531,7 +1514,7 @@ function qlua.report.per_layer(manifest, options) end
 
 ---Options of qlua.tensor.from_list.
 ---@class qlua.tensor.from_list.Options
----@field dtype? "bf16"|"f16"|"f32" the element type; values are rounded to nearest even (default: `"f32"`)
+---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type; values are rounded to nearest even (default: `"f32"`)
 ---@field shape? integer[] sizes of the dimensions, outermost first (default: one dimension)
 
 ---Tensors: typed views over mapped files, or values made in a script.
@@ -1621,12 +1604,16 @@ function Tensor:slice(first, last) end
 
 ---The same values in another dtype, rounded to nearest even.
 ---
+---Raises when there is no such dtype, or it is another that tensors cannot be cast to.
+---
 ---```lua
+---local t = qlua.tensor.from_list{ 1 }
+---assert(t:cast(t.dtype) == t)
 ---assert(qlua.tensor.from_list{ 1.00390625 }:cast("bf16"):tolist()[1] == 1)
 ---```
 ---
 ---Since 0.1.0.
----@param dtype "bf16"|"f16"|"f32" the element type
+---@param dtype string the element type: `bf16`, `f16`, `f32`, or the tensor's own; in either case
 ---@return qlua.Tensor # the values; shared when nothing changes
 function Tensor:cast(dtype) end
 

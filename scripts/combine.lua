@@ -2,7 +2,6 @@
 --- Quantise by several manifests of one model: the union, the intersection or the weighted mean of what they say.
 local qlua = require "qlua"
 local sweep = require "lib.sweep"
-local words = require "lib.words"
 
 local opts = sweep.options("combine",
   "Quantises by several manifests of one model, such as runs on captions and on image-text pairs, and prints how far they agree.", {
@@ -22,8 +21,9 @@ if #manifests < 2 then error{ kind = "usage", message = "--with is missing", hin
 local agreement = {}
 for i = 2, #manifests do
   local row = qlua.manifest.correlation(manifests[1], manifests[i])
+  local count, number = qlua.report.count, qlua.report.number
   qlua.log.info("%s and %s: Spearman %s, Kendall %s over %s that both scored", manifests[1].path, manifests[i].path,
-    words.number(row.spearman), words.number(row.kendall), words.count(row.groups, "group"))
+    number(row.spearman, { decimals = 3 }), number(row.kendall, { decimals = 3 }), count(row.groups, "group"))
   row.manifest = manifests[i].path
   agreement[#agreement + 1] = row
 end

@@ -1,7 +1,6 @@
 #!/usr/bin/env qlua
 --- Show what is usable from an AutoQuant run: groups, unscored groups, missing input scales, convolutions and tied layers.
 local qlua = require "qlua"
-local words = require "lib.words"
 
 local opts = qlua.cli.parser{
   name = "import_autoquant",
@@ -37,6 +36,6 @@ for _, group in ipairs(manifest.groups) do
   end
 end
 
-print(("%s in %s (schema v%d, scored by %s)"):format(words.count(#manifest.groups, "group"), opts.file, manifest.version, manifest.method or "unknown means"))
+print(("%s in %s (schema v%d, scored by %s)"):format(qlua.report.count(#manifest.groups, "group"), opts.file, manifest.version, manifest.method or "unknown means"))
 print(qlua.report.table(rows, { { key = "what", title = "groups and layers" }, { key = "count" }, { key = "first", title = "such as" } }))
 print("Convolutions and heads stay in BF16" .. (model and model.config.tie_word_embeddings and "; the head is tied to the embedding." or "."))

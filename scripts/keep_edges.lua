@@ -4,7 +4,7 @@ local sweep = require "lib.sweep"
 
 local opts = sweep.options("keep_edges",
   "Quantises the least sensitive X % of the layers; the first and last N blocks of every tower stay in BF16.", {
-    { name = "keep", metavar = "N", type = "integer", default = 1, doc = "blocks at either end that stay in BF16" },
+    { name = "keep", metavar = "N", type = "integer", least = 0, default = 1, doc = "blocks at either end that stay in BF16" },
     table.unpack(sweep.coverage_points),
   })
 local family = sweep.family(opts)

@@ -10,13 +10,13 @@ local opts = sweep.options("per_tower", "Quantises the least sensitive layers of
 })
 local family = sweep.family(opts)
 local all = sweep.ranking(family, opts)
-local selection = all:select(function() return false end)
+local selection, ranked = all:select{}, {}
+for _, group in ipairs(all.groups) do ranked[group.tower] = true end
 for _, tower in ipairs{ "language", "vision", "merger" } do
-  local function inside(group) return group.tower == tower end
-  if opts[tower] > 0 and #all:select(inside) == 0 then
-    qlua.log.warn("no layer of the %s tower is ranked, so all of it stays in BF16", tower)
+  if opts[tower] > 0 and ranked[tower] then
+    selection = selection | sweep.ranking(family, opts, function(group) return group.tower == tower end):lowest(opts[tower])
   elseif opts[tower] > 0 then
-    selection = selection | sweep.ranking(family, opts, inside):lowest(opts[tower])
+    qlua.log.warn("no layer of the %s tower is ranked, so all of it stays in BF16", tower)
   end
 end
 local shares = ("language%s_vision%s_merger%s"):format(opts.language, opts.vision, opts.merger)

@@ -1,62 +1,25 @@
 //! The command line of qlua: what runs, with which arguments, and the exit code.
 
 mod batch;
+mod commands;
 mod detach;
 mod directories;
 mod inspect;
 mod invocation;
 mod listing;
+mod shell;
 mod verify;
 
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::interrupt;
-use crate::lua::{Chunk, Ending, Host, Report, Stop, Verbosity, output};
-use crate::options::UsageError;
+use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
+use crate::options::{self, Parsed};
 use invocation::{Invocation, Step, Target};
-
-/// A built-in command: `qlua NAME WORDS…`.
-struct BuiltIn {
-    name: &'static str,
-    /// What follows the name, as `--help` shows it.
-    usage: &'static str,
-    about: &'static str,
-    /// Takes the words after the name and gives the exit code.
-    run: fn(&[OsString], Verbosity) -> anyhow::Result<u8>,
-}
-
-/// The built-in commands in the order in which `--help` lists them; dispatch and help are made from this list.
-const COMMANDS: &[BuiltIn] = &[
-    BuiltIn {
-        name: "inspect",
-        usage: "DIR|MANIFEST",
-        about: "show what a checkpoint or a sensitivity manifest holds",
-        run: inspect::inspect,
-    },
-    BuiltIn {
-        name: "verify",
-        usage: "DIR…",
-        about: "check directories against what loaders accept; exit code 3 when something is wrong",
-        run: verify::verify,
-    },
-    BuiltIn {
-        name: "detach",
-        usage: "DIR…",
-        about: "give directories their own copies of the files that they share with others",
-        run: detach::detach,
-    },
-    BuiltIn { name: "list", usage: "", about: "list the built-in scripts", run: listing::list },
-    BuiltIn { name: "doc", usage: "[NAME]", about: "explain an entry of the Lua API", run: listing::doc },
-    BuiltIn {
-        name: "run",
-        usage: "GLOB… [-- ARGS]",
-        about: "run scripts one after another, each in a fresh state, on past failures",
-        run: batch::run,
-    },
-];
 
 /// Runs qlua with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -83,8 +46,7 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
         words.split_first().map_or((OsString::from("qlua"), words), |(p, r)| (p.clone(), r));
     let invocation = Invocation::parse(rest)?;
     match &invocation.target {
-        Target::Help => print(&invocation::help()),
-        Target::Version => print(&format!("qlua {} (Lua 5.4)\n", env!("CARGO_PKG_VERSION"))),
+        Target::Text(text) => print(text),
         Target::Nothing if invocation.steps.is_empty() => {
             output::line_to_stderr(invocation::help().trim_end());
             Ok(2)
@@ -93,9 +55,12 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             if !invocation.steps.is_empty() {
                 let message =
                     format!("`-e` and `-l` go with a script, not with the command `{}`", command.name);
-                return Err(UsageError::new(message).into());
+                return Err(Error::usage(message).with_hint("leave them out").into());
             }
-            (command.run)(&invocation.arguments, invocation.verbosity)
+            match options::parse(command.declaration(), invocation.arguments.iter().cloned())? {
+                Parsed::Text(text) => print(&text),
+                Parsed::Values(values) => (command.run)(values, invocation.verbosity),
+            }
         }
         _ => run_script(&program, rest, &invocation),
     }
@@ -120,13 +85,25 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
             return Ok(conclude(&ending));
         }
     }
-    Ok(chunk.map_or(0, |chunk| conclude(&host.run(&chunk, &invocation.arguments))))
+    let Some(chunk) = chunk else { return Ok(0) };
+    let begun = Instant::now();
+    let say = |text: &str| {
+        if invocation.verbosity == Verbosity::Verbose {
+            output::line_to_stderr(&format!("debug: {text}"));
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    say(&format!("{} runs on qlua {} with {cores} cores", chunk.described(), env!("CARGO_PKG_VERSION")));
+    let ending = host.run(&chunk, &invocation.arguments);
+    let code = conclude(&ending);
+    say(&format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
+    Ok(code)
 }
 
 /// Says how a script ended, where there is something to say, and gives the exit code.
 fn conclude(ending: &Ending) -> u8 {
     match ending {
-        Ending::Failed(report) => output::line_to_stderr(&report.to_string()),
+        Ending::Failed(failure) => output::line_to_stderr(&failure.to_string()),
         Ending::Stopped(Stop::Interrupted) => output::line_to_stderr("qlua: interrupted"),
         Ending::Done | Ending::Stopped(_) => {}
     }
@@ -135,12 +112,12 @@ fn conclude(ending: &Ending) -> u8 {
 
 /// Prints an error of qlua itself and gives the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    let report = Report::of(error);
-    if report.kind == "interrupted" {
+    let failure = Failure::of(error);
+    if failure.kind == "interrupted" {
         return conclude(&Ending::Stopped(Stop::Interrupted));
     }
-    output::line_to_stderr(&report.to_string());
-    report.exit_code()
+    output::line_to_stderr(&failure.to_string());
+    failure.exit_code()
 }
 
 /// Writes `text` to standard output; exit code 0.

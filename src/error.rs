@@ -40,6 +40,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// What was asked for on the command line, or a word that was given, is none of those that there are.
+    #[error("{problem}")]
+    Usage {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Something that was named does not exist (a file, tensor, layer, group or script).
     #[error("{problem}")]
     NotFound {
@@ -115,6 +123,11 @@ impl Error {
         Error::Argument { problem: problem.into(), hint: None }
     }
 
+    /// An [`Error::Usage`] with `problem` as the whole sentence.
+    pub fn usage(problem: impl Into<String>) -> Self {
+        Error::Usage { problem: problem.into(), hint: None }
+    }
+
     /// An [`Error::NotFound`] with `problem` as the whole sentence.
     pub fn not_found(problem: impl Into<String>) -> Self {
         Error::NotFound { problem: problem.into(), hint: None }
@@ -145,6 +158,7 @@ impl Error {
         match &mut self {
             Error::Format { hint, .. }
             | Error::Argument { hint, .. }
+            | Error::Usage { hint, .. }
             | Error::NotFound { hint, .. }
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
@@ -160,6 +174,7 @@ impl Error {
         match self {
             Error::Format { hint, .. }
             | Error::Argument { hint, .. }
+            | Error::Usage { hint, .. }
             | Error::NotFound { hint, .. }
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
@@ -178,6 +193,7 @@ impl Error {
             Error::Io { .. } => "io",
             Error::Format { .. } => "format",
             Error::Argument { .. } => "argument",
+            Error::Usage { .. } => "usage",
             Error::NotFound { .. } => "not_found",
             Error::Exists { .. } => "exists",
             Error::Tensor { .. } => "tensor",

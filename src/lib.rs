@@ -24,6 +24,7 @@ pub mod selector;
 pub mod tensor;
 pub(crate) mod units;
 pub mod verify;
+pub mod words;
 pub mod write;
 
 pub use error::{Error, Result};

@@ -48,31 +48,6 @@ fn compile(pattern: &str) -> Result<glob::Pattern> {
     })
 }
 
-/// The entry of `known` that is nearest to `word` by edit distance, if it is near enough to be a typing error.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|k| (edit_distance(word, k), k))
-        .filter(|(d, k)| *d <= 1 + k.chars().count() / 4)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, k)| k)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,11 +65,5 @@ mod tests {
     fn a_bad_glob_is_named() {
         let error = Globs::new(["[a"]).unwrap_err().to_string();
         assert!(error.contains("`[a`"), "{error}");
-    }
-
-    #[test]
-    fn nearest_finds_typing_errors_only() {
-        assert_eq!(nearest("dialct", ["dialect", "order"]), Some("dialect"));
-        assert_eq!(nearest("colour", ["dialect", "order"]), None);
     }
 }

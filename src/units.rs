@@ -152,9 +152,9 @@ fn with_commas(value: u64) -> String {
     out
 }
 
-/// `1 group`, `2 groups`: a count of what `one` names.
-pub fn counted(count: usize, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+/// So many of what `noun` names: `1 group`, `2 groups`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Decibels with one decimal.

@@ -104,8 +104,12 @@ fn weights_are_quantised_where_the_user_says() {
     assert_eq!(run(&["--dry-run", "--device", "cuda"]).status.code(), Some(0), "a plan needs no device");
     let before = tree(place.path());
     let unknown = run(&["--device", "gpu"]);
-    assert_eq!(unknown.status.code(), Some(1));
-    assert!(stderr(&unknown).contains("unknown device `gpu`: it is `auto`, `cpu`, `cuda` or `cuda:N`"));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert_eq!(
+        stderr(&unknown),
+        "qlua: error: the value of `--device` cannot be used: there is no device `gpu`\n  \
+         hint: did you mean `cuda`? The words are auto, cpu, cuda, cuda:N\n"
+    );
     let missing = run(&["--device", "cuda:9999"]);
     assert_eq!(missing.status.code(), Some(1));
     let text = stderr(&missing);
@@ -127,6 +131,64 @@ fn weights_are_quantised_where_the_user_says() {
     assert_eq!(auto.status.code(), Some(0), "{}", stderr(&auto));
     assert_eq!(stderr(&auto).matches("weights are quantised on ").count(), 1, "{}", stderr(&auto));
     assert!(weights(place.path()) == on_cpu, "the same bytes on every device");
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
+    let place = tempfile::tempdir().unwrap();
+    for (words, expected) in [
+        (
+            ["--top", "101"],
+            "the value of `--top` cannot be used: `101` is no usable percentage: it must not exceed 100",
+        ),
+        (
+            ["--top", "0"],
+            "the value of `--top` cannot be used: `0` is no usable percentage: it must be above 0",
+        ),
+        (
+            ["--top", "33.3333"],
+            "the value of `--top` cannot be used: `33.3333` is no usable percentage: it has more than three decimals",
+        ),
+        (["--threads", "0"], "the value of `--threads` must be at least 1, not `0`"),
+        (["--threads", "-1"], "the value of `--threads` must be at least 1, not `-1`"),
+        (["--max-shard-size", "10"], "the value of `--max-shard-size` must be at least 100kB, not `10`"),
+        (["--device", "cuda:x"], "the value of `--device` cannot be used: there is no device `cuda:x`"),
+        (["--rounding", "exat"], "the value of `--rounding` must be one of exact, modelopt, not `exat`"),
+    ] {
+        let output = qlua(place.path(), &[&["all_layers_topx"][..], &words].concat());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {text}");
+        assert!(text.starts_with(&format!("qlua: error: {expected}\n  hint: ")), "{text}");
+        assert_eq!(names(place.path()), Vec::<String>::new(), "{words:?}");
+    }
+    let code = "local demo = qlua.checkpoint.demo('qlua-demo') local options = { model = demo.model, manifest = demo.manifest, out = 'out' }";
+    for (option, expected) in [
+        ("threads = 0", "`threads` of qlua.export.family must be at least 1, not 0\n  hint: the least is 1"),
+        (
+            "max_shard_size = 10",
+            "`max_shard_size` of qlua.export.family is 10 bytes, which no shard can keep to\n  hint: the least is 100000",
+        ),
+        ("device = 'gpu'", "there is no device `gpu`\n  hint: did you mean `cuda`?"),
+    ] {
+        let output =
+            qlua(place.path(), &["-e", &format!("{code} options.{option} qlua.export.family(options)")]);
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        assert!(stderr(&output).starts_with(&format!("qlua: error: {expected}")), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn nothing_and_one_are_counted_as_people_do() {
+    let place = tempfile::tempdir().unwrap();
+    let none = qlua(place.path(), &["effective_bits", "--bits", "16"]);
+    assert_eq!((none.status.code(), stdout(&none).as_str()), (Some(0), "No scheme is left to write.\n"));
+    let one = stdout(&qlua(place.path(), &["all_layers_topx", "--top", "50"]));
+    assert!(
+        one.contains("\n1 scheme in qlua-demo/quantized, checked against what loaders accept.\n"),
+        "{one}"
+    );
+    let below = stderr(&qlua(place.path(), &["effective_bits", "--bits", "5.123456789"]));
+    assert!(below.contains("5.123 effective bits are below the floor of 8.999 effective bits"), "{below}");
 }
 
 #[test]
@@ -310,14 +372,6 @@ fn a_report_that_cannot_be_written_does_not_fail_a_sweep() {
         stderr(&output)
     );
     assert!(out.join("fp8_autoquant_all_layers_top50_coco2017/config.json").exists());
-}
-
-#[test]
-fn a_sweep_without_a_scheme_says_so() {
-    let place = tempfile::tempdir().unwrap();
-    let output = qlua(place.path(), &["-q", "size_budget", "--fit", "1GB"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(stdout(&output), "There is no scheme to write.\n");
 }
 
 /// A manifest of ties has an order as good as any other: there is no correlation, and no `-nan` either.

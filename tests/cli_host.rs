@@ -53,6 +53,49 @@ impl Place {
     }
 }
 
+#[test]
+fn a_predicate_that_selects_nothing_is_named_in_a_warning() {
+    let place = Place::new().with(
+        "mine.lua",
+        "local ranking = qlua.manifest.open(qlua.checkpoint.demo('demo').manifest):ranking()\n\
+         ranking:select{}\n\
+         ranking:select(function(group)\n  return group.tower == 'visual'\nend)\n\
+         qlua.manifest.open('demo/manifest.json'):ranking{ exclude = function(g) return g.tower == 'visual' end }\n",
+    );
+    let outcome = place.run(&["-q", "mine.lua"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+    let lines: Vec<&str> = outcome.err.lines().collect();
+    let [selects, excludes] = lines[..] else { panic!("{}", outcome.err) };
+    assert!(selects.starts_with("warning: the predicate at mine.lua:3 selects none of the "), "{selects}");
+    assert_eq!(excludes, "warning: the predicate `exclude` at mine.lua:6 leaves out no group");
+}
+
+#[test]
+fn a_nil_block_that_is_compared_is_told_with_the_group_and_the_line() {
+    let place = Place::new().with(
+        "mine.lua",
+        "local manifest = qlua.manifest.open(qlua.checkpoint.demo('demo').manifest)\n\
+         manifest:ranking():select(function(group)\n  return group.block < 2\nend)\n",
+    );
+    let text = place.err(1, &["-q", "mine.lua"]);
+    assert!(
+        text.contains(
+            "` has no `block`: it is nil for a group that is in no block (attempt to compare nil with number)"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("hint: test it first: `group.block and …`\n  at mine.lua:3\n  at mine.lua:2"),
+        "{text}"
+    );
+    let place = place.with(
+        "loop.lua",
+        "for _, group in ipairs(qlua.manifest.open('demo/manifest.json').groups) do\n  local early = group.block < 2\nend\n",
+    );
+    let text = place.err(1, &["-q", "loop.lua"]);
+    assert!(text.contains("has no `block`") && text.contains("  at loop.lua:2"), "{text}");
+}
+
 fn finish(output: std::process::Output) -> Outcome {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -101,14 +144,14 @@ fn a_shebang_line_counts_as_a_line() {
 #[test]
 fn modules_are_found_beside_the_script_then_among_the_built_in_ones() {
     let place = Place::new()
-        .with("s/a.lua", "print(require('lib.x').from, require('lib.words').count(2, 'page'))")
+        .with("s/a.lua", "print(require('lib.x').from, require('lib.sweep').name('top', 5, 'x'))")
         .with("s/lib/x.lua", "return { from = 'beside' }")
         .with("lib/x.lua", "return { from = 'current folder' }");
-    assert_eq!(place.out(&["s/a.lua"]), "beside\t2 pages\n");
+    assert_eq!(place.out(&["s/a.lua"]), "beside\ttop5_x\n");
     let elsewhere = finish(place.command(&["s/a.lua"]).env("LUA_PATH", "/nowhere/?.lua").output().unwrap());
     assert_eq!(elsewhere.code, Some(0));
     let place =
-        Place::new().with("s/a.lua", "print(require('lib.words'))").with("s/lib/words.lua", "return 'own'");
+        Place::new().with("s/a.lua", "print(require('lib.sweep'))").with("s/lib/sweep.lua", "return 'own'");
     assert_eq!(place.out(&["s/a.lua"]).split('\t').next().unwrap().trim_end(), "own");
 }
 
@@ -119,8 +162,7 @@ fn built_in_scripts_run_by_name_and_use_built_in_modules() {
         .with("lib/sweep.lua", "error('the wrong module')");
     let expected = "key  holds\nb    object of 1\nb.x  1\na    list of 2\n";
     assert_eq!(place.out(&["json_keys", "c.json", "--depth", "2"]), expected);
-    assert!(place.out(&["lm_only_topx", "--help"]).starts_with("usage: lm_only_topx "));
-    assert!(place.out(&["json_keys", "--help"]).starts_with("usage: json_keys [options] FILE\n"));
+    assert!(place.out(&["json_keys", "--help"]).contains("\nUsage: qlua json_keys [OPTIONS] <FILE>\n"));
     assert_eq!(
         place.err(2, &["json_keys", "--dept=2", "c.json"]),
         "qlua: error: there is no option `--dept`\n  hint: did you mean `--depth`?\n"
@@ -145,7 +187,7 @@ fn list_shows_a_line_per_script() {
     let out = Place::new().out(&["list"]);
     let line = out.lines().find(|l| l.trim_start().starts_with("json_keys")).unwrap();
     assert!(line.ends_with("List the keys of a JSON file, with what each one holds."), "{line}");
-    assert!(!out.contains("words"), "modules are no scripts");
+    assert!(!out.lines().any(|l| l.trim_start().starts_with("sweep")), "modules are no scripts");
 }
 
 #[test]
@@ -166,11 +208,14 @@ fn version_and_help_are_plain() {
     assert_eq!(place.out(&["-V"]), format!("qlua {} (Lua 5.4)\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(place.out(&["--version"]), place.out(&["-V"]));
     let help = place.out(&["-h"]);
-    assert!(help.contains("qlua run GLOB… [-- ARGS]") && help.contains("130 interrupted"), "{help}");
-    assert!(place.err(2, &[]).contains("usage: qlua"));
+    assert!(
+        help.contains("  run          Run scripts one after another") && help.contains("2 usage"),
+        "{help}"
+    );
+    assert!(place.err(2, &[]).contains("Usage: qlua [OPTIONS] SCRIPT [ARGS]..."));
     assert_eq!(
         place.err(2, &["--verison"]),
-        "qlua: error: qlua has no option `--verison`\n  hint: did you mean `--version`?\n"
+        "qlua: error: there is no option `--verison`\n  hint: did you mean `--version`?\n"
     );
     assert!(place.err(2, &["-e"]).contains("the option `-e` needs a value"));
     assert!(place.err(2, &["-e", "x", "list"]).contains("go with a script"));
@@ -278,7 +323,7 @@ fn output_of_lua_and_rust_keeps_its_order() {
     let code = "io.write('a ') qlua.cli.parser{ name = 'demo' }:parse{} print('b') io.stdout:write('c\\n')
                 qlua.cli.parser{ name = 'demo' }:parse{ '--help' }";
     let out = Place::new().out(&["-e", code]);
-    assert!(out.starts_with("a b\nc\nusage: demo"), "{out}");
+    assert!(out.starts_with("a b\nc\nUsage: qlua demo"), "{out}");
 }
 
 #[test]
@@ -429,9 +474,12 @@ fn run_goes_on_past_failures_and_sums_up() {
     assert!(lines[6].starts_with("s/c.lua  exit code 3  "), "{lines:?}");
     assert_eq!(lines[7..], ["2 of 3 failed"]);
     assert!(place.run(&["run", "s/a.lua"]).out.ends_with("all 1 ok\n"));
-    assert_eq!(place.err(2, &["run", "s/a.lua", "s/x*"]), "qlua: error: no script matches `s/x*`\n");
+    assert_eq!(
+        place.err(2, &["run", "s/a.lua", "s/x*"]),
+        "qlua: error: no script matches `s/x*`\n  hint: `*` matches any run of characters; quote the glob, or the shell takes it apart\n"
+    );
     assert!(place.err(2, &["run"]).contains("`GLOB` is missing"));
-    assert!(place.out(&["run", "--help"]).starts_with("usage: qlua run [options] GLOB…\n"));
+    assert!(place.out(&["run", "--help"]).contains("\nUsage: qlua run <GLOB>... [-- [ARGS]...]\n"));
 }
 
 #[test]
@@ -441,4 +489,176 @@ fn log_follows_quiet_and_verbose() {
     assert_eq!(place.run(&["-e", code]).err, "3 nil\n100 %\nwarning: w\n");
     assert_eq!(place.run(&["-q", "-e", code]).err, "warning: w\n");
     assert_eq!(place.run(&["-v", "-e", code]).err, "debug: d\n3 nil\n100 %\nwarning: w\n");
+}
+
+#[test]
+fn help_and_version_are_commands_too() {
+    let place = Place::new();
+    assert_eq!(place.out(&["help"]), place.out(&["--help"]));
+    assert_eq!(place.out(&["version"]), place.out(&["--version"]));
+    assert_eq!(place.out(&["help", "verify"]), place.out(&["verify", "--help"]));
+    assert_eq!(place.out(&["help", "all_layers_topx"]), place.out(&["all_layers_topx", "-h"]));
+    assert_eq!(place.out(&["help", "fs.read"]), place.out(&["doc", "fs.read"]));
+    assert_eq!(
+        place.err(2, &["help", "verfy"]),
+        "qlua: error: there is no script or command `verfy`\n  hint: did you mean `verify`?\n"
+    );
+    assert_eq!(
+        place.err(2, &["verify", "--headrs", "x"]),
+        "qlua: error: there is no option `--headrs`\n  hint: did you mean `--headers`?\n"
+    );
+}
+
+#[test]
+fn help_is_as_wide_as_columns_says_and_breaks_no_word() {
+    let words = |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    let place = Place::new();
+    let of = |words: &[&str], columns: Option<&str>| {
+        let mut command = place.command(words);
+        match columns {
+            Some(columns) => command.env("COLUMNS", columns),
+            None => command.env_remove("COLUMNS"),
+        };
+        finish(command.output().unwrap()).out
+    };
+    for asked in [&["--help"][..], &["all_layers_topx", "--help"], &["help", "man"]] {
+        let usual = of(asked, None);
+        for (columns, width) in [(None, 80), (Some("60"), 60), (Some("132"), 132), (Some("none"), 80)] {
+            let text = of(asked, columns);
+            let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= width, "{asked:?} has {longest} columns of {width}:\n{text}");
+            assert_eq!(words(&text), words(&usual), "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn bash_completes_commands_scripts_and_their_options() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no bash");
+        return;
+    }
+    let place = Place::new();
+    let script = place.out(&["completions", "bash"]);
+    let place = place.with("qlua.bash", script).with(
+        "try.bash",
+        "source qlua.bash\ncompopt() { :; }\nCOMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1))\n\
+         _qlua \"$1\" \"${@: -1}\" \"${@: -2:1}\"\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n",
+    );
+    let completed = |words: &[&str]| -> Vec<String> {
+        let mut command = Command::new("bash");
+        command.arg("try.bash").arg("qlua").args(words).current_dir(place.0.path());
+        let outcome = finish(command.output().unwrap());
+        assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""), "{words:?}");
+        outcome.out.lines().map(str::to_string).collect()
+    };
+    assert_eq!(completed(&["ver"]), ["verify", "version"]);
+    assert_eq!(completed(&["all_l"]), ["all_layers_baseline", "all_layers_topx"]);
+    assert_eq!(completed(&["all_layers_topx", "--d"]), ["--dialect", "--device", "--dry-run"]);
+    assert_eq!(
+        completed(&["all_layers_topx", "--dialect", ""]),
+        ["auto", "universal", "compressed-tensors", "modelopt"]
+    );
+    assert_eq!(completed(&["weight_sensitivity", "--formats", "c"]), ["channel"]);
+    assert_eq!(completed(&["verify", "--he"]), ["--headers", "--help"]);
+    assert_eq!(completed(&["help", "keep"]), ["keep_edges"]);
+    assert_eq!(completed(&["completions", "z"]), ["zsh"]);
+}
+
+#[test]
+fn completions_and_pages_know_every_script_that_is_built_in() {
+    let place = Place::new();
+    let scripts: Vec<String> = place
+        .out(&["list"])
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .map(|line| line.split_whitespace().next().unwrap().to_string())
+        .collect();
+    assert!(scripts.len() > 10, "{scripts:?}");
+    let [zsh, fish] = ["zsh", "fish"].map(|shell| place.out(&["completions", shell]));
+    let page = place.out(&["man"]);
+    place.out(&["man", "--out", "pages"]);
+    for script in &scripts {
+        assert!(zsh.contains(&format!("({script})")) && fish.contains(script), "{script}");
+        assert!(page.contains(&format!("qlua\\-{script}(1)")), "{script}");
+        let written = std::fs::read_to_string(place.0.path().join(format!("pages/qlua-{script}.1"))).unwrap();
+        let help = place.out(&[script, "--help"]);
+        for option in help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2) {
+            let name =
+                option.trim_start_matches('-').split(['=', ',', ')']).next().unwrap().replace('-', "\\-");
+            assert!(written.contains(&name), "{script}: {option}");
+        }
+        assert!(help.contains(&format!("\nUsage: qlua {script} ")), "{help}");
+        assert!(place.out(&["man", script]).contains(&format!(".TH qlua-{script} 1")), "{script}");
+    }
+    assert!(!place.0.path().join("qlua-demo").exists(), "to declare is not to run");
+    assert!(place.err(2, &["completions", "tcsh"]).contains("must be one of bash, zsh, fish"));
+    assert!(place.err(2, &["man", "verfy"]).contains("did you mean `verify`?"));
+}
+
+#[test]
+fn verbose_says_what_runs_from_what_and_how_long() {
+    let place = Place::new();
+    let outcome = place.run(&["-v", "all_layers_topx", "--top", "10", "--threads", "1", "--device", "cpu"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+    let said: Vec<&str> = outcome.err.lines().filter(|line| line.starts_with("debug: ")).collect();
+    for (line, begin) in said.iter().zip([
+        "debug: built-in:scripts/all_layers_topx.lua (SHA-256 ",
+        "debug: sources: qlua-demo/model (2 weight files, 3.5 MB), qlua-demo/manifest.json (32 groups)",
+        "debug: planned, written and checked in ",
+        "debug: exit code 0 after ",
+    ]) {
+        assert!(line.starts_with(begin), "{said:?}");
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[2].contains("with 1 thread, device cpu"), "{said:?}");
+    assert!(!place.run(&["all_layers_topx", "--top", "10"]).err.contains("debug"));
+}
+
+/// Threads of the process after a run, beside the main one and that of Ctrl-C.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_bound_what_hashes_and_verifies_too() {
+    for threads in [1, 3, 7] {
+        let code = format!(
+            "local demo = qlua.checkpoint.demo('demo')
+             local family = qlua.export.family{{
+               model = demo.model, manifest = demo.manifest, out = 'out', device = 'cpu', threads = {threads},
+             }}
+             family:add('top50', family.manifest:ranking():lowest(50))
+             family:run()
+             assert(#qlua.verify.directory('out/top50') == 0)
+             for line in io.lines('/proc/self/status') do
+               local count = line:match('^Threads:%s*(%d+)')
+               if count then print(count) end
+             end"
+        );
+        let count: usize = Place::new().out(&["-q", "-e", &code]).trim().parse().unwrap();
+        assert_eq!(count, threads + 2);
+    }
+}
+
+#[test]
+fn what_failed_is_not_said_to_be_finished() {
+    let broken = "local demo = qlua.checkpoint.demo('demo')
+                  local base = qlua.checkpoint.open(demo.model)
+                  local layer = 'model.layers.0.mlp.down_proj'
+                  local shape, values = base:tensor(layer .. '.weight').shape, {}
+                  for i = 1, shape[1] * shape[2] do values[i] = 0 / 0 end
+                  local writer = qlua.export.writer{ out = 'nan', base = base }
+                  writer:add(layer .. '.weight', qlua.tensor.from_list(values, { shape = shape, dtype = 'bf16' }))
+                  writer:copy('*')
+                  writer:finish() ";
+    let place = Place::new();
+    let finished = place.run(&["-e", broken]);
+    assert_eq!(finished.code, Some(0), "{}", finished.err);
+    assert!(finished.err.starts_with("nan: 3.5 MB in "), "{}", finished.err);
+    let family = "local family = qlua.export.family{ model = 'nan', manifest = 'demo/manifest.json', out = 'out', device = 'cpu' }
+                  family:add('all', family.manifest:ranking():lowest(100)) family:run()";
+    let writer = "local writer = qlua.export.writer{ out = 'out', base = 'nan' }
+                  writer:quantize('model.layers.0.mlp.down_proj') writer:copy('*') writer:finish()";
+    for code in [family, writer] {
+        let err = place.err(1, &["-e", code]);
+        assert!(err.contains("NaN") && !err.contains(" MB") && !err.contains(" s\n"), "{err}");
+    }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,6 @@ use common::directory::{Directory, INDEX, Raw, Tensors, read_safetensors};
 use common::place::{Place, export, modes};
 use common::tree;
 use qlua::job::FamilyOptions;
-use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
 use serde_json::json;
@@ -69,11 +70,13 @@ fn the_number_of_threads_changes_no_byte() {
     let place = Place::new();
     let (model, manifest) = large_model(place.path());
     for (model, manifest) in [(place.model.0.clone(), place.manifest.clone()), (model, manifest)] {
-        for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
+        for activations in
+            [ActivationsChoice::Named(Activations::Static), ActivationsChoice::Named(Activations::Dynamic)]
+        {
             let at = |threads: usize| {
                 let out = place.path().join(format!("out-{threads}"));
                 let options = FamilyOptions {
-                    model: model.clone(),
+                    model: Some(model.clone()),
                     manifest: manifest.clone(),
                     out: out.clone(),
                     activations,
@@ -98,7 +101,7 @@ fn the_number_of_threads_changes_no_byte() {
 #[test]
 fn the_order_of_schemes_changes_no_byte_and_their_company_no_tensor() {
     let place = Place::new();
-    for dialect in [DialectChoice::Universal, DialectChoice::ModelOpt] {
+    for dialect in [DialectChoice::Named(DialectId::Universal), DialectChoice::Named(DialectId::ModelOpt)] {
         let sweep = |name: &str, percents: &[f64]| {
             let out = place.path().join(format!("{dialect}-{name}"));
             let options = FamilyOptions { dialect, out: out.clone(), ..place.options() };

@@ -2,13 +2,15 @@
 
 mod common;
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::BTreeMap;
 
 use common::{ascending_family, options, shared};
 use qlua::checkpoint::Checkpoint;
 use qlua::format::Rounding;
 use qlua::job::FamilyOptions;
-use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use qlua::plan::ScaleSharing;
 use qlua::tensor::{Dtype, Tensor};
 use qlua::verify::{Depth, verify};
 use qlua::write::Silent;
@@ -22,7 +24,7 @@ fn the_modelopt_dialect_equals_modelopts_own_export_bit_for_bit() {
     };
     let out = tempfile::tempdir().unwrap();
     let options = FamilyOptions {
-        dialect: DialectChoice::ModelOpt,
+        dialect: DialectChoice::Named(DialectId::ModelOpt),
         rounding: Rounding::ModelOpt,
         baseline: Some(golden.join("fp8_baseline")),
         scale_sharing: ScaleSharing::None,
@@ -57,11 +59,11 @@ fn ten_schemes_in_each_dialect_pass_the_checks_and_share_no_weights() {
         return;
     };
     for (dialect, activations) in [
-        (DialectChoice::Universal, ActivationsChoice::Static),
-        (DialectChoice::CompressedTensors, ActivationsChoice::Static),
-        (DialectChoice::CompressedTensors, ActivationsChoice::Dynamic),
-        (DialectChoice::ModelOpt, ActivationsChoice::Static),
-        (DialectChoice::ModelOpt, ActivationsChoice::Dynamic),
+        (DialectChoice::Named(DialectId::Universal), ActivationsChoice::Named(Activations::Static)),
+        (DialectChoice::Named(DialectId::CompressedTensors), ActivationsChoice::Named(Activations::Static)),
+        (DialectChoice::Named(DialectId::CompressedTensors), ActivationsChoice::Named(Activations::Dynamic)),
+        (DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Static)),
+        (DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Dynamic)),
     ] {
         let out = tempfile::tempdir().unwrap();
         let options = FamilyOptions {
@@ -97,7 +99,7 @@ fn dequantised_universal_weights_are_the_source_weights_within_half_a_code() {
     };
     let out = tempfile::tempdir().unwrap();
     let options = FamilyOptions {
-        dialect: DialectChoice::Universal,
+        dialect: DialectChoice::Named(DialectId::Universal),
         ..options(&model, &golden.join("autoquant_all_layers.json"), out.path())
     };
     let written = ascending_family(options, &[100.0]).run(&Silent).unwrap().schemes;

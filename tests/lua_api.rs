@@ -56,6 +56,25 @@ fn every_declaration_says_what_it_is() {
     }
 }
 
+/// An error that comes from a nil repeats what its key says of it.
+#[test]
+fn keys_of_rows_that_may_be_nil_say_when() {
+    let api = api::declarations();
+    let fields = api.classes().flat_map(|c| &c.fields).map(|f| f.spec.ty);
+    let returns = api.callables().flat_map(|c| &c.spec.returns).map(|r| r.ty);
+    let mut seen = BTreeSet::new();
+    for record in fields.chain(returns).flat_map(|ty| ty.records()) {
+        assert!(record.doc.ends_with('.'), "{}: the doc is no sentence", record.name);
+        for key in record.keys {
+            let says = key.doc.contains("; nil ");
+            assert_eq!(says, key.optional, "{}.{}: {}", record.name, key.name, key.doc);
+            assert!(!key.doc.starts_with(' ') && !key.doc.contains("  "), "{}.{}", record.name, key.name);
+        }
+        seen.insert(record.name);
+    }
+    assert!(seen.len() >= 16, "{seen:?}");
+}
+
 #[test]
 fn names_of_handles_are_declared_classes() {
     let api = api::declarations();

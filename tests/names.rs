@@ -3,6 +3,7 @@
 
 mod common;
 
+use qlua::dialect::{DialectChoice, DialectId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -10,11 +11,13 @@ use common::directory::{Directory, Raw, Tensors};
 use common::place::export;
 use common::{options, shared};
 use qlua::error::Result;
+use qlua::format::FormatId;
 use qlua::job::{Family, FamilyOptions};
 use qlua::model::Model;
-use qlua::plan::{DialectChoice, Plan};
+use qlua::plan::{Located, Plan};
 use qlua::verify::{Depth, verify};
 use qlua::write::Silent;
+use regex::Regex;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
@@ -47,10 +50,11 @@ fn write_manifest(base: &Path, groups: &[&[&str]]) {
     std::fs::write(base.join("manifest.json"), manifest.to_string()).unwrap();
 }
 
-/// What a scheme says to its loaders.
+/// What a scheme says to its loaders, by names on disk.
 #[derive(Debug, PartialEq)]
 struct Said {
     fp8: BTreeSet<String>,
+    /// What every engine leaves as it is, by whatever name it knows it.
     ignore: BTreeSet<String>,
     exclude: BTreeSet<String>,
 }
@@ -59,11 +63,52 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| n.to_string()).collect()
 }
 
+/// The `modules` and the head that `list` hits under every name that engines have for them; those that it hits under some
+/// only are marked. Engines compare as Python's `re.match` does, or the whole name where an entry is plain.
+fn heard(list: &Value, modules: &[&str]) -> BTreeSet<String> {
+    let entries: Vec<&str> = list.as_array().unwrap().iter().map(|e| e.as_str().unwrap()).collect();
+    let patterns: Vec<Regex> = entries
+        .iter()
+        .filter_map(|e| e.strip_prefix("re:"))
+        .map(|e| Regex::new(&format!(r"\A(?:{e})")).unwrap())
+        .collect();
+    let hit = |name: &str| entries.contains(&name) || patterns.iter().any(|p| p.is_match(name));
+    let mut heard = BTreeSet::new();
+    for module in modules.iter().copied().chain(["lm_head"]) {
+        let mut rest = module;
+        while let Some(inner) = rest.strip_prefix("model.").or_else(|| rest.strip_prefix("language_model.")) {
+            rest = inner;
+        }
+        let parts = [
+            (".q_proj", ".qkv_proj"),
+            (".k_proj", ".qkv_proj"),
+            (".v_proj", ".qkv_proj"),
+            (".qkv", ".qkv_proj"),
+            (".gate_proj", ".gate_up_proj"),
+            (".up_proj", ".gate_up_proj"),
+        ];
+        let whole =
+            parts.iter().find_map(|(part, whole)| Some(format!("{}{whole}", rest.strip_suffix(part)?)));
+        let wrappers = ["", "model.", "language_model.", "model.language_model.", "language_model.model."];
+        let names = wrappers.iter().flat_map(|w| {
+            [Some(rest), whole.as_deref()].into_iter().flatten().map(move |n| format!("{w}{n}"))
+        });
+        let hits: Vec<bool> =
+            if rest == "lm_head" { vec![hit("lm_head")] } else { names.map(|n| hit(&n)).collect() };
+        if hits.iter().all(|hit| *hit) {
+            heard.insert(module.to_string());
+        } else if hits.contains(&true) {
+            heard.insert(format!("{module} in some engines"));
+        }
+    }
+    heard
+}
+
 /// Writes the least sensitive `percent` in the universal dialect, which has both lists.
 fn said(base: &Path, percent: f64) -> Result<Said> {
     let out = base.join("out");
     let options = FamilyOptions {
-        dialect: DialectChoice::Universal,
+        dialect: DialectChoice::Named(DialectId::Universal),
         overwrite: true,
         ..options(&base.join("model"), &base.join("manifest.json"), &out)
     };
@@ -72,10 +117,11 @@ fn said(base: &Path, percent: f64) -> Result<Said> {
     let directory = Directory(written.directory);
     let names = |list: &Value| list.as_array().unwrap().iter().map(|n| n.as_str().unwrap().into()).collect();
     let tensors = directory.tensors();
+    let modules: Vec<&str> = tensors.keys().filter_map(|n| n.strip_suffix(".weight")).collect();
     let fp8 = tensors.iter().filter(|(_, t)| t.dtype == Dtype::F8_E4M3);
     Ok(Said {
         fp8: fp8.map(|(name, _)| name.strip_suffix(".weight").unwrap().to_string()).collect(),
-        ignore: names(&directory.json("config.json")["quantization_config"]["ignore"]),
+        ignore: heard(&directory.json("config.json")["quantization_config"]["ignore"], &modules),
         exclude: names(&directory.json("hf_quant_config.json")["quantization"]["exclude_modules"]),
     })
 }
@@ -115,9 +161,9 @@ fn qwen2_5_vl() {
         let expected = Said {
             fp8: set(&["model.layers.0.self_attn.o_proj", "visual.blocks.1.attn.qkv"]),
             ignore: set(&[
-                "model.language_model.layers.1.self_attn.o_proj",
-                "model.visual.blocks.0.attn.qkv",
-                "model.visual.merger.mlp.0",
+                "model.layers.1.self_attn.o_proj",
+                "visual.blocks.0.attn.qkv",
+                "visual.merger.mlp.0",
                 "lm_head",
             ]),
             exclude: set(&[
@@ -166,7 +212,7 @@ fn a_text_only_manifest_of_a_vision_language_model() {
     write_manifest(base.path(), &[attention, &["layers.0.mlp.down_proj"]]);
     let said = said(base.path(), 100.0).unwrap();
     assert_eq!(said.fp8, set(&linears[..4]));
-    assert_eq!(said.ignore, set(&["model.visual.blocks.0.mlp.down_proj", "lm_head"]));
+    assert_eq!(said.ignore, set(&["visual.blocks.0.mlp.down_proj", "lm_head"]));
     assert_eq!(said.exclude, set(&["visual.blocks.0.mlp.down_proj", "lm_head"]));
 }
 
@@ -236,7 +282,9 @@ fn qwen2_qwen3_and_llama() {
             &base.path().join("unused"),
         ))
         .unwrap();
-        let plan = Plan::resolve(family.model(), family.manifest().groups()).unwrap();
+        let model = family.model().unwrap();
+        let located = Located::in_model(family.manifest(), model, FormatId::Fp8).unwrap();
+        let plan = Plan::resolve(&located, family.manifest().groups(), FormatId::Fp8).unwrap();
         assert_eq!(plan.kept.len(), 1);
         assert_eq!(plan.kept[0].layer, "lm_head.quant_recipe");
         assert!(plan.kept[0].reason.contains(if untied { "loaders disagree" } else { "tied" }));
@@ -325,9 +373,117 @@ fn published_manifests_resolve_on_checkpoints_of_the_published_names() {
             Family::open(options(&base.path().join("model"), &path, &base.path().join("out"))).unwrap();
         let ranking = family.manifest().ranking(&Default::default()).unwrap();
         assert_eq!(ranking.len(), groups, "{manifest}");
-        let plan = Plan::resolve(family.model(), ranking.lowest(100.0).unwrap().selected()).unwrap();
-        assert_eq!(plan.fp8.len(), quantised, "{manifest}");
+        let mut family = family;
+        family.add("all", ranking.lowest(100.0).unwrap()).unwrap();
+        let planned = family.planned().unwrap();
+        let plan = &planned.schemes[0].plan;
+        assert_eq!(plan.formats.len(), quantised, "{manifest}");
         let checkpoint = Model::open(base.path().join("model")).unwrap();
-        assert!(plan.fp8.iter().all(|module| checkpoint.modules().is_linear(module)));
+        assert!(plan.formats.keys().all(|module| checkpoint.modules().is_linear(module)));
     }
+}
+
+/// The list of `linears`, all in BF16 but those of `fp8`.
+fn list(base: &Path, linears: &[&str], fp8: &[&[&str]]) -> Result<Vec<String>> {
+    checkpoint(base, json!({"tie_word_embeddings": true}), linears, &[]);
+    write_manifest(base, fp8);
+    let options = FamilyOptions {
+        dialect: DialectChoice::Named(DialectId::CompressedTensors),
+        overwrite: true,
+        ..options(&base.join("model"), &base.join("manifest.json"), &base.join("out"))
+    };
+    let written = export(options, &[100.0], &Silent)?.remove(0);
+    let config = Directory(written.directory).json("config.json");
+    let entries = config["quantization_config"]["ignore"].as_array().unwrap().iter();
+    Ok(entries.map(|e| e.as_str().unwrap().to_string()).collect())
+}
+
+/// As SGLang, vLLM and Transformers were found to read it; the numbers of layers of one kind are one entry.
+#[test]
+fn the_spelling_of_ignore() {
+    let base = tempfile::tempdir().unwrap();
+    let linears = [
+        "model.layers.0.self_attn.q_proj",
+        "model.layers.0.self_attn.k_proj",
+        "model.layers.0.self_attn.v_proj",
+        "model.layers.0.mlp.down_proj",
+        "model.layers.1.mlp.down_proj",
+        "model.layers.12.mlp.down_proj",
+        "visual.blocks.1.attn.qkv",
+        "visual.merger.mlp.0",
+        "mtp.layers.0.mlp.down_proj",
+    ];
+    let expected = [
+        r"re:((model|language_model)\.)*layers\.(0|12)\.mlp\.down_proj$",
+        r"re:((model|language_model)\.)*layers\.0\.self_attn\.(k_proj|q_proj|qkv_proj|v_proj)$",
+        r"re:((model|language_model)\.)*mtp\.layers\.0\.mlp\.down_proj$",
+        r"re:((model|language_model)\.)*visual\.blocks\.1\.attn\.(qkv|qkv_proj)$",
+        r"re:((model|language_model)\.)*visual\.merger\.mlp\.0$",
+        // vLLM renames what is plain below other roots in a way of each model's own.
+        "mtp.layers.0.mlp.down_proj",
+        "lm_head",
+    ];
+    assert_eq!(list(base.path(), &linears, &[&["model.layers.1.mlp.down_proj"]]).unwrap(), expected);
+}
+
+/// The layers of another tower, of a draft stack and of longer numbers have the same ends.
+#[test]
+fn no_entry_hits_a_layer_of_the_same_end() {
+    let base = tempfile::tempdir().unwrap();
+    let ends = ["layers.1.mlp.gate_proj", "layers.1.mlp.up_proj"];
+    let roots = ["model.", "audio_tower.", "mtp.", "visual.encoder."];
+    for bf16 in roots {
+        let named = |root: &str| ends.map(|end| format!("{root}{end}"));
+        let linears: Vec<String> = roots.iter().flat_map(|root| named(root)).collect();
+        let linears: Vec<&str> = linears
+            .iter()
+            .map(String::as_str)
+            .chain(["model.layers.11.mlp.gate_proj", "model.layers.11.mlp.up_proj"])
+            .collect();
+        let fp8: Vec<[&str; 1]> =
+            linears.iter().filter(|m| !named(bf16).contains(&m.to_string())).map(|m| [*m]).collect();
+        let groups: Vec<&[&str]> = fp8.iter().map(|g| g.as_slice()).collect();
+        let entries = list(base.path(), &linears, &groups).unwrap();
+        let expected: BTreeSet<String> = named(bf16).into_iter().chain(["lm_head".to_string()]).collect();
+        assert_eq!(heard(&json!(entries), &linears), expected, "{bf16}");
+    }
+}
+
+/// Experts of a mixture are one entry for all layers, also under the names that vLLM and SGLang look for.
+#[test]
+fn a_mixture_is_few_entries() {
+    let base = tempfile::tempdir().unwrap();
+    let mut linears = vec!["model.layers.0.self_attn.o_proj".to_string()];
+    for layer in 0..4 {
+        for expert in 0..32 {
+            linears.extend(
+                ["w1", "w2", "w3"]
+                    .map(|w| format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{w}")),
+            );
+        }
+    }
+    let linears: Vec<&str> = linears.iter().map(String::as_str).collect();
+    let entries = list(base.path(), &linears, &[&["model.layers.0.self_attn.o_proj"]]).unwrap();
+    assert_eq!(entries.len(), 3, "{entries:?}");
+    let looked_for: Vec<String> = ["gate_proj", "up_proj", "down_proj"]
+        .iter()
+        .map(|part| format!("model.layers.3.block_sparse_moe.experts.0.{part}"))
+        .collect();
+    let looked_for: Vec<&str> = looked_for.iter().map(String::as_str).collect();
+    assert_eq!(heard(&json!(entries), &looked_for).len(), 4);
+}
+
+/// Two stacks whose names differ by a wrapper: no entry tells them apart in all engines.
+#[test]
+fn names_that_engines_cannot_keep_apart_are_refused_before_anything_is_written() {
+    let base = tempfile::tempdir().unwrap();
+    let linears = [
+        "model.layers.0.self_attn.o_proj",
+        "model.layers.0.self_attn.qkv_proj",
+        "model.layers.0.self_attn.qkv",
+    ];
+    let error = list(base.path(), &linears, &[&["model.layers.0.self_attn.qkv_proj"]]).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    assert!(error.to_string().contains("`model.layers.0.self_attn.qkv` stays in BF16"), "{error}");
+    assert!(!base.path().join("out").exists());
 }

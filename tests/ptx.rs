@@ -1,6 +1,6 @@
-//! Whether the committed PTX is that of kernels.cu.
+//! Whether the committed PTX is that of kernels.cu and what it includes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use sha2::{Digest, Sha256};
@@ -10,15 +10,26 @@ const ARCHITECTURES: [(&str, &str); 2] = [
     ("kernels.sm89.ptx", "--gpu-architecture=compute_89"),
 ];
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/device/cuda/kernels")
+}
+
 fn read(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/device/cuda/kernels").join(name))
-        .unwrap()
+    std::fs::read_to_string(folder().join(name)).unwrap()
+}
+
+/// All sources, in the order of their names.
+fn sources() -> Vec<u8> {
+    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|e| e == "cu" || e == "cuh");
+    let mut paths: Vec<PathBuf> = entries.filter(is_source).collect();
+    paths.sort();
+    paths.iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 #[test]
 fn the_committed_ptx_was_made_from_the_committed_source() {
-    let digest: String =
-        Sha256::digest(read("kernels.cu")).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(sources()).iter().map(|byte| format!("{byte:02x}")).collect();
     for (name, _) in ARCHITECTURES {
         let first = read(name).lines().next().unwrap_or_default().to_string();
         assert!(
@@ -40,6 +51,7 @@ fn nvrtc_makes_the_committed_ptx_again() {
     for (name, architecture) in ARCHITECTURES {
         let options = CompileOptions {
             options: ["--std=c++17", "--fmad=false", architecture].map(String::from).into(),
+            include_paths: vec![folder().display().to_string()],
             name: Some("kernels.cu".into()),
             ..CompileOptions::default()
         };

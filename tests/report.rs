@@ -116,7 +116,12 @@ fn sizes_are_those_of_the_written_schemes() {
         let written = common::directory::Directory(out.join(&scheme.name)).tensors();
         let bytes: usize = written.values().map(|t| t.bytes.len()).sum();
         let fp8 = written.values().filter(|t| t.dtype == safetensors::Dtype::F8_E4M3).count();
-        assert_eq!((scheme.figures.bytes, scheme.figures.fp8_layers), (bytes as u64, fp8), "{}", scheme.name);
+        assert_eq!(
+            (scheme.figures.bytes, scheme.figures.quantised_layers),
+            (bytes as u64, fp8),
+            "{}",
+            scheme.name
+        );
     }
     let base = common::directory::Directory(demo.model).tensors();
     assert_eq!(sweep.base_bytes, Some(base.values().map(|t| t.bytes.len() as u64).sum()));
@@ -185,8 +190,8 @@ fn no_scheme_of_the_golden_sweep_lies_below_the_frontier() {
     let costs = family.costs(&family.manifest().ranking(&Default::default()).unwrap()).unwrap();
     let of_groups = family.manifest().groups().iter().filter_map(|g| costs.group(&g.name));
     let of_groups: Vec<(f64, f64)> = of_groups
-        .filter(|c| c.fp8_layers > 0 && c.fp8.score != 0.0)
-        .map(|c| (c.unquantised.weights - c.fp8.weights, c.fp8.score))
+        .filter(|c| c.quantisable_layers > 0 && c.quantised.score != 0.0)
+        .map(|c| (c.unquantised.weights - c.quantised.weights, c.quantised.score))
         .collect();
     assert_eq!(report.frontier.gap, 0.0);
     for scheme in &report.schemes {

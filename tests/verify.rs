@@ -14,6 +14,8 @@ mod others;
 #[path = "verify/silently_wrong.rs"]
 mod silently_wrong;
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,6 @@ use breaks::{CONFIG, Case, fp8};
 use common::directory::{Directory, Raw};
 use common::{ascending_family, options, shared};
 use qlua::job::FamilyOptions;
-use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::verify::{Code, Depth, verify};
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
@@ -39,11 +40,27 @@ fn cases() -> Vec<Case> {
 fn good_directories(base: &Path) -> Vec<(Good, PathBuf)> {
     let demo = qlua::demo::build(&base.join("demo")).unwrap();
     let layouts = [
-        (Universal, DialectChoice::Universal, ActivationsChoice::Static),
-        (CtStatic, DialectChoice::CompressedTensors, ActivationsChoice::Static),
-        (CtDynamic, DialectChoice::CompressedTensors, ActivationsChoice::Dynamic),
-        (MoStatic, DialectChoice::ModelOpt, ActivationsChoice::Static),
-        (MoDynamic, DialectChoice::ModelOpt, ActivationsChoice::Dynamic),
+        (
+            Universal,
+            DialectChoice::Named(DialectId::Universal),
+            ActivationsChoice::Named(Activations::Static),
+        ),
+        (
+            CtStatic,
+            DialectChoice::Named(DialectId::CompressedTensors),
+            ActivationsChoice::Named(Activations::Static),
+        ),
+        (
+            CtDynamic,
+            DialectChoice::Named(DialectId::CompressedTensors),
+            ActivationsChoice::Named(Activations::Dynamic),
+        ),
+        (MoStatic, DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Static)),
+        (
+            MoDynamic,
+            DialectChoice::Named(DialectId::ModelOpt),
+            ActivationsChoice::Named(Activations::Dynamic),
+        ),
     ];
     let written = layouts.map(|(good, dialect, activations)| {
         let out = base.join(format!("{good:?}"));

@@ -5,7 +5,8 @@ use qlua::Result;
 use qlua::device::Device;
 use qlua::device::cuda::{Gpu, Lane, Tuning};
 use qlua::format::{
-    Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup, decode,
+    Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
+    WeightGroup, decode,
 };
 use qlua::tensor::{Dtype, Tensor};
 use rayon::prelude::*;
@@ -69,8 +70,8 @@ impl Tally {
                             "  {differ} codes differ: {} {:?} {} {} {}",
                             weight.dtype(),
                             weight.shape(),
-                            group.granularity,
-                            group.rounding,
+                            group.encoding.granularity,
+                            group.encoding.rounding,
                             got.scales.values[0]
                         );
                     }
@@ -83,7 +84,7 @@ impl Tally {
                         "  errors differ: {a:?} {b:?} {} {:?} {}",
                         weight.dtype(),
                         weight.shape(),
-                        group.granularity
+                        group.encoding.granularity
                     );
                     self.errors += 1;
                 }
@@ -110,7 +111,7 @@ fn same_error(a: &QuantisationError, b: &QuantisationError) -> bool {
 }
 
 fn group(weights: Vec<Tensor>, granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> WeightGroup {
-    WeightGroup { weights, granularity, rule, rounding, scales: None }
+    WeightGroup { weights, encoding: Encoding::e4m3(granularity, rule, rounding), scales: None }
 }
 
 fn given(weight: Tensor, scale: f32, rounding: Rounding) -> WeightGroup {

@@ -1,7 +1,7 @@
 //! Weights to measure with.
 
 use qlua::demo::Qwen25VlShape;
-use qlua::format::{Granularity, Rounding, ScaleRule, WeightGroup};
+use qlua::format::{Encoding, Granularity, Rounding, ScaleRule, WeightGroup};
 use qlua::tensor::{Dtype, Tensor};
 use rayon::prelude::*;
 
@@ -63,6 +63,7 @@ pub fn linears() -> Vec<Tensor> {
 
 /// Each weight with scales of its own.
 pub fn alone(weights: &[Tensor], granularity: Granularity) -> Vec<WeightGroup> {
-    let one = |w: &Tensor| WeightGroup::one(w.clone(), granularity, ScaleRule::Bf16Up, Rounding::Exact);
+    let encoding = Encoding::e4m3(granularity, ScaleRule::Bf16Up, Rounding::Exact);
+    let one = |w: &Tensor| WeightGroup::one(w.clone(), encoding);
     weights.iter().map(one).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::data::{alone, linears, normal};
 use qlua::device::cuda::{Gpu, Lane, Tuning};
-use qlua::format::{Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
+use qlua::format::{Encoding, Granularity, Rounding, ScaleRule, Wanted, WeightGroup};
 use qlua::tensor::Dtype;
 use qlua::{Error, Result};
 
@@ -29,9 +29,7 @@ fn large() -> Vec<WeightGroup> {
 fn fused(weights: &[qlua::tensor::Tensor]) -> Vec<WeightGroup> {
     let group = |weights: &[qlua::tensor::Tensor]| WeightGroup {
         weights: weights.to_vec(),
-        granularity: Granularity::Tensor,
-        rule: ScaleRule::Bf16Up,
-        rounding: Rounding::Exact,
+        encoding: Encoding::e4m3(Granularity::Tensor, ScaleRule::Bf16Up, Rounding::Exact),
         scales: None,
     };
     // 32 vision blocks of qkv, proj, gate, up, down; two of the merger; 36 language blocks of q, k, v, o, gate, up, down.

@@ -1,6 +1,5 @@
 --- What the sweep policies share: their options, the family that they plan or write, and the tables that they print.
 local qlua = require "qlua"
-local words = require "lib.words"
 
 local sweep = {}
 
@@ -14,18 +13,18 @@ local function options(extra)
     { name = "amax", metavar = "FILE", type = "path", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
-    { name = "dialect", choices = { "auto", "universal", "compressed-tensors", "modelopt" }, default = "auto", doc = "the conventions of the directories" },
-    { name = "activations", choices = { "auto", "static", "dynamic" }, default = "auto", doc = "how inputs are scaled" },
-    { name = "rounding", choices = { "exact", "modelopt" }, default = "exact", doc = "how quotients become codes" },
-    { name = "scale-sharing", choices = { "group", "none" }, default = "group", doc = "whether fused modules share scales" },
+    { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
+    { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
+    { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },
+    { name = "scale-sharing", type = "scale sharing", default = "group", doc = "whether fused modules share scales" },
     { name = "include", metavar = "GLOB", type = "glob", repeated = true, doc = "only groups that match" },
     { name = "exclude", metavar = "GLOB", type = "glob", repeated = true, doc = "leave out groups that match" },
     { name = "unscored", flag = true, doc = "also select groups that were never scored" },
     { name = "suffix", metavar = "TEXT", default = "coco2017", doc = "the last part of the directories' names" },
-    { name = "link", choices = { "auto", "reflink", "hardlink", "copy" }, default = "auto", doc = "how schemes share files" },
-    { name = "max-shard-size", metavar = "SIZE", type = "size", default = "5GB", doc = "the largest weight file" },
-    { name = "threads", metavar = "N", type = "integer", doc = "threads (default: all cores)" },
-    { name = "device", metavar = "NAME", default = "auto", doc = "where to quantise: auto, cpu, cuda or cuda:N" },
+    { name = "link", type = "link", default = "auto", doc = "how schemes share files" },
+    { name = "max-shard-size", metavar = "SIZE", type = "size", least = 100000, default = "5GB", doc = "the largest weight file" },
+    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace existing directories, up to date or not" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
@@ -36,8 +35,8 @@ end
 
 --- The options of policies with coverage points: `--top` and `--order`.
 sweep.coverage_points = {
-  { name = "top", metavar = "LIST", type = "percent list", default = "10..100:10", doc = "coverage points in percent" },
-  { name = "order", choices = { "ascending", "descending" }, default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
+  { name = "top", metavar = "LIST", type = "coverage point list", default = "10..100:10", doc = "coverage points in percent" },
+  { name = "order", type = "order", default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
 }
 
 --- `--top` alone, for policies whose order is their own.
@@ -61,9 +60,8 @@ function sweep.options(name, about, extra)
   return opts
 end
 
---- Opens the family that `opts` describe, or a draft where a dry run has no model.
+--- Opens the family that `opts` describe: over the manifest alone where a dry run has no model.
 function sweep.family(opts)
-  if not opts.model then return qlua.plan.draft{ manifest = opts.manifest } end
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
@@ -74,18 +72,22 @@ function sweep.family(opts)
   }
 end
 
+--- `1 group was`, `2 groups were`.
+local function were(count)
+  return qlua.report.count(count, "group") .. (count == 1 and " was" or " were")
+end
+
 --- Ranks the groups of `manifest` as `opts` say; `where` narrows them down further.
 function sweep.rank(manifest, opts, where)
   local ranking = manifest:ranking{
     order = opts.order, include = opts.include, exclude = opts.exclude, unscored = opts.unscored, where = where,
   }
   if #ranking.unscored > 0 then
-    qlua.log.warn("never scored (score exactly 0) and %s: %s, such as %s",
-      opts.unscored and "ranked all the same" or "left out", words.count(#ranking.unscored, "group"), ranking.unscored[1])
+    qlua.log.warn("%s never scored (score exactly 0) and %s, such as %s", were(#ranking.unscored),
+      opts.unscored and "ranked all the same" or "left out", ranking.unscored[1])
   end
   if #ranking.not_finite > 0 then
-    qlua.log.warn("without a finite score and ranked as the most sensitive: %s, such as %s",
-      words.count(#ranking.not_finite, "group"), ranking.not_finite[1])
+    qlua.log.warn("%s without a finite score and ranked as the most sensitive, such as %s", were(#ranking.not_finite), ranking.not_finite[1])
   end
   return ranking
 end
@@ -156,14 +158,12 @@ local function report(family)
   else qlua.log.warn("the schemes are written, but there is no report: %s", page) end
 end
 
-local MANIFEST_ALONE = "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms"
-
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
 function sweep.run(family, opts, extra)
-  local decision, plan = opts.model and family:decide() or { notes = { MANIFEST_ALONE } }, family:plan()
-  local unique = opts.model and family:unique_bytes()
+  local decision, plan, unique = family:decide(), family:plan(), family:unique_bytes()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
+  if opts.dry_run and opts.model and #plan > 0 then family:check() end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
   if outcome then report(family) end
   if opts.json then
@@ -171,19 +171,19 @@ function sweep.run(family, opts, extra)
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
       scheme.files = opts.model and family:files(scheme.name) or nil
     end
-    local result = { decision = decision, schemes = plan, unique_bytes = unique or nil, written = not opts.dry_run, outcome = outcome }
+    local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome }
     for key, value in pairs(extra or {}) do result[key] = value end
     print(qlua.json.encode(result, { indent = 2 }))
     return
   end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
-  local count = words.count(#plan, "scheme")
+  local count = qlua.report.count(#plan, "scheme")
   if #plan == 0 then
-    print(opts.dry_run and "There is no scheme to plan." or "There is no scheme to write.")
+    print("No scheme is left to " .. (opts.dry_run and "plan." or "write."))
   elseif opts.dry_run then
     print(("%s planned%s."):format(count, opts.model and " for " .. opts.out or ""))
   else
-    print(("%s in %s, each checked against what loaders accept."):format(count, opts.out))
+    print(("%s in %s, %s against what loaders accept."):format(count, opts.out, #plan == 1 and "checked" or "each checked"))
   end
   if unique and #plan > 0 then
     print(("%s on the disk, %s without sharing%s."):format(

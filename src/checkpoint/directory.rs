@@ -158,6 +158,12 @@ impl Checkpoint {
         self.config["model_type"].as_str()
     }
 
+    /// The first of `architectures`, such as `Qwen2_5_VLForConditionalGeneration`; some releases of Transformers write it into
+    /// `text_config` alone.
+    pub fn architecture(&self) -> Option<&str> {
+        [&self.config, &self.config["text_config"]].into_iter().find_map(|c| c["architectures"][0].as_str())
+    }
+
     /// Whether `lm_head` shares the embedding (`tie_word_embeddings`, at the top or in `text_config`).
     pub fn ties_word_embeddings(&self) -> bool {
         let flag = |v: &Value| v["tie_word_embeddings"].as_bool();

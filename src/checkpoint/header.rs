@@ -34,11 +34,8 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
     let mut entries = Vec::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
-        let dtype: Dtype = info
-            .dtype
-            .to_string()
-            .parse()
-            .map_err(|e| Error::format(path, format!("is not usable: tensor `{name}` has the {e}")))?;
+        let spelt = info.dtype.to_string();
+        let dtype: Dtype = spelt.parse().map_err(|_| Error::format(path, unknown(&name, &spelt)))?;
         let (begin, end) = info.data_offsets;
         if end > data_end {
             return Err(truncated(path, start + end, bytes.len()));
@@ -75,7 +72,7 @@ fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
             return Error::format(path, "is truncated inside its header").with_hint(AGAIN);
         }
         E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => match unknown_dtype(bytes) {
-            Some((name, dtype)) => format!("is not usable: tensor `{name}` has the unknown dtype `{dtype}`"),
+            Some((name, dtype)) => unknown(&name, &dtype),
             None => "is not a safetensors file: its header does not parse".into(),
         },
         E::MetadataIncompleteBuffer => return incomplete(path, bytes),
@@ -86,6 +83,10 @@ fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
         other => format!("is not a readable safetensors file: {other}"),
     };
     Error::format(path, problem)
+}
+
+fn unknown(name: &str, dtype: &str) -> String {
+    format!("is not usable: tensor `{name}` has the unknown dtype `{dtype}`")
 }
 
 /// The header as plain JSON, nothing where it is none.

@@ -5,39 +5,44 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::listing::texts;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+
 use super::{conclude, print};
 use crate::error::Error;
-use crate::lua::{Chunk, Ending, Host, Report, Stop, Verbosity, output};
-use crate::options::{Command, Kind, Parameter, Parsed, UsageError, Value};
+use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
 
-pub(super) fn run(words: &[OsString], verbosity: Verbosity) -> anyhow::Result<u8> {
-    let (own, arguments) = match words.iter().position(|w| w == "--") {
-        Some(i) => (&words[..i], &words[i + 1..]),
-        None => (words, &[][..]),
-    };
-    let mut globs = Parameter::new("glob", Kind::Path, "scripts to run; each glob must match a file");
-    (globs.repeated, globs.required) = (true, true);
-    let command = Command {
-        name: "qlua run".into(),
-        about:
-            "Runs scripts one after another, each in a fresh Lua state, on past failures, and ends with a \
-                summary. Words after `--` go to every script."
-                .into(),
-        arguments: vec![globs],
-        ..Command::default()
-    };
-    let globs = match command.parse(&texts(own)?)? {
-        Parsed::Help => return print(&command.help()),
-        Parsed::Values(values) => values,
-    };
+pub(super) fn declare(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("glob")
+                .value_name("GLOB")
+                .required(true)
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .value_hint(ValueHint::FilePath)
+                .help("Scripts to run; each glob must match a file (may be repeated)"),
+        )
+        .arg(
+            Arg::new("args")
+                .value_name("ARGS")
+                .last(true)
+                .num_args(0..)
+                .value_hint(ValueHint::Other)
+                .value_parser(value_parser!(OsString))
+                .help("What every script gets"),
+        )
+}
+
+pub(super) fn run(mut values: ArgMatches, verbosity: Verbosity) -> anyhow::Result<u8> {
+    let globs: Vec<String> = values.remove_many("glob").into_iter().flatten().collect();
+    let arguments: Vec<OsString> = values.remove_many("args").into_iter().flatten().collect();
     let mut rows = Vec::new();
     for path in scripts(&globs)? {
         if verbosity > Verbosity::Quiet {
             output::line_to_stderr(&format!("qlua: running {}", path.display()));
         }
         let start = Instant::now();
-        let ending = run_one(&path, arguments, verbosity);
+        let ending = run_one(&path, &arguments, verbosity);
         let code = conclude(&ending);
         if let Ending::Stopped(Stop::Interrupted | Stop::ClosedPipe) = ending {
             return Ok(code);
@@ -49,16 +54,11 @@ pub(super) fn run(words: &[OsString], verbosity: Verbosity) -> anyhow::Result<u8
 }
 
 /// The files that the globs match, in the order of the globs, each once.
-fn scripts(values: &[(String, Value)]) -> anyhow::Result<Vec<PathBuf>> {
+fn scripts(globs: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = Vec::new();
-    let globs = values.iter().flat_map(|(_, value)| match value {
-        Value::List(globs) => globs.as_slice(),
-        _ => &[],
-    });
     for pattern in globs {
-        let Value::Text(pattern) = pattern else { continue };
         let matches = glob::glob(pattern)
-            .map_err(|e| UsageError::new(format!("the glob `{pattern}` does not parse: {}", e.msg)))?;
+            .map_err(|e| Error::usage(format!("the glob `{pattern}` does not parse: {}", e.msg)))?;
         let before = paths.len();
         let mut matched = false;
         for path in matches {
@@ -74,7 +74,9 @@ fn scripts(values: &[(String, Value)]) -> anyhow::Result<Vec<PathBuf>> {
             }
         }
         if !matched {
-            return Err(UsageError::new(format!("no script matches `{pattern}`")).into());
+            return Err(Error::usage(format!("no script matches `{pattern}`"))
+                .with_hint("`*` matches any run of characters; quote the glob, or the shell takes it apart")
+                .into());
         }
     }
     Ok(paths)
@@ -87,7 +89,7 @@ fn run_one(path: &Path, arguments: &[OsString], verbosity: Verbosity) -> Ending 
         host.set_arg(&[], path.as_os_str(), arguments)?;
         Ok(host.run(&chunk, arguments))
     };
-    outcome().unwrap_or_else(|error| Ending::Failed(Report::of(&error)))
+    outcome().unwrap_or_else(|error| Ending::Failed(Failure::of(&error)))
 }
 
 struct Row {

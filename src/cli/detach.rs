@@ -1,32 +1,23 @@
 //! `qlua detach`: files that a directory shares with others become its own.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
 
-use super::listing::texts;
+use clap::{ArgMatches, Command};
+
 use super::{directories, print};
 use crate::lua::Verbosity;
-use crate::options::{Command, Parsed};
 use crate::report::bytes;
 use crate::write::detach as detach_directory;
 
-pub(super) fn detach(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
-    let command = Command {
-        name: "qlua detach".into(),
-        about: "Gives directories copies of their own of the weight files that they share with other schemes, so that they can \
-                be changed or moved to another file system."
-            .into(),
-        options: vec![],
-        arguments: vec![directories::parameter()],
-    };
-    let values = match command.parse(&texts(words)?)? {
-        Parsed::Help => return print(&command.help()),
-        Parsed::Values(values) => values,
-    };
+pub(super) fn declare(command: Command) -> Command {
+    command.arg(directories::argument())
+}
+
+pub(super) fn detach(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
     let mut text = String::new();
-    for directory in directories::of(&values) {
-        let detached = detach_directory(Path::new(directory))?;
+    for path in directories::of(&mut values) {
+        let directory = path.display();
+        let detached = detach_directory(&path)?;
         let _ = match detached.files {
             0 => writeln!(text, "{directory}: shares no file"),
             1 => writeln!(text, "{directory}: 1 file is its own now, {}", bytes(detached.bytes)),

@@ -1,26 +1,22 @@
 //! What `qlua verify` and `qlua detach` have in common: they take directories.
 
-use crate::options::{Kind, Parameter, Value};
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 
 /// One directory or more.
-pub(super) fn parameter() -> Parameter {
-    Parameter {
-        required: true,
-        repeated: true,
-        ..Parameter::new("dir", Kind::Text, "a checkpoint directory")
-    }
+pub(super) fn argument() -> Arg {
+    Arg::new("dir")
+        .value_name("DIR")
+        .required(true)
+        .num_args(1..)
+        .action(ArgAction::Append)
+        .value_hint(ValueHint::DirPath)
+        .value_parser(value_parser!(PathBuf))
+        .help("A checkpoint directory (may be repeated)")
 }
 
-/// The directories among parsed values.
-pub(super) fn of(values: &[(String, Value)]) -> Vec<&str> {
-    let texts = values.iter().flat_map(|(_, value)| match value {
-        Value::List(list) => list.as_slice(),
-        other => std::slice::from_ref(other),
-    });
-    texts
-        .filter_map(|value| match value {
-            Value::Text(directory) => Some(directory.as_str()),
-            _ => None,
-        })
-        .collect()
+/// The directories that were given.
+pub(super) fn of(values: &mut ArgMatches) -> Vec<PathBuf> {
+    values.remove_many("dir").into_iter().flatten().collect()
 }

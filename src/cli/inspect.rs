@@ -1,39 +1,29 @@
 //! `qlua inspect`: what a checkpoint directory or a manifest holds.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::listing::texts;
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+
 use super::print;
 use crate::error::Result;
 use crate::lua::Verbosity;
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
-use crate::options::{Command, Kind, Parameter, Parsed, Value};
 use crate::report::table::{Align, Cell, Column, Table, Unit, markdown, text};
 use crate::units;
 
 /// How many groups of each end of a ranking are shown.
 const SHOWN: usize = 5;
 
-pub(super) fn inspect(words: &[OsString], _: Verbosity) -> anyhow::Result<u8> {
-    let command = Command {
-        name: "qlua inspect".into(),
-        about: "Shows what a checkpoint directory or a sensitivity manifest holds.".into(),
-        arguments: vec![Parameter {
-            required: true,
-            ..Parameter::new("path", Kind::Text, "a checkpoint directory or a manifest")
-        }],
-        ..Command::default()
-    };
-    let values = match command.parse(&texts(words)?)? {
-        Parsed::Help => return print(&command.help()),
-        Parsed::Values(values) => values,
-    };
-    let Some((_, Value::Text(path))) = values.first() else { return Ok(2) };
-    let path = Path::new(path);
-    print(&if path.is_file() { manifest(&Manifest::open(path)?) } else { model(&Model::open(path)?)? })
+pub(super) fn declare(command: Command) -> Command {
+    let path = Arg::new("path").value_name("PATH").required(true).value_parser(value_parser!(PathBuf));
+    command.arg(path.value_hint(ValueHint::AnyPath).help("A checkpoint directory or a manifest"))
+}
+
+pub(super) fn inspect(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+    let Some(path) = values.remove_one::<PathBuf>("path") else { return Ok(2) };
+    print(&if path.is_file() { manifest(&Manifest::open(&path)?) } else { model(&Model::open(&path)?)? })
 }
 
 fn model(model: &Model) -> Result<String> {

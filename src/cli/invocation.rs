@@ -1,17 +1,23 @@
 //! The words before the script: options of qlua, and what they name to run.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::io::Read as _;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{BuiltIn, COMMANDS};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+
+use super::commands::{self, BuiltIn, COMMANDS};
 use crate::error::{Error, Result};
 use crate::lua::embedded::{self, Embedded};
 use crate::lua::{Chunk, Verbosity};
-use crate::options::UsageError;
-use crate::selector::nearest;
+use crate::options::{self, Parsed, width};
+use crate::words::nearest;
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 verification found problems, 130 interrupted";
+
+/// Where to look for what can be run.
+pub(super) const SCRIPTS: &str = "`qlua list` shows the built-in scripts, `qlua --help` the commands";
 
 /// What happens before the script, in the order given.
 pub(super) enum Step {
@@ -24,8 +30,8 @@ pub(super) enum Step {
 /// What is to run.
 pub(super) enum Target {
     Nothing,
-    Help,
-    Version,
+    /// Help, or the version.
+    Text(String),
     Stdin,
     File(PathBuf),
     BuiltIn(&'static Embedded),
@@ -44,85 +50,136 @@ pub(super) struct Invocation {
 }
 
 impl Invocation {
-    pub fn parse(words: &[OsString]) -> Result<Invocation, UsageError> {
-        let mut invocation = Invocation {
-            steps: Vec::new(),
-            verbosity: Verbosity::Normal,
-            target: Target::Nothing,
-            script_index: None,
-            arguments: Vec::new(),
+    pub fn parse(words: &[OsString]) -> Result<Invocation> {
+        let mut values = match options::parse(reader(), words.iter().cloned())? {
+            Parsed::Text(text) => return Ok(Invocation::of(Target::Text(text))),
+            Parsed::Values(values) => values,
         };
-        let mut i = 0;
-        let mut only_script = false;
-        while let Some(word) = words.get(i) {
-            let bytes = word.as_bytes();
-            if only_script || !bytes.starts_with(b"-") || bytes == b"-" {
-                invocation.target = Target::find(word)?;
-                invocation.script_index = Some(i);
-                invocation.arguments = words[i + 1..].to_vec();
-                break;
-            }
-            i += 1;
-            match bytes {
-                b"--" => only_script = true,
-                b"-h" | b"--help" => invocation.target = Target::Help,
-                b"-V" | b"--version" => invocation.target = Target::Version,
-                b"-q" | b"--quiet" => invocation.verbosity = Verbosity::Quiet,
-                b"-v" | b"--verbose" => invocation.verbosity = Verbosity::Verbose,
-                [b'-', kind @ (b'e' | b'l'), attached @ ..] => {
-                    let value = if attached.is_empty() {
-                        i += 1;
-                        words.get(i - 1).map(OsString::as_os_str)
-                    } else {
-                        Some(OsStr::from_bytes(attached))
-                    };
-                    invocation.steps.push(step(*kind, value)?);
-                }
-                _ => return Err(unknown_option(word)),
-            }
-            if matches!(invocation.target, Target::Help | Target::Version) {
-                break;
-            }
+        if values.get_flag("help") {
+            return Ok(Invocation::of(Target::Text(help())));
+        }
+        if values.get_flag("version") {
+            return Ok(Invocation::of(Target::Text(version())));
+        }
+        let mut invocation = Invocation { steps: steps(&values), ..Invocation::of(Target::Nothing) };
+        if values.get_flag("quiet") {
+            invocation.verbosity = Verbosity::Quiet;
+        } else if values.get_flag("verbose") {
+            invocation.verbosity = Verbosity::Verbose;
+        }
+        if let Some((script, mut own)) = values.remove_subcommand() {
+            invocation.arguments = own.remove_many::<OsString>("").into_iter().flatten().collect();
+            invocation.script_index = Some(words.len() - invocation.arguments.len() - 1);
+            invocation.target = Target::find(OsStr::new(&script))?;
         }
         Ok(invocation)
     }
-}
 
-fn step(kind: u8, value: Option<&OsStr>) -> Result<Step, UsageError> {
-    let (option, what) = if kind == b'e' { ("-e", "code") } else { ("-l", "the name of a module") };
-    let Some(value) = value else {
-        return Err(UsageError::new(format!("the option `{option}` needs a value: {what}")));
-    };
-    let Some(value) = value.to_str() else {
-        return Err(UsageError::new(format!("the value of `{option}` is not valid UTF-8")));
-    };
-    Ok(match (kind, value.split_once('=')) {
-        (b'e', _) => Step::Code(value.into()),
-        (_, Some((name, module))) => Step::Module { name: name.into(), module: module.into() },
-        (_, None) => Step::Module { name: value.into(), module: value.into() },
-    })
-}
-
-fn unknown_option(word: &OsStr) -> UsageError {
-    let word = word.to_string_lossy();
-    let error = UsageError::new(format!("qlua has no option `{word}`"));
-    match nearest(&word, ["--help", "--version", "--quiet", "--verbose"]) {
-        Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-        None => {
-            error.with_hint("options of a script come after the script; `qlua --help` lists those of qlua")
+    fn of(target: Target) -> Self {
+        Invocation {
+            steps: Vec::new(),
+            verbosity: Verbosity::Normal,
+            target,
+            script_index: None,
+            arguments: Vec::new(),
         }
     }
+}
+
+/// What reads the words up to the script. `--help` is a flag like others there, as its text also lists the commands.
+fn reader() -> Command {
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::SetTrue);
+    options().disable_help_flag(true).arg(help).allow_external_subcommands(true)
+}
+
+/// The options before the script.
+fn options() -> Command {
+    let flag = |name: &'static str, short: char, help: &'static str| {
+        Arg::new(name).short(short).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let repeated = |name: &'static str, short: char, metavar: &'static str, help: &'static str| {
+        Arg::new(name)
+            .short(short)
+            .value_name(metavar)
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true)
+            .value_hint(ValueHint::Other)
+            .value_parser(value_parser!(String))
+            .help(help)
+    };
+    Command::new("qlua")
+        .bin_name("qlua")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs Lua scripts that write mixed FP8/BF16 checkpoints")
+        .override_usage("qlua [OPTIONS] SCRIPT [ARGS]...\n       qlua [OPTIONS] COMMAND [ARGS]...")
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .args([
+            repeated("code", 'e', "CODE", "Run CODE, before the script if there is one (may be repeated)"),
+            repeated(
+                "module",
+                'l',
+                "MODULE",
+                "Load MODULE into a global first; `-l name=MODULE` chooses the global (may be repeated)",
+            ),
+            flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
+            flag(
+                "verbose",
+                'v',
+                "Say more: what runs, on which device, from which sources, and how long it takes",
+            ),
+            flag("version", 'V', "Show the version"),
+        ])
+}
+
+/// The whole command line of qlua, with its commands; `scripts` are those of built-in scripts.
+pub(super) fn declaration(scripts: impl IntoIterator<Item = Command>) -> Command {
+    options()
+        .subcommand_help_heading("Commands")
+        .subcommands(COMMANDS.iter().map(BuiltIn::declaration))
+        .subcommands(scripts)
+        .after_help(format!(
+            "SCRIPT is a file, the name of a built-in script (`qlua list` shows them), or `-` for standard input; all words \
+             after it are its own.\n\n{EXIT_CODES}"
+        ))
+}
+
+/// The text of `qlua --help`.
+pub(super) fn help() -> String {
+    declaration([]).term_width(width()).render_help().to_string()
+}
+
+/// The text of `qlua --version`.
+pub(super) fn version() -> String {
+    format!("qlua {} (Lua 5.4)\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// What `-e` and `-l` say, in the order in which they were given.
+fn steps(values: &ArgMatches) -> Vec<Step> {
+    let given = |name: &'static str| {
+        let texts = values.get_many::<String>(name).into_iter().flatten();
+        values.indices_of(name).into_iter().flatten().zip(texts)
+    };
+    let code = given("code").map(|(at, code)| (at, Step::Code(code.clone())));
+    let module = given("module").map(|(at, text)| {
+        let (name, module) = text.split_once('=').unwrap_or((text, text));
+        (at, Step::Module { name: name.into(), module: module.into() })
+    });
+    let mut steps: Vec<(usize, Step)> = code.chain(module).collect();
+    steps.sort_by_key(|(at, _)| *at);
+    steps.into_iter().map(|(_, step)| step).collect()
 }
 
 impl Target {
     /// What `word` names: a command, `-`, a file, or a built-in script.
-    fn find(word: &OsStr) -> Result<Target, UsageError> {
+    pub fn find(word: &OsStr) -> Result<Target> {
         let path = Path::new(word);
         let text = word.to_string_lossy();
         if text == "-" {
             return Ok(Target::Stdin);
         }
-        if let Some(command) = COMMANDS.iter().find(|c| c.name == text) {
+        if let Some(command) = commands::find(&text) {
             return Ok(Target::Command(command));
         }
         if text.contains('/') || text.ends_with(".lua") || path.is_file() {
@@ -132,10 +189,10 @@ impl Target {
             return Ok(Target::BuiltIn(script));
         }
         let known = COMMANDS.iter().map(|c| c.name).chain(embedded::scripts().map(Embedded::name));
-        let error = UsageError::new(format!("there is no script or command `{text}`"));
+        let error = Error::usage(format!("there is no script or command `{text}`"));
         Err(match nearest(&text, known) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-            None => error.with_hint("`qlua list` shows the built-in scripts, `qlua --help` the commands"),
+            None => error.with_hint(SCRIPTS),
         })
     }
 
@@ -143,7 +200,9 @@ impl Target {
     pub fn chunk(&self) -> anyhow::Result<Option<Chunk>> {
         Ok(match self {
             Target::File(path) => match Chunk::file(path) {
-                Err(Error::NotFound { problem, .. }) => return Err(UsageError::new(problem).into()),
+                Err(Error::NotFound { problem, .. }) => {
+                    return Err(Error::usage(problem).with_hint(SCRIPTS).into());
+                }
                 other => Some(other?),
             },
             Target::BuiltIn(script) => Some(Chunk::built_in(script)),
@@ -165,42 +224,4 @@ impl Target {
             _ => Some(Path::new("")),
         }
     }
-}
-
-/// The text of `qlua --help`.
-pub(super) fn help() -> String {
-    let mut out = String::from(
-        "\
-qlua runs Lua scripts that write mixed FP8/BF16 checkpoints.
-
-usage: qlua [options] SCRIPT [ARGS…]
-",
-    );
-    for command in COMMANDS {
-        let _ = writeln!(out, "       {}", format!("qlua {} {}", command.name, command.usage).trim_end());
-    }
-    out.push_str(
-        "
-SCRIPT is a file, the name of a built-in script, or `-` for standard input; all words after it are its own.
-
-commands:
-",
-    );
-    for command in COMMANDS {
-        let _ = writeln!(out, "  {:<14} {}", command.name, command.about);
-    }
-    out.push_str(
-        "
-options:
-  -e CODE        run CODE, before the script if there is one; may be repeated
-  -l MODULE      load MODULE into a global first; `-l name=MODULE` chooses the global
-  -q, --quiet    say only warnings and errors
-  -v, --verbose  say more
-  -V, --version  show the version and exit
-  -h, --help     show this help and exit
-
-exit codes: 0 ok, 1 failure, 2 usage, 3 verification found problems, 130 interrupted
-",
-    );
-    out
 }

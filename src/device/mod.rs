@@ -11,6 +11,7 @@ use self::accelerator::{Accelerator, InOrder, quantise_all};
 use self::cuda::{Gpu, Gpus};
 use crate::format::{QuantisedGroup, Scales, Wanted, WeightGroup, dequantize};
 use crate::tensor::{Dtype, Tensor};
+use crate::words::unknown;
 use crate::{Error, Result};
 
 /// Where to compute: what `--device` says.
@@ -25,25 +26,30 @@ pub enum DeviceChoice {
     Cuda(Option<usize>),
 }
 
-/// Names no [`DeviceChoice`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device `{0}`: it is `auto`, `cpu`, `cuda` or `cuda:N`")]
-pub struct UnknownDevice(pub String);
+impl DeviceChoice {
+    /// The words for one, with `N` for the number of a GPU.
+    pub const WORDS: &'static [&'static str] = &["auto", "cpu", "cuda", "cuda:N"];
+}
 
 impl FromStr for DeviceChoice {
-    type Err = UnknownDevice;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
-        match name {
-            "auto" => Ok(DeviceChoice::Auto),
-            "cpu" => Ok(DeviceChoice::Cpu),
-            "cuda" => Ok(DeviceChoice::Cuda(None)),
-            _ => name
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok())
-                .map(|number| DeviceChoice::Cuda(Some(number)))
-                .ok_or_else(|| UnknownDevice(name.into())),
-        }
+    fn from_str(word: &str) -> Result<Self> {
+        let numbered =
+            || word.strip_prefix("cuda:")?.parse().ok().map(|number| DeviceChoice::Cuda(Some(number)));
+        let plain = [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(None)];
+        let named = plain.into_iter().find(|choice| choice.to_string() == word);
+        named.or_else(numbered).ok_or_else(|| {
+            let error = unknown("device", word, Self::WORDS);
+            // By the letters `cpu` is nearer.
+            match word.strip_prefix("gpu") {
+                Some(number) => error.with_hint(format!(
+                    "did you mean `cuda{number}`? The words are {}",
+                    Self::WORDS.join(", ")
+                )),
+                None => error,
+            }
+        })
     }
 }
 
@@ -106,7 +112,7 @@ impl Device {
     /// at a time.
     pub fn quantise(&self, groups: &[WeightGroup], wanted: Wanted) -> Result<Vec<QuantisedGroup>> {
         match self {
-            Device::Cpu(_) => groups.iter().map(|group| group.quantise(wanted)).collect(),
+            Device::Cpu(_) => groups.iter().map(|group| on_cpu(group, wanted)).collect(),
             Device::Cuda(gpus) => quantise_on(gpus, groups, wanted),
         }
     }
@@ -165,20 +171,24 @@ fn quantise_on(
     let work = InOrder::new(groups);
     quantise_all(accelerator, &work, wanted)?;
     let results = work.into_results().into_iter().zip(groups);
-    results.map(|(result, group)| result.map_or_else(|| group.quantise(wanted), Ok)).collect()
+    results.map(|(result, group)| result.map_or_else(|| on_cpu(group, wanted), Ok)).collect()
+}
+
+fn on_cpu(group: &WeightGroup, wanted: Wanted) -> Result<QuantisedGroup> {
+    group.encoding.format.format().quantise(group, wanted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::device::accelerator::stand_in::StandIn;
-    use crate::format::{Granularity, Rounding, ScaleRule};
+    use crate::format::{Encoding, Granularity, Rounding, ScaleRule};
 
     #[test]
     fn choices_are_read_as_they_are_shown() {
         let cuda = [DeviceChoice::Cuda(None), DeviceChoice::Cuda(Some(0)), DeviceChoice::Cuda(Some(7))];
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu].into_iter().chain(cuda) {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(choice.to_string().parse::<DeviceChoice>().ok(), Some(choice));
         }
         for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", ""] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
@@ -209,7 +219,7 @@ mod tests {
             .map(|count| {
                 let values = (0..count).flat_map(|i| (i as f32 - 7.5).to_le_bytes()).collect();
                 let weight = Tensor::owned(Dtype::F32, vec![count], values);
-                WeightGroup::one(weight, Granularity::Tensor, ScaleRule::F32, Rounding::Exact)
+                WeightGroup::one(weight, Encoding::e4m3(Granularity::Tensor, ScaleRule::F32, Rounding::Exact))
             })
             .into();
         for (required, memory) in [(false, 1000), (true, 8000)] {

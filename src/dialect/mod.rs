@@ -1,51 +1,21 @@
-//! What each dialect writes beside the weights: the quantisation entries of `config.json` and `hf_quant_config.json`.
+//! Dialects: the conventions of a scheme directory, one file or folder each behind the trait [`Dialect`], found by
+//! [`DialectId`]; what they share lies beside them.
 
+mod claims;
 mod compressed_tensors;
+mod engine;
+mod id;
+mod interface;
 mod modelopt;
+mod problem;
+mod registry;
+mod stored;
+mod universal;
 
-use serde_json::Value;
-
-use crate::error::Result;
-use crate::model::Model;
-use crate::plan::{Activations, Dialect, Layout, Plan};
-
-/// The configuration that makes loaders read a scheme as its plan says.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuantisationFiles {
-    /// `quantization_config` of `config.json`, where the dialect has one.
-    pub quantization_config: Option<Value>,
-    /// The content of `hf_quant_config.json`, where the dialect has a truthful one.
-    pub hf_quant_config: Option<Value>,
-}
-
-/// The configuration for `plan` in the dialect of `layout`.
-///
-/// `modelopt` writes no `quantization_config`: with `quant_method: modelopt` there, Transformers, which has no ModelOpt
-/// reader, drops the scales and takes raw codes for weights. vLLM, SGLang and TensorRT-LLM read `hf_quant_config.json`.
-///
-/// # Errors
-/// None today; a dialect may refuse a plan that it cannot express.
-pub fn quantisation_files(model: &Model, plan: &Plan, layout: &Layout) -> Result<QuantisationFiles> {
-    let compressed = || compressed_tensors::quantization_config(model, plan, layout);
-    let modelopt = || modelopt::hf_quant_config(model, plan, layout);
-    Ok(match (layout.dialect, layout.activations) {
-        (Dialect::Universal, _) => {
-            QuantisationFiles { quantization_config: Some(compressed()), hf_quant_config: Some(modelopt()) }
-        }
-        (Dialect::CompressedTensors, Activations::Static | Activations::Dynamic) => {
-            QuantisationFiles { quantization_config: Some(compressed()), hf_quant_config: None }
-        }
-        (Dialect::ModelOpt, _) => {
-            QuantisationFiles { quantization_config: None, hf_quant_config: Some(modelopt()) }
-        }
-    })
-}
-
-/// The BF16 linear layers of `plan` as full leaf names, spelled by `spell`, then `lm_head`: loaders must be told about
-/// the head even where it is tied and not stored.
-fn excluded(model: &Model, plan: &Plan, spell: impl Fn(&str) -> String) -> Vec<String> {
-    let mut names: Vec<String> =
-        plan.bf16_linears(model).filter(|module| *module != "lm_head").map(spell).collect();
-    names.push("lm_head".into());
-    names
-}
+pub(crate) use claims::CONFIG;
+pub use claims::{Claims, ModelOptClaim};
+pub use engine::{Engine, LIMITS, Limit, Scope, limits};
+pub use id::{DialectChoice, DialectId};
+pub use interface::{Dialect, QuantisationFiles};
+pub use problem::{Code, Problem};
+pub use stored::{Layer, Stored};

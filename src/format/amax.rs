@@ -1,8 +1,6 @@
 //! The largest magnitudes of a tensor, one for each scale.
 
-use super::CHUNK;
-use super::scale::Granularity;
-use super::scale_grid::{ScaleGrid, row_length, scale_shape};
+use super::scale_grid::{BLOCK, CHUNK, Granularity, ScaleGrid, row_length};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -55,7 +53,7 @@ impl AmaxAccumulator {
     /// than BF16, F16 and F32.
     pub fn new(dtype: Dtype, shape: &[usize], granularity: Granularity) -> Result<Self> {
         require_quantisable(dtype)?;
-        let scale_shape = scale_shape(granularity, shape)?;
+        let scale_shape = granularity.scale_shape(shape)?;
         let values = vec![0.0; scale_shape.iter().product()];
         let grid = ScaleGrid::new(granularity, row_length(shape));
         Ok(AmaxAccumulator { dtype, grid, amax: Amax { granularity, shape: scale_shape, values } })
@@ -103,7 +101,7 @@ pub fn amax(tensor: &Tensor, granularity: Granularity) -> Result<Amax> {
             return Ok(whole.amax);
         }
         Granularity::Channel => CHUNK.div_ceil(row.max(1)),
-        Granularity::Block => super::BLOCK,
+        Granularity::Block => BLOCK,
     };
     if tensor.elements() == 0 {
         return Ok(whole.amax);

@@ -1,23 +1,22 @@
 //! Weights that are quantised together, and what comes of it.
 
-use super::{Amax, Granularity, QuantisationError, Rounding, ScaleRule, Scales, scale_grid};
-use super::{amax, quantisation_error};
+use super::amax::{self, Amax};
+use super::encoding::Encoding;
+use super::fp8::{QuantisationError, quantisation_error, quantize};
+use super::scale::Scales;
+use super::scale_grid::Granularity;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
-/// Weights that are quantised with one rule. With [`Granularity::Tensor`] they share the scale of their largest amax; with
+/// Weights that are quantised in one way. With [`Granularity::Tensor`] they share the scale of their largest amax; with
 /// the others there is one weight.
 #[derive(Clone)]
 pub struct WeightGroup {
     /// BF16, F16 or F32 values; cheap to clone.
     pub weights: Vec<Tensor>,
-    /// How many elements share a scale.
-    pub granularity: Granularity,
-    /// From amax to scale.
-    pub rule: ScaleRule,
-    /// From quotient to code.
-    pub rounding: Rounding,
-    /// Scales to use as they are instead of those that `rule` makes from the amax, of the same granularity.
+    /// The way.
+    pub encoding: Encoding,
+    /// Scales to use as they are instead of those that the rule makes from the amax, of the same granularity.
     pub scales: Option<Scales>,
 }
 
@@ -45,8 +44,8 @@ pub struct QuantisedGroup {
 
 impl WeightGroup {
     /// One weight, with scales that follow from its own amax.
-    pub fn one(weight: Tensor, granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> Self {
-        WeightGroup { weights: vec![weight], granularity, rule, rounding, scales: None }
+    pub fn one(weight: Tensor, encoding: Encoding) -> Self {
+        WeightGroup { weights: vec![weight], encoding, scales: None }
     }
 
     /// The bytes of the weights.
@@ -63,9 +62,9 @@ impl WeightGroup {
         for weight in &self.weights {
             amax::require_quantisable(weight.dtype())?;
         }
-        let shape = match (self.granularity, self.weights.as_slice()) {
+        let shape = match (self.encoding.granularity, self.weights.as_slice()) {
             (Granularity::Tensor, _) => vec![],
-            (granularity, [weight]) => scale_grid::scale_shape(granularity, weight.shape())?,
+            (granularity, [weight]) => granularity.scale_shape(weight.shape())?,
             (granularity, weights) => {
                 return Err(Error::argument(format!(
                     "{granularity} scales belong to one weight, not to a group of {}",
@@ -75,14 +74,14 @@ impl WeightGroup {
         };
         if let Some(scales) = &self.scales {
             scales.check_values()?;
-            if scales.granularity != self.granularity
+            if scales.granularity != self.encoding.granularity
                 || scales.values.len() != shape.iter().product::<usize>()
             {
                 return Err(Error::argument(format!(
                     "{} {} scales do not fit {} scales of shape {shape:?}",
                     scales.values.len(),
                     scales.granularity,
-                    self.granularity
+                    self.encoding.granularity
                 )));
             }
         }
@@ -98,10 +97,13 @@ impl WeightGroup {
         let amax = match self.scales {
             Some(_) => None,
             None => {
-                let mut all =
-                    Amax { granularity: self.granularity, values: vec![0.0; shape.iter().product()], shape };
+                let mut all = Amax {
+                    granularity: self.encoding.granularity,
+                    values: vec![0.0; shape.iter().product()],
+                    shape,
+                };
                 for weight in &self.weights {
-                    let part = amax::amax(weight, self.granularity)?;
+                    let part = amax::amax(weight, self.encoding.granularity)?;
                     all.values
                         .iter_mut()
                         .zip(part.values)
@@ -113,7 +115,7 @@ impl WeightGroup {
         let mut quantised = QuantisedGroup::before_codes(self, amax);
         if quantised.is_finite() && (wanted.codes || wanted.error) {
             for weight in &self.weights {
-                let codes = super::quantize(weight, &quantised.scales, self.rounding)?;
+                let codes = quantize(weight, &quantised.scales, self.encoding.rounding)?;
                 if wanted.error {
                     quantised.errors.push(quantisation_error(weight, &codes, &quantised.scales)?);
                 }
@@ -131,7 +133,7 @@ impl QuantisedGroup {
     pub(crate) fn before_codes(group: &WeightGroup, amax: Option<Amax>) -> QuantisedGroup {
         let scales = match (&group.scales, &amax) {
             (Some(scales), _) => scales.clone(),
-            (None, Some(amax)) => Scales::from_amax(amax, group.rule),
+            (None, Some(amax)) => Scales::from_amax(amax, group.encoding.rule),
             (None, None) => Scales::tensor(1.0),
         };
         QuantisedGroup { amax, scales, codes: vec![], errors: vec![] }

@@ -1,21 +1,26 @@
-//! Quantised formats: codes, scales, and what quantising loses.
+//! Quantised formats: one folder each behind the trait [`Format`], found by [`FormatId`]; what they share lies beside them.
 
 pub(crate) mod amax;
+mod encoding;
 pub mod fp8;
+pub mod fp8_block;
 mod group;
+mod id;
+mod interface;
+mod registry;
 mod scale;
 pub(crate) mod scale_grid;
 
 pub use amax::{Amax, AmaxAccumulator, amax, amax_of};
+pub use encoding::Encoding;
 pub use fp8::{
-    Decoder, Encoder, MAX, QuantisationError, Rounding, UnknownRounding, decode, dequantize, encode,
-    quantisation_error, quantize,
+    Decoder, Encoder, MAX, QuantisationError, Rounding, decode, dequantize, encode, quantisation_error,
+    quantize,
 };
 pub use group::{QuantisedGroup, Wanted, WeightGroup};
-pub use scale::{Granularity, ScaleRule, Scales, UnknownGranularity};
-pub use scale_grid::BLOCK;
+pub use id::FormatId;
+pub use interface::{Format, ModuleTensor, ModuleTensorKind, ScaleStorage};
+pub use scale::{ScaleRule, Scales};
+pub use scale_grid::{BLOCK, Granularity, ScaleShape};
 
 pub use crate::tensor::Kernel;
-
-/// Elements a thread takes at a time in the passes over whole tensors; fixed, so that sums do not depend on threads.
-const CHUNK: usize = 1 << 18;

@@ -2,59 +2,21 @@
 
 use super::amax::Amax;
 use super::fp8::MAX;
-use super::scale_grid::{BLOCK, scale_shape};
-use crate::tensor::Tensor;
+use super::scale_grid::{BLOCK, Granularity};
+use crate::tensor::{Dtype, Tensor};
+use crate::words::words;
 use crate::{Error, Result};
-use std::fmt;
-use std::str::FromStr;
 
-/// How many elements share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Granularity {
-    /// One for the tensor, shape [].
-    Tensor,
-    /// One for each row of [out, in], shape [out, 1].
-    Channel,
-    /// One for each 128×128 block of [out, in], shape [ceil(out / 128), ceil(in / 128)].
-    Block,
-}
-
-/// Names no [`Granularity`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown granularity `{0}`: it is `tensor`, `channel` or `block`")]
-pub struct UnknownGranularity(pub String);
-
-impl fmt::Display for Granularity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Granularity::Tensor => "tensor",
-            Granularity::Channel => "channel",
-            Granularity::Block => "block",
-        })
+words! {
+    /// How a scale follows from an amax.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum ScaleRule: "rule for scales" {
+        /// amax / 448 in F32, as ModelOpt stores it.
+        F32 = "f32",
+        /// amax / 448 rounded up to a BF16 value, so that readers that keep scales in BF16 see the identical number, and so
+        /// that nothing saturates.
+        Bf16Up = "bf16",
     }
-}
-
-impl FromStr for Granularity {
-    type Err = UnknownGranularity;
-
-    fn from_str(name: &str) -> Result<Self, UnknownGranularity> {
-        match name {
-            "tensor" => Ok(Granularity::Tensor),
-            "channel" => Ok(Granularity::Channel),
-            "block" => Ok(Granularity::Block),
-            _ => Err(UnknownGranularity(name.into())),
-        }
-    }
-}
-
-/// How a scale follows from an amax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ScaleRule {
-    /// amax / 448 in F32, as ModelOpt stores it.
-    F32,
-    /// amax / 448 rounded up to a BF16 value, so that readers that keep scales in BF16 see the identical number, and so
-    /// that nothing saturates.
-    Bf16Up,
 }
 
 impl ScaleRule {
@@ -64,6 +26,14 @@ impl ScaleRule {
     /// quotient of a weight within `amax` overflows. NaN and infinity are passed on: check with [`Amax::check`] first.
     pub fn scale(self, amax: f32) -> f32 {
         if amax == 0.0 { 1.0 } else { self.round(amax / MAX) }
+    }
+
+    /// The dtype that holds such scales exactly.
+    pub const fn dtype(self) -> Dtype {
+        match self {
+            ScaleRule::F32 => Dtype::F32,
+            ScaleRule::Bf16Up => Dtype::BF16,
+        }
     }
 
     /// A scale that is known already, such as an input scale, as this rule stores it; at least 2^-126.
@@ -129,7 +99,7 @@ impl Scales {
                 )));
             }
         };
-        let scales = Scales { granularity, shape: scale_shape(granularity, codes)?, values };
+        let scales = Scales { granularity, shape: granularity.scale_shape(codes)?, values };
         scales.check(codes)?;
         Ok(scales)
     }
@@ -148,7 +118,7 @@ impl Scales {
     /// # Errors
     /// [`Error::Argument`] when they are not, or when channel or block scales meet a tensor that is not [out, in].
     pub fn check_shape(&self, shape: &[usize]) -> Result<()> {
-        let expected = scale_shape(self.granularity, shape)?;
+        let expected = self.granularity.scale_shape(shape)?;
         if self.values.len() != expected.iter().product::<usize>() {
             return Err(Error::argument(format!(
                 "a tensor of shape {shape:?} needs {} scales of shape {expected:?}, but {} were given",
@@ -174,14 +144,6 @@ impl Scales {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn names_are_read_as_they_are_shown() {
-        for granularity in [Granularity::Tensor, Granularity::Channel, Granularity::Block] {
-            assert_eq!(granularity.to_string().parse(), Ok(granularity));
-        }
-        assert!("row".parse::<Granularity>().is_err());
-    }
 
     #[test]
     fn an_amax_of_zero_gives_one_and_a_tiny_one_the_smallest_normal_value() {

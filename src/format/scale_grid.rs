@@ -1,24 +1,70 @@
-//! Which scale an element belongs to.
+//! How many scales there are, what shape they have, and which one an element belongs to. The rule stands here alone.
 
-use super::scale::Granularity;
+use crate::words::words;
 use crate::{Error, Result};
 use std::ops::Range;
 
 /// Rows and columns of a block of [`Granularity::Block`].
 pub const BLOCK: usize = 128;
 
-/// The shape of the scales of a tensor of `shape`.
-///
-/// # Errors
-/// [`Error::Argument`] when a granularity other than per tensor meets a tensor that is not [out, in].
-pub(super) fn scale_shape(granularity: Granularity, shape: &[usize]) -> Result<Vec<usize>> {
-    match (granularity, shape) {
-        (Granularity::Tensor, _) => Ok(vec![]),
-        (Granularity::Channel, &[out, _]) => Ok(vec![out, 1]),
-        (Granularity::Block, &[out, input]) => Ok(vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)]),
-        _ => Err(Error::argument(format!(
-            "{granularity} scales need a tensor of two dimensions, but its shape is {shape:?}"
-        ))),
+/// Elements a thread takes at a time in the passes over whole tensors; fixed, so that sums do not depend on threads.
+pub(super) const CHUNK: usize = 1 << 18;
+
+words! {
+    /// How many elements share a scale.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Granularity: "granularity" {
+        /// One for the tensor, shape [].
+        Tensor = "tensor",
+        /// One for each row of [out, in], shape [out, 1].
+        Channel = "channel",
+        /// One for each 128×128 block of [out, in], shape [ceil(out / 128), ceil(in / 128)].
+        Block = "block",
+    }
+}
+
+impl Granularity {
+    /// The shape of the scales of a tensor of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a granularity other than per tensor meets a tensor that is not [out, in].
+    pub fn scale_shape(self, shape: &[usize]) -> Result<Vec<usize>> {
+        match (self, shape) {
+            (Granularity::Tensor, _) => Ok(vec![]),
+            (Granularity::Channel, &[out, _]) => Ok(vec![out, 1]),
+            (Granularity::Block, &[out, input]) => Ok(vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)]),
+            _ => Err(Error::argument(format!(
+                "{self} scales need a tensor of two dimensions, but its shape is {shape:?}"
+            ))),
+        }
+    }
+}
+
+/// How the shape of scales is written to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScaleShape {
+    /// One for the tensor is `[1]`, one for each row `[out, 1]`: compressed-tensors.
+    WithOnes,
+    /// One for the tensor is `[]`, one for each row `[out]`: ModelOpt.
+    WithoutOnes,
+}
+
+impl ScaleShape {
+    /// Both.
+    pub const ALL: [ScaleShape; 2] = [ScaleShape::WithOnes, ScaleShape::WithoutOnes];
+
+    /// The shape on disk of the scales of a weight of `shape`.
+    ///
+    /// # Errors
+    /// As [`Granularity::scale_shape`].
+    pub fn of(self, granularity: Granularity, shape: &[usize]) -> Result<Vec<usize>> {
+        let mut scales = granularity.scale_shape(shape)?;
+        match (self, granularity) {
+            (ScaleShape::WithOnes, Granularity::Tensor) => scales.push(1),
+            (ScaleShape::WithoutOnes, Granularity::Channel) => scales.truncate(1),
+            _ => {}
+        }
+        Ok(scales)
     }
 }
 
@@ -110,10 +156,29 @@ mod tests {
 
     #[test]
     fn scales_have_the_shape_that_their_granularity_says() {
-        assert_eq!(scale_shape(Granularity::Tensor, &[3, 4, 5]).ok(), Some(vec![]));
-        assert_eq!(scale_shape(Granularity::Channel, &[3, 4]).ok(), Some(vec![3, 1]));
-        assert_eq!(scale_shape(Granularity::Block, &[129, 128]).ok(), Some(vec![2, 1]));
-        assert!(scale_shape(Granularity::Block, &[128]).is_err());
-        assert!(scale_shape(Granularity::Channel, &[3, 4, 5]).is_err());
+        let shape = |granularity: Granularity, shape: &[usize]| granularity.scale_shape(shape).ok();
+        assert_eq!(shape(Granularity::Tensor, &[3, 4, 5]), Some(vec![]));
+        assert_eq!(shape(Granularity::Channel, &[3, 4]), Some(vec![3, 1]));
+        assert_eq!(shape(Granularity::Block, &[129, 128]), Some(vec![2, 1]));
+        assert_eq!(shape(Granularity::Block, &[128]), None);
+        assert_eq!(shape(Granularity::Channel, &[3, 4, 5]), None);
+    }
+
+    #[test]
+    fn on_disk_ones_are_there_or_not() {
+        let shapes = |granularity| ScaleShape::ALL.map(|form| form.of(granularity, &[130, 260]).unwrap());
+        assert_eq!(shapes(Granularity::Tensor), [vec![1], vec![]]);
+        assert_eq!(shapes(Granularity::Channel), [vec![130, 1], vec![130]]);
+        assert_eq!(shapes(Granularity::Block), [vec![2, 3], vec![2, 3]]);
+    }
+
+    #[test]
+    fn granularities_are_read_as_they_are_shown() {
+        for &granularity in Granularity::ALL {
+            assert_eq!(granularity.to_string().parse().ok(), Some(granularity));
+        }
+        let error = "blok".parse::<Granularity>().unwrap_err();
+        assert_eq!(error.to_string(), "there is no granularity `blok`");
+        assert!(error.hint().unwrap().starts_with("did you mean `block`?"));
     }
 }

@@ -1,16 +1,21 @@
 //! From a family to directories: what is planned, how it is run, and what it leaves on record.
 
+mod basis;
+mod decision;
+mod directory;
 mod family;
-mod files;
+mod options;
+mod planned;
 mod report;
 mod run;
 mod scheme;
 pub mod sensitivity;
 mod writer;
 
-pub use family::{Decision, Family, FamilyOptions, PlannedScheme};
-pub use files::PlannedFile;
+pub use directory::Written;
+pub use family::Family;
+pub use options::FamilyOptions;
+pub use planned::{Planned, PlannedFile, PlannedScheme};
 pub use report::{REPORT_HTML, REPORT_MARKDOWN};
 pub use run::Outcome;
-pub use scheme::Written;
 pub use writer::{QuantizeOptions, Writer, WriterOptions};

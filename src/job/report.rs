@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::family::Family;
+use super::basis::Basis;
+use super::options::FamilyOptions;
+use super::planned::Planned;
 use crate::error::{Error, Result};
-use crate::manifest::{Group, Manifest, RankingOptions, Selection};
-use crate::plan::{CostModel, Frontier, frontier};
+use crate::manifest::{Group, RankingOptions, Selection};
+use crate::plan::{Frontier, frontier};
 use crate::report::sweep::{LayerError, Sharing, SweepReport};
 use crate::write::WeightErrors;
 use crate::write::provenance::read_weight_errors;
@@ -21,95 +23,87 @@ pub const REPORT_MARKDOWN: &str = "report.md";
 const OURS: [(&str, &str); 2] =
     [(REPORT_HTML, "<meta name=\"generator\" content=\"qlua "), (REPORT_MARKDOWN, "# Sweep report: ")];
 
-impl Family {
-    /// What the report of the family shows, as plain data. Weight errors are those of the schemes that are written.
-    ///
-    /// # Errors
-    /// Those of [`Family::decide`].
-    pub fn report(&self) -> Result<SweepReport> {
-        let (model, manifest) = (self.model(), self.manifest());
-        let layout = self.decide()?.layout;
-        let costs = CostModel::of_checkpoint(manifest, model, &layout)?;
-        let mut report = SweepReport::new(self.title(), manifest, &costs);
-        report.base_bytes = Some(model.bytes());
+/// What the report shows, as plain data. Weight errors are those of the schemes that are written. A frontier that cannot be
+/// solved for, such as for scores that are all infinite, is a fact among others: the rest of the report is worth having.
+pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) -> SweepReport {
+    let mut report = SweepReport::new(title(basis), &basis.manifest, &planned.costs);
+    report.base_bytes = basis.model.as_ref().map(|model| model.bytes());
+    if let (Some(dialect), Some(layout)) = (planned.dialect, &planned.layout) {
         let words = [
-            ("Dialect", layout.dialect.to_string()),
+            ("Dialect", dialect.to_string()),
             ("Activations", layout.activations.to_string()),
-            ("Rounding", layout.rounding.to_string()),
+            ("Rounding", layout.encoding.rounding.to_string()),
         ];
         report.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
-        for (planned, scheme) in self.plan()?.into_iter().zip(self.schemes()) {
-            report.add(&scheme.name, &scheme.selection, planned.figures);
-        }
-        report.sharing =
-            Some(Sharing { unique_bytes: self.unique_bytes()?, copied_bytes: self.copied_bytes()? });
-        let errors: WeightErrors =
-            self.schemes().iter().flat_map(|s| read_weight_errors(&self.out().join(&s.name))).collect();
-        if !errors.is_empty() {
-            report.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
-        }
-        let selections: Vec<&Selection> = self.schemes().iter().map(|s| &s.selection).collect();
-        match least_scores(manifest, &costs, &selections) {
-            Ok(frontier) => report.frontier = frontier,
-            // Such as for scores that are all infinite: the rest of the report is worth having.
-            Err(error) => report.facts.push(("Pareto frontier".into(), format!("none: {error}"))),
-        }
-        Ok(report)
     }
-
-    /// Fails when a file that is no report of qlua lies where the report will go.
-    ///
-    /// # Errors
-    /// [`Error::Exists`], [`Error::Io`].
-    pub fn require_place_for_report(&self) -> Result<()> {
-        OURS.into_iter().try_for_each(|(name, mark)| require_ours(&self.out().join(name), mark))
+    for scheme in &planned.schemes {
+        report.add(&scheme.name, &scheme.selection, scheme.figures);
     }
-
-    /// Writes `report` as [`REPORT_HTML`] and [`REPORT_MARKDOWN`] beside the schemes and returns both paths. A report that
-    /// lies there is replaced.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
-    pub fn write_report(&self, report: &SweepReport) -> Result<[PathBuf; 2]> {
-        self.require_place_for_report()?;
-        let files = [(REPORT_HTML, report.to_html()), (REPORT_MARKDOWN, report.to_markdown())];
-        fs::create_dir_all(self.out()).map_err(|e| Error::io("create", self.out(), e))?;
-        for (name, text) in &files {
-            replace(&self.out().join(name), text)?;
-        }
-        Ok(files.map(|(name, _)| self.out().join(name)))
+    if let (Some(unique_bytes), Some(copied_bytes)) = (planned.unique_bytes(), planned.copied_bytes()) {
+        report.sharing = Some(Sharing { unique_bytes, copied_bytes });
     }
-
-    /// The last part of the model's name: paths differ from machine to machine.
-    fn title(&self) -> String {
-        let directory = self.model().directory().display().to_string();
-        let name = self.manifest().model_id().unwrap_or(&directory).trim_end_matches(['/', '\\']);
-        name.rsplit(['/', '\\']).next().unwrap_or(name).to_string()
+    let errors: WeightErrors =
+        planned.schemes.iter().flat_map(|s| read_weight_errors(&options.out.join(&s.name))).collect();
+    if !errors.is_empty() {
+        report.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
     }
+    match least_scores(basis, planned) {
+        Ok(frontier) => report.frontier = frontier,
+        Err(error) => report.facts.push(("Pareto frontier".into(), format!("none: {error}"))),
+    }
+    report
 }
 
-/// The least summed scores that the groups of `manifest` can have, at the size of each of `selections` and between. A group
-/// that was never scored may be chosen where some selection has it.
-fn least_scores(manifest: &Manifest, costs: &CostModel, selections: &[&Selection]) -> Result<Frontier> {
-    let selected: HashSet<&str> =
-        selections.iter().flat_map(|s| s.selected()).map(|g| g.name.as_str()).collect();
+/// Writes `report` as [`REPORT_HTML`] and [`REPORT_MARKDOWN`] into `out` and returns both paths.
+///
+/// # Errors
+/// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
+pub(super) fn write_files(out: &Path, report: &SweepReport) -> Result<[PathBuf; 2]> {
+    require_ours(out)?;
+    let files = [(REPORT_HTML, report.to_html()), (REPORT_MARKDOWN, report.to_markdown())];
+    fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
+    for (name, text) in &files {
+        replace(&out.join(name), text)?;
+    }
+    Ok(files.map(|(name, _)| out.join(name)))
+}
+
+/// The last part of the model's name: paths differ from machine to machine.
+fn title(basis: &Basis) -> String {
+    let path = basis.model.as_ref().map_or(basis.manifest.path(), |model| model.directory());
+    let path = path.display().to_string();
+    let name = basis.manifest.model_id().unwrap_or(&path).trim_end_matches(['/', '\\']);
+    name.rsplit(['/', '\\']).next().unwrap_or(name).to_string()
+}
+
+/// The least summed scores that the groups of the manifest can have, at the size of each scheme and between. A group that was
+/// never scored may be chosen where some scheme has it.
+fn least_scores(basis: &Basis, planned: &Planned) -> Result<Frontier> {
+    let selections: Vec<&Selection> = planned.schemes.iter().map(|scheme| &scheme.selection).collect();
+    let selected: HashSet<&str> = selections.iter().flat_map(|s| s.selected_names()).collect();
     let may_choose = |group: &Group| Ok(group.is_scored() || selected.contains(group.name.as_str()));
     let options =
         RankingOptions { include_unscored: true, predicate: Some(&may_choose), ..RankingOptions::default() };
-    frontier(costs, &manifest.ranking(&options)?, selections)
+    frontier(&planned.costs, &basis.manifest.ranking(&options)?, &selections)
 }
 
-/// Refuses to replace a file without `mark` in it.
-fn require_ours(path: &Path, mark: &str) -> Result<()> {
-    if path.symlink_metadata().is_err() {
-        return Ok(());
+/// Refuses to replace reports in `out` that qlua did not write.
+///
+/// # Errors
+/// [`Error::Exists`], [`Error::Io`].
+pub(super) fn require_ours(out: &Path) -> Result<()> {
+    for (name, mark) in OURS {
+        let path = out.join(name);
+        if path.symlink_metadata().is_err() {
+            continue;
+        }
+        let text = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+        if !text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            return Err(Error::exists(&path, "is not a report that qlua wrote, so it is not replaced")
+                .with_hint("move it away, or choose another --out"));
+        }
     }
-    let text = fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    if text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::exists(path, "is not a report that qlua wrote, so it is not replaced")
-        .with_hint("move it away, or choose another --out"))
+    Ok(())
 }
 
 /// Writes `text` beside `path` first, so that a reader never sees half of it.

@@ -1,33 +1,34 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 
-use super::family::{Family, PlannedScheme, Scheme};
-use super::scheme::{Part, SchemeWriter, Written, require_sound};
+use super::basis::Basis;
+use super::directory::{Contents, DirectoryWriter, Written, require_sound};
+use super::options::FamilyOptions;
+use super::planned::{Planned, PlannedFiles, PlannedScheme};
+use super::report::require_ours;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::Layout;
 use crate::tensor::TensorSpec;
-use crate::write::WeightErrors;
+use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
-use crate::write::outputs::scheme_outputs;
+use crate::write::destination::{require_apart, require_space};
 use crate::write::pass::{self, PassOptions, Target};
-use crate::write::progress::Progress;
+use crate::write::progress::during;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{PlannedShard, plan_shards};
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
-use crate::write::store::link::{self, Link};
+use crate::write::store::link::{self, Link, LinkChoice};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
 use crate::write::transaction::{PartialDirectory, clear_lock};
-use crate::write::{require_apart, require_space};
+use crate::write::{Progress, WeightErrors, shard_name};
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -44,104 +45,315 @@ pub struct Outcome {
     pub link: Option<Link>,
 }
 
-/// A scheme that is not there yet.
-struct Pending<'a> {
-    /// Its position in the family.
-    position: usize,
-    scheme: &'a Scheme,
-    planned: &'a PlannedScheme,
-    outputs: Vec<OutputTensor>,
-    /// The key of its tensors.
-    content: String,
+/// A family that may be written: nothing stands in the way.
+pub(super) struct Run<'a> {
+    options: &'a FamilyOptions,
+    model: &'a Model,
+    layout: Layout,
+    items: &'a Items,
+    directories: DirectoryWriter<'a>,
+    sources: SourceHashes<'a>,
+    schemes: Vec<Pending<'a>>,
 }
 
-impl Family {
-    /// Writes every scheme that is not up to date, each checked before it takes its name. Every tensor is read, quantised
-    /// and written once, whatever the number of schemes; shards of finished schemes below the same directory are reused.
+/// A scheme of a run.
+struct Pending<'a> {
+    scheme: &'a PlannedScheme,
+    directory: &'a Path,
+    /// The key of its tensors.
+    content: String,
+    is_up_to_date: bool,
+}
+
+impl<'a> Run<'a> {
+    /// Looks for whatever stands in the way, and which schemes are there already.
     ///
     /// # Errors
-    /// Nothing is written when there is no scheme, a file lies where the report goes and is none, a target of other inputs exists and `overwrite` is not set, an output
-    /// would touch the sources, the disk has too little room, or the device cannot be used ([`Error::Device`], which a
-    /// device that fails later gives too). Later: [`Error::Tensor`], [`Error::Io`],
-    /// [`Error::Verification`], with nothing left behind, and [`Error::Interrupted`], after which finished shards stay in
-    /// `.qlua.partial` for the next run.
-    pub fn run(&self, progress: &dyn Progress) -> Result<Outcome> {
-        if self.schemes().is_empty() {
+    /// [`Error::Argument`] when there is no scheme; [`Error::Refused`] without a base checkpoint, and when an output would
+    /// touch the sources; [`Error::Exists`] when a directory of other inputs or somebody else's report is in the way.
+    pub fn prepare(options: &'a FamilyOptions, basis: &'a Basis, planned: &'a Planned) -> Result<Self> {
+        let model = &**basis.require_model()?;
+        let Planned {
+            dialect: Some(dialect),
+            layout: Some(layout),
+            files: Some(PlannedFiles { items, .. }),
+            ..
+        } = planned
+        else {
+            return Err(Error::argument("the family was planned without its base checkpoint"));
+        };
+        if planned.schemes.is_empty() {
             return Err(Error::argument("the family has no scheme to write"));
         }
-        let layout = self.decide()?.layout;
-        let planned = self.plan()?;
-        self.require_apart(&planned)?;
-        self.require_place_for_report()?;
-        let sources = SourceHashes::new(self.model());
-        let mut pending = Vec::new();
-        for (position, (scheme, planned)) in self.schemes().iter().zip(&planned).enumerate() {
-            let outputs = scheme_outputs(self.model(), &scheme.plan, &layout, self.input_scales())?;
-            let content = content_key(&outputs, &layout);
-            pending.push(Pending { position, scheme, planned, outputs, content });
-        }
-        let mut schemes: Vec<Option<Written>> = vec![None; pending.len()];
-        if !self.options().overwrite && pending.iter().any(|p| p.planned.directory.symlink_metadata().is_ok())
-        {
-            let writer = self.scheme_writer(layout, &sources)?;
-            for p in std::mem::take(&mut pending) {
-                match up_to_date(&writer, &p)? {
-                    Some(written) => schemes[p.position] = Some(written),
-                    None => pending.push(p),
-                }
+        let sources = SourceHashes::new(model);
+        let mut schemes = Vec::new();
+        for (number, scheme) in planned.schemes.iter().enumerate() {
+            let Some(directory) = scheme.directory.as_deref() else { continue };
+            for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
+                require_apart(directory, source)?;
             }
+            let content = content_key(items.tensors_of(number), layout);
+            schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
         }
-        let mut outcome = Outcome::default();
-        if pending.is_empty() {
-            let siblings = siblings(&self.options().out);
-            let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
-            Workplace::clear(&self.options().out, is_used)?;
-        } else {
-            let written = Sweep { family: self, layout, sources, progress }.write(pending, &mut outcome)?;
-            written.into_iter().for_each(|(position, written)| schemes[position] = Some(written));
-        }
-        outcome.schemes = schemes.into_iter().flatten().collect();
-        Ok(outcome)
-    }
-
-    fn scheme_writer(&self, layout: Layout, sources: &SourceHashes) -> Result<SchemeWriter<'_>> {
-        Ok(SchemeWriter {
-            model: self.model(),
-            manifest: self.manifest(),
-            input_scales: self.input_scales(),
-            layout,
-            options: self.options(),
-            source: Source::of(self.model(), sources)?,
+        require_ours(&options.out)?;
+        let directories = DirectoryWriter {
+            model,
+            manifest: &basis.manifest,
+            input_scales: basis.input_scales.as_ref(),
+            dialect: *dialect,
+            layout: *layout,
+            options,
             manifest_hash: HashedFile::of(
-                self.manifest().path().display().to_string(),
-                self.manifest().bytes(),
+                basis.manifest.path().display().to_string(),
+                basis.manifest.bytes(),
             ),
-        })
+        };
+        let mut run = Run { options, model, layout: *layout, items, directories, sources, schemes };
+        run.find_up_to_date()?;
+        Ok(run)
     }
 
-    /// No target touches a source.
-    fn require_apart(&self, planned: &[PlannedScheme]) -> Result<()> {
-        for scheme in planned {
-            let sources = [Some(&self.options().model), self.options().baseline.as_ref()];
-            for source in sources.into_iter().flatten() {
-                require_apart(&scheme.directory, source)?;
-            }
+    /// Marks the schemes whose directories are there, made from the same inputs.
+    fn find_up_to_date(&mut self) -> Result<()> {
+        let exists = |pending: &Pending| pending.directory.symlink_metadata().is_ok();
+        if self.options.overwrite || !self.schemes.iter().any(exists) {
+            return Ok(());
+        }
+        let source = Source::of(self.model, &self.sources)?;
+        for pending in &mut self.schemes {
+            pending.is_up_to_date = is_up_to_date(&self.directories, &source, pending)?;
         }
         Ok(())
     }
+
+    /// Writes what is not up to date.
+    ///
+    /// # Errors
+    /// See [`Family::run`](super::Family::run).
+    pub fn write(&self, progress: &dyn Progress) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let pending: Vec<usize> =
+            (0..self.schemes.len()).filter(|&at| !self.schemes[at].is_up_to_date).collect();
+        if pending.is_empty() {
+            let siblings = siblings(&self.options.out);
+            let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
+            Workplace::clear(&self.options.out, is_used)?;
+        } else {
+            self.write_pending(&pending, progress, &mut outcome)?;
+        }
+        for Pending { scheme, directory, is_up_to_date, .. } in &self.schemes {
+            if *is_up_to_date {
+                clear_lock(directory)?;
+            }
+            outcome.schemes.push(Written {
+                name: scheme.name.clone(),
+                directory: directory.to_path_buf(),
+                bytes: scheme.figures.bytes,
+                up_to_date: *is_up_to_date,
+            });
+        }
+        Ok(outcome)
+    }
+
+    /// One pass over the source for the schemes at these positions, and then a directory for each.
+    fn write_pending(&self, pending: &[usize], progress: &dyn Progress, outcome: &mut Outcome) -> Result<()> {
+        let mut needs: Vec<Vec<usize>> =
+            pending.iter().map(|&scheme| self.items.of_scheme[scheme].clone()).collect();
+        let reused = self.reused(pending, &mut needs)?;
+        let shards = plan_shards(self.items, &needs, self.options.max_shard_size, &self.layout);
+        require_space(&self.options.out, shards.iter().map(|s| s.bytes * self.copies(s)).sum())?;
+        let device = self.device(&shards, progress)?;
+
+        // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
+        let mut workplace = Workplace::open(&self.options.out, &self.inputs()?, self.options.overwrite)?;
+        let begin = |&at: &usize| PartialDirectory::begin(self.schemes[at].directory, self.options.overwrite);
+        let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
+        let label = match pending {
+            [only] => self.schemes[*only].scheme.name.clone(),
+            _ => counted(pending.len(), "scheme"),
+        };
+        let written = self.write_shards(&label, &shards, &device, &workplace, progress, outcome);
+        if matches!(written, Err(Error::Interrupted)) {
+            workplace.keep_finished();
+        }
+        written?;
+        outcome.reused_bytes = reused.iter().map(|shard| shard.weight.bytes).sum();
+
+        let ready = self.ready(&shards, reused, &workplace);
+        let source = Source::of(self.model, &self.sources)?;
+        for ((number, &at), partial) in pending.iter().enumerate().zip(partials) {
+            let Pending { scheme, directory, content, .. } = &self.schemes[at];
+            let mine: Vec<&ReadyShard> = ready.iter().filter(|s| s.schemes.contains(&number)).collect();
+            let mut weights = Vec::new();
+            for (index, shard) in mine.iter().enumerate() {
+                let file = shard_name(index, mine.len());
+                let link = shard.place(&partial.path().join(&file), number, self.options.link)?;
+                outcome.link = outcome.link.max(link);
+                weights.push(WeightFile { file, ..shard.weight.clone() });
+            }
+            let tensors: Vec<_> = mine.iter().map(|shard| shard.tensors.clone()).collect();
+            let errors = mine.iter().flat_map(|shard| shard.errors.clone()).collect();
+            let inputs = &self.directories.inputs(&source, scheme, content)?;
+            let contents = Contents {
+                scheme,
+                source: &source,
+                inputs,
+                weights: &weights,
+                tensors: &tensors,
+                errors: &errors,
+            };
+            self.directories.fill(partial.path(), directory, &contents)?;
+            partial.commit()?;
+        }
+        workplace.close()
+    }
+
+    /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
+    fn reused(&self, pending: &[usize], needs: &mut [Vec<usize>]) -> Result<Vec<ReusedShard>> {
+        let replaced = |s: &Sibling| pending.iter().any(|&at| self.schemes[at].directory == s.directory());
+        let siblings: Vec<Sibling> = siblings(&self.options.out)
+            .into_iter()
+            .filter(|sibling| !replaced(sibling) && self.sources.may_be(sibling.source()))
+            .collect();
+        if siblings.is_empty() {
+            return Ok(vec![]);
+        }
+        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs, &self.layout)
+    }
+
+    /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.
+    fn device(&self, shards: &[PlannedShard], progress: &dyn Progress) -> Result<Device> {
+        let is_quantised = |t: &OutputTensor| matches!(t.content, Content::Codes(_));
+        if !shards.iter().flat_map(|shard| &shard.tensors).any(is_quantised) {
+            return Ok(Device::Cpu(None));
+        }
+        let choice = self.options.device;
+        let device = Device::shared(choice)?;
+        if choice != DeviceChoice::Cpu {
+            progress.note(&format!("weights are quantised on {device}"));
+        }
+        Ok(device)
+    }
+
+    /// Into how many files `shard` goes for certain.
+    fn copies(&self, shard: &PlannedShard) -> u64 {
+        match self.options.link {
+            LinkChoice::Copy => shard.schemes.len() as u64,
+            _ => 1,
+        }
+    }
+
+    /// Writes the shards that no earlier run had finished; the workplace keeps the records of all.
+    fn write_shards(
+        &self,
+        label: &str,
+        shards: &[PlannedShard],
+        device: &Device,
+        workplace: &Workplace,
+        progress: &dyn Progress,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let mut targets = Vec::new();
+        let mut keys = Vec::new();
+        for shard in shards {
+            if let Some(record) = workplace.finished(&shard.key)? {
+                outcome.resumed_bytes += record.bytes;
+            } else {
+                targets.push(Target::new(&workplace.path_of(&shard.key), &shard.tensors)?);
+                keys.push(shard.key.as_str());
+            }
+        }
+        let bytes: u64 = targets.iter().map(|target| target.layout().length()).sum();
+        let record = |index: usize, hash: &str, errors: WeightErrors| {
+            let (key, bytes) = (keys[index].to_string(), targets[index].layout().length());
+            workplace.record(Finished { key, bytes, blake3: hash.into(), errors })
+        };
+        let options = PassOptions {
+            threads: self.options.threads,
+            progress,
+            sources: Some(&self.sources),
+            errors: true,
+            accelerator: device.accelerator(),
+            finished: &record,
+        };
+        during(progress, label, bytes, || pass::run(&targets, &options))?;
+        outcome.written_bytes = bytes;
+        Ok(())
+    }
+
+    /// Every shard that is there, those of the workplace and those of finished schemes, in the order in which directories
+    /// number them.
+    fn ready(
+        &self,
+        shards: &'a [PlannedShard],
+        reused: Vec<ReusedShard>,
+        workplace: &Workplace,
+    ) -> Vec<ReadyShard<'a>> {
+        let index = self.items.index();
+        let mut ready = Vec::new();
+        for shard in shards {
+            let Some(record) = workplace.record_of(&shard.key) else { continue };
+            let position = |t: &OutputTensor| index.get(&(t.spec.name.as_str(), t.spec.dtype)).copied();
+            ready.push(ReadyShard {
+                first_item: shard.tensors.iter().filter_map(position).min().unwrap_or(0),
+                tensors: shard.tensors.iter().map(|t| &t.spec).collect(),
+                weight: WeightFile {
+                    file: String::new(),
+                    bytes: record.bytes,
+                    blake3: record.blake3,
+                    content: shard.key.clone(),
+                },
+                errors: record.errors,
+                schemes: shard.schemes.clone(),
+                path: workplace.path_of(&shard.key),
+                own: true,
+            });
+        }
+        for shard in reused {
+            ready.push(ReadyShard {
+                first_item: shard.items.first().copied().unwrap_or(0),
+                tensors: shard.items.iter().map(|&item| &self.items.tensors[item].spec).collect(),
+                weight: shard.weight,
+                errors: shard.errors,
+                schemes: shard.schemes,
+                path: shard.path,
+                own: false,
+            });
+        }
+        ready.sort_by(|a, b| (a.first_item, &a.weight.content).cmp(&(b.first_item, &b.weight.content)));
+        ready
+    }
+
+    /// What the workplace of a run must have in common with that of a run that was stopped. Shards have keys of their own;
+    /// this says that the source is the same file by file, down to the time of its last change, without reading it.
+    fn inputs(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, path, _) in self.model.shards() {
+            let m = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+            let (modified, changed) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
+            hasher.update(format!("{name} {} {modified:?} {changed:?}\n", m.len()).as_bytes());
+        }
+        hasher.update(self.model.config_text());
+        hasher.update(self.directories.manifest.bytes());
+        hasher.update(format!("{:?}", self.layout).as_bytes());
+        Ok(hasher.finalize().to_hex().to_string())
+    }
 }
 
-/// The scheme as it is if its directory was made from the same inputs; nothing when there is no directory.
-fn up_to_date(writer: &SchemeWriter, pending: &Pending) -> Result<Option<Written>> {
-    let directory = &pending.planned.directory;
+/// Whether the directory of `pending` was made from the same inputs; it is not when there is none.
+///
+/// # Errors
+/// [`Error::Exists`] when it was made from others, or is damaged.
+fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pending) -> Result<bool> {
+    let directory = pending.directory;
     if directory.symlink_metadata().is_err() {
-        return Ok(None);
+        return Ok(false);
     }
     let exists = |problem: &str| {
         Error::exists(directory, problem).with_hint("pass --overwrite to replace it, or choose another --out")
     };
     let Some(record) = Record::read(directory) else { return Err(exists("exists already")) };
-    if record.inputs != writer.inputs(pending.scheme, &pending.content)? {
+    if record.inputs != directories.inputs(source, pending.scheme, &pending.content)? {
         return Err(exists("exists already and was made from other inputs"));
     }
     let whole =
@@ -149,250 +361,30 @@ fn up_to_date(writer: &SchemeWriter, pending: &Pending) -> Result<Option<Written
     if !record.weights.iter().all(whole) || require_sound(directory, directory).is_err() {
         return Err(exists("exists already and is damaged"));
     }
-    clear_lock(directory)?;
-    Ok(Some(Written {
-        name: pending.scheme.name.clone(),
-        directory: directory.clone(),
-        bytes: pending.planned.bytes,
-        up_to_date: true,
-    }))
-}
-
-/// One pass over the source for all schemes that are not there yet.
-struct Sweep<'a> {
-    family: &'a Family,
-    layout: Layout,
-    sources: SourceHashes<'a>,
-    progress: &'a dyn Progress,
+    Ok(true)
 }
 
 /// A shard that is there, and who gets it.
-struct Placeable<'a> {
+struct ReadyShard<'a> {
     /// The position of its first tensor among the items: the order of files in a directory.
     first_item: usize,
     tensors: Vec<&'a TensorSpec>,
     weight: WeightFile,
-    errors: &'a WeightErrors,
-    schemes: &'a [usize],
-    path: std::path::PathBuf,
+    errors: WeightErrors,
+    schemes: Vec<usize>,
+    path: PathBuf,
     /// Whether it lies in the workplace, so that its last scheme can have the file itself.
     own: bool,
 }
 
-impl Sweep<'_> {
-    fn write(&self, mut pending: Vec<Pending>, outcome: &mut Outcome) -> Result<Vec<(usize, Written)>> {
-        let options = self.family.options();
-        let outputs = pending.iter_mut().map(|p| std::mem::take(&mut p.outputs)).collect();
-        let items = Items::collect(outputs);
-        let mut needs = items.of_scheme.clone();
-        let reused = self.reused(&pending, &items, &mut needs)?;
-        let shards = plan_shards(&items, &needs, options.max_shard_size, &self.layout);
-        require_space(&options.out, shards.iter().map(|s| s.bytes * self.copies(s)).sum())?;
-        let device = self.device(&shards)?;
-
-        // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
-        let mut workplace = Workplace::open(&options.out, &self.inputs()?, options.overwrite)?;
-        let begin = |p: &Pending| PartialDirectory::begin(&p.planned.directory, options.overwrite);
-        let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
-        let finished = match self.write_shards(&pending, &shards, &device, &workplace, outcome) {
-            Err(Error::Interrupted) => {
-                workplace.keep_finished();
-                return Err(Error::Interrupted);
-            }
-            other => other?,
-        };
-        outcome.reused_bytes = reused.iter().map(|r| r.weight.bytes).sum();
-
-        let placeables = placeables(&items, &shards, &finished, &reused, &workplace);
-        let writer = self.family.scheme_writer(self.layout, &self.sources)?;
-        let mut written = Vec::new();
-        for (number, (p, partial)) in pending.iter().zip(partials).enumerate() {
-            let mut mine: Vec<&Placeable> =
-                placeables.iter().filter(|placeable| placeable.schemes.contains(&number)).collect();
-            mine.sort_by(|a, b| (a.first_item, &a.weight.content).cmp(&(b.first_item, &b.weight.content)));
-            let worst = Mutex::new(outcome.link);
-            let place = |placeable: &Placeable, to: &Path| -> Result<()> {
-                if placeable.own && placeable.schemes.last() == Some(&number) {
-                    return move_or_link(&placeable.path, to);
-                }
-                let link = link::share(&placeable.path, to, options.link)?;
-                let mut worst = worst.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                *worst = worst.max(Some(link));
-                Ok(())
-            };
-            let placers: Vec<_> =
-                mine.iter().map(|placeable| move |to: &Path| place(placeable, to)).collect();
-            let parts: Vec<Part> = mine
-                .iter()
-                .zip(&placers)
-                .map(|(placeable, place)| Part {
-                    tensors: placeable.tensors.clone(),
-                    weight: placeable.weight.clone(),
-                    errors: placeable.errors,
-                    place,
-                })
-                .collect();
-            let inputs = writer.inputs(p.scheme, &p.content)?;
-            let directory = &p.planned.directory;
-            let bytes = writer.write(partial.path(), directory, p.scheme, &inputs, &parts)?;
-            partial.commit()?;
-            outcome.link = worst.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let (name, directory) = (p.scheme.name.clone(), directory.clone());
-            written.push((p.position, Written { name, directory, bytes, up_to_date: false }));
+impl ReadyShard<'_> {
+    /// Puts it at `to`, for the scheme `number` of this run; how it was shared, unless it was given away.
+    fn place(&self, to: &Path, number: usize, choice: LinkChoice) -> Result<Option<Link>> {
+        if self.own && self.schemes.last() == Some(&number) {
+            return move_or_link(&self.path, to).map(|()| None);
         }
-        workplace.close()?;
-        Ok(written)
+        link::share(&self.path, to, choice).map(Some)
     }
-
-    /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
-    fn reused(
-        &self,
-        pending: &[Pending],
-        items: &Items,
-        needs: &mut [Vec<usize>],
-    ) -> Result<Vec<ReusedShard>> {
-        let replaced = |sibling: &Sibling| pending.iter().any(|p| p.planned.directory == sibling.directory());
-        let siblings: Vec<Sibling> = siblings(&self.family.options().out)
-            .into_iter()
-            .filter(|sibling| !replaced(sibling) && self.sources.may_be(sibling.source()))
-            .collect();
-        if siblings.is_empty() {
-            return Ok(vec![]);
-        }
-        take_from_siblings(&siblings, &self.sources.finish()?, items, needs, &self.layout)
-    }
-
-    /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.
-    fn device(&self, shards: &[PlannedShard]) -> Result<Device> {
-        let is_quantised = |t: &OutputTensor| matches!(t.content, Content::Codes(_));
-        if !shards.iter().flat_map(|shard| &shard.tensors).any(is_quantised) {
-            return Ok(Device::Cpu(None));
-        }
-        let choice = self.family.options().device;
-        let device = Device::shared(choice)?;
-        if choice != DeviceChoice::Cpu {
-            self.progress.note(&format!("weights are quantised on {device}"));
-        }
-        Ok(device)
-    }
-
-    /// Into how many files `shard` goes for certain.
-    fn copies(&self, shard: &PlannedShard) -> u64 {
-        match self.family.options().link {
-            link::LinkChoice::Copy => shard.schemes.len() as u64,
-            _ => 1,
-        }
-    }
-
-    /// Writes the shards that no earlier run had finished, and gives the records of all.
-    fn write_shards(
-        &self,
-        pending: &[Pending],
-        shards: &[PlannedShard],
-        device: &Device,
-        workplace: &Workplace,
-        outcome: &mut Outcome,
-    ) -> Result<HashMap<String, Finished>> {
-        let mut finished = HashMap::new();
-        let mut targets = Vec::new();
-        let mut keys = Vec::new();
-        for shard in shards {
-            match workplace.finished(&shard.key)? {
-                Some(record) => {
-                    outcome.resumed_bytes += record.bytes;
-                    finished.insert(shard.key.clone(), record);
-                }
-                None => {
-                    targets.push(Target::new(&workplace.path_of(&shard.key), &shard.tensors)?);
-                    keys.push(shard.key.clone());
-                }
-            }
-        }
-        let bytes: u64 = targets.iter().map(|t| t.layout().length()).sum();
-        let written = Mutex::new(HashMap::new());
-        let record = |index: usize, hash: &str, errors: WeightErrors| {
-            let (key, bytes): (&String, u64) = (&keys[index], targets[index].layout().length());
-            let record = Finished { key: key.clone(), bytes, blake3: hash.into(), errors };
-            workplace.record(record.clone())?;
-            let mut written = written.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            written.insert(key.clone(), record);
-            Ok(())
-        };
-        let label = match pending {
-            [only] => only.scheme.name.clone(),
-            _ => format!("{} schemes", pending.len()),
-        };
-        self.progress.begin(&label, bytes);
-        let options = PassOptions {
-            threads: self.family.options().threads,
-            progress: self.progress,
-            sources: Some(&self.sources),
-            errors: true,
-            accelerator: device.accelerator(),
-            finished: &record,
-        };
-        let passed = pass::run(&targets, &options);
-        self.progress.end();
-        passed?;
-        outcome.written_bytes = bytes;
-        finished.extend(written.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        Ok(finished)
-    }
-
-    /// What the workplace of a run must have in common with that of a run that was stopped. Shards have keys of their own;
-    /// this says that the source is the same file by file, down to the time of its last change, without reading it.
-    fn inputs(&self) -> Result<String> {
-        let mut hasher = blake3::Hasher::new();
-        let model: &Model = self.family.model();
-        for (name, path, _) in model.shards() {
-            let m = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
-            let (modified, changed) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
-            hasher.update(format!("{name} {} {modified:?} {changed:?}\n", m.len()).as_bytes());
-        }
-        hasher.update(model.config_text());
-        hasher.update(self.family.manifest().bytes());
-        hasher.update(format!("{:?}", self.layout).as_bytes());
-        Ok(hasher.finalize().to_hex().to_string())
-    }
-}
-
-/// Every shard that is there: those of the workplace, and those of finished schemes.
-fn placeables<'a>(
-    items: &'a Items,
-    shards: &'a [PlannedShard],
-    finished: &'a HashMap<String, Finished>,
-    reused: &'a [ReusedShard],
-    workplace: &Workplace,
-) -> Vec<Placeable<'a>> {
-    let index = items.index();
-    let written = shards.iter().filter_map(|shard| {
-        let record = finished.get(&shard.key)?;
-        let position = |t: &OutputTensor| index.get(&(t.spec.name.as_str(), t.spec.dtype)).copied();
-        Some(Placeable {
-            first_item: shard.tensors.iter().filter_map(position).min().unwrap_or(0),
-            tensors: shard.tensors.iter().map(|t| &t.spec).collect(),
-            weight: WeightFile {
-                file: String::new(),
-                bytes: record.bytes,
-                blake3: record.blake3.clone(),
-                content: shard.key.clone(),
-            },
-            errors: &record.errors,
-            schemes: &shard.schemes,
-            path: workplace.path_of(&shard.key),
-            own: true,
-        })
-    });
-    let taken = reused.iter().map(|shard| Placeable {
-        first_item: shard.items.first().copied().unwrap_or(0),
-        tensors: shard.items.iter().map(|&i| &items.tensors[i].spec).collect(),
-        weight: shard.weight.clone(),
-        errors: &shard.errors,
-        schemes: &shard.schemes,
-        path: shard.path.clone(),
-        own: false,
-    });
-    written.chain(taken).collect()
 }
 
 /// Gives a file of the workplace to the last directory that needs it. It keeps its old name for as long as the workplace

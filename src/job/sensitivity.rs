@@ -7,7 +7,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::device::Device;
-use crate::format::{Granularity, QuantisationError, Rounding, ScaleRule, Wanted, WeightGroup};
+use crate::format::{
+    Encoding, Granularity, QuantisationError, Rounding, ScaleRule, Wanted, WeightGroup, amax,
+};
 use crate::model::Model;
 use crate::model::recipe_group;
 use crate::{Error, Result};
@@ -30,13 +32,14 @@ pub struct GroupError {
     pub errors: Vec<QuantisationError>,
 }
 
+/// How weights are quantised to be scored.
+fn encoding(granularity: Granularity) -> Encoding {
+    Encoding::e4m3(granularity, ScaleRule::F32, Rounding::Exact)
+}
+
 /// ModelOpt's name for FP8 with scales of `granularity`.
-pub fn format_name(granularity: Granularity) -> &'static str {
-    match granularity {
-        Granularity::Tensor => "FP8_DEFAULT_CFG",
-        Granularity::Channel => "FP8_PER_CHANNEL_PER_TOKEN_CFG",
-        Granularity::Block => "FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG",
-    }
+fn format_name(granularity: Granularity) -> &'static str {
+    encoding(granularity).format.manifest_name(granularity).unwrap_or_default()
 }
 
 /// Quantises every linear layer of `checkpoint` in every format and measures what is lost. With one scale for a tensor,
@@ -75,13 +78,7 @@ pub fn weight_errors(model: &Model, device: &Device, formats: &[Granularity]) ->
         for (number, group) in groups.iter().enumerate() {
             let weights: Vec<_> =
                 group.modules.iter().filter_map(|module| weight(model, module).cloned()).collect();
-            let new = |weights| WeightGroup {
-                weights,
-                granularity,
-                rule: ScaleRule::F32,
-                rounding: Rounding::Exact,
-                scales: None,
-            };
+            let new = |weights| WeightGroup { weights, encoding: encoding(granularity), scales: None };
             match granularity {
                 Granularity::Tensor => jobs.push((number, new(weights))),
                 _ => jobs.extend(weights.into_iter().map(|weight| (number, new(vec![weight])))),
@@ -94,8 +91,8 @@ pub fn weight_errors(model: &Model, device: &Device, formats: &[Granularity]) ->
         }
         for (number, quantised) in numbers.into_iter().zip(done) {
             let group = &mut groups[number];
-            if let Some(amax) = &quantised.amax {
-                amax.check(&format!("{}.weight", group.modules[0]))?;
+            if !quantised.is_finite() {
+                group.modules.iter().try_for_each(|module| require_finite(model, module))?;
             }
             if let Some(sum) = group.errors.last_mut() {
                 *sum = quantised.errors.into_iter().fold(*sum, QuantisationError::merge);
@@ -103,6 +100,12 @@ pub fn weight_errors(model: &Model, device: &Device, formats: &[Granularity]) ->
         }
     }
     Ok(groups)
+}
+
+/// That every weight of `module` is finite.
+fn require_finite(model: &Model, module: &str) -> Result<()> {
+    let Some(weight) = weight(model, module) else { return Ok(()) };
+    amax(weight, Granularity::Tensor)?.check(&format!("{module}.weight"))
 }
 
 /// The last parts of names whose model order is not that of the alphabet, in which files have them.
@@ -195,6 +198,7 @@ pub fn manifest(model: &Model, formats: &[Granularity], groups: &[GroupError]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::read_header;
     use crate::demo;
     use crate::manifest::{Correlation, Manifest};
     use crate::tensor::Dtype;
@@ -228,6 +232,33 @@ mod tests {
         for group in &groups {
             // A scale for each row never does worse by much, and usually better.
             assert!(group.errors[1].sum_squared_error < 1.1 * group.errors[0].sum_squared_error);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_nan_is_blamed_on_the_module_that_holds_it() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("create", "a folder", error))?;
+        let demo = demo::build(folder.path())?;
+        let damaged = "model.layers.1.self_attn.v_proj.weight";
+        for entry in std::fs::read_dir(&demo.model).map_err(|error| Error::io("read", &demo.model, error))? {
+            let path = entry.map_err(|error| Error::io("read", &demo.model, error))?.path();
+            if path.extension().is_none_or(|extension| extension != "safetensors") {
+                continue;
+            }
+            let mut bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            let entries = read_header(&path, &bytes)?;
+            if let Some(entry) = entries.iter().find(|entry| entry.name == damaged) {
+                let last = entry.range.end - 2;
+                bytes[last..last + 2].copy_from_slice(&half::bf16::NAN.to_le_bytes());
+                std::fs::write(&path, bytes).map_err(|error| Error::io("write", &path, error))?;
+            }
+        }
+        let model = Model::open(&demo.model)?;
+        for format in FORMATS {
+            let error = weight_errors(&model, &Device::Cpu(None), &[format]).err();
+            let expected = format!("tensor `{damaged}` holds NaN values");
+            assert_eq!(error.map(|error| error.to_string()), Some(expected), "{format}");
         }
         Ok(())
     }

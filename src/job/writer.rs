@@ -3,24 +3,26 @@
 //! Entries are descriptions; nothing is read before [`Writer::finish`], which streams them in one pass. Only tensors that
 //! were made in memory stay there until then.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::scheme::{Written, require_sound};
+use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::quantisation_files;
+use crate::dialect::{DialectId, QuantisationFiles};
 use crate::error::{Error, Result};
-use crate::format::{Granularity, Rounding, ScaleRule, Scales};
+use crate::format::{
+    Encoding, FormatId, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
+};
 use crate::json;
 use crate::model::Model;
-use crate::plan::{Activations, Dialect, Layout, Plan, ScaleSharing};
-use crate::selector::nearest;
+use crate::plan::{Activations, Plan, ScaleSharing};
 use crate::tensor::{Dtype, Tensor, TensorSpec};
+use crate::words::nearest;
 use crate::write::companions::{companion_files, copy_file, with_quantization_config};
 use crate::write::content::{Content, Member, OutputTensor, ScaleGroup};
-use crate::write::progress::Progress;
+use crate::write::progress::{Progress, during};
 use crate::write::transaction::PartialDirectory;
 use crate::write::weights::{WriteOptions, write_weights};
 use crate::write::{require_apart, require_space};
@@ -131,42 +133,30 @@ impl Writer {
     pub fn quantize(&mut self, module: &str, options: &QuantizeOptions) -> Result<()> {
         let name = format!("{module}.weight");
         let weight = self.source(&name)?;
-        let &[out, _] = weight.shape() else {
+        if weight.shape().len() != 2 {
             return Err(Error::tensor(name, "has not two dimensions, so it is no linear layer"));
-        };
+        }
         if !weight.dtype().is_quantisable() {
             return Err(Error::tensor(
                 name,
                 format!("is {}, and FP8 codes are made from BF16, F16 or F32", weight.dtype()),
             ));
         }
-        let scale_shape = match options.granularity {
-            Granularity::Tensor => vec![1],
-            Granularity::Channel => vec![out, 1],
-            Granularity::Block => {
-                return Err(Error::argument("no dialect that qlua writes stores scales per block")
-                    .with_hint("use the granularity `channel` or `tensor`"));
-            }
-        };
-        let group = Arc::new(ScaleGroup {
-            weights: vec![(name.clone(), weight.clone())],
-            granularity: options.granularity,
-            rule: options.rule,
-            rounding: options.rounding,
-        });
-        let member = Member { group, index: 0 };
-        let scale_dtype = match options.rule {
-            ScaleRule::Bf16Up => Dtype::BF16,
-            ScaleRule::F32 => Dtype::F32,
-        };
-        self.push(OutputTensor {
-            spec: TensorSpec::new(name, Dtype::F8E4M3, weight.shape()),
-            content: Content::Codes(member.clone()),
-        })?;
-        self.push(OutputTensor {
-            spec: TensorSpec::new(format!("{module}.weight_scale"), scale_dtype, scale_shape),
-            content: Content::WeightScale(member),
-        })?;
+        if options.granularity == Granularity::Block {
+            return Err(Error::argument("no dialect that qlua writes stores scales per block")
+                .with_hint("use the granularity `channel` or `tensor`"));
+        }
+        let encoding = Encoding::e4m3(options.granularity, options.rule, options.rounding);
+        let group = Arc::new(ScaleGroup { weights: vec![(name, weight.clone())], encoding });
+        let storage = ScaleStorage { shape: ScaleShape::WithOnes, input_scale: false };
+        for tensor in encoding.format.format().tensors(weight.shape(), &encoding, &storage)? {
+            let member = Member { group: group.clone(), index: 0 };
+            let content = match tensor.kind {
+                ModuleTensorKind::Codes => Content::Codes(member),
+                ModuleTensorKind::WeightScale | ModuleTensorKind::InputScale => Content::WeightScale(member),
+            };
+            self.push(OutputTensor { spec: tensor.spec(module), content })?;
+        }
         if let Some(scale) = options.input_scale {
             let scale = half::bf16::from_f32(ScaleRule::Bf16Up.round(scale));
             let tensor = Tensor::owned(Dtype::BF16, vec![1], scale.to_le_bytes().to_vec());
@@ -265,10 +255,9 @@ impl Writer {
             threads: self.options.threads,
             progress,
         };
-        progress.begin(&name, self.specs().map(TensorSpec::bytes).sum());
-        let written = write_weights(partial.path(), &tensors, &write_options);
-        progress.end();
-        let bytes = written?;
+        let planned = self.specs().map(TensorSpec::bytes).sum();
+        let bytes =
+            during(progress, &name, planned, || write_weights(partial.path(), &tensors, &write_options))?;
         for (file, content) in &self.files {
             let path = partial.path().join(file);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
@@ -296,8 +285,7 @@ impl Writer {
         let plain = plain_config(base);
         write(&path, &plain)?;
         let output = Model::open(directory)?;
-        let Some((plan, layout)) = describe(&output)? else { return Ok(()) };
-        let files = quantisation_files(&output, &plan, &layout)?;
+        let Some(files) = describe(&output)? else { return Ok(()) };
         if let Some(value) = &files.quantization_config {
             write(&path, &with_quantization_config(&path, &plain, value)?)?;
         }
@@ -350,18 +338,21 @@ fn plain_config(base: &Model) -> Vec<u8> {
     }
 }
 
-/// The plan and layout that the FP8 layers of a written directory amount to; nothing when there are none.
-fn describe(output: &Model) -> Result<Option<(Plan, Layout)>> {
+/// The configuration that the FP8 layers of a written directory need; nothing when there are none.
+fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
     let weight = |module: &str| output.tensor(&format!("{module}.weight"));
-    let fp8: BTreeSet<String> = output
+    let formats: BTreeMap<String, FormatId> = output
         .modules()
         .linears()
         .filter(|module| weight(module).is_some_and(|t| t.dtype() == Dtype::F8E4M3))
-        .map(str::to_string)
+        .map(|module| (module.to_string(), FormatId::Fp8))
         .collect();
-    let Some(first) = fp8.first() else { return Ok(None) };
+    let Some((first, _)) = formats.first_key_value() else { return Ok(None) };
     let has_input_scale = |module: &str| output.tensor(&format!("{module}.input_scale")).is_some();
     let activations = if has_input_scale(first) { Activations::Static } else { Activations::Dynamic };
-    let layout = Layout::new(Dialect::CompressedTensors, activations, Rounding::Exact, ScaleSharing::None)?;
-    Ok(Some((Plan { fp8, kept: Vec::new() }, layout)))
+    let plan = Plan { formats, kept: Vec::new() };
+    let dialect = DialectId::CompressedTensors.dialect();
+    dialect.require_expressible(output, &plan)?;
+    let layout = dialect.layout(activations, Rounding::Exact, ScaleSharing::None)?;
+    Ok(Some(dialect.files(output, &plan, &layout)))
 }

@@ -1,10 +1,11 @@
 //! One call of a declared function: checked arguments, by name.
 
 use std::any::TypeId;
+use std::str::FromStr;
 
 use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
 
-use super::declare::{Callable, Fallback, Function, Getter, Param};
+use super::declare::function::{Fallback, Function, Param};
 use super::state::Stop;
 use super::types::{Mismatch, Type, unknown_key};
 use crate::error::Error;
@@ -25,16 +26,16 @@ impl<'a> Call<'a> {
     /// handle, of type `class`.
     pub(super) fn new(
         lua: &'a Lua,
-        callable: &'a Callable,
+        spec: &'a Function,
+        full_name: &'a str,
         class: Option<TypeId>,
         mut arguments: MultiValue,
     ) -> Result<Self, Error> {
-        let spec = &callable.spec;
         let this = class.map(|_| arguments.pop_front().unwrap_or(Value::Nil));
         let mut call = Call {
             lua,
             spec: Some(spec),
-            full_name: &callable.full_name,
+            full_name,
             this,
             values: Vec::with_capacity(spec.params.len()),
             options: None,
@@ -53,11 +54,6 @@ impl<'a> Call<'a> {
         let this = arguments.pop_front();
         let rest = arguments.into_iter().collect();
         Call { lua, spec: None, full_name, this, values: Vec::new(), options: None, rest }
-    }
-
-    /// A call that makes the constant `getter`.
-    pub(super) fn constant(lua: &'a Lua, getter: &'a Getter) -> Self {
-        Call::plain(lua, &getter.full_name, MultiValue::new())
     }
 
     fn take_arguments(&mut self, spec: &Function, mut arguments: MultiValue) -> Result<(), Error> {
@@ -111,15 +107,14 @@ impl<'a> Call<'a> {
             }
         } else if !arguments.is_empty() {
             let most = spec.params.len() + usize::from(spec.options.is_some());
-            return Err(Error::argument(format!(
-                "{} takes {}, but {given} were given",
-                self.full_name,
-                match most {
-                    0 => "no arguments".to_string(),
-                    1 => "one argument".to_string(),
-                    n => format!("at most {n} arguments"),
-                }
-            )));
+            let most = match most {
+                0 => "no arguments".to_string(),
+                1 => "one argument".to_string(),
+                n => format!("at most {n} arguments"),
+            };
+            let verb = if given == 1 { "was" } else { "were" };
+            let problem = format!("{} takes {most}, but {given} {verb} given", self.full_name);
+            return Err(Error::argument(problem).with_hint(self.where_explained()));
         }
         Ok(())
     }
@@ -129,22 +124,24 @@ impl<'a> Call<'a> {
             if param.is_optional() {
                 return Ok(());
             }
-            return Err(Error::argument(format!(
+            let problem = format!(
                 "{word}`{}` of {} is missing: it must be {}",
                 param.name,
                 self.full_name,
                 param.ty.demanded()
-            )));
+            );
+            return Err(Error::argument(problem).with_hint(self.where_explained()));
         }
         param.ty.check(value, self.lua).map_err(|mismatch| {
             let Mismatch { place, problem, hint } = mismatch;
-            let error =
-                Error::argument(format!("{word}`{}{place}` of {} {problem}", param.name, self.full_name));
-            match hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
+            Error::argument(format!("{word}`{}{place}` of {} {problem}", param.name, self.full_name))
+                .with_hint(hint.unwrap_or_else(|| self.where_explained()))
         })
+    }
+
+    /// The hint for whoever gave something else than is taken.
+    fn where_explained(&self) -> String {
+        format!("`qlua doc {}` says what it takes", self.full_name.trim_start_matches("qlua."))
     }
 
     /// The Lua state.
@@ -168,6 +165,14 @@ impl<'a> Call<'a> {
             Some(_) => e.into(),
             None => self.refuse(name, format!("cannot be used: {e}")),
         })
+    }
+
+    /// The enum that the word in parameter or option `name` stands for.
+    ///
+    /// # Errors
+    /// As for [`Call::get`]; [`Error::Usage`] for a word that stands for nothing.
+    pub fn word<T: FromStr<Err = Error>>(&self, name: &str) -> anyhow::Result<T> {
+        Ok(self.get::<String>(name)?.parse()?)
     }
 
     /// The handle that parameter or option `name` holds.
@@ -197,7 +202,7 @@ impl<'a> Call<'a> {
 
     /// Makes the script stop, and gives the error to return.
     pub fn stop(&self, reason: Stop) -> anyhow::Error {
-        super::report::stop_error(self.lua, reason)
+        super::raise::stop_error(self.lua, reason)
     }
 
     /// The values after the declared parameters.

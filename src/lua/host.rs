@@ -11,11 +11,12 @@ use mlua::{
 
 use super::declare::Api;
 use super::embedded::{self, Embedded};
+use super::failure::Failure;
 use super::install::{fallible, install};
-use super::report::{self, Report};
+use super::raise;
 use super::state::{self, HostState, Stop, Verbosity};
 use crate::error::{Error, Result};
-use crate::selector::nearest;
+use crate::words::nearest;
 use crate::write::HashedFile;
 
 /// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
@@ -58,6 +59,13 @@ impl Chunk {
         Chunk::new("=stdin".into(), source)
     }
 
+    /// Its name, and the hash of its source, for whoever wants to know exactly what runs.
+    pub fn described(&self) -> String {
+        let HashedFile { file, sha256, .. } =
+            HashedFile::of(self.name.trim_start_matches(['@', '=']), &self.source);
+        format!("{file} (SHA-256 {sha256})")
+    }
+
     fn new(name: String, mut source: Vec<u8>) -> Chunk {
         if source.starts_with(b"\xef\xbb\xbf") {
             source.drain(..3);
@@ -77,7 +85,7 @@ pub enum Ending {
     /// It ran to its end.
     Done,
     /// It raised an error that nobody caught.
-    Failed(Report),
+    Failed(Failure),
     /// It, or the user, asked to stop.
     Stopped(Stop),
 }
@@ -87,7 +95,7 @@ impl Ending {
     pub fn exit_code(&self) -> u8 {
         match self {
             Ending::Done | Ending::Stopped(Stop::ClosedPipe) => 0,
-            Ending::Failed(report) => report.exit_code(),
+            Ending::Failed(failure) => failure.exit_code(),
             Ending::Stopped(Stop::Exit(code)) => *code,
             Ending::Stopped(Stop::Interrupted) => 130,
         }
@@ -115,9 +123,24 @@ impl Host {
     /// # Errors
     /// Only when memory runs out.
     pub fn with_api(verbosity: Verbosity, folder: Option<&Path>, api: &Api) -> anyhow::Result<Host> {
+        Host::with_state(HostState::new(verbosity), folder, api)
+    }
+
+    /// What `script` takes on its command line, as it declares it; nothing where it declares nothing. The script runs as far
+    /// as that.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn command_line_of(script: &Embedded) -> anyhow::Result<Option<clap::Command>> {
+        let host = Host::with_state(HostState::declaring(), None, &super::api::declarations())?;
+        host.run(&Chunk::built_in(script), &[]);
+        Ok(state::declared(&host.lua))
+    }
+
+    fn with_state(own: HostState, folder: Option<&Path>, api: &Api) -> anyhow::Result<Host> {
         // `true` leaves Lua's own pcall in place; mlua's replacement for it cannot yield.
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(true))?;
-        lua.set_app_data(HostState::new(verbosity));
+        lua.set_app_data(own);
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_INTERVAL), |lua, _| {
             match state::stopping(lua) {
                 None => Ok(VmState::Continue),
@@ -130,7 +153,8 @@ impl Host {
             .set_mode(ChunkMode::Text)
             .call(host_functions(&lua)?)?;
         state::keep_pcall(&lua, prelude.get("pcall")?)?;
-        report::keep_metatable(&lua, prelude.get("error_metatable")?)?;
+        state::keep_wrap(&lua, prelude.get("wrap")?)?;
+        raise::keep_metatable(&lua, prelude.get("error_metatable")?)?;
         let qlua = install(&lua, api, &prelude)?;
         let package: Table = lua.globals().get("package")?;
         package.get::<Table>("loaded")?.raw_set("qlua", &qlua)?;
@@ -171,14 +195,14 @@ impl Host {
         let function = match loaded.into_function() {
             Ok(function) => function,
             Err(mlua::Error::SyntaxError { message, .. }) => {
-                return Ending::Failed(report::syntax(&chunk.name, &message));
+                return Ending::Failed(raise::syntax(&chunk.name, &message));
             }
-            Err(other) => return Ending::Failed(Report::of(&other.into())),
+            Err(other) => return Ending::Failed(Failure::of(&other.into())),
         };
         let strings = arguments.iter().map(|a| self.lua.create_string(a.as_bytes()).map(Value::String));
         match strings.collect::<mlua::Result<MultiValue>>() {
             Ok(arguments) => self.guarded(function, arguments),
-            Err(error) => Ending::Failed(Report::of(&error.into())),
+            Err(error) => Ending::Failed(Failure::of(&error.into())),
         }
     }
 
@@ -187,7 +211,7 @@ impl Host {
         let strings = [name, module].map(|text| self.lua.create_string(text).map(Value::String));
         match strings.into_iter().collect::<mlua::Result<MultiValue>>() {
             Ok(arguments) => self.guarded(self.load_module.clone(), arguments),
-            Err(error) => Ending::Failed(Report::of(&error.into())),
+            Err(error) => Ending::Failed(Failure::of(&error.into())),
         }
     }
 
@@ -198,14 +222,14 @@ impl Host {
         if let Some(stop) = state::stopping(&self.lua) {
             return Ending::Stopped(stop);
         }
-        let report = state::with(&self.lua, |s| s.report.borrow_mut().take());
+        let failure = state::with(&self.lua, |s| s.failure.borrow_mut().take());
         match outcome.map(|mut results| (results.pop_front(), results.pop_front())) {
             Ok((Some(Value::Boolean(true)), _)) => Ending::Done,
-            // Without a report the handler itself had no room left to run: a stack overflow.
+            // Without a failure the handler itself had no room left to run: a stack overflow.
             Ok((_, value)) => Ending::Failed(
-                report.unwrap_or_else(|| report::describe(&self.lua, &value.unwrap_or(Value::Nil))),
+                failure.unwrap_or_else(|| raise::describe(&self.lua, &value.unwrap_or(Value::Nil))),
             ),
-            Err(error) => Ending::Failed(Report::of(&error.into())),
+            Err(error) => Ending::Failed(Failure::of(&error.into())),
         }
     }
 }
@@ -225,12 +249,12 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
     let host = lua.create_table()?;
     host.raw_set(
         "stopping",
-        lua.create_function(|lua, ()| state::stopping(lua).map(|s| report::stop_value(lua, s)).transpose())?,
+        lua.create_function(|lua, ()| state::stopping(lua).map(|s| raise::stop_value(lua, s)).transpose())?,
     )?;
     host.raw_set(
         "convert",
         lua.create_function(|lua, value: Value| match value {
-            Value::Error(error) => report::value_of(lua, &anyhow::Error::from(*error)),
+            Value::Error(error) => raise::value_of(lua, &anyhow::Error::from(*error)),
             other => Ok(other),
         })?,
     )?;
@@ -238,8 +262,8 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         "describe",
         lua.create_function(|lua, value: Value| {
             if state::stopping(lua).is_none() {
-                let report = report::describe(lua, &value);
-                state::with(lua, |s| *s.report.borrow_mut() = Some(report));
+                let failure = raise::describe(lua, &value);
+                state::with(lua, |s| *s.failure.borrow_mut() = Some(failure));
             }
             Ok(value)
         })?,
@@ -257,14 +281,14 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
     host.raw_set(
         "syntax_error",
         lua.create_function(|lua, (name, message): (String, String)| {
-            Ok((false, report::syntax_value(lua, &name, &message)?))
+            Ok((false, raise::syntax_value(lua, &name, &message)?))
         })?,
     )?;
     host.raw_set(
         "traceback",
         lua.create_function(|lua, (message, _level): (Value, Value)| match &message {
-            Value::Nil => report::traceback(lua, None).into_lua_multi(lua),
-            Value::String(text) => report::traceback(lua, Some(&text.to_string_lossy())).into_lua_multi(lua),
+            Value::Nil => raise::traceback(lua, None).into_lua_multi(lua),
+            Value::String(text) => raise::traceback(lua, Some(&text.to_string_lossy())).into_lua_multi(lua),
             _ => message.into_lua_multi(lua),
         })?,
     )?;
@@ -273,7 +297,7 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
 
 fn stop(lua: &Lua, reason: Stop) -> mlua::Result<(bool, Value)> {
     state::stop(lua, reason);
-    Ok((false, report::stop_value(lua, reason)?))
+    Ok((false, raise::stop_value(lua, reason)?))
 }
 
 fn exit_code(value: &Value) -> u8 {

@@ -3,13 +3,13 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, UserDataFields, UserDataRegistry, Value};
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use super::call::Call;
 use super::declare::{Api, Callable, ClassDeclaration, Getter, Namespace};
-use super::{report, state};
+use super::{raise, state};
 use crate::error::Error;
-use crate::selector::nearest;
+use crate::words::nearest;
 
 /// Makes the table `qlua`; `prelude` is what the prelude exports.
 pub(super) fn install(lua: &Lua, api: &Api, prelude: &Table) -> mlua::Result<Table> {
@@ -48,7 +48,7 @@ impl Installer<'_> {
             members.raw_set(function.spec.name, self.callable(function, None)?)?;
         }
         for constant in &namespace.constants {
-            let values = (constant.handler)(&Call::constant(self.lua, constant));
+            let values = (constant.handler)(&Call::plain(self.lua, &constant.full_name, MultiValue::new()));
             let value = values.map_err(mlua::Error::external)?.pop_front();
             members.raw_set(constant.spec.name, value.unwrap_or(Value::Nil))?;
         }
@@ -121,7 +121,7 @@ impl Installer<'_> {
     fn callable(&self, callable: &Rc<Callable>, class: Option<TypeId>) -> mlua::Result<Function> {
         let callable = Rc::clone(callable);
         self.function(move |lua, arguments| {
-            let call = Call::new(lua, &callable, class, arguments)?;
+            let call = Call::new(lua, &callable.spec, &callable.full_name, class, arguments)?;
             (callable.handler)(&call)
         })
     }
@@ -151,17 +151,7 @@ pub(super) fn fallible<R: IntoLuaMulti>(
                 results.push_front(Value::Boolean(true));
                 Ok(results)
             }
-            Err(error) => (false, report::value_of(lua, &error)?).into_lua_multi(lua),
-        }
-    })
-}
-
-/// Gives the handles that hold a `T` the metamethods in `meta`.
-pub(super) fn register_type<T: 'static>(lua: &Lua, meta: &Table) -> mlua::Result<()> {
-    let entries: Vec<(String, Value)> = meta.pairs().collect::<mlua::Result<_>>()?;
-    lua.register_userdata_type::<T>(|registry: &mut UserDataRegistry<T>| {
-        for (name, value) in entries {
-            registry.add_meta_field(name, value);
+            Err(error) => (false, raise::value_of(lua, &error)?).into_lua_multi(lua),
         }
     })
 }

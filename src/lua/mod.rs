@@ -2,23 +2,27 @@
 //!
 //! The only room that knows mlua. A namespace is one file in `api/`; [`declare`] is the vocabulary it is written in.
 
+mod absent;
 pub mod api;
 mod call;
 pub mod declare;
 pub mod docs;
 pub mod embedded;
+mod failure;
 mod host;
 mod install;
 pub mod output;
 mod progress;
-mod report;
+mod raise;
+mod rows;
 mod state;
 mod types;
 mod values;
 
 pub use call::Call;
+pub use failure::Failure;
 pub use host::{Chunk, Ending, Host};
-pub use report::Report;
+pub use rows::{Row, ToRow};
 pub use state::{Stop, Thrown, Verbosity, policy, verbosity};
 pub use types::{Key, Record, Type};
 pub use values::{Callback, Handle, Plain, Selector, Tidy};

@@ -51,6 +51,12 @@ impl Progress for Bar {
             bar.finish_and_clear();
         }
     }
+
+    fn abandon(&self) {
+        if let Some(bar) = lock(&self.0).take() {
+            bar.abandon();
+        }
+    }
 }
 
 struct Lines(Mutex<Option<(String, u64, Instant)>>);
@@ -74,6 +80,10 @@ impl Progress for Lines {
                 begun.elapsed().as_secs_f64()
             ));
         }
+    }
+
+    fn abandon(&self) {
+        lock(&self.0).take();
     }
 }
 

@@ -7,7 +7,8 @@ use std::fmt;
 
 use mlua::{Function, Lua, Value};
 
-use super::report::Report;
+use super::absent::Absent;
+use super::failure::Failure;
 use crate::interrupt;
 use crate::write::HashedFile;
 
@@ -38,12 +39,18 @@ pub enum Verbosity {
 #[derive(Default)]
 pub(super) struct HostState {
     pub stop: Cell<Option<Stop>>,
-    pub report: RefCell<Option<Report>>,
+    pub failure: RefCell<Option<Failure>>,
     /// The chunk that the user runs, as positions name it.
     pub main_source: RefCell<String>,
     /// The script that the user runs, for the provenance of what it writes.
     pub policy: RefCell<Option<HashedFile>>,
     pub verbosity: Verbosity,
+    /// What a script last read from a row that does not have it.
+    pub absent: RefCell<Option<Absent>>,
+    /// Whether scripts are only asked what they take on their command line.
+    declaring: bool,
+    /// What the script said it takes.
+    declared: RefCell<Option<clap::Command>>,
     classes: RefCell<BTreeMap<&'static str, TypeId>>,
 }
 
@@ -51,9 +58,15 @@ impl HostState {
     pub fn new(verbosity: Verbosity) -> Self {
         HostState { verbosity, ..HostState::default() }
     }
+
+    /// The state of a script that is only asked what it takes on its command line.
+    pub fn declaring() -> Self {
+        HostState { declaring: true, ..HostState::new(Verbosity::Quiet) }
+    }
 }
 
 const PCALL: &str = "qlua.pcall";
+const WRAP: &str = "qlua.wrap";
 const THROWN: &str = "qlua.thrown";
 
 /// Applies `f` to the host's data of `lua`.
@@ -98,6 +111,21 @@ pub(super) fn class_type(lua: &Lua, name: &str) -> Option<TypeId> {
     with(lua, |state| state.classes.borrow().get(name).copied())
 }
 
+/// Whether the script is only asked what it takes on its command line.
+pub(super) fn is_declaring(lua: &Lua) -> bool {
+    with(lua, |state| state.declaring)
+}
+
+/// Keeps what the script takes on its command line.
+pub(super) fn declare(lua: &Lua, command: clap::Command) {
+    with(lua, |state| *state.declared.borrow_mut() = Some(command));
+}
+
+/// What [`declare`] kept.
+pub(super) fn declared(lua: &Lua) -> Option<clap::Command> {
+    with(lua, |state| state.declared.borrow_mut().take())
+}
+
 /// Makes a class known to argument checks.
 pub(super) fn add_class(lua: &Lua, name: &'static str, type_id: TypeId) {
     with(lua, |state| state.classes.borrow_mut().insert(name, type_id));
@@ -111,6 +139,16 @@ pub(super) fn keep_pcall(lua: &Lua, pcall: Function) -> mlua::Result<()> {
 /// Lua's own `pcall`.
 pub(super) fn raw_pcall(lua: &Lua) -> mlua::Result<Function> {
     lua.named_registry_value(PCALL)
+}
+
+/// Keeps the prelude's `wrap`, which makes a function of Rust raise error tables.
+pub(super) fn keep_wrap(lua: &Lua, wrap: Function) -> mlua::Result<()> {
+    lua.set_named_registry_value(WRAP, wrap)
+}
+
+/// The prelude's `wrap`.
+pub(super) fn wrap(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(WRAP)
 }
 
 /// An error value of a script on its way through Rust; the value itself waits in the Lua state.

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use mlua::Value;
-use serde::Serialize;
 
 use super::declare::{Api, Class, Function, Namespace, Options};
+use super::rows::row;
 use super::*;
 
 struct Counter {
@@ -13,11 +13,23 @@ struct Counter {
     name: String,
 }
 
-#[derive(Serialize)]
-struct Row {
+struct Scheme {
     name: &'static str,
     bytes: u64,
     score: Option<f64>,
+}
+
+row! {
+    /// A scheme.
+    const SCHEME = "Scheme" for |scheme: &Scheme| {
+        /// its name
+        name: Type::String => scheme.name,
+        /// its size, which is a sentence on
+        /// two lines
+        bytes: Type::IntegerIn("bytes") => scheme.bytes,
+        /// its score; nil when it is not finite
+        score: Type::Optional(&Type::Number) => scheme.score,
+    }
 }
 
 fn api() -> Api {
@@ -65,10 +77,20 @@ fn api() -> Api {
             Function::new("counter", "Makes a counter.").param("name", Type::String, "its name"),
             |call| Ok(Handle(Counter { count: Cell::new(0), name: call.get("name")? })),
         )
-        .function(Function::new("rows", "Gives rows."), |_| {
-            let row = |name, score| Row { name, bytes: 1 << 40, score };
-            Ok(Plain(vec![row("a", Some(0.5)), row("b", None)]))
-        })
+        .function(
+            Function::new("rows", "Gives rows.").returns(Type::List(&Type::Record(&SCHEME)), "the rows"),
+            |_| {
+                let row = |name, score| Row(Scheme { name, bytes: 1 << 40, score });
+                Ok(vec![row("a", Some(0.5)), row("b", None)])
+            },
+        )
+        .function(
+            Function::new("test", "Asks a predicate.").param("of", Type::Function("fun(row): boolean"), "it"),
+            |call| {
+                let row = Row(Scheme { name: "b", bytes: 1, score: None });
+                call.get::<Callback>("of")?.test(call.lua(), row)
+            },
+        )
         .function(Function::new("choose", "Chooses.").param("what", Type::Selector, "names"), |call| {
             let selector: Selector = call.get("what")?;
             let chosen = selector.filter(call.lua(), ["visual.a", "model.b", "model.c"])?;
@@ -124,24 +146,33 @@ fn options_may_stand_in_the_place_of_optional_parameters() {
 #[test]
 fn wrong_arguments_are_named_in_one_sentence() {
     let cases = [
-        ("qlua.test.take()", "`path` of qlua.test.take is missing: it must be a path | nil"),
-        ("qlua.test.take('p', 1.5)", "`limit` of qlua.test.take must be an integer, not 1.5 | nil"),
+        (
+            "qlua.test.take()",
+            "`path` of qlua.test.take is missing: it must be a path | `qlua doc test.take` says what it takes",
+        ),
+        (
+            "qlua.test.take('p', 1.5)",
+            "`limit` of qlua.test.take must be an integer, not 1.5 | `qlua doc test.take` says what it takes",
+        ),
         (
             "qlua.test.take('p', '5')",
             "`limit` of qlua.test.take must be an integer, not the string \"5\" | use tonumber(…) to turn a string into a number",
         ),
-        ("qlua.test.take('p', 1, {}, 2)", "qlua.test.take takes at most 3 arguments, but 4 were given | nil"),
+        (
+            "qlua.test.take('p', 1, {}, 2)",
+            "qlua.test.take takes at most 3 arguments, but 4 were given | `qlua doc test.take` says what it takes",
+        ),
         (
             "qlua.test.take('p', { order = 'ascendig' })",
             "option `order` of qlua.test.take must be one of \"ascending\" or \"descending\", not the string \"ascendig\" | did you mean \"ascending\"?",
         ),
         (
             "qlua.test.take('p', { percent = 101 })",
-            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not 101 | nil",
+            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not 101 | `qlua doc test.take` says what it takes",
         ),
         (
             "qlua.test.take('p', { percent = 0/0 })",
-            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not NaN | nil",
+            "option `percent` of qlua.test.take must be a percentage from 0 to 100, not NaN | `qlua doc test.take` says what it takes",
         ),
         (
             "qlua.test.take('p', { ordr = 1 })",
@@ -151,23 +182,29 @@ fn wrong_arguments_are_named_in_one_sentence() {
             "qlua.test.take('p', { 1 })",
             "1 is no option of qlua.test.take | the known keys are `order`, `percent`, `strict`, `threads`",
         ),
-        ("qlua.test.counter(3)", "`name` of qlua.test.counter must be a string, not 3 | nil"),
-        ("qlua.test.counter('\\xff')", "`name` of qlua.test.counter is not valid UTF-8 | nil"),
+        (
+            "qlua.test.counter(3)",
+            "`name` of qlua.test.counter must be a string, not 3 | `qlua doc test.counter` says what it takes",
+        ),
+        (
+            "qlua.test.counter('\\xff')",
+            "`name` of qlua.test.counter is not valid UTF-8 | `qlua doc test.counter` says what it takes",
+        ),
         (
             "qlua.test.counter('a'):same(io.stdout)",
-            "`other` of Counter:same must be a Counter handle, not a handle | nil",
+            "`other` of Counter:same must be a Counter handle, not a handle | `qlua doc Counter:same` says what it takes",
         ),
         (
             "qlua.test.mixed({ a = { 1, 'x' } })",
-            "`map[\"a\"][2]` of qlua.test.mixed must be a number, not the string \"x\" | nil",
+            "`map[\"a\"][2]` of qlua.test.mixed must be a number, not the string \"x\" | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.mixed({ a = { b = 1 } })",
-            "`map[\"a\"]` of qlua.test.mixed must be a list of numbers, but it has the key the string \"b\" | nil",
+            "`map[\"a\"]` of qlua.test.mixed must be a list of numbers, but it has the key the string \"b\" | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.mixed({}, true)",
-            "`either` of qlua.test.mixed must be an integer or one of \"auto\", not true | nil",
+            "`either` of qlua.test.mixed must be an integer or one of \"auto\", not true | `qlua doc test.mixed` says what it takes",
         ),
         (
             "qlua.test.choose('[a')",
@@ -212,6 +249,75 @@ fn rows_are_plain_tables_with_nil_for_nothing() {
 }
 
 #[test]
+fn rows_raise_on_unknown_keys_and_stay_plain_otherwise() {
+    let row = "local row = qlua.test.rows()[2] ";
+    assert_eq!(
+        error(&format!("{row} return row.naem")),
+        "`Scheme` has no field `naem` | did you mean `name`?"
+    );
+    assert_eq!(
+        error(&format!("{row} return row[1]")),
+        "`Scheme` has no field `1` | its fields are `name`, `bytes`, `score`; `rawget` reads a key of your own"
+    );
+    assert_eq!(
+        run(&format!("{row} row.note, row.b = {{ 1, 2 }}, true return tostring(row)")),
+        "Scheme(name = \"b\", bytes = 1099511627776, b = true, note = list of 2)"
+    );
+    let keys = "local keys = {} for key in pairs(row) do keys[#keys + 1] = key row[key] = nil end";
+    assert_eq!(
+        run(&format!(
+            "{row} row.note, row.a = 1, 2 {keys} return table.concat(keys, ' ') .. tostring(next(row))"
+        )),
+        "name bytes a notenil"
+    );
+    let raw = "return type(row) .. #row .. tostring(rawget(row, 'naem')) .. tostring(getmetatable(row))";
+    assert_eq!(run(&format!("{row} {raw}")), "table0nilfalse");
+}
+
+#[test]
+fn an_error_that_comes_from_a_nil_in_a_row_says_so() {
+    let sentence = |of: &str| {
+        format!(
+            "`b` has no `score`: it is nil when it is not finite ({of}) | test it first: `scheme.score and …`"
+        )
+    };
+    let compared = sentence("attempt to compare nil with number");
+    assert_eq!(error("qlua.test.test(function(row) return row.score < 1 end)"), compared);
+    assert_eq!(error("qlua.test.test(function(row) local s = row.score\n return s < 1 end)"), compared);
+    let added = sentence("attempt to perform arithmetic on a nil value (field 'score')");
+    assert_eq!(error("qlua.test.test(function(row) return row.score + 1 end)"), added);
+    let unrelated = "local _, e = pcall(qlua.test.test, function(row) local t = {} return row.score or t.x + 1 end) return e";
+    assert!(run(unrelated).contains("arithmetic on a nil value (field 'x')"));
+    let before = "pcall(qlua.test.test, function(row) return row.score end)
+                  local _, e = pcall(qlua.test.test, function() return nil < 1 end) return e";
+    assert!(run(before).contains("compare nil with number") && !run(before).contains("score"));
+}
+
+#[test]
+fn an_uncaught_error_from_a_nil_in_a_row_says_so_where_it_was_read() {
+    let report = |code: &str| {
+        let host = Host::with_api(Verbosity::Normal, None, &api()).unwrap();
+        match host.run(&Chunk::code(code), &[]) {
+            Ending::Failed(report) => report,
+            other => panic!("{code}: {other:?}"),
+        }
+    };
+    let said = report("local row = qlua.test.rows()[2]\nprint(row.score < 1)");
+    assert_eq!(
+        (said.message.as_str(), said.hint.as_deref(), said.at.first().map(String::as_str)),
+        (
+            "`b` has no `score`: it is nil when it is not finite (attempt to compare nil with number)",
+            Some("test it first: `scheme.score and …`"),
+            Some("(command line):2")
+        )
+    );
+    let elsewhere = report("local row = qlua.test.rows()[2]\nlocal s = row.score\nlocal x\nprint(x < 1)");
+    assert_eq!(elsewhere.message, "attempt to compare nil with number");
+    let predicate = report("qlua.test.test(function(row)\n  return row.score < 1\nend)");
+    assert_eq!(predicate.at[..2], ["(command line):2", "(command line):1"]);
+}
+
+#[test]
 fn selectors_are_globs_lists_or_predicates() {
     assert_eq!(run("return qlua.test.choose('model.*')"), "model.b model.c");
     assert_eq!(run("return qlua.test.choose{ 'visual.*', '*.c' }"), "visual.a model.c");
@@ -251,6 +357,9 @@ fn annotations_and_signatures_follow_the_declaration() {
         "---@param map table<string, number[]> lists by name",
         "---@operator len: integer",
         "function Counter:add(amount) end",
+        "---@class qlua.Scheme",
+        "---@field bytes integer its size, which is a sentence on two lines",
+        "---@field score? number its score; nil when it is not finite",
     ] {
         assert!(text.lines().any(|l| l == line), "`{line}` is not in\n{text}");
     }

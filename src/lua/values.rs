@@ -4,7 +4,7 @@ use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
 
-use super::state;
+use super::{raise, state};
 use crate::selector::Globs;
 
 /// A new handle: `Ok(Handle(manifest))`. The type must be that of a declared class.
@@ -42,7 +42,8 @@ impl IntoLua for Tidy {
     }
 }
 
-/// A Lua function that Rust calls. What it raises passes through Rust unchanged, back to the script.
+/// A Lua function that Rust calls. What it raises passes through Rust unchanged, back to the script; but what Lua says of a
+/// nil that came from a row becomes a sentence about that row.
 #[derive(Clone, Debug)]
 pub struct Callback(Function);
 
@@ -59,12 +60,21 @@ impl Callback {
     /// [`state::Thrown`] when it raises: return it (`?`), and the script sees its own error again.
     pub fn call(&self, lua: &Lua, arguments: impl IntoLuaMulti) -> anyhow::Result<MultiValue> {
         let mut all = arguments.into_lua_multi(lua)?;
+        state::with(lua, |state| *state.absent.borrow_mut() = None);
         all.push_front(Value::Function(self.0.clone()));
         let mut results: MultiValue = state::raw_pcall(lua)?.call(all)?;
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }
-        Err(state::throw(lua, results.pop_front().unwrap_or(Value::Nil))?.into())
+        let raised = raise::explained(lua, results.pop_front().unwrap_or(Value::Nil))?;
+        Err(state::throw(lua, raised)?.into())
+    }
+
+    /// Where it begins, as positions name it: `mine.lua:5`.
+    pub fn position(&self) -> String {
+        let info = self.0.info();
+        let source = info.source.unwrap_or_default();
+        format!("{}:{}", source.trim_start_matches(['@', '=']), info.line_defined.unwrap_or(0))
     }
 
     /// Calls it with `arguments` and tells whether its first result is neither false nor nil.
@@ -77,12 +87,12 @@ impl Callback {
     }
 }
 
-/// A choice of names: a glob, a list of globs, or a predicate ([`super::types::Type::Selector`]).
+/// A choice: a glob, a list of globs, or a predicate, of names ([`super::types::Type::Selector`]) or of groups.
 #[derive(Clone, Debug)]
 pub enum Selector {
     /// Any of the globs matches the whole name.
     Globs(Globs),
-    /// The function gives true for the name.
+    /// The function gives true for the name, or for the group.
     Predicate(Callback),
 }
 

@@ -9,27 +9,16 @@ use super::{Candidate, Group, Manifest, compare_scores};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::model::bare_name;
+use crate::words::words;
 
-/// How scores of different runs are made comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normalise {
-    /// Each run's scores are divided by their median over the groups that all runs scored: the unit of a score depends on
-    /// the loss and the number of samples.
-    Median,
-    /// Scores are taken as they are.
-    None,
-}
-
-impl Normalise {
-    /// Every word for one of them.
-    pub const WORDS: &'static [&'static str] = &["median", "none"];
-
-    /// `median` or `none`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Normalise::Median => "median",
-            Normalise::None => "none",
-        }
+words! {
+    /// How scores of different runs are made comparable.
+    pub enum Normalise: "way to make scores comparable" {
+        /// Each run's scores are divided by their median over the groups that all runs scored: the unit of a score depends on
+        /// the loss and the number of samples.
+        Median = "median",
+        /// Scores are taken as they are.
+        None = "none",
     }
 }
 

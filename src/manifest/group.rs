@@ -117,6 +117,11 @@ impl Group {
         // Above 2^53 a cost no longer counts single weights.
         (0.0..=9_007_199_254_740_992.0).contains(&parameters).then_some(parameters as u64)
     }
+
+    /// The bytes of [`Group::parameters`] as a manifest counts them: two for each, as in BF16.
+    pub fn bytes(&self) -> Option<u64> {
+        self.parameters().map(|parameters| 2 * parameters)
+    }
 }
 
 /// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.

@@ -9,6 +9,7 @@ mod correlation;
 mod coverage;
 mod document;
 mod group;
+mod order;
 mod percent;
 mod ranking;
 mod selection;
@@ -24,8 +25,9 @@ pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
 pub use group::{Candidate, Format, Group, compare_scores};
+pub use order::Order;
 pub use percent::Percent;
-pub use ranking::{Order, Predicate, Ranking, RankingOptions};
+pub use ranking::{Criterion, Predicate, Ranking, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};

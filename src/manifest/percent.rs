@@ -27,6 +27,41 @@ impl Percent {
         value.to_string().parse()
     }
 
+    /// The percentage that `text` denotes, 0 included: a share of something that may be nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] outside 0 to 100, with more than three decimals, or for what is no plain decimal number.
+    pub fn share(text: &str) -> Result<Self> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if text.starts_with('-') && text.parse::<f64>().is_ok() {
+            return Err(unusable(text, "it must be above 0"));
+        }
+        if !digits(whole) || !digits(decimals) {
+            return Err(unusable(text, "a plain decimal number is expected"));
+        }
+        let decimals = decimals.trim_end_matches('0');
+        if decimals.len() > 3 {
+            return Err(unusable(text, "it has more than three decimals"));
+        }
+        // Anything longer than the limit is too large, so the number below cannot overflow.
+        let whole = whole.trim_start_matches('0');
+        let thousandths = match whole.len() {
+            0..=3 => format!("{whole}{decimals:0<3}").parse::<u32>().unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        };
+        match thousandths {
+            0..=100_000 => Ok(Percent { thousandths }),
+            _ => Err(unusable(text, "it must not exceed 100")),
+        }
+    }
+
+    /// The percentages from `first` up to `last`, each `step` (which is above 0) more than the one before.
+    pub fn range(first: Self, last: Self, step: Self) -> impl Iterator<Item = Self> {
+        let step = step.thousandths.max(1) as usize;
+        (first.thousandths..=last.thousandths).step_by(step).map(|thousandths| Percent { thousandths })
+    }
+
     /// The percentage as a number: `12.5`.
     pub fn as_f64(self) -> f64 {
         f64::from(self.thousandths) / 1_000.0
@@ -55,6 +90,12 @@ impl Percent {
         u128::from(part) * 100_000 >= u128::from(self.thousandths) * u128::from(whole)
     }
 
+    /// Whether `part` is at least this percentage of `whole`, both finite and at least 0.
+    pub fn is_reached_by_score(self, part: f64, whole: f64) -> bool {
+        // The products are rounded, and the whole must count all the same.
+        part * 100_000.0 >= f64::from(self.thousandths) * whole || part >= whole
+    }
+
     /// How many of `total` groups the percentage stands for: `max(1, ceil(percent / 100 × total))`, in integers; 0 of 0.
     pub fn count_of(self, total: usize) -> usize {
         let count = (u128::from(self.thousandths) * total as u128).div_ceil(100_000);
@@ -67,34 +108,16 @@ impl FromStr for Percent {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |why: &str| {
-            Error::argument(format!("`{text}` is not a percentage that can be used: {why}"))
-                .with_hint("write 10 for 10 %, or 12.5 for 12.5 %")
-        };
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if text.starts_with('-') && text.parse::<f64>().is_ok() {
-            return Err(wrong("it must be above 0"));
-        }
-        if !digits(whole) || !digits(decimals) {
-            return Err(wrong("a plain decimal number is expected"));
-        }
-        let decimals = decimals.trim_end_matches('0');
-        if decimals.len() > 3 {
-            return Err(wrong("it has more than three decimals"));
-        }
-        // Anything longer than the limit is too large, so the number below cannot overflow.
-        let whole = whole.trim_start_matches('0');
-        let thousandths = match whole.len() {
-            0..=3 => format!("{whole}{decimals:0<3}").parse::<u32>().unwrap_or(u32::MAX),
-            _ => u32::MAX,
-        };
-        match thousandths {
-            0 => Err(wrong("it must be above 0")),
-            1..=100_000 => Ok(Percent { thousandths }),
-            _ => Err(wrong("it must not exceed 100")),
+        match Percent::share(text)? {
+            Percent { thousandths: 0 } => Err(unusable(text, "it must be above 0")),
+            percent => Ok(percent),
         }
     }
+}
+
+fn unusable(text: &str, why: &str) -> Error {
+    Error::argument(format!("`{text}` is no usable percentage: {why}"))
+        .with_hint("write 10 for 10 %, or 12.5 for 12.5 %")
 }
 
 impl fmt::Display for Percent {

@@ -1,60 +1,20 @@
 //! Groups in order of sensitivity.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Group, Manifest, Percent, Selection, compare_scores};
+use super::order::Sorting;
+use super::{Group, Manifest, Order, Percent, Selection};
 use crate::error::{Error, Result};
-use crate::selector::{Globs, nearest};
+use crate::selector::Globs;
 use crate::units::counted;
-
-/// Which end of a ranking comes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// The least sensitive group first: the order of the published ranking.
-    #[default]
-    Ascending,
-    /// The most sensitive group first.
-    Descending,
-}
-
-impl Order {
-    /// `ascending` or `descending`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Ascending => "ascending",
-            Order::Descending => "descending",
-        }
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Order {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "ascending" => Ok(Order::Ascending),
-            "descending" => Ok(Order::Descending),
-            _ => Err(Error::argument(format!("`{text}` is no order of a ranking")).with_hint(
-                "`ascending` has the least sensitive group first, `descending` the most sensitive",
-            )),
-        }
-    }
-}
+use crate::words::nearest;
 
 /// Decides for one group whether it is ranked.
 pub type Predicate<'a> = dyn Fn(&Group) -> Result<bool> + 'a;
+
+/// The number that one group is ranked by.
+pub type Criterion<'a> = dyn Fn(&Group) -> Result<f64> + 'a;
 
 /// What is ranked, and how. The default ranks every scored candidate in ascending order.
 #[derive(Default, Clone)]
@@ -63,12 +23,15 @@ pub struct RankingOptions<'a> {
     pub order: Order,
     /// Only groups of which the name or a member's name matches, in the manifest's spelling; `None` for all.
     pub include: Option<Globs>,
-    /// Leaves out groups of which the name or a member's name matches.
+    /// Leaves out groups of which the name or all members' names match.
     pub exclude: Globs,
     /// Ranks candidates that were never scored too: they come first in ascending order, as if they were harmless.
     pub include_unscored: bool,
     /// Only groups for which it answers true; asked after the globs, in model order.
     pub predicate: Option<&'a Predicate<'a>>,
+    /// What takes the place of the score in the order of the groups; NaN counts as no number and comes last. Asked for
+    /// ranked groups only, in model order.
+    pub by: Option<&'a Criterion<'a>>,
 }
 
 /// Candidates in order of sensitivity. Cloning shares the groups.
@@ -82,6 +45,7 @@ pub struct Ranking {
     pub not_candidates: Vec<String>,
     /// Ranked groups whose score is infinite or NaN, by name in model order; ranked as the most sensitive.
     pub not_finite: Vec<String>,
+    sorting: Sorting,
     groups: Arc<[Group]>,
     /// Indices in ascending order, ties in model order.
     ascending: Vec<usize>,
@@ -94,8 +58,8 @@ impl Manifest {
     /// published ranking.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a glob matches nothing or when nothing is left to rank, saying why; whatever the predicate
-    /// returns.
+    /// [`Error::Argument`] when a glob matches nothing or when nothing is left to rank, saying why; [`Error::Refused`] when
+    /// `exclude` matches only some members of a group; whatever the predicate and `by` return.
     pub fn ranking(&self, options: &RankingOptions) -> Result<Ranking> {
         for globs in options.include.iter().chain([&options.exclude]) {
             self.check_globs(globs)?;
@@ -120,18 +84,26 @@ impl Manifest {
         if ascending.is_empty() {
             return Err(self.nothing_to_rank(chosen.len(), unscored.len(), not_candidates.len()));
         }
+        let own = match options.by {
+            None => None,
+            Some(by) => {
+                let mut own = vec![f64::NAN; self.groups.len()];
+                for &at in &ascending {
+                    own[at] = by(&self.groups[at])?;
+                }
+                Some(own.into())
+            }
+        };
+        let sorting = Sorting { order: options.order, own };
         let mut ordered = ascending.clone();
-        let score = |at: &usize| self.groups[*at].score;
-        ascending.sort_by(|a, b| compare_scores(score(a), score(b)));
-        match options.order {
-            Order::Ascending => ordered.clone_from(&ascending),
-            Order::Descending => ordered.sort_by(|a, b| compare_scores(score(b), score(a))),
-        }
+        sorting.sort(&self.groups, &mut ordered);
+        Sorting { order: Order::Ascending, ..sorting.clone() }.sort(&self.groups, &mut ascending);
         Ok(Ranking {
             order: options.order,
             unscored,
             not_candidates,
             not_finite,
+            sorting,
             groups: Arc::clone(&self.groups),
             ascending,
             ordered,
@@ -141,7 +113,8 @@ impl Manifest {
     /// Refuses globs that match no group and no member.
     fn check_globs(&self, globs: &Globs) -> Result<()> {
         let names = self.groups.iter().flat_map(group_names);
-        let Some(&glob) = globs.unmatched(names.clone()).first() else { return Ok(()) };
+        let keys = self.groups.iter().map(|g| g.key.as_str());
+        let Some(&glob) = globs.unmatched(names.clone().chain(keys)).first() else { return Ok(()) };
         let components: BTreeSet<&str> = names.clone().flat_map(|name| name.split('.')).collect();
         // A typing error shows best in the one component that no name has.
         let literal = |c: &&str| !c.contains(['*', '?', '[']);
@@ -166,9 +139,10 @@ impl Manifest {
             return error(format!("none of its {} is chosen", counted(total, "group")))
                 .with_hint("loosen `include`, `exclude` or the predicate");
         }
-        let groups = match chosen == total {
-            true => format!("its {}", counted(total, "group")),
-            false => format!("the {}", counted(chosen, "chosen group")),
+        let groups = if chosen == total {
+            format!("its {}", counted(total, "group"))
+        } else {
+            format!("the {}", counted(chosen, "chosen group"))
         };
         let (have, were, they) = if chosen == 1 { ("has", "was", "it") } else { ("have", "were", "they") };
         if unscored == 0 {
@@ -189,8 +163,11 @@ impl Manifest {
 
 impl RankingOptions<'_> {
     fn chooses(&self, group: &Group) -> Result<bool> {
-        let matched = |globs: &Globs| group_names(group).any(|name| globs.matches(name));
-        if self.include.as_ref().is_some_and(|globs| !matched(globs)) || matched(&self.exclude) {
+        let matches =
+            |globs: &Globs| group_names(group).chain([group.key.as_str()]).any(|name| globs.matches(name));
+        if self.include.as_ref().is_some_and(|globs| !matches(globs))
+            || names_whole(&self.exclude, group, "`exclude`")?
+        {
             return Ok(false);
         }
         self.predicate.map_or(Ok(true), |predicate| predicate(group))
@@ -201,6 +178,25 @@ impl RankingOptions<'_> {
 fn group_names(group: &Group) -> impl Iterator<Item = &str> + Clone {
     let others = group.members.iter().map(String::as_str).filter(|name| *name != group.name);
     std::iter::once(group.name.as_str()).chain(others)
+}
+
+/// Whether `globs` name `group`: by its own name, with or without `.quant_recipe`, or by all of its members. The name of a
+/// group is that of its first member and stands for all. `what` says in an error what the globs are.
+fn names_whole(globs: &Globs, group: &Group, what: &str) -> Result<bool> {
+    let (inside, outside): (Vec<&str>, Vec<&str>) =
+        group.members.iter().map(String::as_str).partition(|member| globs.matches(member));
+    if globs.matches(&group.name) || globs.matches(&group.key) || outside.is_empty() {
+        return Ok(true);
+    }
+    let Some(member) = inside.first() else { return Ok(false) };
+    Err(Error::refused(format!(
+        "{what} splits the group `{}`: it names `{member}` but not `{}`",
+        group.name, outside[0]
+    ))
+    .with_hint(format!(
+        "loaders fuse its {} modules into one: name the group by its first member, or all of them",
+        group.members.len()
+    )))
 }
 
 impl Ranking {
@@ -294,22 +290,7 @@ impl Ranking {
         if let Some(&glob) = globs.unmatched(names).first() {
             return Err(self.matches_nothing(glob));
         }
-        self.filter(|group| {
-            let (inside, outside): (Vec<&str>, Vec<&str>) =
-                group.members.iter().map(String::as_str).partition(|member| globs.matches(member));
-            if globs.matches(&group.name) || globs.matches(&group.key) || outside.is_empty() {
-                return Ok(true);
-            }
-            let Some(member) = inside.first() else { return Ok(false) };
-            Err(Error::refused(format!(
-                "the selection splits the group `{}`: it names `{member}` but not `{}`",
-                group.name, outside[0]
-            ))
-            .with_hint(format!(
-                "loaders fuse its {} modules into one: name the group by its first member, or all of them",
-                group.members.len()
-            )))
-        })
+        self.filter(|group| names_whole(globs, group, "the selection"))
     }
 
     fn matches_nothing(&self, glob: &str) -> Error {
@@ -350,17 +331,53 @@ impl Ranking {
         Error: From<P::Error>,
     {
         let percent = percent.try_into()?;
-        let whole: u64 = self.groups().map(&weight).sum();
-        if whole == 0 {
+        let weights: Vec<u64> = self.groups().map(weight).collect();
+        self.cover_weights(percent, &weights, |sum, whole| percent.is_reached_by(sum, whole))
+    }
+
+    /// The first groups in this ranking's own order that together make up `percent` of the summed `score`; the last one
+    /// reaches it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `percent` is none, a score is negative or not finite, or all are 0.
+    pub fn cover_score<P>(&self, percent: P, score: impl Fn(&Group) -> f64) -> Result<Selection>
+    where
+        P: TryInto<Percent>,
+        Error: From<P::Error>,
+    {
+        let percent = percent.try_into()?;
+        let scores: Vec<f64> = self.groups().map(&score).collect();
+        if let Some((group, score)) = self.groups().zip(&scores).find(|(_, s)| !(s.is_finite() && **s >= 0.0))
+        {
+            let problem =
+                format!("the score of `{}` is {score}, which has no share of the whole", group.name);
+            return Err(Error::argument(problem).with_hint("leave such groups out of the ranking"));
+        }
+        self.cover_weights(percent, &scores, |sum, whole| percent.is_reached_by_score(sum, whole))
+    }
+
+    /// The first groups up to that at which the sum of `weights`, one for each ranked group, reaches the percentage.
+    fn cover_weights<W>(
+        &self,
+        percent: Percent,
+        weights: &[W],
+        is_reached: impl Fn(W, W) -> bool,
+    ) -> Result<Selection>
+    where
+        W: Copy + Default + PartialEq + std::ops::Add<Output = W>,
+    {
+        // In one order, so that the whole is exactly the sum of its parts.
+        let whole = weights.iter().fold(W::default(), |sum, &weight| sum + weight);
+        if whole == W::default() {
             return Err(Error::argument("the ranked groups have nothing that could be covered"));
         }
-        let mut sum = 0;
-        let count = self.groups().take_while(|group| {
-            let is_short = !percent.is_reached_by(sum, whole);
-            sum += weight(group);
+        let mut sum = W::default();
+        let is_short = |&&weight: &&W| {
+            let is_short = !is_reached(sum, whole);
+            sum = sum + weight;
             is_short
-        });
-        let count = count.count();
+        };
+        let count = weights.iter().take_while(is_short).count();
         Ok(self.select(percent, &self.ordered[..count]))
     }
 
@@ -377,7 +394,8 @@ impl Ranking {
             is_chosen[at] = true;
         }
         let (selected, dropped) = self.ordered.iter().partition(|&&at| is_chosen[at]);
-        Selection::new(percent, self.order, self.unscored_keys(), Arc::clone(&self.groups), selected, dropped)
+        let (sorting, groups) = (self.sorting.clone(), Arc::clone(&self.groups));
+        Selection::new(percent, sorting, self.unscored_keys(), groups, selected, dropped)
     }
 }
 

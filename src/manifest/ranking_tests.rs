@@ -114,10 +114,74 @@ fn globs_choose_groups_by_their_name_or_a_members() {
     assert_eq!(names(&m.ranking(&include).unwrap()), ["l.0.q_proj"]);
     let both = RankingOptions {
         include: Some(globs(&["l.*", "visual.*"])),
-        exclude: globs(&["visual.*", "l.0.k_proj"]),
+        exclude: globs(&["visual.*", "l.0.[qk]_proj"]),
         ..Default::default()
     };
     assert_eq!(names(&m.ranking(&both).unwrap()), ["l.0.o_proj"]);
+}
+
+#[test]
+fn an_exclusion_that_splits_a_group_is_refused() {
+    let m = manifest(&[("l.0.q_proj", Some(1.0)), ("l.0.o_proj", Some(2.0))]);
+    let without =
+        |patterns: &[&str]| m.ranking(&RankingOptions { exclude: globs(patterns), ..Default::default() });
+    let error = without(&["*.k_proj"]).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    assert_eq!(
+        error.to_string(),
+        "`exclude` splits the group `l.0.q_proj`: it names `l.0.k_proj` but not `l.0.q_proj`"
+    );
+    // The first member's name is the group's, with or without the ending of the key.
+    for whole in [&["*.q_proj"][..], &["*.q_proj.quant_recipe"], &["*.k_proj", "*.q_*"]] {
+        assert_eq!(names(&without(whole).unwrap()), ["l.0.o_proj"], "{whole:?}");
+    }
+    // What is not included needs no exclusion.
+    let others = RankingOptions {
+        include: Some(globs(&["*.o_proj"])),
+        exclude: globs(&["*.k_proj"]),
+        ..Default::default()
+    };
+    assert_eq!(names(&m.ranking(&others).unwrap()), ["l.0.o_proj"]);
+}
+
+#[test]
+fn an_order_of_its_own_takes_the_place_of_the_score_everywhere() {
+    let m = manifest(&[("a", Some(4.0)), ("b", Some(3.0)), ("c", Some(2.0)), ("d", Some(1.0)), ("z", None)]);
+    // As in the model, but b and c tie and d comes first.
+    let by = |g: &Group| {
+        Ok([("a", 1.0), ("b", 2.0), ("c", 2.0), ("d", f64::NEG_INFINITY)]
+            .iter()
+            .find(|(name, _)| *name == g.name)
+            .map_or(f64::NAN, |(_, number)| *number))
+    };
+    let options = |order| RankingOptions { order, by: Some(&by), ..Default::default() };
+    let (up, down) =
+        (m.ranking(&options(Order::Ascending)).unwrap(), m.ranking(&options(Order::Descending)).unwrap());
+    assert_eq!(names(&up), ["d", "a", "b", "c"]);
+    assert_eq!(names(&down), ["b", "c", "a", "d"]);
+    assert_eq!(down.lowest(50.0).unwrap().selected_names(), ["a", "d"]);
+    assert_eq!(up.highest(25.0).unwrap().selected_names(), ["c"]);
+    // Selections keep the order, also with groups that only the other one ranks: those come last.
+    let only = |g: &Group| Ok(g.name == "a" || g.name == "d");
+    let some = m.ranking(&RankingOptions { predicate: Some(&only), ..options(Order::Descending) }).unwrap();
+    let both = some.first(100.0).unwrap().union(&up.first(100.0).unwrap()).unwrap();
+    assert_eq!(both.selected_names(), ["a", "d", "b", "c"]);
+    let fails = |_: &Group| Err(Error::argument("no number"));
+    let options = RankingOptions { by: Some(&fails), ..Default::default() };
+    assert_eq!(m.ranking(&options).unwrap_err().to_string(), "no number");
+}
+
+#[test]
+fn a_share_of_the_score_is_covered_up_to_the_group_that_reaches_it() {
+    let m = manifest(&[("a", Some(0.1)), ("b", Some(0.2)), ("c", Some(0.3)), ("d", Some(0.4))]);
+    let ranking = m.ranking(&RankingOptions::default()).unwrap();
+    let covered = |percent: f64| ranking.cover_score(percent, |g| g.score).unwrap().selected().len();
+    assert_eq!([1.0, 10.0, 10.1, 30.0, 60.1, 100.0].map(covered), [1, 1, 2, 2, 4, 4]);
+    let infinite = manifest(&[("a", Some(1.0)), ("b", Some(f64::INFINITY))]);
+    let error =
+        infinite.ranking(&RankingOptions::default()).unwrap().cover_score(50.0, |g| g.score).unwrap_err();
+    assert!(error.to_string().contains("score of `b` is inf"), "{error}");
+    assert!(ranking.cover_score(50.0, |_| 0.0).is_err() && ranking.cover_score(50.0, |_| -1.0).is_err());
 }
 
 #[test]

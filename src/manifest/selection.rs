@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Group, Order, Percent, compare_scores};
+use super::order::Sorting;
+use super::{Group, Order, Percent};
 use crate::error::{Error, Result};
 use crate::model::bare_name;
 
@@ -18,6 +19,7 @@ pub struct Selection {
     pub total: usize,
     /// Keys of the candidates that were never scored, in model order, whether ranked or not.
     pub unscored: Vec<String>,
+    sorting: Sorting,
     groups: Arc<[Group]>,
     selected: Vec<usize>,
     dropped: Vec<usize>,
@@ -26,7 +28,7 @@ pub struct Selection {
 impl Selection {
     pub(super) fn new(
         percent: Percent,
-        order: Order,
+        sorting: Sorting,
         unscored: Vec<String>,
         groups: Arc<[Group]>,
         selected: Vec<usize>,
@@ -34,9 +36,10 @@ impl Selection {
     ) -> Self {
         Selection {
             percent,
-            order,
+            order: sorting.order,
             total: selected.len() + dropped.len(),
             unscored,
+            sorting,
             groups,
             selected,
             dropped,
@@ -121,17 +124,12 @@ impl Selection {
     /// The groups in `all` for which `choose` answers true, and the rest, in this selection's order.
     fn with(&self, all: BTreeSet<usize>, choose: impl Fn(usize) -> bool, other: &Selection) -> Selection {
         let mut ordered: Vec<usize> = all.into_iter().collect();
-        let compare = |a: &usize, b: &usize| compare_scores(self.groups[*a].score, self.groups[*b].score);
-        // Stable: ties keep model order in either direction, as in a ranking.
-        match self.order {
-            Order::Ascending => ordered.sort_by(compare),
-            Order::Descending => ordered.sort_by(|a, b| compare(b, a)),
-        }
+        self.sorting.sort(&self.groups, &mut ordered);
         let (selected, dropped): (Vec<usize>, Vec<usize>) = ordered.into_iter().partition(|&at| choose(at));
         let mut unscored = self.unscored.clone();
         unscored.extend(other.unscored.iter().filter(|key| !self.unscored.contains(key)).cloned());
         let percent = Percent::of_share(selected.len(), selected.len() + dropped.len());
-        Selection::new(percent, self.order, unscored, Arc::clone(&self.groups), selected, dropped)
+        Selection::new(percent, self.sorting.clone(), unscored, Arc::clone(&self.groups), selected, dropped)
     }
 }
 

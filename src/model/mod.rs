@@ -7,9 +7,11 @@ mod fused;
 mod modules;
 mod place;
 mod recipe;
+mod spelling;
 
 pub use fused::{expert_group, fused_group};
-pub use modules::{Model, Modules, canonical, is_embedding};
-pub use place::{Tower, bare_name, block_of, kind_of};
+pub use modules::{Model, Modules, is_embedding};
+pub use place::{Tower, block_of, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};
+pub use spelling::{WRAPPERS, bare_name, canonical, has_known_root};

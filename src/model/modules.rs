@@ -8,32 +8,10 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
 
+use super::spelling::canonical;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::tensor::Tensor;
-
-/// Components under which the vision tower hangs.
-const VISION_ROOTS: [&str; 4] = ["visual", "vision_tower", "vision_model", "vision_encoder"];
-/// Wrappers that say nothing about which tower follows.
-const WRAPPERS: [&str; 2] = ["model", "language_model"];
-
-/// Reduces a module name in any spelling to one that all spellings share, such as `language.layers.0.mlp.up_proj` or
-/// `vision.blocks.3.attn.qkv`. Names of an unknown structure stay as they are.
-pub fn canonical(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    let wrappers = parts.iter().take_while(|p| WRAPPERS.contains(p)).count();
-    let (head, rest) = parts.split_at(wrappers);
-    match rest.first() {
-        Some(root) if VISION_ROOTS.contains(root) => {
-            let inner = rest.iter().skip_while(|p| VISION_ROOTS.contains(p)).copied().collect::<Vec<_>>();
-            format!("vision.{}", inner.join("."))
-        }
-        Some(&"lm_head") => rest.join("."),
-        Some(&"layers") => format!("language.{}", rest.join(".")),
-        Some(_) if !head.is_empty() => format!("language.{}", rest.join(".")),
-        _ => name.to_string(),
-    }
-}
 
 /// Whether a module is an embedding table rather than a linear layer, told by its name (`embed_tokens`, `pos_embed`).
 pub fn is_embedding(module: &str) -> bool {

@@ -1,23 +1,22 @@
 //! Where a module stands in its model, by its name in any spelling: tower, block and kind.
 
-use std::fmt;
+use crate::words::words;
 
-use serde::Serialize;
-
-/// The part of a model that a module belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tower {
-    /// The language model's blocks and embeddings.
-    Language,
-    /// The vision encoder.
-    Vision,
-    /// What joins the vision encoder to the language model.
-    Merger,
-    /// The output head, `lm_head`.
-    Head,
-    /// Anything else, such as an audio encoder.
-    Other,
+words! {
+    /// The part of a model that a module belongs to.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Tower: "tower" {
+        /// The language model's blocks and embeddings.
+        Language = "language",
+        /// The vision encoder.
+        Vision = "vision",
+        /// What joins the vision encoder to the language model.
+        Merger = "merger",
+        /// The output head, `lm_head`.
+        Head = "head",
+        /// Anything else, such as an audio encoder.
+        Other = "other",
+    }
 }
 
 impl Tower {
@@ -39,36 +38,6 @@ impl Tower {
             Tower::Other
         }
     }
-
-    /// `language`, `vision`, `merger`, `head` or `other`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Tower::Language => "language",
-            Tower::Vision => "vision",
-            Tower::Merger => "merger",
-            Tower::Head => "head",
-            Tower::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Tower {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// `name` without the wrappers in which the spellings differ: `model.language_model.layers.0.mlp.up_proj`,
-/// `language_model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` are one.
-pub fn bare_name(name: &str) -> &str {
-    let mut rest = name;
-    while let Some((first, after)) = rest.split_once('.') {
-        if !matches!(first, "model" | "language_model") {
-            break;
-        }
-        rest = after;
-    }
-    rest
 }
 
 /// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.

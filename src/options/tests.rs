@@ -1,41 +1,47 @@
-use super::*;
+use clap::{Arg, ArgAction, Command};
 
-fn command() -> Command {
-    let mut model = Parameter::new("model", Kind::Path, "the base checkpoint");
-    model.metavar = "DIR".into();
-    let mut top = Parameter::new("top", Kind::List(Box::new(Kind::Percent)), "coverage points");
-    top.default = Some("10..30:10".into());
-    let mut include = Parameter::new("include", Kind::Glob, "layers to take");
-    include.repeated = true;
-    let order = Kind::Choice(vec!["ascending".into(), "descending".into()]);
-    let mut order = Parameter::new("order", order, "which end first");
-    order.default = Some("ascending".into());
-    let dry_run = Parameter::new("dry-run", Kind::Flag, "write nothing");
-    let limit = Parameter::new("limit", Kind::Integer, "how many");
-    let mut files = Parameter::new("files", Kind::Path, "what to read");
-    files.repeated = true;
-    Command {
-        name: "demo".into(),
-        about: "Shows everything.".into(),
-        options: vec![model, top, include, order, dry_run, limit],
-        arguments: vec![files],
-    }
+use super::*;
+use crate::Error;
+
+fn option(name: &'static str, kind: Kind) -> Arg {
+    Arg::new(name).long(name).allow_negative_numbers(kind.is_numeric()).value_parser(kind)
 }
 
-fn parse(words: &[&str]) -> Vec<(String, Value)> {
-    match command().parse(words) {
-        Ok(Parsed::Values(values)) => values,
+fn command() -> Command {
+    let order = Kind::Choice(vec!["ascending".into(), "descending".into()]);
+    Command::new("demo").bin_name("qlua demo").about("Shows everything.").args([
+        option("model", Kind::Path).value_name("DIR").help("the base checkpoint"),
+        option("top", Kind::List(Box::new(Kind::CoveragePoint)))
+            .default_value("10..30:10")
+            .help("coverage points"),
+        option("include", Kind::Glob).action(ArgAction::Append).help("layers to take"),
+        option("order", order).default_value("ascending").help("which end first"),
+        Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("write nothing"),
+        option("limit", Kind::AtLeast(Box::new(Kind::Integer), -5.0)).help("how many"),
+        Arg::new("files").value_name("FILES").num_args(0..).value_parser(Kind::Path).help("what to read"),
+    ])
+}
+
+fn read(words: &[&str]) -> Result<Parsed, Error> {
+    parse(command(), words.iter().map(std::ffi::OsString::from))
+}
+
+/// What the words give for `name`.
+fn values(words: &[&str], name: &str) -> Vec<Value> {
+    match read(words) {
+        Ok(Parsed::Values(mut values)) => values.remove_many(name).into_iter().flatten().collect(),
         other => panic!("{words:?} gave {other:?}"),
     }
 }
 
-fn value<'a>(values: &'a [(String, Value)], key: &str) -> Option<&'a Value> {
-    values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+fn mistake(words: &[&str]) -> String {
+    let error = read(words).unwrap_err();
+    assert_eq!(error.kind(), "usage");
+    format!("{error} | {}", error.hint().unwrap_or_default())
 }
 
-fn mistake(words: &[&str]) -> String {
-    let error = command().parse(words).unwrap_err();
-    format!("{} | {}", error.message, error.hint.unwrap_or_default())
+fn texts(list: &[&str]) -> Vec<Value> {
+    list.iter().map(|text| Value::Text(text.to_string())).collect()
 }
 
 fn numbers(list: &[f64]) -> Value {
@@ -43,61 +49,95 @@ fn numbers(list: &[f64]) -> Value {
 }
 
 #[test]
-fn the_declaration_is_sound() {
-    assert_eq!(command().check(), Ok(()));
-}
-
-#[test]
 fn values_come_attached_or_as_the_next_word_and_defaults_are_parsed() {
-    let values = parse(&[
-        "--model=a=b",
-        "--order",
-        "descending",
-        "x",
-        "--dry-run",
-        "--include",
-        "v.*",
-        "--include=l.*",
-    ]);
-    assert_eq!(value(&values, "model"), Some(&Value::Text("a=b".into())));
-    assert_eq!(value(&values, "order"), Some(&Value::Text("descending".into())));
-    assert_eq!(value(&values, "dry_run"), Some(&Value::Flag));
-    assert_eq!(value(&values, "top"), Some(&numbers(&[10.0, 20.0, 30.0])));
-    let globs = Value::List(vec![Value::Text("v.*".into()), Value::Text("l.*".into())]);
-    assert_eq!(value(&values, "include"), Some(&globs));
-    assert_eq!(value(&values, "files"), Some(&Value::List(vec![Value::Text("x".into())])));
-    assert_eq!(value(&values, "limit"), None);
+    let words =
+        ["--model=a=b", "--order", "descending", "x", "--dry-run", "--include", "v.*", "--include=l.*"];
+    assert_eq!(values(&words, "model"), texts(&["a=b"]));
+    assert_eq!(values(&words, "order"), texts(&["descending"]));
+    assert_eq!(values(&words, "top"), [numbers(&[10.0, 20.0, 30.0])]);
+    assert_eq!(values(&words, "include"), texts(&["v.*", "l.*"]));
+    assert_eq!(values(&words, "files"), texts(&["x"]));
+    assert_eq!(values(&words, "limit"), []);
 }
 
 #[test]
 fn a_negative_number_is_a_value_and_double_dash_ends_the_options() {
-    let values = parse(&["--limit", "-3", "--", "--model"]);
-    assert_eq!(value(&values, "limit"), Some(&Value::Integer(-3)));
-    assert_eq!(value(&values, "files"), Some(&Value::List(vec![Value::Text("--model".into())])));
+    let words = ["--limit", "-3", "--", "--model"];
+    assert_eq!(values(&words, "limit"), [Value::Integer(-3)]);
+    assert_eq!(values(&words, "files"), texts(&["--model"]));
 }
 
 #[test]
 fn mistakes_are_named_with_a_next_step() {
-    assert_eq!(mistake(&["--modle", "x"]), "there is no option `--modle` | did you mean `--model`?");
-    assert_eq!(mistake(&["--dry_run"]), "there is no option `--dry_run` | did you mean `--dry-run`?");
-    assert_eq!(mistake(&["-x"]), "there is no option `-x` | `demo --help` lists what there is");
-    assert_eq!(mistake(&["--model"]), "the option `--model` needs a value: a path | ");
-    assert_eq!(mistake(&["--model", "--dry-run"]), "the option `--model` needs a value: a path | ");
-    assert_eq!(mistake(&["--dry-run=yes"]), "the option `--dry-run` takes no value | ");
-    assert_eq!(mistake(&["--limit", "1.5"]), "the value of `--limit` must be a whole number, not `1.5` | ");
-    assert_eq!(mistake(&["--limit=1", "--limit=2"]), "the option `--limit` was given twice | ");
-    assert!(mistake(&["--order", "ascendng"]).contains("did you mean `ascending`?"));
-    assert!(mistake(&["--include", "[a"]).contains("the glob `[a` does not parse"));
+    let list = "`qlua demo --help` lists what there is";
+    for (words, expected) in [
+        (&["--modle", "x"][..], "there is no option `--modle` | did you mean `--model`?".to_string()),
+        (&["--dry_run"], "there is no option `--dry_run` | did you mean `--dry-run`?".into()),
+        (&["-x"], format!("there is no option `-x` | {list}")),
+        (&["--model"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
+        (&["--model", "--dry-run"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
+        (&["--dry-run=yes"], "the option `--dry-run` takes no value | write `--dry-run` alone".into()),
+        (&["--dry-run", "--dry-run"], "the option `--dry-run` was given twice | give it once".into()),
+        (&["--limit=1", "--limit=2"], "the option `--limit` was given twice | give it once".into()),
+        (
+            &["--limit", "1.5"],
+            format!("the value of `--limit` must be a whole number, not `1.5` | {list}"),
+        ),
+        (
+            &["--limit", "-6"],
+            "the value of `--limit` must be at least -5, not `-6` | the least is -5".into(),
+        ),
+        (
+            &["--order", "ascendng"],
+            "the value of `--order` must be one of ascending, descending, not `ascendng` | did you mean `ascending`?"
+                .into(),
+        ),
+    ] {
+        assert_eq!(mistake(words), expected, "{words:?}");
+    }
+    assert!(
+        mistake(&["--include", "[a"])
+            .contains("the value of `--include` cannot be used: the glob `[a` does not parse")
+    );
+    let many =
+        parse(Command::new("one").bin_name("qlua one").arg(Arg::new("file")), ["a".into(), "b".into()]);
+    assert_eq!(many.unwrap_err().to_string(), "there is an argument too many: `b`");
+    let none = parse(
+        Command::new("one").bin_name("qlua one").arg(Arg::new("file").value_name("FILE").required(true)),
+        [],
+    );
+    assert_eq!(none.unwrap_err().to_string(), "`FILE` is missing");
 }
 
 #[test]
-fn percent_lists_take_numbers_and_ranges() {
-    assert_eq!(parse_percents("10,20,12.5"), Ok(vec![10.0, 20.0, 12.5]));
-    assert_eq!(parse_percents("5, 10..40:10"), Ok(vec![5.0, 10.0, 20.0, 30.0, 40.0]));
-    assert_eq!(parse_percents("0.1..0.4:0.1"), Ok(vec![0.1, 0.2, 0.3, 0.4]));
-    for bad in ["", "x", "10,,20", "-1", "101", "1e1", "10..20", "10..20:0", "10,10", "inf"] {
-        assert!(parse_percents(bad).is_err(), "`{bad}` was accepted");
+fn coverage_points_take_numbers_and_ranges_and_are_those_that_rankings_take() {
+    let points = |text: &str| Kind::List(Box::new(Kind::CoveragePoint)).parse(text).ok();
+    assert_eq!(points("10,20,12.5"), Some(numbers(&[10.0, 20.0, 12.5])));
+    assert_eq!(points("5, 10..40:10"), Some(numbers(&[5.0, 10.0, 20.0, 30.0, 40.0])));
+    assert_eq!(points("0.1..0.4:0.1"), Some(numbers(&[0.1, 0.2, 0.3, 0.4])));
+    let bad = [
+        "",
+        "x",
+        "10,,20",
+        "-1",
+        "101",
+        "1e1",
+        "10..20",
+        "10..20:0",
+        "20..10:5",
+        "10,10",
+        "inf",
+        "0",
+        "0..20:10",
+        "33.3333",
+        "0.001..100:0.001",
+    ];
+    for bad in bad {
+        assert_eq!(points(bad), None, "`{bad}` was accepted");
     }
+    // A share may be nothing at all.
+    assert_eq!(Kind::Percent.parse("0").ok(), Some(Value::Number(0.0)));
+    assert!(Kind::Percent.parse("33.3333").is_err());
 }
 
 #[test]
@@ -122,26 +162,27 @@ fn sizes_are_bytes_in_decimal_and_binary_units() {
 }
 
 #[test]
-fn help_is_aligned_and_tells_defaults() {
-    assert_eq!(
-        command().help(),
-        "\
-usage: demo [options] [FILES…]
+fn numbers_have_a_least_value_that_is_said() {
+    let size = Kind::AtLeast(Box::new(Kind::Size), 100_000.0);
+    assert_eq!(size.parse("100kB").ok(), Some(Value::Integer(100_000)));
+    let error = size.parse("10").unwrap_err();
+    assert_eq!(error.to_string(), "must be at least 100kB, not `10`");
+    assert!(error.hint().unwrap().contains("the least is 100kB"));
+    assert!(Kind::AtLeast(Box::new(Kind::Number), 0.5).parse("0.25").is_err());
+}
 
-Shows everything.
-
-arguments:
-  FILES              what to read (may be repeated)
-
-options:
-  --model DIR        the base checkpoint
-  --top TOP          coverage points (default: 10..30:10)
-  --include INCLUDE  layers to take (may be repeated)
-  --order ORDER      which end first (one of ascending, descending; default: ascending)
-  --dry-run          write nothing
-  --limit LIMIT      how many
-  -h, --help         show this help and exit
-"
+#[test]
+fn help_wraps_at_the_width_and_breaks_no_word() {
+    let help = command().term_width(40).render_help().to_string();
+    assert!(help.starts_with("Shows everything.\n\nUsage: qlua demo [OPTIONS] [FILES]...\n"), "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 40), "{help}");
+    let words: Vec<&str> = help.split_whitespace().collect();
+    assert!(words.windows(2).any(|pair| pair == ["[default:", "10..30:10]"]), "{help}");
+    assert!(
+        words.windows(4).any(|four| four == ["[possible", "values:", "ascending,", "descending]"]),
+        "{help}"
     );
-    assert_eq!(command().parse(&["--limit", "3", "-h"]), Ok(Parsed::Help));
+    assert!(
+        matches!(read(&["--limit", "3", "-h"]), Ok(Parsed::Text(text)) if text.contains("Usage: qlua demo"))
+    );
 }

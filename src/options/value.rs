@@ -1,17 +1,22 @@
 //! What the value of an option may be, and how its text is read.
 
+use std::ffi::OsStr;
 use std::fmt;
 
-use crate::selector::{Globs, nearest};
+use clap::builder::{PossibleValue, TypedValueParser};
+
+use crate::device::DeviceChoice;
+use crate::error::Error;
+use crate::manifest::Percent;
+use crate::selector::Globs;
+use crate::words::nearest;
 
 /// More coverage points than this in one range are a typing error.
-const MOST_POINTS: u64 = 10_000;
+const MOST_POINTS: usize = 10_000;
 
 /// What the value of an option must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// No value: the option is there or not.
-    Flag,
     /// Any text.
     Text,
     /// A path; not empty.
@@ -22,12 +27,18 @@ pub enum Kind {
     Integer,
     /// A finite number.
     Number,
-    /// A percentage from 0 to 100.
+    /// A share in percent, from 0 to 100.
     Percent,
+    /// A coverage point: a percentage above 0 and up to 100.
+    CoveragePoint,
     /// A size in bytes: `6GiB`, `5.5GB`, `800MB`, `1024`.
     Size,
+    /// Where to compute: `auto`, `cpu`, `cuda`, `cuda:N`.
+    Device,
     /// One of these words.
     Choice(Vec<String>),
+    /// A whole number, number or size that is not below this.
+    AtLeast(Box<Kind>, f64),
     /// Values separated by commas; percentages also as ranges, `10..100:10`.
     List(Box<Kind>),
 }
@@ -35,31 +46,31 @@ pub enum Kind {
 /// A value that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A flag that is there.
-    Flag,
-    /// Text, a path, a glob or a choice.
+    /// Text, a path, a glob or a word.
     Text(String),
     /// A whole number, or a size in bytes.
     Integer(i64),
     /// A number or a percentage.
     Number(f64),
-    /// The values of a list, or of an option that may be repeated.
+    /// The values of a list.
     List(Vec<Value>),
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Kind::Flag => f.write_str("no value"),
             Kind::Text => f.write_str("a text"),
             Kind::Path => f.write_str("a path"),
             Kind::Glob => f.write_str("a glob"),
             Kind::Integer => f.write_str("a whole number"),
             Kind::Number => f.write_str("a number"),
             Kind::Percent => f.write_str("a percentage from 0 to 100"),
+            Kind::CoveragePoint => f.write_str("a percentage above 0 and up to 100"),
             Kind::Size => f.write_str("a size such as 6GiB, 5.5GB or 800MB"),
+            Kind::Device => write!(f, "one of {}", DeviceChoice::WORDS.join(", ")),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Kind::List(item) if **item == Kind::Percent => {
+            Kind::AtLeast(kind, least) => write!(f, "{kind}, at least {}", kind.shown(*least)),
+            Kind::List(item) if item.is_percentage() => {
                 f.write_str("percentages such as 10,20,12.5 or 10..100:10")
             }
             Kind::List(item) => write!(f, "a list, separated by commas, each {item}"),
@@ -71,34 +82,145 @@ impl Kind {
     /// Reads a value.
     ///
     /// # Errors
-    /// The rest of a sentence that begins with the option: "must be …, not `x`".
-    pub fn parse(&self, text: &str) -> Result<Value, String> {
-        let bad = || format!("must be {self}, not `{text}`");
+    /// [`Error::Usage`] with the rest of a sentence that begins with the option: "must be …, not `x`".
+    pub fn parse(&self, text: &str) -> Result<Value, Error> {
+        let bad = || Error::usage(format!("must be {self}, not `{text}`"));
         match self {
-            Kind::Flag => Err("takes no value".into()),
             Kind::Text => Ok(Value::Text(text.into())),
-            Kind::Path if text.is_empty() => Err("is an empty path".into()),
+            Kind::Path if text.is_empty() => Err(Error::usage("is an empty path")),
             Kind::Path => Ok(Value::Text(text.into())),
-            Kind::Glob => match Globs::new([text]) {
-                Ok(_) => Ok(Value::Text(text.into())),
-                Err(error) => Err(format!("cannot be used: {error}")),
-            },
+            Kind::Glob => Globs::new([text]).map(|_| Value::Text(text.into())).map_err(|e| unusable(&e)),
             Kind::Integer => text.parse().map(Value::Integer).map_err(|_| bad()),
             Kind::Number => finite(text).map(Value::Number).ok_or_else(bad),
-            Kind::Percent => Decimal::percent(text).map(|d| Value::Number(d.value())).ok_or_else(bad),
+            Kind::Percent | Kind::CoveragePoint => self.percentage(text).map(|p| Value::Number(p.as_f64())),
             Kind::Size => size(text).map(Value::Integer).ok_or_else(bad),
+            Kind::Device => {
+                text.parse::<DeviceChoice>().map(|_| Value::Text(text.into())).map_err(|e| unusable(&e))
+            }
             Kind::Choice(words) if words.iter().any(|w| w == text) => Ok(Value::Text(text.into())),
             Kind::Choice(words) => Err(match nearest(text, words.iter().map(String::as_str)) {
-                Some(near) => format!("{}; did you mean `{near}`?", bad()),
+                Some(near) => bad().with_hint(format!("did you mean `{near}`?")),
                 None => bad(),
             }),
-            Kind::List(item) if **item == Kind::Percent => {
-                parse_percents(text).map(|list| Value::List(list.into_iter().map(Value::Number).collect()))
-            }
+            Kind::AtLeast(kind, least) => match kind.parse(text)? {
+                Value::Integer(n) if (n as f64) < *least => Err(self.too_small(*least, text)),
+                Value::Number(x) if x < *least => Err(self.too_small(*least, text)),
+                value => Ok(value),
+            },
+            Kind::List(item) if item.is_percentage() => item.percentages(text),
             Kind::List(item) => {
                 text.split(',').map(|part| item.parse(part.trim())).collect::<Result<_, _>>().map(Value::List)
             }
         }
+    }
+
+    /// The words that the value may be, where there are only so many.
+    pub fn words(&self) -> Vec<&str> {
+        match self {
+            Kind::Device => DeviceChoice::WORDS.iter().copied().filter(|word| !word.contains(':')).collect(),
+            Kind::Choice(words) => words.iter().map(String::as_str).collect(),
+            Kind::List(item) | Kind::AtLeast(item, _) => item.words(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a value may begin with a minus.
+    pub fn is_numeric(&self) -> bool {
+        match self {
+            Kind::Integer | Kind::Number | Kind::Percent | Kind::CoveragePoint | Kind::Size => true,
+            Kind::List(item) | Kind::AtLeast(item, _) => item.is_numeric(),
+            _ => false,
+        }
+    }
+
+    fn is_percentage(&self) -> bool {
+        matches!(self, Kind::Percent | Kind::CoveragePoint)
+    }
+
+    /// A number of this kind as it would be typed.
+    fn shown(&self, number: f64) -> String {
+        let unit =
+            UNITS.iter().rev().find(|(_, bytes)| number >= *bytes as f64 && number % *bytes as f64 == 0.0);
+        match unit {
+            Some((unit, bytes)) if *self == Kind::Size => format!("{}{unit}", number / *bytes as f64),
+            _ => number.to_string(),
+        }
+    }
+
+    fn too_small(&self, least: f64, text: &str) -> Error {
+        let Kind::AtLeast(kind, _) = self else {
+            return Error::usage(format!("must be {self}, not `{text}`"));
+        };
+        let error = Error::usage(format!("must be at least {}, not `{text}`", kind.shown(least)));
+        let hint = format!("the least is {}", kind.shown(least));
+        error.with_hint(match **kind {
+            Kind::Size => format!("{hint}; a size without a unit is in bytes"),
+            _ => hint,
+        })
+    }
+
+    fn percentage(&self, text: &str) -> Result<Percent, Error> {
+        let percent = if *self == Kind::Percent { Percent::share(text) } else { text.parse() };
+        percent.map_err(|e| unusable(&e))
+    }
+
+    /// Reads percentages: `10,20,12.5`, and ranges with a step, `10..100:10`, in the order in which they stand.
+    fn percentages(&self, text: &str) -> Result<Value, Error> {
+        let hint = "write 10,20,12.5 or a range with a step, 10..100:10";
+        let mut percents: Vec<Percent> = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            for percent in self.range(part).map_err(|e| e.with_hint(hint))? {
+                if percents.contains(&percent) {
+                    return Err(Error::usage(format!("names {percent} % twice")).with_hint("name it once"));
+                }
+                percents.push(percent);
+            }
+        }
+        Ok(Value::List(percents.into_iter().map(|percent| Value::Number(percent.as_f64())).collect()))
+    }
+
+    fn range(&self, part: &str) -> Result<Vec<Percent>, Error> {
+        let Some((first, rest)) = part.split_once("..") else { return Ok(vec![self.percentage(part)?]) };
+        let Some((last, step)) = rest.split_once(':') else {
+            return Err(Error::usage(format!("has the range `{part}` without a step")));
+        };
+        let (first, last, step) =
+            (self.percentage(first)?, self.percentage(last)?, Kind::CoveragePoint.percentage(step)?);
+        let points: Vec<Percent> = Percent::range(first, last, step).take(MOST_POINTS + 1).collect();
+        if points.is_empty() || points.len() > MOST_POINTS {
+            let problem = format!("has the range `{part}`, which has no points, or more than {MOST_POINTS}");
+            return Err(Error::usage(problem));
+        }
+        Ok(points)
+    }
+}
+
+/// The rest of the sentence for a value whose own error says why.
+fn unusable(error: &Error) -> Error {
+    let usage = Error::usage(format!("cannot be used: {error}"));
+    match error.hint() {
+        Some(hint) => usage.with_hint(hint),
+        None => usage,
+    }
+}
+
+impl TypedValueParser for Kind {
+    type Value = Value;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Value, clap::Error> {
+        let kind = self.clone();
+        (move |text: &str| kind.parse(text)).parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let words: Vec<PossibleValue> =
+            self.words().into_iter().map(|word| PossibleValue::new(word.to_string())).collect();
+        (!words.is_empty()).then(|| Box::new(words.into_iter()) as Box<dyn Iterator<Item = PossibleValue>>)
     }
 }
 
@@ -129,78 +251,4 @@ fn size(text: &str) -> Option<i64> {
 
 fn finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|x: &f64| x.is_finite())
-}
-
-/// Reads percentages: `10,20,12.5`, and ranges with a step, `10..100:10`, in the order in which they stand.
-///
-/// # Errors
-/// The rest of a sentence that begins with the option, for what is no percentage, a bad range, or a repetition.
-pub fn parse_percents(text: &str) -> Result<Vec<f64>, String> {
-    let mut percents: Vec<f64> = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        for percent in parse_part(part)? {
-            if percents.contains(&percent) {
-                return Err(format!("names {percent} % twice"));
-            }
-            percents.push(percent);
-        }
-    }
-    Ok(percents)
-}
-
-fn parse_part(part: &str) -> Result<Vec<f64>, String> {
-    let bad = |text: &str| {
-        format!("must be percentages from 0 to 100 such as 10,20,12.5 or 10..100:10, not `{text}`")
-    };
-    let Some((first, rest)) = part.split_once("..") else {
-        return Decimal::percent(part).map(|d| vec![d.value()]).ok_or_else(|| bad(part));
-    };
-    let Some((last, step)) = rest.split_once(':') else {
-        return Err(format!("has the range `{part}` without a step; write `{part}:10`"));
-    };
-    match (Decimal::percent(first), Decimal::percent(last), Decimal::percent(step)) {
-        (Some(first), Some(last), Some(step)) => Decimal::range(first, last, step).ok_or_else(|| {
-            format!("has the range `{part}`, which has no points, or more than {MOST_POINTS}")
-        }),
-        _ => Err(bad(part)),
-    }
-}
-
-/// A decimal number, kept exactly so that `0..1:0.1` gives 0.3 and not 0.30000000000000004.
-#[derive(Clone, Copy)]
-struct Decimal {
-    digits: u64,
-    places: u32,
-}
-
-impl Decimal {
-    /// A percentage from 0 to 100 with at most nine decimal places.
-    fn percent(text: &str) -> Option<Decimal> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if !digits(whole) || !digits(fraction) || text.len() > 13 || fraction.len() > 9 {
-            return None;
-        }
-        let decimal =
-            Decimal { digits: format!("{whole}{fraction}").parse().ok()?, places: fraction.len() as u32 };
-        (decimal.digits <= 100 * 10u64.pow(decimal.places)).then_some(decimal)
-    }
-
-    fn value(self) -> f64 {
-        self.digits as f64 / 10f64.powi(self.places as i32)
-    }
-
-    fn with_places(self, places: u32) -> u64 {
-        self.digits * 10u64.pow(places - self.places)
-    }
-
-    /// The points from `first` to `last`; `None` when there are none, or too many.
-    fn range(first: Decimal, last: Decimal, step: Decimal) -> Option<Vec<f64>> {
-        let places = first.places.max(last.places).max(step.places);
-        let (first, last, step) =
-            (first.with_places(places), last.with_places(places), step.with_places(places));
-        let count = last.checked_sub(first)?.checked_div(step)? + 1;
-        let point = |i| Decimal { digits: first + i * step, places }.value();
-        (count <= MOST_POINTS).then(|| (0..count).map(point).collect())
-    }
 }

@@ -6,6 +6,7 @@ use super::CostModel;
 use super::solver::{Choice, Problem};
 use crate::error::{Error, Result};
 use crate::manifest::{Ranking, Selection};
+use crate::words::words;
 
 /// A limit on what a scheme may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,13 +17,14 @@ pub enum Budget {
     Bytes(u64),
 }
 
-/// What a budget is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
-    /// ModelOpt's cost.
-    EffectiveBits,
-    /// Tensor bytes.
-    Bytes,
+words! {
+    /// What a budget is counted in.
+    pub enum Measure: "measure" {
+        /// ModelOpt's cost.
+        EffectiveBits = "effective_bits",
+        /// Tensor bytes.
+        Bytes = "bytes",
+    }
 }
 
 impl Budget {
@@ -34,10 +36,10 @@ impl Budget {
         }
     }
 
-    /// With at most four decimals, and no less: a floor that is named so can be met.
+    /// With the three decimals that are shown, and no less: a floor that is named so can be met.
     fn rounded_up(self) -> Self {
         match self {
-            Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e4).ceil() / 1e4),
+            Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e3).ceil() / 1e3),
             bytes => bytes,
         }
     }
@@ -46,7 +48,8 @@ impl Budget {
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Budget::EffectiveBits(bits) => write!(f, "{bits} effective bits"),
+            // Three decimals are what a plan shows.
+            Budget::EffectiveBits(bits) => write!(f, "{} effective bits", (bits * 1e3).round() / 1e3),
             Budget::Bytes(bytes) => {
                 write!(f, "{bytes} bytes ({:.3} GiB)", *bytes as f64 / (1u64 << 30) as f64)
             }
@@ -77,8 +80,8 @@ pub struct BudgetSolver<'a> {
     problem: Problem,
 }
 
-/// Whether a group is chosen for FP8: the second of its choices where there are two.
-const FP8: usize = 1;
+/// Whether a group is chosen to be quantised: the second of its choices where there are two.
+const QUANTISED: usize = 1;
 
 impl<'a> BudgetSolver<'a> {
     /// Prepares the groups of `ranking`. All others stay as they are, and so does a group whose score is not finite, unless
@@ -111,8 +114,8 @@ impl<'a> BudgetSolver<'a> {
                     Measure::Bytes => cost.bytes as f64,
                 },
             };
-            let (unquantised, mut fp8) = (choice(cost.unquantised), choice(cost.fp8));
-            if !unquantised.cost.is_finite() || !fp8.cost.is_finite() {
+            let (unquantised, mut quantised) = (choice(cost.unquantised), choice(cost.quantised));
+            if !unquantised.cost.is_finite() || !quantised.cost.is_finite() {
                 return Err(Error::argument(format!(
                     "the group `{}` has a cost that is no number",
                     group.name
@@ -121,12 +124,12 @@ impl<'a> BudgetSolver<'a> {
             ranked += unquantised.cost;
             groups.push(if always.contains(group.name.as_str()) {
                 // Both choices are the same, so that the index of a choice keeps its meaning.
-                fp8.score = 0.0;
-                vec![Choice { score: f64::INFINITY, ..unquantised }, fp8]
-            } else if cost.fp8_layers == 0 {
+                quantised.score = 0.0;
+                vec![Choice { score: f64::INFINITY, ..unquantised }, quantised]
+            } else if cost.quantisable_layers == 0 {
                 vec![unquantised]
             } else {
-                vec![unquantised, fp8]
+                vec![unquantised, quantised]
             });
         }
         // What is not ranked costs the same in every solution.
@@ -157,7 +160,7 @@ impl<'a> BudgetSolver<'a> {
             return Err(Error::argument(problem)
                 .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));
         };
-        let selection = self.ranking.pick(|rank| solution.choices[rank] == FP8);
+        let selection = self.ranking.pick(|rank| solution.choices[rank] == QUANTISED);
         let is_above_ceiling = limit >= self.problem.ceiling();
         Ok(Fit { selection, gap: solution.gap, floor, ceiling, is_above_ceiling })
     }

@@ -83,6 +83,7 @@ mod tests {
 
     use super::*;
     use crate::manifest::Manifest;
+    use crate::plan::Located;
 
     /// A manifest of groups with these scores and numbers of weights.
     fn manifest(groups: &[(f64, u32)]) -> Manifest {
@@ -119,7 +120,7 @@ mod tests {
             let groups: Vec<(f64, u32)> =
                 groups.iter().map(|&(score, size)| (f64::from(score) * 1e-3, 2 * size)).collect();
             let manifest = manifest(&groups);
-            let (costs, ranking) = (CostModel::of_manifest(&manifest), manifest.ranking(&Default::default()).unwrap());
+            let (costs, ranking) = (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), manifest.ranking(&Default::default()).unwrap());
             let selections: Vec<Selection> =
                 seeds.iter().map(|seed| ranking.pick(|rank| seed >> rank & 1 == 1)).collect();
             let frontier = frontier(&costs, &ranking, &selections.iter().collect::<Vec<_>>()).unwrap();
@@ -144,8 +145,10 @@ mod tests {
     #[test]
     fn points_are_those_of_the_best_choices_and_none_lies_within_less_than_the_floor() {
         let manifest = manifest(&[(1.0, 40), (1.5, 40), (1.5, 40), (9.0, 40)]);
-        let (costs, ranking) =
-            (CostModel::of_manifest(&manifest), manifest.ranking(&Default::default()).unwrap());
+        let (costs, ranking) = (
+            CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)),
+            manifest.ranking(&Default::default()).unwrap(),
+        );
         let half = ranking.lowest(50.0).unwrap();
         let frontier = frontier(&costs, &ranking, &[&half]).unwrap();
         let points: Vec<(f64, f64)> = frontier.points.iter().map(|p| (p.effective_bits, p.score)).collect();
@@ -157,8 +160,10 @@ mod tests {
     #[test]
     fn scores_that_are_all_infinite_leave_one_point() {
         let manifest = manifest(&[(f64::INFINITY, 40), (f64::INFINITY, 20)]);
-        let (costs, ranking) =
-            (CostModel::of_manifest(&manifest), manifest.ranking(&Default::default()).unwrap());
+        let (costs, ranking) = (
+            CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)),
+            manifest.ranking(&Default::default()).unwrap(),
+        );
         let frontier = frontier(&costs, &ranking, &[&ranking.lowest(100.0).unwrap()]).unwrap();
         assert_eq!(frontier.points, [FrontierPoint { effective_bits: 16.0, score: 0.0 }]);
     }

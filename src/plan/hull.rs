@@ -42,11 +42,11 @@ pub fn hull(costs: &CostModel, ranking: &Ranking, measure: Measure) -> Result<Ve
         let group = groups[step.group];
         let Some(cost) = costs.group(&group.name) else { continue };
         let last = &points[points.len() - 1];
-        weights += cost.fp8.weights - cost.unquantised.weights;
+        weights += cost.quantised.weights - cost.unquantised.weights;
         points.push(HullPoint {
-            bytes: last.bytes + cost.fp8.bytes - cost.unquantised.bytes,
+            bytes: last.bytes + cost.quantised.bytes - cost.unquantised.bytes,
             effective_bits: costs.effective_bits(weights),
-            score: last.score + cost.fp8.score - cost.unquantised.score,
+            score: last.score + cost.quantised.score - cost.unquantised.score,
             groups: last.groups + 1,
             added: vec![group.name.clone()],
         });

@@ -1,8 +1,10 @@
 //! The tensors of a scheme, one by one: what is copied, what becomes codes, and which scales come with it.
 
 use super::{Layout, Plan};
+use crate::Result;
+use crate::format::ModuleTensorKind;
 use crate::model::Model;
-use crate::tensor::{Dtype, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec};
 
 /// Where the bytes of a planned tensor come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,34 +49,39 @@ pub struct PlannedTensor {
     pub role: Role,
 }
 
+/// The tensors of `module` once its `weight` is quantised as `layout` says: its codes and the scales that come with them.
+///
+/// # Errors
+/// As [`crate::format::Format::tensors`].
+pub fn module_tensors(module: &str, weight: &Tensor, layout: &Layout) -> Result<Vec<PlannedTensor>> {
+    let encoding = layout.encoding;
+    let tensors = encoding.format.format().tensors(weight.shape(), &encoding, &layout.storage)?;
+    let planned = tensors.into_iter().map(|tensor| PlannedTensor {
+        spec: tensor.spec(module),
+        role: match tensor.kind {
+            ModuleTensorKind::Codes => Role::Codes { module: module.into() },
+            ModuleTensorKind::WeightScale => Role::WeightScale { module: module.into() },
+            ModuleTensorKind::InputScale => Role::InputScale { module: module.into() },
+        },
+    });
+    Ok(planned.collect())
+}
+
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint; the scales of a
 /// module follow its codes. Exact: sizes on disk follow from it before a byte is written.
-pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Vec<PlannedTensor> {
+///
+/// # Errors
+/// As [`crate::format::Format::tensors`].
+pub fn planned_tensors(model: &Model, plan: &Plan, layout: &Layout) -> Result<Vec<PlannedTensor>> {
     let mut planned = Vec::new();
     for (name, tensor) in model.tensors() {
-        let module = name.strip_suffix(".weight").filter(|m| plan.fp8.contains(*m));
-        let Some(module) = module else {
-            let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
-            planned.push(PlannedTensor { spec, role: Role::Copy });
-            continue;
-        };
-        let scale = |leaf: &str, shape: Vec<usize>| {
-            TensorSpec::new(format!("{module}.{leaf}"), layout.scale_dtype(), shape)
-        };
-        planned.push(PlannedTensor {
-            spec: TensorSpec::new(name, Dtype::F8E4M3, tensor.shape()),
-            role: Role::Codes { module: module.into() },
-        });
-        planned.push(PlannedTensor {
-            spec: scale("weight_scale", layout.weight_scale_shape(tensor.shape()[0])),
-            role: Role::WeightScale { module: module.into() },
-        });
-        if let Some(shape) = layout.input_scale_shape() {
-            planned.push(PlannedTensor {
-                spec: scale("input_scale", shape),
-                role: Role::InputScale { module: module.into() },
-            });
+        match name.strip_suffix(".weight").filter(|module| plan.format(module).is_some()) {
+            Some(module) => planned.extend(module_tensors(module, tensor, layout)?),
+            None => {
+                let spec = TensorSpec::new(name, tensor.dtype(), tensor.shape());
+                planned.push(PlannedTensor { spec, role: Role::Copy });
+            }
         }
     }
-    planned
+    Ok(planned)
 }

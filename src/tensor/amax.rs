@@ -30,6 +30,9 @@ impl Kernel {
 
 impl Tensor {
     /// The largest |x|, 0 for an empty tensor. NaN when an element is NaN, infinity when one is infinite.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_f64_iter`].
     pub fn amax(&self) -> f64 {
         let dtype = self.dtype();
         let chunks = self.bytes().par_chunks(CHUNK * dtype.size());

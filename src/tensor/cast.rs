@@ -11,18 +11,19 @@ const CHUNK: usize = 1 << 18;
 const BATCH: usize = 2048;
 
 impl Tensor {
-    /// The same values as `target`, BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
+    /// The same values as `target`, its own dtype or BF16, F16 or F32, rounded to nearest even; too large becomes infinity, NaN stays
     /// NaN. From BF16 or F16 to F32 it is exact. A tensor that has the dtype already is shared, not copied.
     ///
     /// # Errors
-    /// [`Error::Argument`] when `target` is another dtype.
+    /// [`Error::Argument`] when `target` is another dtype, or the values cannot be read as numbers.
     pub fn cast(&self, target: Dtype) -> Result<Tensor> {
         let source = self.dtype();
-        if !target.is_quantisable() {
-            return Err(Error::argument(format!("tensors can be cast to BF16, F16 or F32, not to {target}")));
-        }
         if source == target {
             return Ok(self.clone());
+        }
+        source.require_values()?;
+        if !target.is_quantisable() {
+            return Err(Error::argument(format!("tensors can be cast to BF16, F16 or F32, not to {target}")));
         }
         let mut bytes = vec![0; self.elements() * target.size()];
         let chunks =
@@ -127,5 +128,11 @@ mod tests {
         let tensor = Tensor::owned(Dtype::F32, vec![1], vec![0; 4]);
         assert!(tensor.cast(Dtype::F8E4M3).is_err());
         assert!(tensor.cast(Dtype::I32).is_err());
+        for dtype in [Dtype::F4, Dtype::F8E8M0, Dtype::C64] {
+            let carried = Tensor::owned(dtype, vec![2], vec![0; dtype.bytes_of(2) as usize]);
+            let error = carried.cast(Dtype::F32).err().map(|error| error.to_string());
+            assert_eq!(error, Some(format!("the values of {dtype} tensors cannot be read")));
+            assert!(carried.cast(dtype).is_ok_and(|same| same.equal(&carried)), "nothing is to be done");
+        }
     }
 }

@@ -38,11 +38,12 @@ impl Tensor {
     /// How the finite values are spread over `bins` bins of equal width from the smallest to the largest.
     ///
     /// # Errors
-    /// [`Error::Argument`] when `bins` is 0 or above 1,048,576.
+    /// [`Error::Argument`] when `bins` is 0 or above 1,048,576, or the values cannot be read as numbers.
     pub fn histogram(&self, bins: usize) -> Result<Histogram> {
         if bins == 0 || bins > MOST_BINS {
             return Err(Error::argument(format!("a histogram has from 1 to {MOST_BINS} bins, not {bins}")));
         }
+        self.dtype().require_values()?;
         let stats = self.stats();
         let (min, max) = if stats.min.is_nan() { (0.0, 0.0) } else { (stats.min, stats.max) };
         // Halved, the distance of two F64 values cannot overflow.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use amax::amax_of;
 pub(crate) use cast::cast_bytes;
-pub use dtype::{Dtype, UnknownDtype};
+pub use dtype::Dtype;
 pub use histogram::Histogram;
 pub use kernel::Kernel;
 pub use spec::TensorSpec;
@@ -42,7 +42,7 @@ impl Tensor {
     /// A tensor over `range` of a mapped file. The caller has checked that the range lies inside the map and is as long
     /// as `shape` and `dtype` say.
     pub fn mapped(dtype: Dtype, shape: Vec<usize>, map: Arc<memmap2::Mmap>, range: Range<usize>) -> Self {
-        debug_assert_eq!(range.len(), shape.iter().product::<usize>() * dtype.size());
+        debug_assert_eq!(range.len(), bytes_of(dtype, &shape));
         Tensor { dtype, shape, storage: Storage::Mapped(map, range) }
     }
 
@@ -51,7 +51,7 @@ impl Tensor {
     /// # Panics
     /// When the length does not fit: a defect of the caller, never of input.
     pub fn owned(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Self {
-        assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size(), "bytes fit the shape");
+        assert_eq!(bytes.len(), bytes_of(dtype, &shape), "bytes fit the shape");
         let range = 0..bytes.len();
         Tensor { dtype, shape, storage: Storage::Owned(Arc::new(bytes), range) }
     }
@@ -91,4 +91,8 @@ impl Tensor {
             Storage::Owned(bytes, range) => &bytes[range.clone()],
         }
     }
+}
+
+fn bytes_of(dtype: Dtype, shape: &[usize]) -> usize {
+    dtype.bytes_of(shape.iter().product::<usize>() as u64) as usize
 }

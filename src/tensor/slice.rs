@@ -9,7 +9,8 @@ impl Tensor {
     /// The entries `rows` of dimension 0, over the same bytes: nothing is copied.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a scalar, and when `rows` reaches beyond dimension 0 or ends before it starts.
+    /// [`Error::Argument`] for a scalar, and when `rows` reaches beyond dimension 0, ends before it starts, or
+    /// begins or ends inside a byte of packed elements.
     pub fn slice(&self, rows: Range<usize>) -> Result<Tensor> {
         let Range { start, end } = rows;
         let Some((&count, inner)) = self.shape.split_first() else {
@@ -20,8 +21,15 @@ impl Tensor {
                 "rows {start} to {end} do not lie within the {count} rows of the tensor"
             )));
         }
-        let row = inner.iter().product::<usize>() * self.dtype.size();
-        let within = |range: &Range<usize>| range.start + start * row..range.start + end * row;
+        let row_bits = inner.iter().product::<usize>() * self.dtype.bits();
+        let bits = [start * row_bits, end * row_bits];
+        if bits.iter().any(|bits| !bits.is_multiple_of(8)) {
+            return Err(Error::argument(format!(
+                "rows {start} to {end} do not begin and end between bytes: {} elements are packed",
+                self.dtype
+            )));
+        }
+        let within = |range: &Range<usize>| range.start + bits[0] / 8..range.start + bits[1] / 8;
         let storage = match &self.storage {
             Storage::Mapped(map, range) => Storage::Mapped(Arc::clone(map), within(range)),
             Storage::Owned(bytes, range) => Storage::Owned(Arc::clone(bytes), within(range)),
@@ -49,6 +57,15 @@ mod tests {
         assert_eq!(part.tolist(9), [6.0, 7.0, 8.0]);
         assert!(std::ptr::eq(&whole.bytes()[12], &part.bytes()[0]), "the bytes are shared");
         assert_eq!(whole.slice(2..2)?.elements(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn packed_rows_are_sliced_between_bytes_only() -> Result<()> {
+        let whole = Tensor::owned(Dtype::F4, vec![4, 3], vec![0x10, 0x32, 0x54, 0x76, 0x98, 0xba]);
+        assert_eq!(whole.slice(2..4)?.bytes(), [0x76, 0x98, 0xba]);
+        let error = whole.slice(1..4).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("F4 elements are packed"), "{error}");
         Ok(())
     }
 

@@ -26,6 +26,6 @@ impl TensorSpec {
 
     /// Size of the data in bytes.
     pub fn bytes(&self) -> u64 {
-        self.elements() * self.dtype.size() as u64
+        self.dtype.bytes_of(self.elements())
     }
 }

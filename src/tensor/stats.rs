@@ -37,6 +37,9 @@ pub struct Stats {
 impl Tensor {
     /// Minimum, maximum, mean, standard deviation, amax, and the numbers of zeros, NaN and infinities, in F64 over any
     /// dtype. The same at any number of threads.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_f64_iter`].
     pub fn stats(&self) -> Stats {
         let dtype = self.dtype();
         let parts: Vec<Moments> =

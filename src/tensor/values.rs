@@ -10,11 +10,17 @@ pub struct Values<'a> {
 
 impl Tensor {
     /// Every element in row-major order as F64. Exact but for integers beyond 2^53; a BOOL is 0 or 1.
+    ///
+    /// # Panics
+    /// When the dtype has no values ([`Dtype::require_values`]): a defect of the caller, as for all that reads values.
     pub fn to_f64_iter(&self) -> Values<'_> {
         Values { dtype: self.dtype(), bytes: self.bytes() }
     }
 
     /// The first `limit` elements in row-major order as F64; all of them when there are fewer.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_f64_iter`].
     pub fn tolist(&self, limit: usize) -> Vec<f64> {
         let size = self.dtype().size();
         let count = limit.min(self.elements());
@@ -67,6 +73,13 @@ pub(super) fn read_f64<'v>(dtype: Dtype, bytes: &[u8], values: &'v mut [f64]) ->
         Dtype::U64 => each(bytes, values, |element| u64::from_le_bytes(element) as f64),
         Dtype::I64 => each(bytes, values, |element| i64::from_le_bytes(element) as f64),
         Dtype::F64 => each(bytes, values, f64::from_le_bytes),
+        Dtype::F4
+        | Dtype::F6E2M3
+        | Dtype::F6E3M2
+        | Dtype::F8E8M0
+        | Dtype::F8E4M3Fnuz
+        | Dtype::F8E5M2Fnuz
+        | Dtype::C64 => panic!("{dtype} elements are not read as numbers: see Dtype::require_values"),
     }
     &values[..bytes.len() / dtype.size()]
 }

@@ -1,13 +1,12 @@
-//! What is on disk for every linear layer, whatever the configuration claims.
+//! What holds for quantised layers whatever the configuration claims.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Code, Problem};
+use crate::dialect::{Code, Layer, Problem, Stored};
 use crate::error::Result;
 use crate::interrupt;
-use crate::model::Model;
 use crate::model::{expert_group, fused_group};
 use crate::tensor::{Dtype, Tensor};
 
@@ -18,136 +17,84 @@ const LEAVES: [&str; 7] =
 const LISTED: usize = 5;
 const SCALES: [&str; 3] = ["weight_scale", "weight_scale_inv", "input_scale"];
 
-/// One linear layer as it is stored.
-pub(super) struct Layer<'a> {
-    /// On-disk name.
-    pub name: &'a str,
-    pub weight: &'a Tensor,
-    pub weight_scale: Option<&'a Tensor>,
-    pub input_scale: Option<&'a Tensor>,
-}
-
-impl Layer<'_> {
-    pub fn is_fp8(&self) -> bool {
-        self.weight.dtype() == Dtype::F8E4M3
-    }
-
-    /// Whether this is the output head, which every configuration treats apart.
-    pub fn is_head(&self) -> bool {
-        self.name == "lm_head" || self.name.ends_with(".lm_head")
-    }
-}
-
-/// Every linear layer of a checkpoint, in file order.
-pub(super) struct Layers<'a> {
-    model: &'a Model,
-    pub layers: Vec<Layer<'a>>,
-}
-
-impl<'a> Layers<'a> {
-    pub fn of(model: &'a Model) -> Self {
-        let layers = model.modules().linears().filter_map(|name| {
-            let tensor = |leaf: &str| model.tensor(&format!("{name}.{leaf}"));
-            Some(Layer {
-                name,
-                weight: tensor("weight")?,
-                weight_scale: tensor("weight_scale").or_else(|| tensor("weight_scale_inv")),
-                input_scale: tensor("input_scale"),
-            })
-        });
-        Layers { model, layers: layers.collect() }
-    }
-
-    /// The FP8 layers.
-    pub fn fp8(&self) -> impl Iterator<Item = &Layer<'a>> {
-        self.layers.iter().filter(|layer| layer.is_fp8())
-    }
-
-    /// The name of the output head: `lm_head` where it is tied and not stored.
-    pub fn head(&self) -> &'a str {
-        self.layers.iter().find(|layer| layer.is_head()).map_or("lm_head", |layer| layer.name)
-    }
-
-    /// Checks that hold for every format: scales are there, usable, and belong to something; fused groups are whole.
-    pub fn check(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for layer in self.fp8() {
-            if layer.weight_scale.is_none() {
-                let message = format!(
-                    "`{}` is FP8 without a weight_scale: its codes would be taken for weights",
-                    layer.name
-                );
-                problems.push(Problem::new(Code::WeightScale, layer.name, message));
-            }
-            if layer.is_head() && self.model.ties_word_embeddings() {
-                let message = "lm_head is stored in FP8 although config.json ties it to the embedding: loaders ignore \
+/// Checks that hold for every format: scales are there, usable, and belong to something; fused groups are whole.
+pub(super) fn check(stored: &Stored) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for layer in stored.fp8() {
+        if layer.weight_scale.is_none() {
+            let message = format!(
+                "`{}` is FP8 without a weight_scale: its codes would be taken for weights",
+                layer.name
+            );
+            problems.push(Problem::new(Code::WeightScale, layer.name, message));
+        }
+        if layer.is_head() && stored.model.ties_word_embeddings() {
+            let message = "lm_head is stored in FP8 although config.json ties it to the embedding: loaders ignore \
                                one of the two";
-                problems.push(Problem::new(Code::LmHead, layer.name, message));
-            }
+            problems.push(Problem::new(Code::LmHead, layer.name, message));
         }
-        for (name, tensor) in self.model.tensors() {
-            if self.holds_stray_codes(name, tensor) {
-                let message = format!(
-                    "`{name}` is {}, and no configuration covers it, as it is no E4M3 linear layer: its codes are taken \
+    }
+    for (name, tensor) in stored.model.tensors() {
+        if holds_stray_codes(stored, name, tensor) {
+            let message = format!(
+                "`{name}` is {}, and no configuration covers it, as it is no E4M3 linear layer: its codes are taken \
                      for values",
-                    tensor.dtype()
-                );
-                problems.push(Problem::new(Code::Unconfigured, name, message));
-            }
-            let Some((module, leaf)) = name.rsplit_once('.') else { continue };
-            let owner = self.model.tensor(&format!("{module}.weight"));
-            let owner_is_fp8 = owner.is_some_and(|w| w.dtype() == Dtype::F8E4M3);
-            if SCALES.contains(&leaf) {
-                if !owner_is_fp8 {
-                    let message =
-                        format!("`{name}` is a scale of something that is not FP8; loaders reject it");
-                    problems.push(Problem::new(Code::WeightScale, name, message));
-                }
-                if !tensor.dtype().is_quantisable() {
-                    let message =
-                        format!("`{name}` is {}; loaders read scales in BF16, F16 or F32", tensor.dtype());
-                    problems.push(Problem::new(Code::ScaleShape, module, message));
-                } else if let Some(value) =
-                    tensor.to_f64_iter().find(|v| !((*v as f32).is_finite() && *v > 0.0))
-                {
-                    let message = format!("`{name}` holds {value}, which is no usable scale");
-                    problems.push(Problem::new(Code::ScaleValue, name, message));
-                }
-            } else if owner_is_fp8 && !LEAVES.contains(&leaf) || is_calibration_state(name) {
-                let message = format!("`{name}` is an extra tensor of a quantiser; loaders reject it");
-                problems.push(Problem::new(Code::ExtraTensor, name, message));
-            }
+                tensor.dtype()
+            );
+            problems.push(Problem::new(Code::Unconfigured, name, message));
         }
-        problems.extend(self.check_fused_groups());
-        problems
-    }
-
-    /// Whether `tensor` holds FP8 codes that no loader has a scale for: anything but the E4M3 weight of a linear layer.
-    /// Stacked experts, `[expert, out, in]`, are left alone where a scale stands beside them.
-    fn holds_stray_codes(&self, name: &str, tensor: &Tensor) -> bool {
-        let is_linear = || {
-            let module = name.strip_suffix(".weight");
-            module.is_some_and(|module| self.model.modules().is_linear(module))
-        };
-        let has_scale =
-            || ["_scale", "_scale_inv"].iter().any(|s| self.model.tensor(&format!("{name}{s}")).is_some());
-        match tensor.dtype() {
-            Dtype::F8E5M2 => true,
-            Dtype::F8E4M3 => !(is_linear() || tensor.shape().len() == 3 && has_scale()),
-            _ => false,
+        let Some((module, leaf)) = name.rsplit_once('.') else { continue };
+        let owner = stored.model.tensor(&format!("{module}.weight"));
+        let owner_is_fp8 = owner.is_some_and(|w| w.dtype() == Dtype::F8E4M3);
+        if SCALES.contains(&leaf) {
+            if !owner_is_fp8 {
+                let message = format!("`{name}` is a scale of something that is not FP8; loaders reject it");
+                problems.push(Problem::new(Code::WeightScale, name, message));
+            }
+            if !tensor.dtype().is_quantisable() {
+                let message =
+                    format!("`{name}` is {}; loaders read scales in BF16, F16 or F32", tensor.dtype());
+                problems.push(Problem::new(Code::ScaleShape, module, message));
+            } else if let Some(value) = tensor.to_f64_iter().find(|v| !((*v as f32).is_finite() && *v > 0.0))
+            {
+                let message = format!("`{name}` holds {value}, which is no usable scale");
+                problems.push(Problem::new(Code::ScaleValue, name, message));
+            }
+        } else if owner_is_fp8 && !LEAVES.contains(&leaf) || is_calibration_state(name) {
+            let message = format!("`{name}` is an extra tensor of a quantiser; loaders reject it");
+            problems.push(Problem::new(Code::ExtraTensor, name, message));
         }
     }
+    problems.extend(check_fused_groups(stored));
+    problems
+}
 
-    fn check_fused_groups(&self) -> Vec<Problem> {
-        let mut groups = BTreeMap::<(&str, &str), (Vec<&str>, Vec<&str>)>::new();
-        for layer in &self.layers {
-            for key in fused_group(layer.name).into_iter().chain(expert_group(layer.name)) {
-                let (fp8, bf16) = groups.entry(key).or_default();
-                if layer.is_fp8() { fp8 } else { bf16 }.push(layer.name);
-            }
+/// Whether `tensor` holds FP8 codes that no loader has a scale for: anything but the E4M3 weight of a linear layer.
+/// Stacked experts, `[expert, out, in]`, are left alone where a scale stands beside them.
+fn holds_stray_codes(stored: &Stored, name: &str, tensor: &Tensor) -> bool {
+    let is_linear = || {
+        let module = name.strip_suffix(".weight");
+        module.is_some_and(|module| stored.model.modules().is_linear(module))
+    };
+    let has_scale =
+        || ["_scale", "_scale_inv"].iter().any(|s| stored.model.tensor(&format!("{name}{s}")).is_some());
+    match tensor.dtype() {
+        Dtype::F8E5M2 => true,
+        Dtype::F8E4M3 => !(is_linear() || tensor.shape().len() == 3 && has_scale()),
+        _ => false,
+    }
+}
+
+fn check_fused_groups(stored: &Stored) -> Vec<Problem> {
+    let mut groups = BTreeMap::<(&str, &str), (Vec<&str>, Vec<&str>)>::new();
+    for layer in &stored.layers {
+        for key in fused_group(layer.name).into_iter().chain(expert_group(layer.name)) {
+            let (fp8, bf16) = groups.entry(key).or_default();
+            if layer.is_fp8() { fp8 } else { bf16 }.push(layer.name);
         }
-        let split = groups.into_iter().filter(|(_, (fp8, bf16))| !fp8.is_empty() && !bf16.is_empty());
-        split
+    }
+    let split = groups.into_iter().filter(|(_, (fp8, bf16))| !fp8.is_empty() && !bf16.is_empty());
+    split
             .map(|((prefix, fused), (fp8, bf16))| {
                 let message = format!(
                     "`{prefix}.{fused}` is split: {} FP8, {} not; vLLM fuses them and rejects or garbles the mixture",
@@ -157,25 +104,24 @@ impl<'a> Layers<'a> {
                 Problem::new(Code::SplitGroup, format!("{prefix}.{fused}"), message)
             })
             .collect()
-    }
+}
 
-    /// Looks for NaN among the codes of every FP8 layer.
-    ///
-    /// # Errors
-    /// [`crate::Error::Interrupted`].
-    pub fn check_codes(&self) -> Result<Vec<Problem>> {
-        let fp8: Vec<&Layer> = self.fp8().collect();
-        let found: Result<Vec<Option<Problem>>> = fp8
-            .into_par_iter()
-            .map(|layer| {
-                interrupt::check()?;
-                let nan = layer.weight.bytes().iter().filter(|code| **code & 0x7f == 0x7f).count();
-                let message = || format!("`{}.weight` holds {nan} NaN codes", layer.name);
-                Ok((nan > 0).then(|| Problem::new(Code::NanCodes, layer.name, message())))
-            })
-            .collect();
-        Ok(found?.into_iter().flatten().collect())
-    }
+/// Looks for NaN among the codes of every FP8 layer.
+///
+/// # Errors
+/// [`crate::Error::Interrupted`].
+pub(super) fn check_codes(stored: &Stored) -> Result<Vec<Problem>> {
+    let fp8: Vec<&Layer> = stored.fp8().collect();
+    let found: Result<Vec<Option<Problem>>> = fp8
+        .into_par_iter()
+        .map(|layer| {
+            interrupt::check()?;
+            let nan = layer.weight.bytes().iter().filter(|code| **code & 0x7f == 0x7f).count();
+            let message = || format!("`{}.weight` holds {nan} NaN codes", layer.name);
+            Ok((nan > 0).then(|| Problem::new(Code::NanCodes, layer.name, message())))
+        })
+        .collect();
+    Ok(found?.into_iter().flatten().collect())
 }
 
 fn first_few(names: &[&str]) -> String {

@@ -2,31 +2,27 @@
 //!
 //! The rules are those that vLLM, Transformers, SGLang and TensorRT-LLM were found to follow; each [`Code`] is one.
 
-mod claims;
-mod compressed_tensors;
 mod layers;
-mod modelopt;
-mod problem;
 mod weights;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::dialect::{CONFIG, Claims, DialectId, Stored};
+pub use crate::dialect::{Code, Problem};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use claims::Claims;
-use layers::Layers;
+use crate::words::words;
 
-pub use problem::{Code, Problem};
-
-/// How much of a directory is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Headers, configurations and scales: milliseconds.
-    Headers,
-    /// Every FP8 code as well.
-    Full,
+words! {
+    /// How much of a directory is read.
+    pub enum Depth: "depth" {
+        /// Headers, configurations and scales: milliseconds.
+        Headers = "headers",
+        /// Every FP8 code as well.
+        Full = "full",
+    }
 }
 
 /// Whether an error lies in the directory that is checked. A file that is named and not there is damage too, such as a
@@ -62,18 +58,34 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
         Err(error) => return Err(error),
     };
 
-    let layers = Layers::of(&model);
+    let stored = Stored::of(&model);
     let mut problems = weights::check(&model)?;
-    problems.extend(layers.check());
-    problems.extend(claims.check(&layers));
-    if let Some(config) = &claims.compressed_tensors {
-        problems.extend(compressed_tensors::check(config, &model, &layers));
-    }
-    for claim in &claims.modelopt {
-        problems.extend(modelopt::check(claim, &layers));
+    problems.extend(layers::check(&stored));
+    problems.extend(check_covered(&claims, &stored));
+    for id in DialectId::ALL {
+        problems.extend(id.dialect().check(&claims, &stored));
     }
     if depth == Depth::Full {
-        problems.extend(layers.check_codes()?);
+        problems.extend(layers::check_codes(&stored)?);
     }
     Ok(problems)
+}
+
+/// Whether anything says that the FP8 layers, if there are any, are FP8.
+fn check_covered(claims: &Claims, stored: &Stored) -> Option<Problem> {
+    let first = stored.fp8().next()?.name;
+    let layers = match stored.fp8().count() {
+        1 => format!("`{first}` is FP8"),
+        count => format!("{count} layers are FP8, such as `{first}`"),
+    };
+    if claims.are_none() {
+        let message = format!("{layers}, and no configuration says so: their codes are taken for weights");
+        return Some(Problem::new(Code::Unconfigured, CONFIG, message));
+    }
+    let method = claims.method()?;
+    // Transformers' own `fp8` is known to be one, its lists are not checked.
+    let is_known =
+        method == "fp8" || DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method));
+    let message = || format!("{layers}, and the quant_method {method} of config.json knows no such layers");
+    (!is_known).then(|| Problem::new(Code::Configuration, CONFIG, message()))
 }

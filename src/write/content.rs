@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::format::{Granularity, Rounding, ScaleRule, Scales};
+use crate::format::{Encoding, Scales};
 use crate::tensor::{Tensor, TensorSpec};
 
 /// An output tensor: its place in the file and where its bytes come from.
@@ -43,14 +43,10 @@ pub struct Member {
     pub index: usize,
 }
 
-/// Weights that are quantised with one rule; with [`Granularity::Tensor`] they share the scale of their largest amax.
+/// Weights that are quantised in one way; with one scale per tensor they share that of their largest amax.
 pub struct ScaleGroup {
     /// On-disk names (for errors) and BF16, F16 or F32 values.
     pub weights: Vec<(String, Tensor)>,
-    /// One scale for the group, or per row or block of its only weight.
-    pub granularity: Granularity,
-    /// From amax to scale.
-    pub rule: ScaleRule,
-    /// From quotient to code.
-    pub rounding: Rounding,
+    /// The way.
+    pub encoding: Encoding,
 }

@@ -27,6 +27,8 @@ pub use shard::{ShardFile, ShardLayout};
 pub use store::link::{Link, LinkChoice};
 pub use transaction::PartialDirectory;
 pub use weight_errors::WeightErrors;
-pub use weights::{DEFAULT_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights};
+pub use weights::{
+    DEFAULT_SHARD_SIZE, LEAST_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights,
+};
 
 pub(crate) use destination::{require_apart, require_space};

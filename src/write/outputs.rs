@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 use crate::format::Granularity;
 use crate::model::Model;
 use crate::model::fused_group;
-use crate::plan::{InputScales, Layout, Plan, PlannedTensor, Role, ScaleSharing, planned_tensors};
+use crate::plan::{
+    Activations, InputScales, Layout, Plan, PlannedTensor, Role, ScaleSharing, planned_tensors,
+};
 use crate::tensor::{Dtype, Tensor};
 
 /// Every tensor of the scheme that `plan` and `layout` describe, in the order of the base checkpoint.
@@ -22,7 +24,11 @@ pub fn scheme_outputs(
     input_scales: Option<&InputScales>,
 ) -> Result<Vec<OutputTensor>> {
     let members = scale_groups(model, plan, layout);
-    let planned = planned_tensors(model, plan, layout);
+    let planned = planned_tensors(model, plan, layout)?;
+    let input_scales = match layout.activations {
+        Activations::Static => shared_input_scales(plan, layout, input_scales)?,
+        Activations::Dynamic => HashMap::new(),
+    };
     let source = |name: &str| {
         model.tensor(name).ok_or_else(|| Error::not_found(format!("the checkpoint holds no tensor `{name}`")))
     };
@@ -32,7 +38,7 @@ pub fn scheme_outputs(
             Role::Codes { module } => Content::Codes(members[&module].clone()),
             Role::WeightScale { module } => Content::WeightScale(members[&module].clone()),
             Role::InputScale { module } => {
-                let scale = input_scale(plan, layout, input_scales, &module)?;
+                let scale = input_scales[&module];
                 let bytes = match spec.dtype {
                     Dtype::BF16 => half::bf16::from_f32(scale).to_le_bytes().to_vec(),
                     _ => scale.to_le_bytes().to_vec(),
@@ -51,7 +57,7 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     let shares = layout.scale_sharing == ScaleSharing::Group && layout.granularity() == Granularity::Tensor;
     let mut keys = Vec::new();
     let mut by_key = HashMap::<String, Vec<(String, Tensor)>>::new();
-    for module in model.modules().linears().filter(|m| plan.fp8.contains(*m)) {
+    for module in model.modules().linears().filter(|m| plan.format(m).is_some()) {
         let name = format!("{module}.weight");
         let Some(weight) = model.tensor(&name) else { continue };
         let key = match fused_group(module).filter(|_| shares) {
@@ -64,30 +70,37 @@ fn scale_groups(model: &Model, plan: &Plan, layout: &Layout) -> HashMap<String, 
     }
     let groups: HashMap<String, Arc<ScaleGroup>> = by_key
         .into_iter()
-        .map(|(key, weights)| {
-            let (granularity, rule, rounding) = (layout.granularity(), layout.scale_rule(), layout.rounding);
-            (key, Arc::new(ScaleGroup { weights, granularity, rule, rounding }))
-        })
+        .map(|(key, weights)| (key, Arc::new(ScaleGroup { weights, encoding: layout.encoding })))
         .collect();
     keys.into_iter()
         .map(|(module, key, index)| (module, Member { group: groups[&key].clone(), index }))
         .collect()
 }
 
-/// The input scale that is stored for `module`: with `group` sharing the largest of its fused group, as vLLM takes it.
-fn input_scale(plan: &Plan, layout: &Layout, scales: Option<&InputScales>, module: &str) -> Result<f32> {
-    let of = |module: &str| {
-        scales.and_then(|s| s.get(module)).ok_or_else(|| {
+/// The input scale that is stored for each quantised module: with `group` sharing the largest of its fused group, as vLLM
+/// takes it.
+fn shared_input_scales(
+    plan: &Plan,
+    layout: &Layout,
+    scales: Option<&InputScales>,
+) -> Result<HashMap<String, f32>> {
+    let mut own = Vec::with_capacity(plan.formats.len());
+    let mut largest = HashMap::<(&str, &str), f32>::new();
+    for module in plan.formats.keys() {
+        let scale = scales.and_then(|s| s.get(module)).ok_or_else(|| {
             Error::refused(format!(
                 "`{module}` has no input scale, and static activations need one for every layer"
             ))
-        })
-    };
-    let mut scale = of(module)?;
-    if let (ScaleSharing::Group, Some(key)) = (layout.scale_sharing, fused_group(module)) {
-        for sibling in plan.fp8.iter().filter(|m| fused_group(m) == Some(key)) {
-            scale = scale.max(of(sibling)?);
+        })?;
+        let fused = fused_group(module).filter(|_| layout.scale_sharing == ScaleSharing::Group);
+        if let Some(key) = fused {
+            largest.entry(key).and_modify(|all| *all = all.max(scale)).or_insert(scale);
         }
+        own.push((module, fused, scale));
     }
-    Ok(layout.scale_rule().round(scale))
+    let stored = own.into_iter().map(|(module, fused, scale)| {
+        let scale = fused.and_then(|key| largest.get(&key).copied()).unwrap_or(scale);
+        (module.clone(), layout.scale_rule().round(scale))
+    });
+    Ok(stored.collect())
 }

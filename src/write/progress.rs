@@ -1,5 +1,7 @@
 //! What an export tells about itself while it runs; the terminal and the tests listen in their own ways.
 
+use crate::error::Result;
+
 /// Receives progress from several threads at once.
 pub trait Progress: Sync {
     /// A scheme begins that will write `bytes` bytes of weights.
@@ -8,8 +10,29 @@ pub trait Progress: Sync {
     fn advance(&self, bytes: u64);
     /// Something that the user should know, in one short sentence.
     fn note(&self, _sentence: &str) {}
-    /// The scheme is complete, or failed.
+    /// The scheme is complete.
     fn end(&self);
+    /// The scheme will not be complete: it failed, or was interrupted.
+    fn abandon(&self) {}
+}
+
+/// Tells `progress` of a scheme of `bytes` bytes while `work` writes it, and how that ended.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) fn during<T>(
+    progress: &dyn Progress,
+    scheme: &str,
+    bytes: u64,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    progress.begin(scheme, bytes);
+    let outcome = work();
+    match outcome {
+        Ok(_) => progress.end(),
+        Err(_) => progress.abandon(),
+    }
+    outcome
 }
 
 /// Tells nobody.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::source_hashes::{HashedShard, SourceHashes};
 use super::weight_errors::WeightErrors;
 use crate::checkpoint::Checkpoint;
+use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::plan::Layout;
 
@@ -157,12 +158,13 @@ pub struct LayoutWords {
     pub scale_sharing: String,
 }
 
-impl From<&Layout> for LayoutWords {
-    fn from(layout: &Layout) -> Self {
+impl LayoutWords {
+    /// The words for `layout` in `dialect`.
+    pub fn of(dialect: DialectId, layout: &Layout) -> Self {
         LayoutWords {
-            dialect: layout.dialect.to_string(),
+            dialect: dialect.to_string(),
             activations: layout.activations.to_string(),
-            rounding: layout.rounding.to_string(),
+            rounding: layout.encoding.rounding.to_string(),
             scale_sharing: layout.scale_sharing.to_string(),
         }
     }

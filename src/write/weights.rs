@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::TensorSpec;
 
+/// The least that it makes sense to limit the tensor bytes of a shard to: less is a unit that was forgotten, and the limit
+/// would put each tensor into a file of its own.
+pub const LEAST_SHARD_SIZE: u64 = 100_000;
+
 /// Tensor bytes that a shard holds at most, unless a single tensor is larger (the default of Transformers: 5 GB).
 pub const DEFAULT_SHARD_SIZE: u64 = 5_000_000_000;
 
@@ -116,4 +120,61 @@ where
     let path = directory.join(INDEX_FILE);
     std::fs::write(&path, json::pretty(&index)).map_err(|e| Error::io("write", &path, e))?;
     Ok(total_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::read_header;
+    use crate::tensor::{Dtype, Tensor};
+    use crate::write::content::Content;
+    use crate::write::progress::Silent;
+    use proptest::prelude::*;
+    use safetensors::tensor::{Dtype as Theirs, TensorView};
+
+    fn theirs(dtype: Dtype) -> Theirs {
+        serde_json::from_value(Value::String(dtype.name().into())).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+
+        #[test]
+        fn tensors_of_every_dtype_are_read_and_carried_along_byte_for_byte(
+            rows in prop::collection::vec(0usize..6, Dtype::ALL.len()),
+            seed in any::<u8>(),
+        ) {
+            let made: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Dtype::ALL
+                .iter()
+                .zip(rows)
+                .map(|(&dtype, rows)| {
+                    let bytes = (0..dtype.bytes_of(4 * rows as u64)).map(|i| seed ^ i as u8).collect();
+                    (format!("carried.{dtype}"), dtype, vec![rows, 4], bytes)
+                })
+                .collect();
+            let views = made.iter().map(|(name, dtype, shape, bytes)| {
+                (name.clone(), TensorView::new(theirs(*dtype), shape.clone(), bytes).unwrap())
+            });
+            let source = safetensors::serialize(views, None).unwrap();
+            let entries = read_header(Path::new("source"), &source).unwrap();
+            let outputs: Vec<OutputTensor> = entries
+                .into_iter()
+                .map(|entry| {
+                    let tensor = Tensor::owned(entry.dtype, entry.shape, source[entry.range].to_vec());
+                    let spec = TensorSpec::new(entry.name, tensor.dtype(), tensor.shape());
+                    OutputTensor { spec, content: Content::Bytes(tensor) }
+                })
+                .collect();
+            let folder = tempfile::tempdir().unwrap();
+            let options = WriteOptions { max_shard_size: 1000, threads: 2, progress: &Silent };
+            write_weights(folder.path(), &outputs, &options).unwrap();
+            let file = std::fs::read(folder.path().join(shard_name(0, 1))).unwrap();
+            let read = safetensors::SafeTensors::deserialize(&file).unwrap();
+            prop_assert_eq!(read.len(), made.len());
+            for (name, dtype, shape, bytes) in &made {
+                let view = read.tensor(name).unwrap();
+                prop_assert_eq!((view.dtype(), view.shape(), view.data()), (theirs(*dtype), &shape[..], &bytes[..]));
+            }
+        }
+    }
 }

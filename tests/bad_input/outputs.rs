@@ -1,5 +1,6 @@
 //! Outputs in the wrong place, or where something is already.
 
+use qlua::dialect::{DialectChoice, DialectId};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -7,7 +8,6 @@ use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
 use qlua::job::FamilyOptions;
-use qlua::plan::DialectChoice;
 use qlua::write::{PartialDirectory, Silent};
 
 /// Overwriting would cost the source, so it is asked for in every case.
@@ -34,7 +34,8 @@ fn outputs_that_touch_a_source_are_refused_however_they_are_spelled() {
         ("nest/top50/deep/../..", "nest/top50/deep/baseline", "contains the source"),
     ] {
         let (out, model) = (base.join(out), base.join(model));
-        let options = FamilyOptions { out: out.clone(), model, overwrite: true, ..place.options() };
+        let options =
+            FamilyOptions { out: out.clone(), model: Some(model), overwrite: true, ..place.options() };
         let error = place.refused_with(options);
         assert_eq!(error.kind(), "refused", "{error}");
         require_message(&error, &[&out.display().to_string(), relation, "never written to"], "another --out");
@@ -64,7 +65,7 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     export(place.options(), &[50.0], &Silent).unwrap();
     let scheme = place.out.join("top50");
     let first = tree(&scheme);
-    let other = FamilyOptions { dialect: DialectChoice::ModelOpt, ..place.options() };
+    let other = FamilyOptions { dialect: DialectChoice::Named(DialectId::ModelOpt), ..place.options() };
     let error = place.refused_with(other);
     assert_eq!(error.kind(), "exists");
     require_message(&error, &[&scheme.display().to_string(), "exists already"], "--overwrite");

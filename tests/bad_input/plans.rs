@@ -1,5 +1,7 @@
 //! Manifests, baselines and options that do not fit the base checkpoint.
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::fs;
 
 use safetensors::tensor::Dtype;
@@ -8,7 +10,6 @@ use serde_json::{Value, json};
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
 use qlua::job::{Family, FamilyOptions};
-use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::write::Silent;
 
 fn edit_manifest(place: &Place, edit: impl FnOnce(&mut Value)) {
@@ -44,7 +45,7 @@ fn what_is_quantised_already_is_refused_whatever_says_so() {
     let options = FamilyOptions { out: place.path().join("first"), ..place.options() };
     let scheme = export(options, &[50.0], &Silent).unwrap().remove(0).directory;
     let again = |model: &std::path::Path| {
-        place.refused_with(FamilyOptions { model: model.into(), ..place.options() })
+        place.refused_with(FamilyOptions { model: Some(model.into()), ..place.options() })
     };
     let error = again(&scheme);
     assert_eq!(error.kind(), "refused");
@@ -105,7 +106,8 @@ fn a_selection_that_splits_a_fused_group_is_refused() {
 fn static_activations_without_scales_list_the_layers() {
     let place = Place::new();
     edit_manifest(&place, |m| drop(m.as_object_mut().unwrap().remove("amax")));
-    let options = || FamilyOptions { activations: ActivationsChoice::Static, ..place.options() };
+    let options =
+        || FamilyOptions { activations: ActivationsChoice::Named(Activations::Static), ..place.options() };
     let error = place.refused_with(options());
     assert_eq!(error.kind(), "refused");
     require_message(
@@ -114,7 +116,7 @@ fn static_activations_without_scales_list_the_layers() {
         "--baseline",
     );
     // The universal dialect is static, and nothing but dynamic is left for `auto`.
-    let universal = FamilyOptions { dialect: DialectChoice::Universal, ..place.options() };
+    let universal = FamilyOptions { dialect: DialectChoice::Named(DialectId::Universal), ..place.options() };
     require_message(&place.refused_with(universal), &["universal is always static"], "--baseline or --amax");
 
     let amax = place.path().join("amax.json");
@@ -137,8 +139,12 @@ fn static_activations_without_scales_list_the_layers() {
 #[test]
 fn universal_with_dynamic_activations_is_refused() {
     let place = Place::new();
-    let dialect = DialectChoice::Universal;
-    let options = FamilyOptions { dialect, activations: ActivationsChoice::Dynamic, ..place.options() };
+    let dialect = DialectChoice::Named(DialectId::Universal);
+    let options = FamilyOptions {
+        dialect,
+        activations: ActivationsChoice::Named(Activations::Dynamic),
+        ..place.options()
+    };
     let error = place.refused_with(options);
     assert_eq!(error.kind(), "refused");
     require_message(&error, &["universal is always static"], "--dialect compressed-tensors");

@@ -52,7 +52,7 @@ fn a_cache_of_symlinks_is_read_through_and_left_as_it_is() {
     }
     let before = snapshot(&cache);
     let options =
-        FamilyOptions { model: snapshot_directory, out: place.path().join("out2"), ..place.options() };
+        FamilyOptions { model: Some(snapshot_directory), out: place.path().join("out2"), ..place.options() };
     let written = export(options, &[50.0], &Silent).unwrap().remove(0).directory;
     assert_eq!(snapshot(&cache), before);
     assert_eq!(for_loaders(&written), for_loaders(&expected));
@@ -72,7 +72,7 @@ fn one_file_of_any_name_without_an_index_is_a_checkpoint() {
         fs::remove_file(single.file("model.safetensors.index.json")).unwrap();
         fs::rename(&single.weight_files()[0], single.file(name)).unwrap();
         let out = place.path().join(format!("out-{number}"));
-        let options = FamilyOptions { model: single.0.clone(), out, ..place.options() };
+        let options = FamilyOptions { model: Some(single.0.clone()), out, ..place.options() };
         let written = export(options, &[50.0], &Silent).unwrap().remove(0).directory;
         assert!(Directory(written).tensors() == expected, "{name}");
     }

@@ -1,5 +1,6 @@
 //! Weights that have no FP8 form, and those that only look as if they had none.
 
+use qlua::plan::{Activations, ActivationsChoice};
 use std::fs;
 
 use safetensors::tensor::Dtype;
@@ -8,7 +9,6 @@ use serde_json::json;
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
 use qlua::job::FamilyOptions;
-use qlua::plan::ActivationsChoice;
 use qlua::write::Silent;
 
 /// Modules that are FP8 at 50 %, in file order: the last of them in the second shard.
@@ -47,7 +47,10 @@ fn nan_and_infinite_weights_are_named_in_every_dtype() {
                 t.insert(name.clone(), original.clone());
                 spoil(t.get_mut(&name).unwrap(), dtype, value);
             });
-            for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
+            for activations in [
+                ActivationsChoice::Named(Activations::Static),
+                ActivationsChoice::Named(Activations::Dynamic),
+            ] {
                 let error = place.refused_with(FamilyOptions { activations, ..place.options() });
                 assert_eq!(error.kind(), "tensor");
                 require_message(&error, &[&format!("tensor `{name}` holds {word} values")], "damaged");
@@ -101,8 +104,10 @@ fn an_all_zero_weight_has_scale_one_and_zero_codes() {
             tensors.get_mut(&format!("{module}.weight")).unwrap().bytes.fill(0);
         }
     });
-    for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
-        let out = place.path().join(activations.word());
+    for activations in
+        [ActivationsChoice::Named(Activations::Static), ActivationsChoice::Named(Activations::Dynamic)]
+    {
+        let out = place.path().join(activations.to_string());
         let options = FamilyOptions { activations, out, ..place.options() };
         let written = export(options, &[50.0], &Silent).unwrap();
         let tensors = Directory(written[0].directory.clone()).tensors();
@@ -123,7 +128,8 @@ fn a_zero_row_has_scale_one_of_its_own_with_channel_scales() {
     let name = format!("{module}.weight");
     let columns = place.model.tensors()[&name].shape[1];
     place.model.edit_tensors(|t| t.get_mut(&name).unwrap().bytes[..2 * columns].fill(0));
-    let options = FamilyOptions { activations: ActivationsChoice::Dynamic, ..place.options() };
+    let options =
+        FamilyOptions { activations: ActivationsChoice::Named(Activations::Dynamic), ..place.options() };
     let written = export(options, &[50.0], &Silent).unwrap();
     let tensors = Directory(written[0].directory.clone()).tensors();
     assert!(tensors[&name].bytes[..columns].iter().all(|code| *code == 0));

@@ -5,12 +5,14 @@ pub mod directory;
 pub mod place;
 pub mod report;
 
+use qlua::dialect::DialectChoice;
+use qlua::plan::ActivationsChoice;
 use std::path::{Path, PathBuf};
 
 use qlua::device::DeviceChoice;
 use qlua::format::Rounding;
 use qlua::job::{Family, FamilyOptions};
-use qlua::plan::{ActivationsChoice, DialectChoice, ScaleSharing};
+use qlua::plan::ScaleSharing;
 use qlua::write::{LinkChoice, Request};
 
 /// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.
@@ -26,7 +28,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 /// Options with every default of the policies, but on the CPU: sums of errors are then the same on every machine.
 pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
     FamilyOptions {
-        model: model.into(),
+        model: Some(model.into()),
         manifest: manifest.into(),
         out: out.into(),
         baseline: None,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use qlua::job::Family;
 use qlua::manifest::Manifest;
-use qlua::plan::{CostModel, frontier};
+use qlua::plan::{CostModel, Located, frontier};
 use qlua::report::sweep::{GroupRow, LayerError, Sharing, SweepReport};
 
 use super::{ascending_family, options};
@@ -39,7 +39,7 @@ pub fn of_unrelated_schemes(directory: &Path) -> SweepReport {
 /// Ten coverage points of the published manifest `name`, without a checkpoint: sizes are those of the ranked weights alone.
 pub fn of_published_manifest(name: &str) -> Option<SweepReport> {
     let manifest = Manifest::open(super::shared(&format!("data/manifests/{name}"))?).unwrap();
-    let costs = CostModel::of_manifest(&manifest);
+    let costs = CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest));
     let mut sweep = SweepReport::new(name.trim_end_matches(".json"), &manifest, &costs);
     sweep.base_bytes = Some(costs.base_bytes());
     let ranking = manifest.ranking(&Default::default()).unwrap();

@@ -1,12 +1,12 @@
 //! Schemes that are added to a finished family, and runs that are repeated.
 
+use qlua::dialect::{DialectChoice, DialectId};
 use std::fs;
 
 use super::{alone, hashes, require_schemes, sweep};
 use crate::common::ascending_family;
 use crate::common::place::{Place, require_message, snapshot};
 use qlua::job::FamilyOptions;
-use qlua::plan::DialectChoice;
 use qlua::write::Silent;
 
 #[test]
@@ -58,7 +58,7 @@ fn other_inputs_need_overwrite() {
     let place = Place::new();
     sweep(place.options(), &[50.0]);
     let before = hashes(&place.out);
-    let other = || FamilyOptions { dialect: DialectChoice::ModelOpt, ..place.options() };
+    let other = || FamilyOptions { dialect: DialectChoice::Named(DialectId::ModelOpt), ..place.options() };
     let error = ascending_family(other(), &[50.0]).run(&Silent).unwrap_err();
     assert_eq!(error.kind(), "exists");
     require_message(&error, &["top50` exists already and was made from other inputs"], "--overwrite");

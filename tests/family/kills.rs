@@ -1,5 +1,6 @@
 //! Runs that are killed at any moment, and what the next run makes of it.
 
+use qlua::dialect::{DialectChoice, DialectId};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,6 @@ use super::{hashes, sweep};
 use crate::common::place::{Place, require_message};
 use crate::common::{ascending_family, options};
 use qlua::job::FamilyOptions;
-use qlua::plan::DialectChoice;
 use qlua::write::{Progress, Silent};
 
 const PLACE: &str = "QLUA_TEST_PLACE";
@@ -103,7 +103,7 @@ fn finished_shards_are_not_written_again_and_damaged_ones_are() {
     assert!(!start("aborted", place.path()).wait().unwrap().success());
     assert!(left(&place.out) > 5);
     let options = many_files(place.options());
-    let total = ascending_family(options.clone(), &POINTS).unique_bytes().unwrap();
+    let total = ascending_family(options.clone(), &POINTS).planned().unwrap().unique_bytes().unwrap();
 
     let journal = fs::read_to_string(place.out.join(".qlua.partial/journal.jsonl")).unwrap();
     let finished: Vec<serde_json::Value> =
@@ -129,7 +129,10 @@ fn what_a_run_on_other_inputs_left_is_refused_and_never_mixed_in() {
     let place = Place::new();
     assert!(!start("aborted", place.path()).wait().unwrap().success());
     let before = left(&place.out);
-    let other = || FamilyOptions { dialect: DialectChoice::ModelOpt, ..many_files(place.options()) };
+    let other = || FamilyOptions {
+        dialect: DialectChoice::Named(DialectId::ModelOpt),
+        ..many_files(place.options())
+    };
     let error = ascending_family(other(), &POINTS).run(&Silent).unwrap_err();
     assert_eq!(error.kind(), "exists");
     require_message(&error, &[".qlua.partial", "left by a run on other inputs"], "--overwrite");

@@ -1,5 +1,7 @@
 //! Which schemes share what, and that sharing changes no tensor.
 
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::collections::BTreeMap;
 
 use super::{alone, require_schemes, schemes, sweep, unique_bytes};
@@ -7,7 +9,6 @@ use crate::common::ascending_family;
 use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
 use qlua::job::{Family, FamilyOptions};
-use qlua::plan::{ActivationsChoice, DialectChoice};
 use qlua::write::Silent;
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
@@ -16,33 +17,46 @@ const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0,
 fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
     let place = Place::new();
     let family = ascending_family(place.options(), &POINTS);
-    let (foretold, copies) = (family.unique_bytes().unwrap(), family.plan().unwrap());
+    let planned = family.planned().unwrap();
+    let foretold = planned.unique_bytes().unwrap();
     let outcome = family.run(&Silent).unwrap();
     require_schemes(&place.out, &alone(&place, &POINTS));
     assert_eq!((outcome.written_bytes, unique_bytes(&place.out)), (foretold, foretold));
-    assert!(foretold < copies.iter().map(|s| s.bytes).sum::<u64>() / 4, "{foretold}");
+    assert!(foretold < planned.schemes.iter().map(|s| s.file_bytes()).sum::<u64>() / 4, "{foretold}");
 }
 
 /// Names and sizes to the last byte, in every dialect.
 #[test]
 fn files_are_what_was_foretold() {
     let place = Place::new();
-    for dialect in [DialectChoice::Universal, DialectChoice::CompressedTensors, DialectChoice::ModelOpt] {
-        for activations in [ActivationsChoice::Static, ActivationsChoice::Dynamic] {
-            if (dialect, activations) == (DialectChoice::Universal, ActivationsChoice::Dynamic) {
+    for dialect in [
+        DialectChoice::Named(DialectId::Universal),
+        DialectChoice::Named(DialectId::CompressedTensors),
+        DialectChoice::Named(DialectId::ModelOpt),
+    ] {
+        for activations in
+            [ActivationsChoice::Named(Activations::Static), ActivationsChoice::Named(Activations::Dynamic)]
+        {
+            if (dialect, activations)
+                == (
+                    DialectChoice::Named(DialectId::Universal),
+                    ActivationsChoice::Named(Activations::Dynamic),
+                )
+            {
                 continue;
             }
             let out = place.path().join(format!("{dialect}-{activations}"));
             let options = FamilyOptions { dialect, activations, out: out.clone(), ..place.options() };
             let family =
                 ascending_family(FamilyOptions { max_shard_size: 400_000, ..options }, &[20.0, 60.0]);
-            let foretold = family.files().unwrap();
+            let foretold = &family.planned().unwrap().schemes;
             for (written, foretold) in family.run(&Silent).unwrap().schemes.iter().zip(foretold) {
                 let files = Directory(written.directory.clone()).weight_files();
                 let found =
                     files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
                 let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
-                let foretold: Vec<(String, u64)> = foretold.into_iter().map(|f| (f.file, f.bytes)).collect();
+                let foretold: Vec<(String, u64)> =
+                    foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
                 assert_eq!(found, foretold);
             }
         }

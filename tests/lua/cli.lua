@@ -39,7 +39,36 @@ assert(problem { "--top", "10..x" }:find("without a step"))
 assert(problem { "--top", "0..100:0.001" }:find("more than"))
 
 local help = parser:help()
-assert(help:find("--top TOP", 1, true) and help:find("(default: 10..30:10)", 1, true))
+assert(help:find("Usage: qlua demo [OPTIONS] [FILES]...", 1, true))
+assert(help:find("--top <TOP>", 1, true) and help:find("[default: 10..30:10]", 1, true))
+
+-- Kinds with words of their own, and a least value.
+local words = cli.parser {
+  name = "words",
+  options = {
+    { name = "dialect", type = "dialect", default = "auto" },
+    { name = "device", type = "device" },
+    { name = "formats", type = "granularity list" },
+    { name = "share", type = "percent" },
+    { name = "top", type = "coverage point list" },
+    { name = "count", type = "integer", least = 1 },
+  },
+}
+local function refused(list)
+  local ok, e = pcall(words.parse, words, list)
+  assert(not ok and e.kind == "usage" and e.hint, tostring(e))
+  return e.message .. " | " .. e.hint
+end
+opts = words:parse { "--device=cuda:3", "--formats=tensor, block", "--share=0", "--top=0.5" }
+assert(opts.dialect == "auto" and opts.device == "cuda:3" and opts.formats[2] == "block" and opts.share == 0 and opts.top[1] == 0.5)
+assert(refused { "--dialect=modelop" }:find("did you mean `modelopt`?", 1, true))
+assert(refused { "--device=gpu:1" }:find("did you mean `cuda:1`?", 1, true))
+assert(refused { "--formats=tensor,row" }:find("must be one of tensor, channel, block, not `row`", 1, true))
+assert(refused { "--top=0" }:find("it must be above 0", 1, true))
+assert(refused { "--top=33.3333" }:find("more than three decimals", 1, true))
+assert(refused { "--share=33.3333" }:find("more than three decimals", 1, true))
+assert(refused { "--count=0" } == "the value of `--count` must be at least 1, not `0` | the least is 1")
+assert(words:help():gsub("%s+", " "):find("[possible values: auto, universal, compressed-tensors, modelopt]", 1, true))
 
 local function declaration(t)
   local ok, e = pcall(cli.parser, t)
@@ -50,4 +79,6 @@ assert(declaration { name = "x", options = { { name = "a" }, { name = "a" } } }:
 assert(declaration { name = "x", options = { { name = "--a" } } }:find("without leading dashes"))
 assert(declaration { name = "x", options = { { name = "a", flag = true, type = "path" } } }:find("only one of"))
 assert(declaration { name = "x", options = { { name = "a", type = "integer", default = "b" } } }:find("the default of"))
+assert(declaration { name = "x", options = { { name = "a", least = 1 } } }:find("only those can have a `least`"))
+assert(declaration { name = "x", arguments = { { name = "a" }, { name = "b", required = true } } }:find("comes after `a`"))
 assert(declaration { options = {} }:find("`name`"))

@@ -64,6 +64,38 @@ pub fn add_to(list: &mut Value, name: &str) {
     list.as_array_mut().unwrap().push(name.into());
 }
 
+/// Takes a BF16 module of the demo, by its name on disk, out of an `ignore` list as qlua writes it: one entry for each of the
+/// other modules stands in the place of the entry that hit it.
+pub fn unlist(d: &Directory, module: &str) {
+    let hits = |entry: &str, name: &str| {
+        let pattern = entry.strip_prefix("re:").map(|p| regex::Regex::new(&format!(r"\A(?:{p})")).unwrap());
+        pattern.is_some_and(|p| p.is_match(&in_memory(name)))
+    };
+    let tensors = d.tensors();
+    let bf16 = tensors.iter().filter(|(_, t)| t.dtype == Dtype::BF16 && t.shape.len() == 2);
+    let others: Vec<&str> =
+        bf16.filter_map(|(n, _)| n.strip_suffix(".weight")).filter(|n| *n != module).collect();
+    quantization_config(d, |q| {
+        let list = q["ignore"].as_array_mut().unwrap();
+        let at = list.iter().position(|e| hits(e.as_str().unwrap(), module)).expect("the module is listed");
+        let entry = list.remove(at);
+        let others = others.iter().filter(|name| hits(entry.as_str().unwrap(), name));
+        list.extend(others.map(|name| Value::from(expression(name))));
+    });
+}
+
+/// An expression for one module of the demo that every engine takes.
+pub fn expression(on_disk: &str) -> String {
+    let name = on_disk.strip_prefix("model.").unwrap_or(on_disk);
+    let (parent, leaf) = name.rsplit_once('.').unwrap();
+    let leaves = match leaf {
+        "q_proj" | "k_proj" | "v_proj" | "qkv" => format!("({leaf}|qkv_proj)"),
+        "gate_proj" | "up_proj" => format!("({leaf}|gate_up_proj)"),
+        _ => leaf.to_string(),
+    };
+    format!(r"re:(.*\.)?{}\.{leaves}$", parent.replace('.', r"\."))
+}
+
 /// Puts a BF16 weight in the place of FP8 codes and their scales.
 pub fn make_bf16(tensors: &mut Tensors, module: &str) {
     let shape = tensors[&format!("{module}.weight")].shape.clone();

@@ -74,7 +74,11 @@ pub fn cases() -> Vec<Case> {
             let module = d.module(Dtype::F8_E4M3, "self_attn.q_proj");
             d.edit_tensors(|t| make_bf16(t, &module));
             quantization_config(d, |q| add_to(&mut q["ignore"], &in_memory(&module)));
-            one(Code::SplitGroup, module.replace("q_proj", "qkv_proj"))
+            vec![
+                (Code::SplitGroup, module.replace("q_proj", "qkv_proj")),
+                // SGLang asks for the whole group only.
+                (Code::EngineSpelling, module),
+            ]
         }),
         Case("a scale of shape []", CtStatic, |d| reshape(d, "weight_scale", &[])),
         Case("a scale of shape [1, 1]", CtStatic, |d| reshape(d, "weight_scale", &[1, 1])),

@@ -25,13 +25,12 @@ pub fn cases() -> Vec<Case> {
             one(Code::Configuration, HF)
         }),
         Case("static ModelOpt beside dynamic compressed-tensors", CtDynamic, |d| {
-            let ignore = d.json(CONFIG)["quantization_config"]["ignore"].clone();
-            let on_disk = |name: &Value| {
-                let name = name.as_str().unwrap();
-                let layer = name.strip_prefix("model.language_model.").map(|rest| format!("model.{rest}"));
-                layer.unwrap_or_else(|| name.strip_prefix("model.").unwrap_or(name).to_string())
-            };
-            let exclude: Vec<String> = ignore.as_array().unwrap().iter().map(on_disk).collect();
+            let tensors = d.tensors();
+            let bf16 = tensors
+                .iter()
+                .filter(|(n, t)| t.dtype == Dtype::BF16 && t.shape.len() == 2 && !n.contains("embed"));
+            let exclude: Vec<&str> =
+                bf16.filter_map(|(n, _)| n.strip_suffix(".weight")).chain(["lm_head"]).collect();
             let quantization = json!({"quant_algo": "FP8", "exclude_modules": exclude});
             let config = json!({"producer": {"name": "modelopt"}, "quantization": quantization});
             fs::write(d.file(HF), config.to_string()).unwrap();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::breaks::Good::*;
 use crate::breaks::*;
-use crate::common::directory::Raw;
+use crate::common::directory::{Directory, Raw};
 use qlua::verify::Code;
 
 pub fn cases() -> Vec<Case> {
@@ -14,12 +14,12 @@ pub fn cases() -> Vec<Case> {
         Case("1: the same in compressed-tensors", CtStatic, remove_input_scale),
         Case("1: the same in modelopt", MoStatic, remove_input_scale),
         Case("2: a BF16 layer missing from ignore", Universal, |d| {
-            quantization_config(d, |q| remove_from(&mut q["ignore"], &in_memory(&bf16(d))));
+            unlist(d, &bf16(d));
             one(Code::NotExcluded, bf16(d))
         }),
         Case("2: a BF16 vision layer missing from ignore", CtDynamic, |d| {
             let module = d.module(Dtype::BF16, ".attn.qkv");
-            quantization_config(d, |q| remove_from(&mut q["ignore"], &in_memory(&module)));
+            unlist(d, &module);
             one(Code::NotExcluded, module)
         }),
         Case("2: a BF16 layer missing from exclude_modules", Universal, |d| {
@@ -92,10 +92,8 @@ pub fn cases() -> Vec<Case> {
         }),
         Case("5: names of compressed-tensors in on-disk spelling", CtStatic, |d| {
             let module = bf16(d);
-            quantization_config(d, |q| {
-                remove_from(&mut q["ignore"], &in_memory(&module));
-                add_to(&mut q["ignore"], &module);
-            });
+            unlist(d, &module);
+            quantization_config(d, |q| add_to(&mut q["ignore"], &module));
             vec![(Code::Spelling, module.clone()), (Code::NotExcluded, module)]
         }),
         Case("5: on-disk spelling beside the right one", Universal, |d| {
@@ -104,11 +102,39 @@ pub fn cases() -> Vec<Case> {
         }),
         Case("5: on-disk spelling in an expression", CtDynamic, |d| {
             let module = d.module(Dtype::BF16, "merger.mlp.0");
-            quantization_config(d, |q| {
-                remove_from(&mut q["ignore"], &in_memory(&module));
-                add_to(&mut q["ignore"], r"re:visual\.merger\..*0$");
-            });
+            unlist(d, &module);
+            quantization_config(d, |q| add_to(&mut q["ignore"], r"re:visual\.merger\..*0$"));
             one(Code::NotExcluded, module)
+        }),
+        Case("7: a list of plain names, which SGLang looks for under others", Universal, |d| {
+            plain_list(d);
+            one(Code::EngineSpelling, first_language(d))
+        }),
+        Case("7: the same under dynamic activations", CtDynamic, |d| {
+            plain_list(d);
+            one(Code::EngineSpelling, first_language(d))
+        }),
+        Case("7: an expression in the spelling of Transformers alone", CtStatic, |d| {
+            let module = bf16(d);
+            unlist(d, &module);
+            let name = in_memory(&module).replace('.', r"\.");
+            quantization_config(d, |q| add_to(&mut q["ignore"], &format!("re:{name}$")));
+            one(Code::EngineSpelling, module)
+        }),
+        Case("7: an expression for a layer that SGLang calls otherwise", CtStatic, |d| {
+            let module = d.module(Dtype::BF16, ".attn.qkv");
+            unlist(d, &module);
+            let name = module.replace('.', r"\.");
+            quantization_config(d, |q| add_to(&mut q["ignore"], &format!("re:.*{name}$")));
+            one(Code::EngineSpelling, module)
+        }),
+        Case("7: an expression that hits an FP8 layer by its name in vLLM alone", CtStatic, |d| {
+            let module = fp8(d);
+            let end = module.strip_prefix("model.").unwrap();
+            quantization_config(d, |q| {
+                add_to(&mut q["ignore"], &format!("re:language_model\\.model\\.{end}$"))
+            });
+            one(Code::EngineSpelling, module)
         }),
         Case("6: quant_method modelopt in config.json", MoStatic, |d| {
             let hf = d.json(HF);
@@ -128,4 +154,23 @@ pub fn cases() -> Vec<Case> {
             vec![(Code::ModeloptMethod, CONFIG.into()), (Code::NotExcluded, bf16(d))]
         }),
     ]
+}
+
+/// The list as qlua wrote it once: the names of BF16 layers in memory.
+fn plain_list(d: &Directory) {
+    let tensors = d.tensors();
+    let bf16 =
+        tensors.iter().filter(|(n, t)| t.dtype == Dtype::BF16 && t.shape.len() == 2 && !n.contains("embed"));
+    let names = bf16.filter_map(|(n, _)| Some(in_memory(n.strip_suffix(".weight")?)));
+    let names: Vec<String> = names.chain(["lm_head".to_string()]).collect();
+    quantization_config(d, |q| q["ignore"] = json!(names));
+}
+
+/// The first BF16 layer of the language model in the order of the files.
+fn first_language(d: &Directory) -> String {
+    let checkpoint = qlua::model::Model::open(&d.0).unwrap();
+    let tensors = d.tensors();
+    let is_bf16 = |module: &&str| tensors[&format!("{module}.weight")].dtype == Dtype::BF16;
+    let mut linears = checkpoint.modules().linears().filter(is_bf16);
+    linears.find(|module| module.starts_with("model.layers.")).unwrap().to_string()
 }

@@ -1,6 +1,6 @@
 use super::stand_in::StandIn;
 use super::*;
-use crate::format::{Granularity, Rounding, ScaleRule};
+use crate::format::{Encoding, Granularity, Rounding, ScaleRule};
 use crate::tensor::{Dtype, Tensor};
 
 const WANTED: Wanted = Wanted { codes: true, error: true };
@@ -12,7 +12,7 @@ fn groups(sizes: &[usize]) -> Vec<WeightGroup> {
         let values = (0..bytes / 4).map(|i| (i % 1009) as f32 * 0.003 - number as f32);
         let bytes = values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
         let weight = Tensor::owned(Dtype::F32, vec![bytes.len() / 4], bytes);
-        WeightGroup::one(weight, Granularity::Tensor, ScaleRule::F32, Rounding::Exact)
+        WeightGroup::one(weight, Encoding::e4m3(Granularity::Tensor, ScaleRule::F32, Rounding::Exact))
     };
     sizes.iter().enumerate().map(group).collect()
 }

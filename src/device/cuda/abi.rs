@@ -1,4 +1,4 @@
-//! The structures that kernels.cu and this program share, field by field.
+//! The structures that kernels/structures.cuh and this program share, field by field.
 
 use cudarc::driver::DeviceRepr;
 
@@ -23,7 +23,7 @@ pub(super) const BYTES: u32 = 8;
 /// The bit of [`Item::what`] that says that it is rows, not a block of 128×128; the rest is the index of the weight.
 pub(super) const ROWS: u32 = 0x8000_0000;
 
-/// One weight of a batch; addresses are the device's, counts and indices as in kernels.cu.
+/// One weight of a batch; addresses are the device's, counts and indices as in structures.cuh.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weight {
@@ -73,7 +73,7 @@ pub(super) struct Item {
 /// Error sums.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Part {
+pub(super) struct PartialError {
     pub squared_error: f64,
     pub squares: f64,
     pub max_error: f32,
@@ -114,7 +114,7 @@ pub(super) struct Decode {
     pub target: u32,
 }
 
-// SAFETY: plain data, laid out as the structures of the same names in kernels.cu.
+// SAFETY: plain data, laid out as the structures of the same names in structures.cuh.
 unsafe impl DeviceRepr for Launch {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Decode {}
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn structures_are_as_long_as_their_fields() {
-        assert_eq!([size_of::<Weight>(), size_of::<Item>(), size_of::<Part>()], [56, 8, 32]);
+        assert_eq!([size_of::<Weight>(), size_of::<Item>(), size_of::<PartialError>()], [56, 8, 32]);
         assert_eq!([size_of::<Piece>(), size_of::<Wave>()], [32, 16]);
         assert_eq!([size_of::<Launch>(), size_of::<Decode>()], [80, 48]);
     }

@@ -61,7 +61,7 @@ impl Batch {
         blocks: usize,
         tuning: &Tuning,
     ) -> Result<Batch> {
-        let whole = |group: &&WeightGroup| group.granularity == Granularity::Tensor;
+        let whole = |group: &&WeightGroup| group.encoding.granularity == Granularity::Tensor;
         let mut batch = Batch { blocks, ..Batch::default() };
         let mut ends = vec![];
         for group in groups {
@@ -87,8 +87,8 @@ impl Batch {
         let scale_shape = group.scale_shape()?;
         let (first_weight, first_scale) = (self.weights.len(), small(self.scale_count)?);
         let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-        let flags = flag(group.rounding == Rounding::ModelOpt, abi::MODELOPT)
-            | flag(group.rule == ScaleRule::Bf16Up, abi::BF16_UP)
+        let flags = flag(group.encoding.rounding == Rounding::ModelOpt, abi::MODELOPT)
+            | flag(group.encoding.rule == ScaleRule::Bf16Up, abi::BF16_UP)
             | flag(group.scales.is_some(), abi::GIVEN)
             | flag(wanted.codes, abi::CODES);
         let pieces = group.weights.iter().map(|weight| weight.bytes().len().div_ceil(PIECE_BYTES));
@@ -104,7 +104,7 @@ impl Batch {
                 flags: flags | dtype_flag(weight.dtype()),
                 ..abi::Weight::default()
             };
-            let parts = match group.granularity {
+            let parts = match group.encoding.granularity {
                 Granularity::Tensor => self.add_pieces(&entry, elements * size, group_pieces),
                 granularity => self.add_items(&mut entry, granularity, weight)?,
             };
@@ -196,6 +196,7 @@ fn too_large() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Encoding;
     use crate::format::Scales;
     use crate::tensor::Tensor;
 
@@ -207,9 +208,7 @@ mod tests {
     fn weights_and_results_do_not_overlap() -> Result<()> {
         let group = |weights, granularity, scales| WeightGroup {
             weights,
-            granularity,
-            rule: ScaleRule::Bf16Up,
-            rounding: Rounding::Exact,
+            encoding: Encoding::e4m3(granularity, ScaleRule::Bf16Up, Rounding::Exact),
             scales,
         };
         let groups = [
@@ -253,9 +252,7 @@ mod tests {
     fn rows_of_a_group_are_refused() {
         let group = WeightGroup {
             weights: vec![weight(Dtype::BF16, &[2, 2]), weight(Dtype::BF16, &[2, 2])],
-            granularity: Granularity::Channel,
-            rule: ScaleRule::F32,
-            rounding: Rounding::Exact,
+            encoding: Encoding::e4m3(Granularity::Channel, ScaleRule::F32, Rounding::Exact),
             scales: None,
         };
         assert!(Batch::new(&[group], Wanted { codes: true, error: false }, 4, &Tuning::default()).is_err());

@@ -24,7 +24,7 @@ pub struct Gpu {
     name: String,
 }
 
-/// The functions of kernels.cu and how many blocks of each fit on the whole device at once.
+/// The functions of the kernels and how many blocks of each fit on the whole device at once.
 pub(super) struct Kernels {
     tensors: Cooperative,
     tensors_with_error: Cooperative,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaEvent, CudaStream, LaunchConfig, PushKernelArg, sys};
 use rayon::prelude::*;
 
-use super::abi::{self, HALF_BYTES, Launch, Part, Piece, THREADS, bytes_of};
+use super::abi::{self, HALF_BYTES, Launch, PartialError, Piece, THREADS, bytes_of};
 use super::batch::Batch;
 use super::gpu::{Gpu, failed};
 use super::memory::{DeviceBuffer, HostBuffer};
@@ -67,7 +67,7 @@ impl Submitted {
     }
 
     fn total_bytes(&self) -> usize {
-        if self.wanted.error { self.batch.weights.len() * size_of::<Part>() } else { 0 }
+        if self.wanted.error { self.batch.weights.len() * size_of::<PartialError>() } else { 0 }
     }
 }
 
@@ -176,7 +176,7 @@ impl Lane {
         self.device.tables.reserve(tables_bytes(batch))?;
         self.device.state.reserve(submitted.state_bytes())?;
         if wanted.error {
-            self.device.parts.reserve(batch.part_count * size_of::<Part>())?;
+            self.device.parts.reserve(batch.part_count * size_of::<PartialError>())?;
             self.device.totals.reserve(submitted.total_bytes())?;
         }
         self.host.source.reserve(batch.source_bytes)?;

@@ -1,4 +1,4 @@
-//! FP8 on NVIDIA GPUs: kernels.cu, whose PTX is part of this program, driven through the driver's library alone.
+//! FP8 on NVIDIA GPUs: kernels/, whose PTX is part of this program, driven through the driver's library alone.
 //!
 //! A [`Lane`] takes a batch of [`crate::format::WeightGroup`]s through a [`Gpu`]; [`quantise_batches`] keeps a few lanes busy.
 

@@ -45,7 +45,7 @@ pub fn into_batches(groups: &[WeightGroup], bytes: usize) -> Vec<Vec<WeightGroup
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Granularity, Rounding, ScaleRule};
+    use crate::format::{Encoding, Granularity, Rounding, ScaleRule};
     use crate::tensor::{Dtype, Tensor};
 
     #[test]
@@ -53,7 +53,7 @@ mod tests {
         let groups: Vec<WeightGroup> = [3usize, 50, 4, 4, 0, 90, 1]
             .map(|elements| {
                 let weight = Tensor::owned(Dtype::BF16, vec![elements], vec![0; 2 * elements]);
-                WeightGroup::one(weight, Granularity::Tensor, ScaleRule::F32, Rounding::Exact)
+                WeightGroup::one(weight, Encoding::e4m3(Granularity::Tensor, ScaleRule::F32, Rounding::Exact))
             })
             .into();
         let sizes = |bytes| -> Vec<Vec<usize>> {

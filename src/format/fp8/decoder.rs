@@ -1,9 +1,8 @@
 //! From codes back to weights.
 
 use super::loops::decode_run;
-use crate::format::CHUNK;
 use crate::format::scale::Scales;
-use crate::format::scale_grid::{ScaleGrid, row_length};
+use crate::format::scale_grid::{CHUNK, ScaleGrid, row_length};
 use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;

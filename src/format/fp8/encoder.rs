@@ -2,10 +2,9 @@
 
 use super::loops::encode_run;
 use super::rounding::Rounding;
-use crate::format::CHUNK;
 use crate::format::amax::require_quantisable;
-use crate::format::scale::{Granularity, Scales};
-use crate::format::scale_grid::{ScaleGrid, row_length};
+use crate::format::scale::Scales;
+use crate::format::scale_grid::{BLOCK, CHUNK, Granularity, ScaleGrid, row_length};
 use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -39,9 +38,7 @@ impl Encoder {
         let fits = match scales.granularity {
             Granularity::Tensor => count == 1,
             Granularity::Channel => true,
-            Granularity::Block => {
-                count == 0 || count.is_multiple_of(row_length.div_ceil(crate::format::BLOCK).max(1))
-            }
+            Granularity::Block => count == 0 || count.is_multiple_of(row_length.div_ceil(BLOCK).max(1)),
         };
         if !fits {
             return Err(Error::argument(format!(

@@ -1,10 +1,9 @@
 //! What quantisation loses.
 
 use super::code::MAX;
-use crate::format::CHUNK;
 use crate::format::amax::require_quantisable;
 use crate::format::scale::Scales;
-use crate::format::scale_grid::{ScaleGrid, row_length};
+use crate::format::scale_grid::{CHUNK, ScaleGrid, row_length};
 use crate::tensor::float::{bf16_to_f32, e4m3_to_f32, f16_to_f32};
 use crate::tensor::kernel::for_each_kernel;
 use crate::tensor::{Dtype, Kernel, Tensor};

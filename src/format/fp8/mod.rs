@@ -9,6 +9,7 @@ mod code;
 mod decoder;
 mod encoder;
 mod error;
+mod format;
 mod loops;
 mod rounding;
 
@@ -16,4 +17,6 @@ pub use code::{MAX, decode, encode};
 pub use decoder::{Decoder, dequantize};
 pub use encoder::{Encoder, quantize};
 pub use error::{QuantisationError, quantisation_error};
-pub use rounding::{Rounding, UnknownRounding};
+pub use format::Fp8;
+pub(super) use format::{codes_and_scales, refuses_e4m3};
+pub use rounding::Rounding;

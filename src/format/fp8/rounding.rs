@@ -1,44 +1,19 @@
 //! How the quotient of weight and scale is rounded on its way to a code.
 
 use super::code::{clamp, encode_clamped};
-use std::fmt;
-use std::str::FromStr;
+use crate::words::words;
 
-/// How `weight / scale` becomes a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Rounding {
-    /// `e4m3(f32(w) / scale)`: the F32 quotient, rounded once more only.
-    #[default]
-    Exact,
-    /// `e4m3(bf16(f32(w) / scale))`: the quotient rounded to BF16 first. ModelOpt divides a BF16 weight by its F32 scalar
-    /// scale, and PyTorch keeps that quotient in BF16; these are its codes on CPU, bit for bit. (By a scale for each row
-    /// PyTorch divides in F32: there ModelOpt's codes are those of [`Rounding::Exact`].)
-    ModelOpt,
-}
-
-/// Names no [`Rounding`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown rounding `{0}`: it is `exact` or `modelopt`")]
-pub struct UnknownRounding(pub String);
-
-impl fmt::Display for Rounding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Rounding::Exact => "exact",
-            Rounding::ModelOpt => "modelopt",
-        })
-    }
-}
-
-impl FromStr for Rounding {
-    type Err = UnknownRounding;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRounding> {
-        match name {
-            "exact" => Ok(Rounding::Exact),
-            "modelopt" => Ok(Rounding::ModelOpt),
-            _ => Err(UnknownRounding(name.into())),
-        }
+words! {
+    /// How `weight / scale` becomes a code.
+    #[derive(PartialOrd, Ord, Hash, Default)]
+    pub enum Rounding: "rounding" {
+        /// `e4m3(f32(w) / scale)`: the F32 quotient, rounded once more only.
+        #[default]
+        Exact = "exact",
+        /// `e4m3(bf16(f32(w) / scale))`: the quotient rounded to BF16 first. ModelOpt divides a BF16 weight by its F32 scalar
+        /// scale, and PyTorch keeps that quotient in BF16; these are its codes on CPU, bit for bit. (By a scale for each row
+        /// PyTorch divides in F32: there ModelOpt's codes are those of [`Rounding::Exact`].)
+        ModelOpt = "modelopt",
     }
 }
 
@@ -65,14 +40,6 @@ mod tests {
     use super::*;
     use crate::format::encode;
     use proptest::prelude::*;
-
-    #[test]
-    fn names_are_read_as_they_are_shown() {
-        for rounding in [Rounding::Exact, Rounding::ModelOpt] {
-            assert_eq!(rounding.to_string().parse(), Ok(rounding));
-        }
-        assert!("nearest".parse::<Rounding>().is_err());
-    }
 
     proptest! {
         #[test]

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::demo;
+use crate::demo::{self, Demo};
 use crate::lua::declare::{Class, Function, Namespace};
-use crate::lua::{Handle, Key, Plain, Record, Selector, Type};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Handle, Plain, Row, Selector, Type};
 use crate::model::Model;
+use crate::tensor::Tensor;
 
 /// An example that begins with an opened checkpoint.
 macro_rules! with_model {
@@ -17,61 +17,53 @@ macro_rules! with_model {
     };
 }
 
-const TENSOR_ROW: Record = Record {
-    name: "TensorRow",
-    doc: "One tensor of a checkpoint.",
-    keys: &[
-        Key::new("name", Type::String, "on-disk name"),
-        Key::new("dtype", Type::String, "element type, such as `BF16`"),
-        Key::new("shape", Type::List(&Type::Integer), "sizes of the dimensions, outermost first"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "size of the data"),
-        Key::new("shard", Type::String, "the file that holds it"),
-    ],
-};
-const SHARD_ROW: Record = Record {
-    name: "ShardRow",
-    doc: "One weight file of a checkpoint.",
-    keys: &[
-        Key::new("name", Type::String, "file name"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "size of the file"),
-    ],
-};
-const DEMO: Record = Record {
-    name: "Demo",
-    doc: "A small seeded checkpoint with a manifest.",
-    keys: &[
-        Key::new("model", Type::Path, "its checkpoint directory"),
-        Key::new("manifest", Type::Path, "its sensitivity manifest, which also carries amax values"),
-        Key::new(
-            "second_manifest",
-            Type::Path,
-            "a manifest of the same model with other scores, as from a second run",
-        ),
-        Key::new("built", Type::Boolean, "whether it was built just now rather than found"),
-    ],
-};
-
-#[derive(Serialize)]
-struct TensorRow<'a> {
+struct Stored<'a> {
     name: &'a str,
-    dtype: &'static str,
-    shape: &'a [usize],
-    bytes: usize,
+    tensor: &'a Tensor,
     shard: &'a str,
 }
 
-#[derive(Serialize)]
-struct ShardRow<'a> {
+struct Shard<'a> {
     name: &'a str,
     bytes: usize,
 }
 
-#[derive(Serialize)]
-struct DemoRow {
-    model: String,
-    manifest: String,
-    second_manifest: String,
-    built: bool,
+row! {
+    /// One tensor of a checkpoint.
+    const TENSOR_ROW = "TensorRow" for |stored: &Stored<'_>| {
+        /// on-disk name
+        name: Type::String => stored.name,
+        /// element type, such as `BF16`
+        dtype: Type::String => stored.tensor.dtype().name(),
+        /// sizes of the dimensions, outermost first
+        shape: Type::List(&Type::Integer) => stored.tensor.shape().to_vec(),
+        /// size of the data
+        bytes: Type::IntegerIn("bytes") => stored.tensor.bytes().len(),
+        /// the file that holds it
+        shard: Type::String => stored.shard,
+    }
+}
+row! {
+    /// One weight file of a checkpoint.
+    const SHARD_ROW = "ShardRow" for |shard: &Shard<'_>| {
+        /// file name
+        name: Type::String => shard.name,
+        /// size of the file
+        bytes: Type::IntegerIn("bytes") => shard.bytes,
+    }
+}
+row! {
+    /// A small seeded checkpoint with a manifest.
+    const DEMO = "Demo" for |demo: &Demo| {
+        /// its checkpoint directory
+        model: Type::Path => demo.model.display().to_string(),
+        /// its sensitivity manifest, which also carries amax values
+        manifest: Type::Path => demo.manifest.display().to_string(),
+        /// a manifest of the same model with other scores, as from a second run
+        second_manifest: Type::Path => demo.second_manifest.display().to_string(),
+        /// whether it was built just now rather than found
+        built: Type::Boolean => demo.built,
+    }
 }
 
 pub(super) fn declare() -> Namespace {
@@ -90,16 +82,7 @@ pub(super) fn declare() -> Namespace {
                 .returns(Type::Record(&DEMO), "its parts")
                 .raises("the directory holds something else under the same names")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(demo.built and not qlua.checkpoint.demo(\"demo\").built)"),
-            |call| {
-                let demo = demo::build(Path::new(&call.get::<String>("directory")?))?;
-                let text = |path: &Path| path.display().to_string();
-                Ok(Plain(DemoRow {
-                    model: text(&demo.model),
-                    manifest: text(&demo.manifest),
-                    second_manifest: text(&demo.second_manifest),
-                    built: demo.built,
-                }))
-            },
+            |call| Ok(Row(demo::build(Path::new(&call.get::<String>("directory")?))?)),
         )
         .class(class())
 }
@@ -115,9 +98,8 @@ fn class() -> Class<Arc<Model>> {
             Ok(Plain(this.config().clone()))
         })
         .field("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes", |this, _| Ok(this.bytes()))
-        .field("shards", Type::List(&Type::Record(&SHARD_ROW)), "the weight files in index order", |this, _| {
-            let rows: Vec<_> = this.shards().map(|(name, _, bytes)| (name.to_string(), bytes.len())).collect();
-            Ok(rows.iter().map(|(name, bytes)| Plain(ShardRow { name, bytes: *bytes })).map(own).collect::<Vec<_>>())
+        .field("shards", Type::List(&Type::Record(&SHARD_ROW)), "the weight files in index order", |this, call| {
+            rows(call.lua(), this.shards().map(|(name, _, bytes)| Shard { name, bytes: bytes.len() }))
         })
         .field("linears", Type::List(&Type::String), "every linear layer in on-disk spelling, in file order", |this, _| {
             Ok(this.modules().linears().map(str::to_string).collect::<Vec<_>>())
@@ -141,13 +123,9 @@ fn class() -> Class<Arc<Model>> {
                     Some(selector) => selector.filter(call.lua(), names)?,
                     None => names,
                 };
-                let row = |name: &str| {
-                    let tensor = this.tensor(name)?;
-                    let (dtype, bytes) = (tensor.dtype().name(), tensor.bytes().len());
-                    let shard = this.shard_of(name)?;
-                    Some(own(Plain(TensorRow { name, dtype, shape: tensor.shape(), bytes, shard })))
-                };
-                Ok(chosen.into_iter().filter_map(row).collect::<Vec<_>>())
+                let stored =
+                    |name| Some(Stored { name, tensor: this.tensor(name)?, shard: this.shard_of(name)? });
+                rows(call.lua(), chosen.into_iter().filter_map(stored))
             },
         )
         .method(
@@ -167,9 +145,4 @@ fn class() -> Class<Arc<Model>> {
                 Ok(modules.on_disk(&call.get::<String>("module")?).map(|name| modules.in_memory(name)))
             },
         )
-}
-
-/// A row without borrows, so that it can leave the closure that made it.
-fn own(row: Plain<impl Serialize>) -> Plain<serde_json::Value> {
-    Plain(serde_json::to_value(row.0).unwrap_or_default())
 }

@@ -1,61 +1,23 @@
 //! `qlua.cli`: the command line of a script, declared once.
 
+mod declared;
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Command};
 use mlua::{Lua, Table, Value as LuaValue};
 
 use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::types::describe;
-use crate::lua::{Call, Handle, Key, Record, Stop, Tidy, Type};
-use crate::options::{Command, Kind, Parameter, Parsed, Value};
+use crate::lua::{Call, Handle, Stop, Tidy, Type, state};
+use crate::options::{self, Parsed, Value, width};
+use declared::{Declared, OPTION};
 
-const KINDS: &[&str] = &[
-    "string",
-    "path",
-    "glob",
-    "integer",
-    "number",
-    "percent",
-    "size",
-    "string list",
-    "path list",
-    "glob list",
-    "integer list",
-    "number list",
-    "percent list",
-    "size list",
-];
-
-const OPTION: Record = Record {
-    name: "CliOption",
-    doc: "An option (`--name VALUE`) or argument of a script.",
-    keys: &[
-        Key::new(
-            "name",
-            Type::String,
-            "the name without dashes: `dry-run`; its key in the result is `dry_run`",
-        ),
-        Key::optional("doc", Type::String, "what it means, for `--help`"),
-        Key::optional(
-            "type",
-            Type::Choice(KINDS),
-            "what the value must be (default: `\"string\"`); a `percent list` is `10,20,12.5` or `10..100:10`, \
-             a `size` is `6GiB` or `5.5GB` and comes as bytes",
-        ),
-        Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
-        Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),
-        Key::optional(
-            "default",
-            Type::Union(&[Type::String, Type::Number, Type::List(&Type::Number)]),
-            "what is parsed when it is left out",
-        ),
-        Key::optional("metavar", Type::String, "what stands for the value in `--help`: `DIR`"),
-        Key::optional("required", Type::Boolean, "must be given"),
-        Key::optional("repeated", Type::Boolean, "may be given several times; the result is a list"),
-    ],
-};
-
+/// The command line of one script.
 struct Parser {
+    name: String,
     command: Command,
+    options: Vec<Declared>,
 }
 
 pub(super) fn declare() -> Namespace {
@@ -87,7 +49,7 @@ pub(super) fn declare() -> Namespace {
         )
         .class(
             Class::<Parser>::new("Parser", "A declared command line.")
-                .field("name", Type::String, "the script's name", |this, _| Ok(this.command.name.clone()))
+                .field("name", Type::String, "the script's name", |this, _| Ok(this.name.clone()))
                 .method(
                     Function::new(
                         "parse",
@@ -108,98 +70,71 @@ pub(super) fn declare() -> Namespace {
                 .method(
                     Function::new("help", "The text that `--help` prints.")
                         .returns(Type::String, "lines of text")
-                        .example("assert(qlua.cli.parser{ name = \"demo\" }:help():find(\"usage: demo\"))"),
-                    |this, _| Ok(this.command.help()),
+                        .example("assert(qlua.cli.parser{ name = \"demo\" }:help():find(\"Usage: qlua demo\"))"),
+                    |this, _| Ok(this.command.clone().term_width(width()).render_help().to_string()),
                 ),
         )
 }
 
 fn parser(call: &Call) -> anyhow::Result<Handle<Parser>> {
-    let list = |name: &str| -> anyhow::Result<Vec<Parameter>> {
-        let tables: Option<Vec<Table>> = call.get(name)?;
-        tables.unwrap_or_default().iter().map(|table| parameter(call, table)).collect()
+    let list = |name: &str| -> anyhow::Result<Vec<Table>> {
+        Ok(call.get::<Option<Vec<Table>>>(name)?.unwrap_or_default())
     };
-    let command = Command {
-        name: call.get("name")?,
-        about: call.get::<Option<String>>("about")?.unwrap_or_default(),
-        options: list("options")?,
-        arguments: list("arguments")?,
-    };
-    command.check().map_err(|problem| Error::argument(format!("{}: {problem}", call.name())))?;
-    Ok(Handle(Parser { command }))
-}
-
-fn parameter(call: &Call, table: &Table) -> anyhow::Result<Parameter> {
-    let name: String = table.raw_get("name")?;
-    let fail = |problem: &str| Error::argument(format!("{}: the option `{name}` {problem}", call.name()));
-    let choices: Option<Vec<String>> = table.raw_get("choices")?;
-    let ty: Option<String> = table.raw_get("type")?;
-    let flag = table.raw_get::<Option<bool>>("flag")?.unwrap_or(false);
-    let kind = match (flag, choices, ty) {
-        (true, None, None) => Kind::Flag,
-        (false, Some(choices), None) => Kind::Choice(choices),
-        (false, None, ty) => kind(ty.as_deref().unwrap_or("string")),
-        _ => return Err(fail("can have only one of `flag`, `choices` and `type`").into()),
-    };
-    let mut parameter =
-        Parameter::new(&name, kind, table.raw_get::<Option<String>>("doc")?.unwrap_or_default());
-    if let Some(metavar) = table.raw_get::<Option<String>>("metavar")? {
-        parameter.metavar = metavar;
+    let mut options = Vec::new();
+    for (is_argument, table) in list("options")?
+        .into_iter()
+        .map(|table| (false, table))
+        .chain(list("arguments")?.into_iter().map(|table| (true, table)))
+    {
+        options.push(Declared::read(call, &table, is_argument)?);
     }
-    parameter.default = default_text(&table.raw_get("default")?)?;
-    parameter.required = table.raw_get::<Option<bool>>("required")?.unwrap_or(false);
-    parameter.repeated = table.raw_get::<Option<bool>>("repeated")?.unwrap_or(false);
-    Ok(parameter)
-}
-
-fn kind(name: &str) -> Kind {
-    match name.strip_suffix(" list") {
-        Some(item) => Kind::List(Box::new(kind(item))),
-        None => match name {
-            "path" => Kind::Path,
-            "glob" => Kind::Glob,
-            "integer" => Kind::Integer,
-            "number" => Kind::Number,
-            "percent" => Kind::Percent,
-            "size" => Kind::Size,
-            _ => Kind::Text,
-        },
+    declared::check(&options).map_err(|problem| Error::argument(format!("{}: {problem}", call.name())))?;
+    let name: String = call.get("name")?;
+    let mut command = Command::new(name.clone())
+        .bin_name(format!("qlua {name}"))
+        .disable_version_flag(true)
+        .args(options.iter().map(Declared::argument));
+    if let Some(about) = call.get::<Option<String>>("about")? {
+        command = command.about(about);
     }
-}
-
-fn default_text(value: &LuaValue) -> anyhow::Result<Option<String>> {
-    Ok(match value {
-        LuaValue::Nil => None,
-        LuaValue::String(text) => Some(text.to_string_lossy()),
-        LuaValue::Table(list) => {
-            let items: Vec<f64> = list.sequence_values().collect::<mlua::Result<_>>()?;
-            Some(items.iter().map(f64::to_string).collect::<Vec<_>>().join(","))
-        }
-        other => Some(describe(other)),
-    })
+    Ok(Handle(Parser { name, command, options }))
 }
 
 fn parse(this: &Parser, call: &Call) -> anyhow::Result<Table> {
+    if state::is_declaring(call.lua()) {
+        state::declare(call.lua(), this.command.clone());
+        return Err(call.stop(Stop::Exit(0)));
+    }
     let words: Vec<String> = match call.get("words")? {
         Some(words) => words,
         None => script_arguments(call.lua())?,
     };
-    match this.command.parse(&words)? {
-        Parsed::Help => {
-            call.write_stdout(&this.command.help())?;
+    match options::parse(this.command.clone(), words.into_iter().map(OsString::from))? {
+        Parsed::Text(help) => {
+            call.write_stdout(&help)?;
             Err(call.stop(Stop::Exit(0)))
         }
-        Parsed::Values(values) => {
+        Parsed::Values(mut values) => {
             let result = call.lua().create_table()?;
-            for option in this.command.options.iter().filter(|o| o.kind == Kind::Flag) {
-                result.raw_set(option.key(), false)?;
-            }
-            for (key, value) in values {
-                result.raw_set(key, to_lua(call.lua(), value)?)?;
+            for option in &this.options {
+                result.raw_set(option.key(), value(call.lua(), option, &mut values)?)?;
             }
             Ok(result)
         }
     }
+}
+
+/// What was given for `option`; a flag is true or false, what may be repeated is a list.
+fn value(lua: &Lua, option: &Declared, values: &mut ArgMatches) -> anyhow::Result<LuaValue> {
+    let key = option.key();
+    if option.is_flag() {
+        return Ok(LuaValue::Boolean(values.get_flag(&key)));
+    }
+    let mut given: Vec<Value> = values.remove_many(&key).into_iter().flatten().collect();
+    Ok(match option.repeated {
+        true => to_lua(lua, Value::List(given))?,
+        false => given.pop().map_or(Ok(LuaValue::Nil), |value| to_lua(lua, value))?,
+    })
 }
 
 fn script_arguments(lua: &Lua) -> anyhow::Result<Vec<String>> {
@@ -208,9 +143,7 @@ fn script_arguments(lua: &Lua) -> anyhow::Result<Vec<String>> {
             .sequence_values::<String>()
             .enumerate()
             .map(|(i, word)| {
-                word.map_err(|_| {
-                    crate::options::UsageError::new(format!("argument {} is not valid UTF-8", i + 1)).into()
-                })
+                word.map_err(|_| Error::usage(format!("argument {} is not valid UTF-8", i + 1)).into())
             })
             .collect(),
         _ => Ok(Vec::new()),
@@ -220,7 +153,6 @@ fn script_arguments(lua: &Lua) -> anyhow::Result<Vec<String>> {
 fn to_lua(lua: &Lua, value: Value) -> mlua::Result<LuaValue> {
     use mlua::IntoLua;
     match value {
-        Value::Flag => Ok(LuaValue::Boolean(true)),
         Value::Text(text) => text.into_lua(lua),
         Value::Integer(i) => Ok(LuaValue::Integer(i)),
         Value::Number(x) => Tidy(x).into_lua(lua),

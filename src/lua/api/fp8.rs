@@ -2,42 +2,38 @@
 
 use anyhow::Context;
 use mlua::Value;
-use serde::Serialize;
 
 use super::tensor::{TARGETS, dtype};
-use crate::device::{Device, DeviceChoice};
+use crate::device::Device;
 use crate::format::{
-    self, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted, WeightGroup,
+    self, Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
+    WeightGroup,
 };
 use crate::lua::declare::{Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Type};
+use crate::lua::rows::row;
+use crate::lua::{Call, Handle, Row, Type};
 use crate::tensor::{Dtype, Tensor};
 
-const ERROR: Record = Record {
-    name: "QuantisationError",
-    doc: "What quantisation did to the values of a tensor.",
-    keys: &[
-        Key::new("elements", Type::Integer, "number of elements"),
-        Key::new("mse", Type::Number, "mean squared error"),
-        Key::new("sqnr", Type::NumberIn("dB"), "signal to quantisation noise ratio"),
-        Key::new("max_error", Type::Number, "largest error of an element"),
-        Key::new("saturated_share", Type::Number, "share of values beyond ±448 × scale, 0 to 1"),
-        Key::new("zeroed_share", Type::Number, "share of non-zero values whose code is zero, 0 to 1"),
-    ],
-};
-const GRANULARITY: Type = Type::Choice(&["tensor", "channel", "block"]);
-const ROUNDING: Type = Type::Choice(&["exact", "modelopt"]);
-const RULE: Type = Type::Choice(&["f32", "bf16"]);
-
-#[derive(Serialize)]
-struct ErrorRow {
-    elements: u64,
-    mse: f64,
-    sqnr: f64,
-    max_error: f64,
-    saturated_share: f64,
-    zeroed_share: f64,
+row! {
+    /// What quantisation did to the values of a tensor.
+    const ERROR = "QuantisationError" for |error: &QuantisationError| {
+        /// number of elements
+        elements: Type::Integer => error.elements,
+        /// mean squared error
+        mse: Type::Number => error.mse(),
+        /// signal to quantisation noise ratio
+        sqnr: Type::NumberIn("dB") => error.sqnr_db(),
+        /// largest error of an element
+        max_error: Type::Number => error.max_error,
+        /// share of values beyond ±448 × scale, 0 to 1
+        saturated_share: Type::Number => error.saturated_share(),
+        /// share of non-zero values whose code is zero, 0 to 1
+        zeroed_share: Type::Number => error.zeroed_share(),
+    }
 }
+const GRANULARITY: Type = Type::Choice(Granularity::WORDS);
+const ROUNDING: Type = Type::Choice(Rounding::WORDS);
+const RULE: Type = Type::Choice(ScaleRule::WORDS);
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -70,7 +66,7 @@ pub(super) fn declare() -> Namespace {
             .returns(Type::String, "a description; for `auto` without a GPU also the reason")
             .raises("a GPU was named and there is none")
             .example("assert(qlua.fp8.device(\"cpu\") == \"the CPU\")"),
-        |call| Ok(Device::shared(call.get::<String>("name")?.parse::<DeviceChoice>()?)?.to_string()),
+        |call| Ok(Device::shared(call.word("name")?)?.to_string()),
     )
     .function(
         Function::new("amax", "The largest magnitudes of a BF16, F16 or F32 tensor.")
@@ -81,7 +77,7 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)"),
         |call| {
             let tensor = call.handle::<Tensor>("tensor")?.clone();
-            let group = WeightGroup::one(tensor, granularity(call)?, ScaleRule::F32, Rounding::Exact);
+            let group = WeightGroup::one(tensor, Encoding::e4m3(granularity(call)?, ScaleRule::F32, Rounding::Exact));
             let wanted = Wanted { codes: false, error: false };
             let amax = device(call)?.quantise_one(group, wanted)?.amax.context("amax values were asked for")?;
             Ok(Handle(f32_tensor(amax.shape, &amax.values)))
@@ -127,15 +123,7 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)"),
         |call| {
             let mut done = quantise(call, Wanted { codes: false, error: true })?;
-            let e: QuantisationError = done.errors.pop().context("errors were asked for")?;
-            Ok(Plain(ErrorRow {
-                elements: e.elements,
-                mse: e.mse(),
-                sqnr: e.sqnr_db(),
-                max_error: e.max_error,
-                saturated_share: e.saturated_share(),
-                zeroed_share: e.zeroed_share(),
-            }))
+            Ok(Row(done.errors.pop().context("errors were asked for")?))
         },
     )
 }
@@ -175,7 +163,7 @@ fn quantising(name: &'static str, doc: &'static str) -> Function {
 }
 
 fn granularity(call: &Call) -> anyhow::Result<Granularity> {
-    Ok(call.get::<String>("granularity")?.parse()?)
+    call.word("granularity")
 }
 
 /// The option that says where to compute.
@@ -190,19 +178,19 @@ pub(super) fn on_device(options: Options) -> Options {
 
 /// What [`on_device`] named.
 pub(super) fn device(call: &Call) -> anyhow::Result<Device> {
-    Ok(Device::shared(call.get::<String>("device")?.parse::<DeviceChoice>()?)?)
+    Ok(Device::shared(call.word("device")?)?)
 }
 
 fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let tensor = call.handle::<Tensor>("tensor")?.clone();
-    let rounding: Rounding = call.get::<String>("rounding")?.parse()?;
-    let rule = if call.get::<String>("rule")? == "bf16" { ScaleRule::Bf16Up } else { ScaleRule::F32 };
+    let (rule, rounding): (ScaleRule, Rounding) = (call.word("rule")?, call.word("rounding")?);
     let scales = match call.get::<Value>("scales")? {
         Value::Nil => None,
         _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),
     };
     let granularity = scales.as_ref().map_or_else(|| granularity(call), |scales| Ok(scales.granularity))?;
-    let group = WeightGroup { scales, ..WeightGroup::one(tensor, granularity, rule, rounding) };
+    let group =
+        WeightGroup { scales, ..WeightGroup::one(tensor, Encoding::e4m3(granularity, rule, rounding)) };
     let done = device(call)?.quantise_one(group, wanted)?;
     if !done.is_finite() {
         return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));

@@ -10,6 +10,7 @@ use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
 use super::fs::write_whole;
 use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::rows::is_row;
 use crate::lua::{Call, Handle, Type};
 
 /// The type behind `qlua.json.null`.
@@ -96,12 +97,13 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.json.encode(qlua.json.object{}) == \"{}\")"),
         |call| {
             let table: Table = call.get("table")?;
-            if table.metatable().is_some() && object_keys(&table).is_none() {
+            if is_row(&table) || object_keys(&table).is_some() {
+                return Ok(table);
+            }
+            if table.metatable().is_some() {
                 return Err(call.refuse("table", "has a metatable already"));
             }
-            if table.metatable().is_none() {
-                mark_object(call.lua(), &table, call.lua().create_table()?)?;
-            }
+            mark_object(call.lua(), &table, call.lua().create_table()?)?;
             Ok(table)
         },
     )

@@ -5,6 +5,8 @@ use mlua::{Function as LuaFunction, IntoLua, MultiValue, Table};
 use crate::lua::declare::{Function, Namespace};
 use crate::lua::{Call, Type, Verbosity, output, verbosity};
 
+const WARNING: &str = "warning: ";
+
 pub(super) fn declare() -> Namespace {
     Namespace::new(
         "log",
@@ -23,8 +25,13 @@ pub(super) fn declare() -> Namespace {
     )
     .function(
         message("warn", "Says what may be wrong.").example("qlua.log.warn(\"no layer matches the glob\")"),
-        |call| say(call, "warning: ", Verbosity::Quiet),
+        |call| say(call, WARNING, Verbosity::Quiet),
     )
+}
+
+/// Says what may be wrong, as `qlua.log.warn` does.
+pub(super) fn warn(text: &str) {
+    output::line_to_stderr(&format!("{WARNING}{text}"));
 }
 
 fn message(name: &'static str, doc: &'static str) -> Function {
@@ -33,6 +40,13 @@ fn message(name: &'static str, doc: &'static str) -> Function {
         Type::Any,
         "values for the format",
     )
+}
+
+/// Says what `text` gives, where `qlua -v` asked for what helps to find a mistake.
+pub(super) fn debug(call: &Call, text: impl FnOnce() -> String) {
+    if verbosity(call.lua()) >= Verbosity::Verbose {
+        output::line_to_stderr(&format!("debug: {}", text()));
+    }
 }
 
 fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {

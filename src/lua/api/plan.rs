@@ -1,60 +1,78 @@
 //! `qlua.plan`: what schemes will be before a byte is written, and which groups fit a budget.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use mlua::{AnyUserData, IntoLua, Table, Value};
+use mlua::IntoLua;
 
-use super::export::family::{PLANNED, PlannedRow, formats};
 use crate::job::Family;
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Tidy, Type};
-use crate::manifest::{Manifest, Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, Draft, HullPoint, Measure, hull, knee};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Tidy, Type};
+use crate::manifest::{Group, Ranking, Selection};
+use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, HullPoint, Measure, hull, knee};
+use crate::words::words;
 
-const FAMILY: Type = Type::Union(&[Type::Handle("Family"), Type::Handle("Draft")]);
-const MEASURES: Type = Type::Choice(&["effective_bits", "bytes"]);
+const FAMILY: Type = Type::Handle("Family");
+const MEASURES: Type = Type::Choice(Measure::WORDS);
 
-const FIT: Record = Record {
-    name: "Fit",
-    doc: "The selection that loses least within a budget.",
-    keys: &[
-        Key::new(
-            "selection",
-            Type::Handle("Selection"),
-            "the groups that go to FP8; empty when the budget needs none",
-        ),
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::optional("effective_bits", Type::NumberIn("bits"), "by ModelOpt's cost model"),
-        Key::optional("score", Type::Number, "the summed score of what is in FP8"),
-        Key::new(
-            "gap",
-            Type::Number,
-            "how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least",
-        ),
-        Key::new("floor", Type::Number, "the smallest budget that can be met, in the budget's unit"),
-        Key::new("ceiling", Type::Number, "the budget from which on nothing needs FP8, in the budget's unit"),
-        Key::new("is_above_ceiling", Type::Boolean, "whether the budget is at the ceiling or above"),
-    ],
-};
-const POINT: Record = Record {
-    name: "HullPoint",
-    doc: "A supported point of the Pareto frontier, one on its lower convex hull: no selection of its size loses less.",
-    keys: &[
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::new("effective_bits", Type::NumberIn("bits"), "by ModelOpt's cost model"),
-        Key::new("score", Type::Number, "the summed score of what is in FP8"),
-        Key::new("groups", Type::Integer, "how many groups are in FP8"),
-        Key::new("added", Type::List(&Type::String), "the groups that were not in FP8 at the point before"),
-    ],
-};
+words! {
+    /// What a share of a ranking is a share of.
+    enum Weight: "weight" {
+        Parameters = "parameters",
+        Bytes = "bytes",
+        Score = "score",
+    }
+}
 
-/// An example that begins with a draft and a ranking.
-macro_rules! with_draft {
+/// What a budget came to.
+struct Solved {
+    fit: Fit,
+    figures: Figures,
+}
+
+row! {
+    /// The selection that loses least within a budget.
+    const FIT = "Fit" for |solved: &Solved| {
+        /// the groups that go to FP8; empty when the budget needs none
+        selection: Type::Handle("Selection") => Handle(solved.fit.selection.clone()),
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => solved.figures.bytes,
+        /// by ModelOpt's cost model; nil when a cost is no number
+        effective_bits: Type::Optional(&Type::NumberIn("bits")) => solved.figures.effective_bits,
+        /// the summed score of what is in FP8; nil when it is not finite
+        score: Type::Optional(&Type::Number) => solved.figures.score,
+        /// how far the score may lie above the least possible one, as a share of it; 0 when it is proven to be the least
+        gap: Type::Number => solved.fit.gap,
+        /// the smallest budget that can be met, in the budget's unit
+        floor: Type::Number => amount(solved.fit.floor),
+        /// the budget from which on nothing needs FP8, in the budget's unit
+        ceiling: Type::Number => amount(solved.fit.ceiling),
+        /// whether the budget is at the ceiling or above
+        is_above_ceiling: Type::Boolean => solved.fit.is_above_ceiling,
+    }
+}
+row! {
+    /// A supported point of the Pareto frontier, one on its lower convex hull: no selection of its size loses less.
+    const POINT = "HullPoint" for |point: &HullPoint| {
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => point.bytes,
+        /// by ModelOpt's cost model
+        effective_bits: Type::NumberIn("bits") => point.effective_bits,
+        /// the summed score of what is in FP8
+        score: Type::Number => point.score,
+        /// how many groups are in FP8
+        groups: Type::Integer => point.groups,
+        /// the groups that were not in FP8 at the point before
+        added: Type::List(&Type::String) => point.added.clone(),
+    }
+}
+
+/// An example that begins with a family over a manifest alone and a ranking.
+macro_rules! with_ranking {
     ($rest:literal $(,)?) => {
         concat!(
-            "local draft = qlua.plan.draft{ manifest = qlua.checkpoint.demo(\"demo\").manifest }\n",
-            "local ranking = draft.manifest:ranking()\n",
+            "local family = qlua.export.family{ manifest = qlua.checkpoint.demo(\"demo\").manifest }\n",
+            "local ranking = family.manifest:ranking()\n",
             $rest
         )
     };
@@ -68,24 +86,6 @@ struct Hull {
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("plan", "What schemes will be before a byte is written, and which groups fit a budget.")
-        .function(
-            Function::new("draft", "A sweep planned from a manifest alone: its costs are all that is known of the model.")
-                .options(Options::new().required(
-                    "manifest",
-                    Type::Union(&[Type::Path, Type::Handle("Manifest")]),
-                    "the sensitivity manifest, or where it is",
-                ))
-                .returns(Type::Handle("Draft"), "a draft without schemes")
-                .raises("the file cannot be read or is no sensitivity manifest")
-                .example(with_draft!("draft:add(\"half\", ranking:lowest(50))\nassert(draft:plan()[1].effective_bits < 16)")),
-            |call| {
-                let manifest = match call.get::<Value>("manifest")? {
-                    Value::UserData(handle) => handle.borrow::<Arc<Manifest>>()?.clone(),
-                    _ => Arc::new(Manifest::open(call.get::<String>("manifest")?)?),
-                };
-                Ok(Handle(RefCell::new(Draft::new(manifest))))
-            },
-        )
         .function(
             Function::new(
                 "solve",
@@ -106,8 +106,8 @@ pub(super) fn declare() -> Namespace {
             )
             .returns(Type::Record(&FIT), "the selection and its figures")
             .raises("there is not exactly one budget, or it is below the floor, which the error names")
-            .example(with_draft!(
-                "local fit = qlua.plan.solve(draft, ranking, { effective_bits = 11 })\n\
+            .example(with_ranking!(
+                "local fit = qlua.plan.solve(family, ranking, { effective_bits = 11 })\n\
                  assert(fit.effective_bits <= 11 and fit.gap == 0)"
             )),
             solve,
@@ -123,13 +123,14 @@ pub(super) fn declare() -> Namespace {
             .param("percent", Type::Percent, "the share; the last group reaches it")
             .options(Options::new().default(
                 "by",
-                Type::Choice(&["parameters", "bytes"]),
+                Type::Choice(Weight::WORDS),
                 "parameters",
-                "the number of weights, or their bytes in the base checkpoint",
+                "the number of weights, their bytes in the base checkpoint, or the manifest's score",
             ))
             .returns(Type::Handle("Selection"), "the selection")
             .raises("the percentage is not above 0 and at most 100, or has more than three decimals")
-            .example(with_draft!("assert(#qlua.plan.cover(draft, ranking, 50) > 0)")),
+            .raises("`by` is \"score\" and a score is negative, infinite or NaN")
+            .example(with_ranking!("assert(#qlua.plan.cover(family, ranking, 50) > 0)")),
             cover,
         )
         .function(
@@ -143,33 +144,25 @@ pub(super) fn declare() -> Namespace {
             .param("ranking", Type::Handle("Ranking"), "the groups to choose from")
             .options(Options::new().default("by", MEASURES, "effective_bits", "what the size is counted in"))
             .returns(Type::Handle("Hull"), "the hull")
-            .example(with_draft!(
-                "local hull = qlua.plan.frontier(draft, ranking)\n\
+            .example(with_ranking!(
+                "local hull = qlua.plan.frontier(family, ranking)\n\
                  assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)"
             )),
             |call| {
                 let ranking = call.handle::<Ranking>("ranking")?.clone();
-                let measure = match call.get::<String>("by")?.as_str() {
-                    "bytes" => Measure::Bytes,
-                    _ => Measure::EffectiveBits,
-                };
+                let measure: Measure = call.word("by")?;
                 Ok(Handle(Hull { points: hull(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
-        .class(draft())
         .class(hull_class())
 }
 
-/// The costs of the parameter `family`, which is one of two classes.
+/// The costs of the parameter `family`.
 fn costs(call: &Call, ranking: &Ranking) -> anyhow::Result<CostModel> {
-    let family: AnyUserData = call.get("family")?;
-    if let Ok(family) = family.borrow::<RefCell<Family>>() {
-        return Ok(family.borrow().costs(ranking)?);
-    }
-    Ok(call.handle::<RefCell<Draft>>("family")?.borrow().costs().clone())
+    Ok(call.handle::<RefCell<Family>>("family")?.borrow().costs(ranking)?)
 }
 
-fn solve(call: &Call) -> anyhow::Result<Table> {
+fn solve(call: &Call) -> anyhow::Result<Row<Solved>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let budget = match (call.get::<Option<f64>>("effective_bits")?, call.get::<Option<i64>>("bytes")?) {
         (Some(bits), None) => Budget::EffectiveBits(bits),
@@ -186,77 +179,33 @@ fn solve(call: &Call) -> anyhow::Result<Table> {
     let solver = BudgetSolver::new(&costs, &ranking, budget.measure(), always.as_deref())?;
     let fit = solver.fit(budget)?;
     let figures = costs.figures(fit.selection.selected());
-    let amount = |budget: Budget| match budget {
+    Ok(Row(Solved { fit, figures }))
+}
+
+fn amount(budget: Budget) -> Tidy {
+    match budget {
         Budget::EffectiveBits(bits) => Tidy(bits),
         Budget::Bytes(bytes) => Tidy(bytes as f64),
-    };
-    let table = call.lua().create_table()?;
-    table.raw_set("selection", Handle(fit.selection))?;
-    table.raw_set("bytes", figures.bytes)?;
-    table.raw_set("effective_bits", figures.effective_bits)?;
-    table.raw_set("score", figures.score)?;
-    table.raw_set("gap", fit.gap)?;
-    table.raw_set("floor", amount(fit.floor))?;
-    table.raw_set("ceiling", amount(fit.ceiling))?;
-    table.raw_set("is_above_ceiling", fit.is_above_ceiling)?;
-    Ok(table)
+    }
 }
 
 fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let costs = costs(call, &ranking)?;
-    let by_bytes = call.get::<String>("by")? == "bytes";
-    let selection = ranking.cover(call.get::<f64>("percent")?, |group| match costs.group(&group.name) {
-        Some(cost) if cost.fp8_layers == 0 => 0,
-        Some(cost) if by_bytes => cost.unquantised.bytes,
-        Some(cost) => cost.fp8_parameters,
-        None => 0,
-    });
-    Ok(Handle(selection?))
-}
-
-fn draft() -> Class<RefCell<Draft>> {
-    Class::new("Draft", "A sweep planned from a manifest alone. It has what a Family has, but nothing to write.")
-        .field("manifest", Type::Handle("Manifest"), "the sensitivity manifest", |this: &RefCell<Draft>, _| {
-            Ok(Handle(this.borrow().manifest().clone()))
-        })
-        .method(
-            Function::new("add", "Adds a scheme that stores the selected groups in FP8.")
-                .param("name", Type::String, "the scheme's name")
-                .param("selection", Type::Handle("Selection"), "the groups")
-                .returns(Type::Handle("Draft"), "the draft itself")
-                .raises("the name is taken or no plain directory name, nothing is selected, or the selection splits a fused group")
-                .example(with_draft!("draft:add(\"top20\", ranking:lowest(20))")),
-            |this, call| {
-                let selection = call.handle::<Selection>("selection")?.clone();
-                this.borrow_mut().add(&call.get::<String>("name")?, selection)?;
-                Ok(call.self_value())
-            },
-        )
-        .method(
-            Function::new("plan", "What each scheme will be, by the manifest's costs.")
-                .returns(Type::List(&Type::Record(&PLANNED)), "one row per scheme, in the order in which they were added")
-                .example(with_draft!("draft:add(\"all\", ranking:lowest(100))\nassert(draft:plan()[1].bytes_from == \"manifest\")")),
-            |this, _| {
-                let draft = this.borrow();
-                let row = |s: &crate::plan::DraftScheme| {
-                    let groups = (s.selection.selected().len(), s.selection.total);
-                    Plain(PlannedRow::new(s.name.clone(), s.selection.percent.as_f64(), groups, &s.figures))
-                };
-                Ok(draft.schemes().iter().map(row).collect::<Vec<_>>())
-            },
-        )
-        .method(
-            Function::new("formats", "The plan of a scheme as data: which module is stored in which format.")
-                .param("name", Type::String, "the scheme's name")
-                .returns(Type::Map(&Type::String), "by the manifest's name of the module: `FP8`, or `BF16` for what stays as it is")
-                .raises("the draft has no such scheme")
-                .example(with_draft!(
-                    "draft:add(\"all\", ranking:lowest(100))\n\
-                     assert(draft:formats(\"all\")[\"model.visual.patch_embed.proj\"] == \"BF16\")"
-                )),
-            |this, call| formats(call, this.borrow().formats(&call.get::<String>("name")?)?),
-        )
+    let percent: f64 = call.get("percent")?;
+    // What stays in BF16 whatever is selected covers nothing.
+    let cost = |group: &Group| costs.group(&group.name).filter(|cost| cost.quantisable_layers > 0);
+    Ok(Handle(match call.word("by")? {
+        Weight::Score => {
+            ranking.cover_score(percent, |group| cost(group).map_or(0.0, |cost| cost.quantised.score))?
+        }
+        Weight::Bytes => {
+            ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.unquantised.bytes))?
+        }
+        Weight::Parameters => {
+            ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.quantisable_parameters))?
+        }
+    }))
 }
 
 fn hull_class() -> Class<Hull> {
@@ -266,7 +215,7 @@ fn hull_class() -> Class<Hull> {
             "points",
             Type::List(&Type::Record(&POINT)),
             "the points, the largest size first",
-            |this, _| Ok(this.points.iter().cloned().map(Plain).collect::<Vec<_>>()),
+            |this, call| rows(call.lua(), &this.points),
         )
         .field(
             "knee",
@@ -280,8 +229,8 @@ fn hull_class() -> Class<Hull> {
                 .param("point", Type::Integer, "which one, from 1 on")
                 .returns(Type::Handle("Selection"), "the selection")
                 .raises("there is no such point")
-                .example(with_draft!(
-                    "local hull = qlua.plan.frontier(draft, ranking)\nassert(#hull:selection(3) == hull.points[3].groups)"
+                .example(with_ranking!(
+                    "local hull = qlua.plan.frontier(family, ranking)\nassert(#hull:selection(3) == hull.points[3].groups)"
                 )),
             |this, call| {
                 let point: i64 = call.get("point")?;

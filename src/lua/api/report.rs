@@ -9,6 +9,8 @@ use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
 use crate::report::table::{Align, Cell, Column, Table as Rows, Unit, markdown, text};
 use crate::report::{self, per_layer};
+use crate::units::counted;
+use crate::words::words;
 
 const COLUMN: Record = Record {
     name: "Column",
@@ -18,7 +20,7 @@ const COLUMN: Record = Record {
         Key::optional("title", Type::String, "its heading (default: the key)"),
         Key::optional(
             "unit",
-            Type::Choice(&["bytes", "bits", "weights", "score"]),
+            Type::Choice(Quantity::WORDS),
             "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three \
              digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits",
         ),
@@ -29,6 +31,35 @@ const COLUMN: Record = Record {
         ),
     ],
 };
+
+words! {
+    /// What the numbers of a column are.
+    enum Quantity: "unit" {
+        Bytes = "bytes",
+        Bits = "bits",
+        Weights = "weights",
+        Score = "score",
+    }
+}
+
+words! {
+    /// What a table is written in.
+    enum TableFormat: "format" {
+        Markdown = "markdown",
+        Text = "text",
+    }
+}
+
+words! {
+    /// What the per-layer report is written in.
+    enum Format: "format" {
+        Markdown = "markdown",
+        Json = "json",
+    }
+}
+
+/// The most digits that say something of a number of 64 bits.
+const MOST_DECIMALS: i64 = 17;
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("report", "Tables and reports for people.")
@@ -43,12 +74,37 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
+            Function::new("count", "So many of something: `1 group`, `2 groups`.")
+                .param("count", Type::Integer, "how many")
+                .param("noun", Type::String, "what, in the singular")
+                .returns(Type::String, "the text")
+                .example("assert(qlua.report.count(1, \"group\") == \"1 group\")"),
+            |call| {
+                let count: i64 = call.get("count")?;
+                let count = usize::try_from(count).map_err(|_| call.refuse("count", "must not be negative"))?;
+                Ok(counted(count, &call.get::<String>("noun")?))
+            },
+        )
+        .function(
+            Function::new("number", "A number as tables show it: whole ones in full, others with six digits at most, and `–` for nil.")
+                .optional("number", Type::Number, "the number")
+                .options(Options::new().option("decimals", Type::Integer, "digits after the point, from 0 to 17"))
+                .returns(Type::String, "the text")
+                .raises("`decimals` is not from 0 to 17")
+                .example("assert(qlua.report.number(2 / 3, { decimals = 2 }) == \"0.67\" and qlua.report.number(nil) == \"–\")"),
+            |call| {
+                let decimals = decimals(call, "decimals", call.get("decimals")?)?;
+                let column = Column { decimals, ..Column::new("") };
+                Ok(column.text(&call.get::<Option<f64>>("number")?.into(), Align::Right))
+            },
+        )
+        .function(
             Function::new("table", "Rows as a table with aligned columns; columns of numbers stand right, and a number that is missing is `–`.")
                 .param("rows", Type::List(&Type::Table), "the rows")
                 .param("columns", Type::List(&Type::Record(&COLUMN)), "the columns, from left to right")
                 .options(Options::new().default(
                     "format",
-                    Type::Choice(&["markdown", "text"]),
+                    Type::Choice(TableFormat::WORDS),
                     "markdown",
                     "a Markdown table, or columns of plain text",
                 ))
@@ -60,21 +116,18 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("per_layer", "The per-layer sensitivity report, as it lies in every scheme directory.")
                 .param("manifest", Type::Handle("Manifest"), "the manifest")
-                .options(Options::new().default("format", Type::Choice(&["markdown", "json"]), "markdown", "the format"))
+                .options(Options::new().default("format", Type::Choice(Format::WORDS), "markdown", "the format"))
                 .returns(Type::String, "the report")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)"),
             |call| {
                 let manifest = call.handle::<Arc<Manifest>>("manifest")?;
-                match call.get::<String>("format")?.as_str() {
-                    "json" => Ok(call.lua().create_string(per_layer::json(&manifest))?),
-                    _ => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
+                match call.word("format")? {
+                    Format::Json => Ok(call.lua().create_string(per_layer::json(&manifest))?),
+                    Format::Markdown => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
                 }
             },
         )
 }
-
-/// The most digits that say something of a number of 64 bits.
-const MOST_DECIMALS: i64 = 17;
 
 fn table(call: &Call) -> anyhow::Result<String> {
     let rows: Vec<Table> = call.get("rows")?;
@@ -84,20 +137,17 @@ fn table(call: &Call) -> anyhow::Result<String> {
     for (at, column) in columns.iter().enumerate() {
         let key: String = column.raw_get("key")?;
         let title = column.raw_get::<Option<String>>("title")?.unwrap_or_else(|| key.clone());
-        let unit = match column.raw_get::<Option<String>>("unit")?.as_deref() {
-            Some("bytes") => Unit::Bytes,
-            Some("bits") => Unit::Bits,
-            Some("weights") => Unit::Weights,
-            Some("score") => Unit::Score,
-            _ => Unit::None,
+        let unit = match column.raw_get::<Option<String>>("unit")?.map(|word| word.parse()).transpose()? {
+            Some(Quantity::Bytes) => Unit::Bytes,
+            Some(Quantity::Bits) => Unit::Bits,
+            Some(Quantity::Weights) => Unit::Weights,
+            Some(Quantity::Score) => Unit::Score,
+            None => Unit::None,
         };
-        let decimals = column.raw_get::<Option<i64>>("decimals")?;
-        if decimals.is_some_and(|decimals| !(0..=MOST_DECIMALS).contains(&decimals)) {
-            let place = format!("columns[{}].decimals", at + 1);
-            return Err(call.refuse(&place, format!("must be from 0 to {MOST_DECIMALS}")));
-        }
+        let place = format!("columns[{}].decimals", at + 1);
+        let decimals = decimals(call, &place, column.raw_get("decimals")?)?;
         let align = (unit != Unit::None).then_some(Align::Right);
-        table.columns.push(Column { title, unit, decimals: decimals.map(|d| d as usize), align });
+        table.columns.push(Column { title, unit, decimals, align });
         keys.push(key);
     }
     for (at, row) in rows.iter().enumerate() {
@@ -114,8 +164,18 @@ fn table(call: &Call) -> anyhow::Result<String> {
         };
         table.push(keys.iter().map(cell).collect::<anyhow::Result<Vec<Cell>>>()?);
     }
-    Ok(match call.get::<String>("format")?.as_str() {
-        "text" => text(&table),
-        _ => markdown(&table),
+    Ok(match call.word("format")? {
+        TableFormat::Text => text(&table),
+        TableFormat::Markdown => markdown(&table),
     })
+}
+
+/// Digits after the point that were `given` at `place`.
+fn decimals(call: &Call, place: &str, given: Option<i64>) -> anyhow::Result<Option<usize>> {
+    match given {
+        Some(given) if !(0..=MOST_DECIMALS).contains(&given) => {
+            Err(call.refuse(place, format!("must be from 0 to {MOST_DECIMALS}")))
+        }
+        given => Ok(given.map(|given| given as usize)),
+    }
 }

@@ -1,57 +1,48 @@
 //! `qlua.tensor`: handles over tensors; the data stays in Rust.
 
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Type};
-use crate::tensor::{Dtype, Tensor};
+use crate::lua::rows::row;
+use crate::lua::{Call, Handle, Row, Type};
+use crate::tensor::{Dtype, Histogram, Stats, Tensor};
 
-const STATS: Record = Record {
-    name: "Stats",
-    doc: "What a tensor's values look like; minimum, maximum, mean and std are over the finite ones.",
-    keys: &[
-        Key::new("elements", Type::Integer, "number of elements"),
-        Key::new("min", Type::Number, "smallest value"),
-        Key::new("max", Type::Number, "largest value"),
-        Key::new("mean", Type::Number, "mean"),
-        Key::new("std", Type::Number, "population standard deviation"),
-        Key::new("amax", Type::Number, "largest magnitude; NaN above infinity above all else"),
-        Key::new("zeros", Type::Integer, "elements that are +0 or -0"),
-        Key::new("nan", Type::Integer, "elements that are NaN"),
-        Key::new("infinite", Type::Integer, "elements that are infinite"),
-    ],
-};
-const HISTOGRAM: Record = Record {
-    name: "Histogram",
-    doc: "Finite values counted in bins of equal width.",
-    keys: &[
-        Key::new("min", Type::Number, "lower edge of the first bin"),
-        Key::new("max", Type::Number, "upper edge of the last bin, which includes it"),
-        Key::new("width", Type::Number, "width of a bin"),
-        Key::new("counts", Type::List(&Type::Integer), "values per bin"),
-    ],
-};
+row! {
+    /// What a tensor's values look like; minimum, maximum, mean and std are over the finite ones.
+    const STATS = "Stats" for |stats: &Stats| {
+        /// number of elements
+        elements: Type::Integer => stats.elements,
+        /// smallest value
+        min: Type::Number => stats.min,
+        /// largest value
+        max: Type::Number => stats.max,
+        /// mean
+        mean: Type::Number => stats.mean,
+        /// population standard deviation
+        std: Type::Number => stats.std,
+        /// largest magnitude; NaN above infinity above all else
+        amax: Type::Number => stats.amax,
+        /// elements that are +0 or -0
+        zeros: Type::Integer => stats.zeros,
+        /// elements that are NaN
+        nan: Type::Integer => stats.nan,
+        /// elements that are infinite
+        infinite: Type::Integer => stats.infinite,
+    }
+}
+row! {
+    /// Finite values counted in bins of equal width.
+    const HISTOGRAM = "Histogram" for |histogram: &Histogram| {
+        /// lower edge of the first bin
+        min: Type::Number => histogram.min,
+        /// upper edge of the last bin, which includes it
+        max: Type::Number => histogram.max,
+        /// width of a bin
+        width: Type::Number => histogram.width(),
+        /// values per bin
+        counts: Type::List(&Type::Integer) => histogram.counts.clone(),
+    }
+}
 /// The dtypes that values can be converted to.
-pub(super) const TARGETS: Type = Type::Choice(&["bf16", "f16", "f32"]);
-
-#[derive(serde::Serialize)]
-struct StatsRow {
-    elements: u64,
-    min: f64,
-    max: f64,
-    mean: f64,
-    std: f64,
-    amax: f64,
-    zeros: u64,
-    nan: u64,
-    infinite: u64,
-}
-
-#[derive(serde::Serialize)]
-struct HistogramRow {
-    min: f64,
-    max: f64,
-    width: f64,
-    counts: Vec<u64>,
-}
+pub(super) const TARGETS: Type = Type::Choice(&["bf16", "f16", "f32", "BF16", "F16", "F32"]);
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("tensor", "Tensors: typed views over mapped files, or values made in a script.")
@@ -83,7 +74,9 @@ fn from_list(call: &Call) -> anyhow::Result<Handle<Tensor>> {
 
 /// The dtype that the option `name` says.
 pub(super) fn dtype(call: &Call, name: &str) -> anyhow::Result<Dtype> {
-    Ok(call.get::<String>(name)?.to_uppercase().parse::<Dtype>()?)
+    let word: String = call.get(name)?;
+    // What is wrong is said of the word as it was written.
+    Ok(word.to_uppercase().parse().or_else(|_| word.parse())?)
 }
 
 fn class() -> Class<Tensor> {
@@ -105,26 +98,16 @@ fn class() -> Class<Tensor> {
             Function::new("amax", "The largest magnitude.")
                 .returns(Type::Number, "NaN where there is a NaN, infinity where there is one")
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)"),
-            |this, _| Ok(Tensor::amax(this)),
+            |this, _| {
+                this.dtype().require_values()?;
+                Ok(Tensor::amax(this))
+            },
         )
         .method(
             Function::new("stats", "Minimum, maximum, mean, standard deviation and counts, in one pass.")
                 .returns(Type::Record(&STATS), "the statistics")
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)"),
-            |this, _| {
-                let s = this.stats();
-                Ok(Plain(StatsRow {
-                    elements: s.elements,
-                    min: s.min,
-                    max: s.max,
-                    mean: s.mean,
-                    std: s.std,
-                    amax: s.amax,
-                    zeros: s.zeros,
-                    nan: s.nan,
-                    infinite: s.infinite,
-                }))
-            },
+            |this, _| Ok(Row(this.stats())),
         )
         .method(
             Function::new("histogram", "Counts the finite values in bins of equal width.")
@@ -132,17 +115,17 @@ fn class() -> Class<Tensor> {
                 .returns(Type::Record(&HISTOGRAM), "the histogram")
                 .raises("the number of bins is 0 or above 1048576")
                 .example("assert(qlua.tensor.from_list{ 0, 1, 1 }:histogram(2).counts[2] == 2)"),
-            |this, call| {
-                let h = this.histogram(call.get("bins")?)?;
-                Ok(Plain(HistogramRow { min: h.min, max: h.max, width: h.width(), counts: h.counts }))
-            },
+            |this, call| Ok(Row(this.histogram(call.get("bins")?)?)),
         )
         .method(
             Function::new("tolist", "The first elements as Lua numbers.")
                 .default("limit", Type::Integer, 1000, "how many at most")
                 .returns(Type::List(&Type::Number), "the elements, row by row")
                 .example("assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)"),
-            |this, call| Ok(this.tolist(call.get("limit")?)),
+            |this, call| {
+                this.dtype().require_values()?;
+                Ok(this.tolist(call.get("limit")?))
+            },
         )
         .method(
             Function::new("slice", "Some rows of the outermost dimension, without copying.")
@@ -161,9 +144,10 @@ fn class() -> Class<Tensor> {
         )
         .method(
             Function::new("cast", "The same values in another dtype, rounded to nearest even.")
-                .param("dtype", TARGETS, "the element type")
+                .param("dtype", Type::String, "the element type: `bf16`, `f16`, `f32`, or the tensor's own; in either case")
                 .returns(Type::Handle("Tensor"), "the values; shared when nothing changes")
-                .example("assert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
+                .raises("there is no such dtype, or it is another that tensors cannot be cast to")
+                .example("local t = qlua.tensor.from_list{ 1 }\nassert(t:cast(t.dtype) == t)\nassert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
             |this, call| Ok(Handle(this.cast(dtype(call, "dtype")?)?)),
         )
         .method(

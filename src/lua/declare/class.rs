@@ -3,12 +3,12 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use mlua::{IntoLuaMulti, Lua, Table};
+use mlua::{IntoLuaMulti, Lua, Table, UserDataFields, UserDataRegistry, Value};
 
-use super::{Callable, FIRST_VERSION, Field, Function, Getter, Handler};
+use super::callable::{Callable, Getter, Handler};
+use super::function::{FIRST_VERSION, Field, Function};
 use crate::error::Error;
 use crate::lua::call::Call;
-use crate::lua::install::register_type;
 use crate::lua::types::Type;
 
 /// A class of handles, without its Rust type.
@@ -194,5 +194,15 @@ fn on_handle<T: 'static, R: IntoLuaMulti>(
     Rc::new(move |call| {
         let this = call.this::<T>()?;
         Ok(handler(&this, call)?.into_lua_multi(call.lua())?)
+    })
+}
+
+/// Gives the handles that hold a `T` the metamethods in `meta`.
+fn register_type<T: 'static>(lua: &Lua, meta: &Table) -> mlua::Result<()> {
+    let entries: Vec<(String, Value)> = meta.pairs().collect::<mlua::Result<_>>()?;
+    lua.register_userdata_type::<T>(|registry: &mut UserDataRegistry<T>| {
+        for (name, value) in entries {
+            registry.add_meta_field(name, value);
+        }
     })
 }

@@ -16,6 +16,8 @@ const INTRODUCTION: &str = "# The Lua API
 - Names are chosen by a glob, a list of globs or a predicate; `*` matches any run of characters, dots included.
 - Options come as one table, last; an unknown key raises and names the nearest known one.
 - Handles and namespaces are read-only. An unknown field raises; a look-up that finds nothing gives nil.
+- Rows are plain tables that a script may change and add keys to. Reading a key that they do not have raises and names the
+  nearest one; `tostring` gives one line, `pairs` follows the order of this page.
 - Errors are tables with `kind`, `message`, `hint` (or nil) and `traceback`; `tostring(e)` is the message.
 ";
 

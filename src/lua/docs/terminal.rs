@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
 use crate::lua::types::Record;
 use crate::report::table::{Cell, Column, Table, text};
-use crate::selector::nearest;
+use crate::words::nearest;
 
 /// All namespaces with their summaries.
 pub fn overview(api: &Api) -> String {

@@ -4,7 +4,7 @@ use mlua::{Lua, Table, Value};
 
 use super::{Record, Type, article, words_in_ticks};
 use crate::lua::state;
-use crate::selector::nearest;
+use crate::words::nearest;
 
 /// Why a value does not fit a type.
 pub(in crate::lua) struct Mismatch {
@@ -89,10 +89,20 @@ impl Type {
         if fits { Ok(()) } else { Err(self.mismatch(value)) }
     }
 
+    fn takes_numbers(&self) -> bool {
+        match self {
+            Type::Integer | Type::IntegerIn(_) | Type::Number | Type::NumberIn(_) | Type::Percent => true,
+            Type::Optional(inner) => inner.takes_numbers(),
+            Type::Union(types) => types.iter().any(Type::takes_numbers),
+            _ => false,
+        }
+    }
+
     fn mismatch(&self, value: &Value) -> Mismatch {
         let mut mismatch = Mismatch::new(format!("must be {}, not {}", self.demanded(), describe(value)));
-        if let (Type::Number | Type::Integer | Type::Percent, Value::String(s)) = (self, value)
-            && s.to_string_lossy().trim().parse::<f64>().is_ok()
+        if let Value::String(text) = value
+            && self.takes_numbers()
+            && text.to_string_lossy().trim().parse::<f64>().is_ok()
         {
             mismatch.hint = Some("use tonumber(…) to turn a string into a number".into());
         }

@@ -78,9 +78,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key that is always there.
+    /// A key that is always there, or one that may be absent where `ty` is [`Type::Optional`].
     pub const fn new(name: &'static str, ty: Type, doc: &'static str) -> Self {
-        Key { name, ty, optional: false, doc }
+        match ty {
+            Type::Optional(inner) => Key { name, ty: *inner, optional: true, doc },
+            _ => Key { name, ty, optional: false, doc },
+        }
     }
 
     /// A key that may be absent.
@@ -208,7 +211,7 @@ fn words_in_quotes(words: &[&str]) -> String {
     alternatives(words.iter().map(|w| format!("\"{w}\"")))
 }
 
-fn words_in_ticks<'a>(words: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn words_in_ticks<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     for word in words {
         let _ = write!(text, "{}`{word}`", if text.is_empty() { "" } else { ", " });

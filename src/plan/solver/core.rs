@@ -1,7 +1,20 @@
 //! Dynamic programming over the core: the groups whose choice the relaxation leaves open.
 
-use super::Limits;
 use super::relaxation::{Point, Ratio, Relaxation};
+
+/// How large the core may become before the solver settles for a bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Partial solutions that are compared at a time.
+    pub states: usize,
+    /// Decisions that are remembered, 12 bytes each.
+    pub decisions: usize,
+}
+
+impl Limits {
+    /// What an ordinary machine has room for.
+    pub const DEFAULT: Limits = Limits { states: 1 << 20, decisions: 1 << 23 };
+}
 
 /// The best solution found, and by how much its score may exceed the optimum.
 pub(super) struct Solved {

@@ -1,6 +1,6 @@
 //! Scores and costs as integers, so that sums and products are exact.
 
-use super::Choice;
+use super::choice::Choice;
 
 /// Products of a score and a cost stay below 2^124, so that the sum of two fits an `i128`.
 const PRODUCT_BITS: u32 = 124;

@@ -6,23 +6,18 @@
 //! on rounding nor on the order of summation. Where the core outgrows its limits, the best solution so far comes with a
 //! proven bound.
 
+mod choice;
 mod core;
 mod integers;
 mod relaxation;
 
+pub use choice::{Choice, Step};
+
+use self::core::Limits;
 use integers::Integers;
 use relaxation::Relaxation;
 
 use crate::error::{Error, Result};
-
-/// One format that a group may take.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice {
-    /// How much is lost by it; one that is infinite or NaN is never chosen.
-    pub score: f64,
-    /// What it takes of the budget; 0 or more.
-    pub cost: f64,
-}
 
 /// Groups of choices, prepared for any number of budgets.
 #[derive(Debug)]
@@ -43,28 +38,6 @@ pub struct Solution {
     pub cost: f64,
     /// How far the score may lie above the least possible one, as a share of it: 0 when it is proven to be the least.
     pub gap: f64,
-}
-
-/// One step from a supported solution to the next: the group whose choice changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// The index of the group.
-    pub group: usize,
-    /// The index of the choice that it changes to, which is cheaper and scores worse than the one before.
-    pub choice: usize,
-}
-
-/// How large the core may become before the solver settles for a bound.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Partial solutions that are compared at a time.
-    pub states: usize,
-    /// Decisions that are remembered, 12 bytes each.
-    pub decisions: usize,
-}
-
-impl Limits {
-    const DEFAULT: Limits = Limits { states: 1 << 20, decisions: 1 << 23 };
 }
 
 impl Problem {

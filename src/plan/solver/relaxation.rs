@@ -3,8 +3,8 @@
 
 use std::cmp::Ordering;
 
+use super::choice::{Choice, Step};
 use super::integers::Integers;
-use super::{Choice, Step};
 
 /// A choice that no other choice of its group dominates.
 #[derive(Debug, Clone, Copy)]

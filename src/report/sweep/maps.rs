@@ -107,7 +107,7 @@ fn large(section: Section) -> HeatMap {
 /// The map of one scheme: FP8 or BF16.
 pub(super) fn of_scheme(sweep: &SweepReport, grids: &Grids, scheme: &SchemeRow, name: &str) -> String {
     let look = |items: &[usize]| stored(items.iter().filter_map(|at| scheme.stored.get(*at).copied()));
-    let mut sections: Vec<Section> = grids.towers.iter().map(|g| g.section(g.tower.as_str(), look)).collect();
+    let mut sections: Vec<Section> = grids.towers.iter().map(|g| g.section(g.tower.word(), look)).collect();
     if !grids.outside.is_empty() {
         sections.push(outside(sweep, grids, look));
     }

@@ -36,7 +36,7 @@ pub(super) fn schemes(sweep: &SweepReport) -> Table {
             scheme.percent.map(|percent| format!("{percent} %")).into(),
             scheme.fp8_groups().into(),
             figures.kept.into(),
-            figures.fp8_layers.into(),
+            figures.quantised_layers.into(),
             figures.effective_bits.into(),
             figures.bytes.into(),
             sweep.base_bytes.map(saved).into(),

@@ -2,7 +2,7 @@ use super::data::kinds;
 use super::*;
 use crate::format::QuantisationError;
 use crate::manifest::{Manifest, RankingOptions, Selection};
-use crate::plan::{CostModel, frontier};
+use crate::plan::{CostModel, Located, frontier};
 
 fn manifest() -> Manifest {
     let group = |name: &str, members: &str, score: &str, cost: u32| {
@@ -33,13 +33,13 @@ fn manifest() -> Manifest {
 
 fn sweep() -> SweepReport {
     let manifest = manifest();
-    SweepReport::new("m", &manifest, &CostModel::of_manifest(&manifest))
+    SweepReport::new("m", &manifest, &CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)))
 }
 
 /// The sweep with one scheme for each name, which stores the groups at these places of the manifest.
 fn with_schemes(schemes: &[(&str, &[usize])]) -> SweepReport {
     let (manifest, mut sweep) = (manifest(), sweep());
-    let costs = CostModel::of_manifest(&manifest);
+    let costs = CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest));
     let ranking = manifest.ranking(&RankingOptions { include_unscored: true, ..Default::default() }).unwrap();
     let selections: Vec<Selection> = schemes
         .iter()

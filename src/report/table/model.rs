@@ -137,6 +137,18 @@ impl Column {
         }
     }
 
+    /// The text of `cell` in this column, whose cells stand where `align` says.
+    pub fn text(&self, cell: &Cell, align: Align) -> String {
+        match cell {
+            Cell::Empty if align == Align::Right => "–".into(),
+            Cell::Empty => String::new(),
+            Cell::Text(text) => text.clone(),
+            Cell::Integer(count) if (self.unit, self.decimals) == (Unit::None, None) => count.to_string(),
+            Cell::Integer(count) => self.number(*count as f64),
+            Cell::Number(value) => self.number(*value),
+        }
+    }
+
     fn number(&self, value: f64) -> String {
         if let (Some(word), false) = (units::not_finite(value), self.unit == Unit::Decibels) {
             return word.into();
@@ -203,15 +215,7 @@ impl Table {
 
     /// The text of the cell in `row` and `column`.
     pub(super) fn text(&self, row: &[Cell], column: usize) -> String {
-        let of = &self.columns[column];
-        match row.get(column).unwrap_or(&Cell::Empty) {
-            Cell::Empty if self.align_of(column) == Align::Right => "–".into(),
-            Cell::Empty => String::new(),
-            Cell::Text(text) => text.clone(),
-            Cell::Integer(count) if (of.unit, of.decimals) == (Unit::None, None) => count.to_string(),
-            Cell::Integer(count) => of.number(*count as f64),
-            Cell::Number(value) => of.number(*value),
-        }
+        self.columns[column].text(row.get(column).unwrap_or(&Cell::Empty), self.align_of(column))
     }
 
     /// The headings, and the texts of all cells.

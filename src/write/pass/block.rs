@@ -68,7 +68,8 @@ impl Makers<'_> {
         bytes: Range<usize>,
         to: &mut [u8],
     ) -> Result<Option<QuantisationError>, Stop> {
-        let size = output.spec.dtype.size();
+        // Packed elements, which have no size, are only ever copied.
+        let size = output.spec.dtype.size().max(1);
         let elements = bytes.start / size..bytes.end / size;
         let of = |tensor: &Tensor| {
             let size = tensor.dtype().size();

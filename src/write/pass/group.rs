@@ -79,7 +79,7 @@ impl GroupState {
     /// The scales will be asked for `uses` times, for codes of each weight `code_uses` times; a device brings them if it is
     /// `awaited`.
     pub(super) fn new(group: Arc<ScaleGroup>, uses: usize, code_uses: Vec<usize>, awaited: bool) -> Self {
-        let shape = match (group.granularity, group.weights[0].1.shape()) {
+        let shape = match (group.encoding.granularity, group.weights[0].1.shape()) {
             (Granularity::Channel, &[out, _]) => vec![out, 1],
             (Granularity::Block, &[out, input]) => vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)],
             _ => vec![],
@@ -217,7 +217,7 @@ impl GroupState {
         if let Some(sources) = sources {
             sources.cover(bytes);
         }
-        let (first, values) = match (self.group.granularity, weight.shape()) {
+        let (first, values) = match (self.group.encoding.granularity, weight.shape()) {
             (Granularity::Tensor, _) => (0, vec![amax_of(weight.dtype(), bytes)]),
             (granularity, &[_, input]) if input > 0 => {
                 let rows = elements.len() / input;
@@ -248,15 +248,15 @@ impl GroupState {
         }
         let group = &self.group;
         let values = self.amax.iter().map(|bits| f32::from_bits(bits.load(Ordering::Relaxed))).collect();
-        let amax = Amax { granularity: group.granularity, shape: self.shape.clone(), values };
-        self.ready(Scales::from_amax(&amax, group.rule), None)
+        let amax = Amax { granularity: group.encoding.granularity, shape: self.shape.clone(), values };
+        self.ready(Scales::from_amax(&amax, group.encoding.rule), None)
     }
 
     fn ready(&self, scales: Scales, device: Option<FromDevice>) -> Option<Ready> {
         let group = &self.group;
         let encoders = group.weights.iter().map(|(_, weight)| {
             let row = weight.shape().last().copied().unwrap_or(1);
-            Encoder::new(weight.dtype(), group.rounding, &scales, row)
+            Encoder::new(weight.dtype(), group.encoding.rounding, &scales, row)
         });
         match encoders.collect::<Result<Vec<_>>>() {
             Ok(encoders) => Some(Ready { scales, encoders, device }),
@@ -284,7 +284,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn chunks(group: &ScaleGroup) -> Vec<(usize, Range<usize>)> {
     let weights = group.weights.iter().enumerate();
     let of_weight = weights.flat_map(|(index, (_, weight))| {
-        let unit = match (group.granularity, weight.shape()) {
+        let unit = match (group.encoding.granularity, weight.shape()) {
             (Granularity::Channel, &[_, input]) => input,
             (Granularity::Block, &[_, input]) => input * BLOCK,
             _ => 1,

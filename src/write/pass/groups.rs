@@ -218,9 +218,7 @@ fn feed(found: &[Found], limits: Limits) -> Feed {
 fn weight_group(group: &ScaleGroup) -> WeightGroup {
     WeightGroup {
         weights: group.weights.iter().map(|(_, weight)| weight.clone()).collect(),
-        granularity: group.granularity,
-        rule: group.rule,
-        rounding: group.rounding,
+        encoding: group.encoding,
         scales: None,
     }
 }

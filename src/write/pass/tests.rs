@@ -6,7 +6,7 @@ use super::super::content::{Member, OutputTensor, ScaleGroup};
 use super::*;
 use crate::device::accelerator::stand_in::StandIn;
 use crate::format::QuantisationError;
-use crate::format::{Granularity, Rounding, ScaleRule};
+use crate::format::{Encoding, Granularity, Rounding, ScaleRule, ScaleShape};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
 use crate::write::content::Content;
@@ -37,13 +37,9 @@ fn quantised(weights: Vec<(String, Tensor)>, granularity: Granularity) -> Vec<Ou
         Granularity::Tensor => (ScaleRule::F32, Rounding::ModelOpt),
         _ => (ScaleRule::Bf16Up, Rounding::Exact),
     };
-    let group = Arc::new(ScaleGroup { weights, granularity, rule, rounding });
+    let group = Arc::new(ScaleGroup { weights, encoding: Encoding::e4m3(granularity, rule, rounding) });
     let outputs = group.weights.iter().enumerate().flat_map(|(index, (name, weight))| {
-        let shape = match (granularity, weight.shape()) {
-            (Granularity::Channel, &[out, _]) => vec![out, 1],
-            (Granularity::Block, &[out, input]) => vec![out.div_ceil(128), input.div_ceil(128)],
-            _ => vec![1],
-        };
+        let shape = ScaleShape::WithOnes.of(granularity, weight.shape()).unwrap();
         let member = Member { group: group.clone(), index };
         let codes = TensorSpec::new(name.clone(), Dtype::F8E4M3, weight.shape());
         let scale = TensorSpec::new(format!("{name}_scale"), Dtype::F32, shape);
@@ -282,8 +278,7 @@ fn spoil(files: &mut [File], value: f32, names: &[&str]) {
             }
             (name.clone(), Tensor::owned(weight.dtype(), weight.shape().to_vec(), bytes))
         });
-        let ScaleGroup { granularity, rule, rounding, .. } = *member.group;
-        let group = ScaleGroup { weights: weights.collect(), granularity, rule, rounding };
+        let group = ScaleGroup { weights: weights.collect(), encoding: member.group.encoding };
         groups.push((Arc::as_ptr(&member.group), Arc::new(group)));
         member.group = groups[groups.len() - 1].1.clone();
     }

@@ -33,6 +33,11 @@ impl Items {
         items
     }
 
+    /// The tensors of the scheme at `position`.
+    pub fn tensors_of(&self, position: usize) -> Vec<&OutputTensor> {
+        self.of_scheme[position].iter().map(|&item| &self.tensors[item]).collect()
+    }
+
     /// Tensor bytes of `items`.
     pub fn bytes(&self, items: &[usize]) -> u64 {
         items.iter().map(|&item| self.tensors[item].spec.bytes()).sum()

@@ -12,11 +12,14 @@ const CODEC: &str = "qlua 1";
 /// The key of a shard or scheme that consists of `tensors` (in any order): their names, dtypes, shapes and forms, which
 /// weights share a scale, the values of given scales, and the layout. Weights themselves are not in it: it holds for one
 /// source.
-pub(crate) fn content_key(tensors: &[OutputTensor], layout: &Layout) -> String {
-    let mut sorted: Vec<&OutputTensor> = tensors.iter().collect();
+pub(crate) fn content_key<'a>(
+    tensors: impl IntoIterator<Item = &'a OutputTensor>,
+    layout: &Layout,
+) -> String {
+    let mut sorted: Vec<&OutputTensor> = tensors.into_iter().collect();
     sorted.sort_by(|a, b| (&a.spec.name, a.spec.dtype).cmp(&(&b.spec.name, b.spec.dtype)));
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{CODEC}\n{} {}\n", layout.dialect, layout.activations).as_bytes());
+    hasher.update(format!("{CODEC}\n{} {:?}\n", layout.encoding, layout.storage).as_bytes());
     let mut text = String::new();
     for OutputTensor { spec, content } in sorted {
         text.clear();
@@ -38,7 +41,7 @@ pub(crate) fn content_key(tensors: &[OutputTensor], layout: &Layout) -> String {
                 let _ = write!(
                     text,
                     "{} of {names:?} {:?} {:?} {:?}",
-                    member.index, group.granularity, group.rule, group.rounding
+                    member.index, group.encoding.granularity, group.encoding.rule, group.encoding.rounding
                 );
             }
         }

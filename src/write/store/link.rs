@@ -1,65 +1,38 @@
 //! How a directory gets a shard that other directories hold too.
 
-use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::words::words;
 
-/// How shards are shared between the directories of a family, as it was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LinkChoice {
-    /// The first of reflink, hardlink and copy that the file system can do.
-    #[default]
-    Auto,
-    /// Copies that share their blocks on the disk until one is changed (btrfs, XFS, APFS).
-    Reflink,
-    /// One file under several names, read-only so that nobody changes all by changing one.
-    Hardlink,
-    /// A file for each directory.
-    Copy,
-}
-
-impl LinkChoice {
-    /// Every word that is accepted.
-    pub const WORDS: &'static [&'static str] = &["auto", "reflink", "hardlink", "copy"];
-}
-
-impl FromStr for LinkChoice {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self> {
-        match word {
-            "auto" => Ok(LinkChoice::Auto),
-            "reflink" => Ok(LinkChoice::Reflink),
-            "hardlink" => Ok(LinkChoice::Hardlink),
-            "copy" => Ok(LinkChoice::Copy),
-            _ => Err(Error::argument(format!("there is no way to link called `{word}`"))
-                .with_hint("known: auto, reflink, hardlink, copy")),
-        }
+words! {
+    /// How shards are shared between the directories of a family, as it was asked for.
+    #[derive(Default)]
+    pub enum LinkChoice: "way to link" {
+        /// The first of reflink, hardlink and copy that the file system can do.
+        #[default]
+        Auto = "auto",
+        /// Copies that share their blocks on the disk until one is changed (btrfs, XFS, APFS).
+        Reflink = "reflink",
+        /// One file under several names, read-only so that nobody changes all by changing one.
+        Hardlink = "hardlink",
+        /// A file for each directory.
+        Copy = "copy",
     }
 }
 
-/// How a shard got into a directory, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Link {
-    /// As [`LinkChoice::Reflink`].
-    Reflink,
-    /// As [`LinkChoice::Hardlink`].
-    Hardlink,
-    /// As [`LinkChoice::Copy`].
-    Copy,
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Link::Reflink => "reflink",
-            Link::Hardlink => "hardlink",
-            Link::Copy => "copy",
-        })
+words! {
+    /// How a shard got into a directory, worst last.
+    #[derive(PartialOrd, Ord)]
+    pub enum Link: "link" {
+        /// As [`LinkChoice::Reflink`].
+        Reflink = "reflink",
+        /// As [`LinkChoice::Hardlink`].
+        Hardlink = "hardlink",
+        /// As [`LinkChoice::Copy`].
+        Copy = "copy",
     }
 }
 

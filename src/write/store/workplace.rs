@@ -130,6 +130,11 @@ impl Workplace {
         Ok(None)
     }
 
+    /// The record of the shard `key`, which is complete.
+    pub fn record_of(&self, key: &str) -> Option<Finished> {
+        lock(&self.finished).get(key).cloned()
+    }
+
     /// Records that the shard of `record` is complete and on the disk.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles kernels.cu to the PTX that is committed beside it and becomes part of the binary.
+"""Compiles kernels.cu and what it includes to the PTX that is committed beside it and becomes part of the binary.
 
 Needs NVRTC and no GPU:  pip install nvidia-cuda-nvrtc-cu12==12.1.105
 NVRTC 12.1 makes PTX 8.1, which drivers from 530 on take. `--nvrtc FILE` names the library if it is not found.
@@ -36,7 +36,7 @@ def check(nvrtc, code, program=None):
 def compile_ptx(nvrtc, source, architecture):
     program = ctypes.c_void_p()
     check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None))
-    options = [o.encode() for o in (*OPTIONS, f"--gpu-architecture=compute_{architecture}")]
+    options = [o.encode() for o in (*OPTIONS, f"--include-path={HERE}", f"--gpu-architecture=compute_{architecture}")]
     array = (ctypes.c_char_p * len(options))(*options)
     check(nvrtc, nvrtc.nvrtcCompileProgram(program, len(options), array), program)
     size = ctypes.c_size_t()
@@ -46,6 +46,12 @@ def compile_ptx(nvrtc, source, architecture):
     return ptx.value.decode()
 
 
+def digest():
+    """Of all sources, in the order of their names."""
+    sources = sorted(path for path in HERE.iterdir() if path.suffix in (".cu", ".cuh"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nvrtc", help="the path of libnvrtc.so.12")
@@ -53,7 +59,7 @@ def main():
     source = (HERE / "kernels.cu").read_bytes()
     for architecture in ARCHITECTURES:
         ptx = compile_ptx(nvrtc, source, architecture)
-        header = f"// Made by make_ptx.py from kernels.cu, SHA-256 {hashlib.sha256(source).hexdigest()}\n"
+        header = f"// Made by make_ptx.py from kernels.cu and what it includes, SHA-256 {digest()}\n"
         (HERE / f"kernels.sm{architecture}.ptx").write_text(header + ptx)
 
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::abi::Part;
+use super::super::abi::PartialError;
 use super::{COPY_BYTES, Lane, Submitted};
 use crate::format::{Amax, QuantisationError, QuantisedGroup, WeightGroup};
 use crate::tensor::{Dtype, Tensor};
@@ -33,7 +33,7 @@ impl<'a> Finished<'a> {
         let first = self.submitted.first_amax() + 4 * place.first_scale;
         let bits = self.lane.host.results.bytes()[first..first + 4 * count].as_chunks().0;
         let values = bits.iter().map(|bits| f32::from_le_bytes(*bits)).collect();
-        Some(Amax { granularity: group.granularity, shape: place.scale_shape.clone(), values })
+        Some(Amax { granularity: group.encoding.granularity, shape: place.scale_shape.clone(), values })
     }
 
     /// Amax, scales and errors of group `number`, without its codes.
@@ -75,8 +75,8 @@ impl<'a> Finished<'a> {
 
     fn error(&self, weight: usize) -> QuantisationError {
         let elements = self.submitted.batch.spots[weight].elements as u64;
-        let at = self.submitted.state_bytes() + weight * size_of::<Part>();
-        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<Part>()];
+        let at = self.submitted.state_bytes() + weight * size_of::<PartialError>();
+        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<PartialError>()];
         let f64_at = |at: usize| f64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         QuantisationError {

@@ -3,95 +3,99 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mlua::{Lua, Table, Value};
-use serde::Serialize;
 
-use super::{WRITTEN, WrittenRow, threads};
-use crate::device::DeviceChoice;
+use super::super::log::debug;
+use super::{WRITTEN, max_shard_size, threads};
+use crate::dialect::DialectChoice;
 use crate::format::Rounding;
-use crate::job::{Family, FamilyOptions, Outcome, PlannedFile, PlannedScheme};
+use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Key, Plain, Record, Type, policy, progress};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Tidy, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
-use crate::plan::{ActivationsChoice, BytesFrom, DialectChoice, Figures, ScaleSharing};
+use crate::plan::{ActivationsChoice, ScaleSharing};
+use crate::report::bytes;
+use crate::units::counted;
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
-const DECISION: Record = Record {
-    name: "Decision",
-    doc: "The layout of a family's schemes.",
-    keys: &[
-        Key::new("dialect", Type::String, "`universal`, `compressed-tensors` or `modelopt`"),
-        Key::new("activations", Type::String, "`static` or `dynamic`"),
-        Key::new("rounding", Type::String, "`exact` or `modelopt`"),
-        Key::new("scale_sharing", Type::String, "`group` or `none`"),
-        Key::new("notes", Type::List(&Type::String), "one sentence for each choice that `auto` made"),
-    ],
-};
-const FILE: Record = Record {
-    name: "PlannedFile",
-    doc: "A weight file before it is written.",
-    keys: &[
-        Key::new("file", Type::String, "its name in the directory"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "its size, header included"),
-        Key::new("schemes", Type::Integer, "how many schemes of the family hold it"),
-    ],
-};
-const OUTCOME: Record = Record {
-    name: "Outcome",
-    doc: "What a run of a family did. Bytes are those of weight files.",
-    keys: &[
-        Key::new(
-            "schemes",
-            Type::List(&Type::Record(&WRITTEN)),
-            "one row per scheme, in the order in which they were added",
-        ),
-        Key::new("written_bytes", Type::IntegerIn("bytes"), "written by this run"),
-        Key::new("resumed_bytes", Type::IntegerIn("bytes"), "taken over from a run that was stopped"),
-        Key::new("reused_bytes", Type::IntegerIn("bytes"), "taken from finished schemes"),
-        Key::optional(
-            "link",
-            Type::String,
-            "`reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all",
-        ),
-    ],
-};
-pub(in crate::lua::api) const PLANNED: Record = Record {
-    name: "PlannedScheme",
-    doc: "A scheme before it is written.",
-    keys: &[
-        Key::new("name", Type::String, "the scheme's name, which is its directory's"),
-        Key::optional("directory", Type::Path, "where it goes; nil for a draft"),
-        Key::new("percent", Type::Percent, "the coverage point"),
-        Key::new("groups", Type::Integer, "selected groups"),
-        Key::new("groups_total", Type::Integer, "ranked groups"),
-        Key::new("fp8_layers", Type::Integer, "linear layers in FP8"),
-        Key::new("fp8_parameters", Type::Integer, "weights in FP8"),
-        Key::new("kept", Type::Integer, "selected groups that stay in BF16"),
-        Key::new("parameters", Type::Integer, "weights of all groups of the manifest"),
-        Key::new(
-            "bytes",
-            Type::IntegerIn("bytes"),
-            "sum of all tensor bytes: exact from a checkpoint's headers",
-        ),
-        Key::new(
-            "bytes_from",
-            Type::String,
-            "`checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits",
-        ),
-        Key::optional(
-            "effective_bits",
-            Type::NumberIn("bits"),
-            "by ModelOpt's cost model, over all groups of the manifest",
-        ),
-        Key::optional(
-            "bits_on_disk",
-            Type::NumberIn("bits"),
-            "8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil for a draft",
-        ),
-        Key::optional("score", Type::Number, "the summed score of what is in FP8; nil when it is not finite"),
-    ],
-};
+row! {
+    /// The layout of a family's schemes; over a manifest alone there is none.
+    const DECISION = "Decision" for |planned: &Planned| {
+        /// `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
+        dialect: Type::Optional(&Type::String) => planned.dialect.map(|dialect| dialect.to_string()),
+        /// `static` or `dynamic`; nil over a manifest alone
+        activations: Type::Optional(&Type::String) => planned.layout.map(|l| l.activations.to_string()),
+        /// `exact` or `modelopt`; nil over a manifest alone
+        rounding: Type::Optional(&Type::String) => planned.layout.map(|l| l.encoding.rounding.to_string()),
+        /// `group` or `none`; nil over a manifest alone
+        scale_sharing: Type::Optional(&Type::String) => planned.layout.map(|l| l.scale_sharing.to_string()),
+        /// one sentence for each choice that `auto` made
+        notes: Type::List(&Type::String) => planned.notes.clone(),
+    }
+}
+row! {
+    /// A weight file before it is written.
+    const FILE = "PlannedFile" for |planned: &PlannedFile| {
+        /// its name in the directory
+        file: Type::String => planned.file.as_str(),
+        /// its size, header included
+        bytes: Type::IntegerIn("bytes") => planned.bytes,
+        /// how many schemes of the family hold it
+        schemes: Type::Integer => planned.schemes,
+    }
+}
+row! {
+    /// What a run of a family did. Bytes are those of weight files.
+    const OUTCOME = "Outcome" for |outcome: &Outcome| {
+        /// one row per scheme, in the order in which they were added
+        schemes: Type::List(&Type::Record(&WRITTEN)) => outcome.schemes.iter().map(Row).collect::<Vec<_>>(),
+        /// written by this run
+        written_bytes: Type::IntegerIn("bytes") => outcome.written_bytes,
+        /// taken over from a run that was stopped
+        resumed_bytes: Type::IntegerIn("bytes") => outcome.resumed_bytes,
+        /// taken from finished schemes
+        reused_bytes: Type::IntegerIn("bytes") => outcome.reused_bytes,
+        /// `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
+        link: Type::Optional(&Type::String) => outcome.link.map(|link| link.to_string()),
+    }
+}
+
+row! {
+    /// A scheme before it is written.
+    const PLANNED = "PlannedScheme" for |scheme: &PlannedScheme| {
+        /// the scheme's name, which is its directory's
+        name: Type::String => scheme.name.as_str(),
+        /// where it goes; nil over a manifest alone
+        directory: Type::Optional(&Type::Path) => scheme.directory.as_ref().map(|path| path.display().to_string()),
+        /// the coverage point
+        percent: Type::Percent => Tidy(scheme.selection.percent.as_f64()),
+        /// selected groups
+        groups: Type::Integer => scheme.selection.selected().len(),
+        /// ranked groups
+        groups_total: Type::Integer => scheme.selection.total,
+        /// linear layers in FP8
+        fp8_layers: Type::Integer => scheme.figures.quantised_layers,
+        /// weights in FP8
+        fp8_parameters: Type::Integer => scheme.figures.quantised_parameters,
+        /// selected groups that stay in BF16
+        kept: Type::Integer => scheme.figures.kept,
+        /// weights of all groups of the manifest
+        parameters: Type::Integer => scheme.figures.parameters,
+        /// sum of all tensor bytes: exact from a checkpoint's headers
+        bytes: Type::IntegerIn("bytes") => scheme.figures.bytes,
+        /// `checkpoint`, or `manifest`: then only its groups are counted, at two bytes for each weight of 16 bits
+        bytes_from: Type::String => scheme.figures.bytes_from.word(),
+        /// by ModelOpt's cost model, over all groups of the manifest; nil when a cost is no number
+        effective_bits: Type::Optional(&Type::NumberIn("bits")) => scheme.figures.effective_bits,
+        /// 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
+        bits_on_disk: Type::Optional(&Type::NumberIn("bits")) => scheme.figures.bits_on_disk,
+        /// the summed score of what is in FP8; nil when it is not finite
+        score: Type::Optional(&Type::Number) => scheme.figures.score,
+    }
+}
 
 /// An example that begins with a family over the demo.
 macro_rules! with_family {
@@ -103,107 +107,6 @@ macro_rules! with_family {
             $rest
         )
     };
-}
-
-#[derive(Serialize)]
-struct DecisionRow {
-    dialect: String,
-    activations: String,
-    rounding: String,
-    scale_sharing: String,
-    notes: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FileRow {
-    file: String,
-    bytes: u64,
-    schemes: usize,
-}
-
-impl From<PlannedFile> for FileRow {
-    fn from(planned: PlannedFile) -> Self {
-        let PlannedFile { file, bytes, schemes } = planned;
-        FileRow { file, bytes, schemes }
-    }
-}
-
-#[derive(Serialize)]
-struct OutcomeRow {
-    schemes: Vec<WrittenRow>,
-    written_bytes: u64,
-    resumed_bytes: u64,
-    reused_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<String>,
-}
-
-impl From<Outcome> for OutcomeRow {
-    fn from(outcome: Outcome) -> Self {
-        OutcomeRow {
-            schemes: outcome.schemes.into_iter().map(WrittenRow::from).collect(),
-            written_bytes: outcome.written_bytes,
-            resumed_bytes: outcome.resumed_bytes,
-            reused_bytes: outcome.reused_bytes,
-            link: outcome.link.map(|link| link.to_string()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(in crate::lua::api) struct PlannedRow {
-    name: String,
-    directory: Option<String>,
-    percent: serde_json::Number,
-    groups: usize,
-    groups_total: usize,
-    fp8_layers: usize,
-    fp8_parameters: u64,
-    kept: usize,
-    parameters: u64,
-    bytes: u64,
-    bytes_from: &'static str,
-    effective_bits: Option<f64>,
-    bits_on_disk: Option<f64>,
-    score: Option<f64>,
-}
-
-impl From<PlannedScheme> for PlannedRow {
-    fn from(s: PlannedScheme) -> Self {
-        let row = PlannedRow::new(s.name, s.percent, (s.groups, s.groups_total), &s.figures);
-        PlannedRow { directory: Some(s.directory.display().to_string()), bytes: s.bytes, ..row }
-    }
-}
-
-impl PlannedRow {
-    /// A row without a directory.
-    pub(in crate::lua::api) fn new(
-        name: String,
-        percent: f64,
-        (groups, groups_total): (usize, usize),
-        figures: &Figures,
-    ) -> Self {
-        let whole = (percent.fract() == 0.0).then(|| serde_json::Number::from(percent as u64));
-        PlannedRow {
-            name,
-            directory: None,
-            percent: whole.or_else(|| serde_json::Number::from_f64(percent)).unwrap_or_else(|| 0.into()),
-            groups,
-            groups_total,
-            fp8_layers: figures.fp8_layers,
-            fp8_parameters: figures.fp8_parameters,
-            kept: figures.kept,
-            parameters: figures.parameters,
-            bytes: figures.bytes,
-            bytes_from: match figures.bytes_from {
-                BytesFrom::Checkpoint => "checkpoint",
-                BytesFrom::Manifest => "manifest",
-            },
-            effective_bits: figures.effective_bits,
-            bits_on_disk: figures.bits_on_disk,
-            score: figures.score,
-        }
-    }
 }
 
 pub(super) fn declare(namespace: Namespace) -> Namespace {
@@ -219,21 +122,43 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                     Some(manifest) => Family::with_manifest(family_options(call, manifest.path().into())?, manifest),
                     None => Family::open(family_options(call, call.get::<String>("manifest")?.into())?),
                 };
-                Ok(Handle(RefCell::new(family?)))
+                let family = family?;
+                debug(call, || sources(&family));
+                Ok(Handle(RefCell::new(family)))
             },
         )
         .class(class())
 }
 
+/// What a family is made from, file by file.
+fn sources(family: &Family) -> String {
+    let manifest = family.manifest();
+    let mut text = match family.model() {
+        Some(model) => format!(
+            "sources: {} ({}, {}), ",
+            model.directory().display(),
+            counted(model.shards().count(), "weight file"),
+            bytes(model.bytes())
+        ),
+        None => "sources: ".into(),
+    };
+    text.push_str(&format!("{} ({})", manifest.path().display(), counted(manifest.groups().len(), "group")));
+    let options = family.options();
+    for path in [&options.baseline, &options.amax, &options.state].into_iter().flatten() {
+        text.push_str(&format!(", {}", path.display()));
+    }
+    text
+}
+
 fn options() -> Options {
     Options::new()
-        .required("model", Type::Path, "the base checkpoint")
+        .option("model", Type::Path, "the base checkpoint; without one the family is planned from the manifest alone, and cannot be written")
         .required(
             "manifest",
             Type::Union(&[Type::Path, Type::Handle("Manifest")]),
             "the sensitivity manifest, or where it is",
         )
-        .required("out", Type::Path, "where the scheme directories go")
+        .default("out", Type::Path, "quantized", "where the scheme directories go")
         .option("baseline", Type::Path, "an FP8 baseline whose `input_scale` tensors are used")
         .described(
             "amax",
@@ -256,7 +181,7 @@ fn options() -> Options {
         )
         .default(
             "rounding",
-            Type::Choice(&["exact", "modelopt"]),
+            Type::Choice(Rounding::WORDS),
             "exact",
             "the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU",
         )
@@ -277,9 +202,9 @@ fn options() -> Options {
             "max_shard_size",
             Type::IntegerIn("bytes"),
             DEFAULT_SHARD_SIZE as i64,
-            "tensor bytes that a shard holds at most",
+            "tensor bytes that a shard holds at most; 100000 is the least",
         )
-        .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it")
+        .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it")
         .default(
             "device",
             Type::String,
@@ -300,25 +225,22 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
     let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
         Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
     };
-    let word = |name: &str| call.get::<String>(name);
-    let max_shard_size: i64 = call.get("max_shard_size")?;
     Ok(FamilyOptions {
-        model: word("model")?.into(),
+        model: path("model")?,
         manifest,
-        out: word("out")?.into(),
+        out: call.get::<String>("out")?.into(),
         baseline: path("baseline")?,
         amax: path("amax")?,
         state: path("state")?,
-        dialect: word("dialect")?.parse::<DialectChoice>()?,
-        activations: word("activations")?.parse::<ActivationsChoice>()?,
-        rounding: word("rounding")?.parse::<Rounding>()?,
-        scale_sharing: word("scale_sharing")?.parse::<ScaleSharing>()?,
+        dialect: call.word("dialect")?,
+        activations: call.word("activations")?,
+        rounding: call.word("rounding")?,
+        scale_sharing: call.word("scale_sharing")?,
         overwrite: call.get("overwrite")?,
-        link: word("link")?.parse::<LinkChoice>()?,
-        max_shard_size: u64::try_from(max_shard_size)
-            .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
-        threads: threads(call.get("threads")?),
-        device: word("device")?.parse::<DeviceChoice>()?,
+        link: call.word("link")?,
+        max_shard_size: max_shard_size(call)?,
+        threads: threads(call)?,
+        device: call.word("device")?,
         request: Request { command: command_line(call.lua())?, policy: policy(call.lua()) },
     })
 }
@@ -340,8 +262,8 @@ fn class() -> Class<RefCell<Family>> {
         .field("manifest", Type::Handle("Manifest"), "the sensitivity manifest", |this: &RefCell<Family>, _| {
             Ok(Handle(this.borrow().manifest().clone()))
         })
-        .field("checkpoint", Type::Handle("Checkpoint"), "the base checkpoint", |this, _| {
-            Ok(Handle(this.borrow().model().clone()))
+        .field("checkpoint", Type::Optional(&Type::Handle("Checkpoint")), "the base checkpoint; nil over a manifest alone", |this, _| {
+            Ok(this.borrow().model().cloned().map(Handle))
         })
         .method(
             Function::new("add", "Adds a scheme that stores the selected groups in FP8. Nothing is written yet.")
@@ -361,27 +283,14 @@ fn class() -> Class<RefCell<Family>> {
                 .returns(Type::Record(&DECISION), "the layout")
                 .raises("static activations were asked for and layers have no input scale")
                 .example(with_family!("assert(family:decide().dialect == \"universal\")")),
-            |this, _| {
-                let decision = this.borrow().decide()?;
-                let layout = decision.layout;
-                Ok(Plain(DecisionRow {
-                    dialect: layout.dialect.to_string(),
-                    activations: layout.activations.to_string(),
-                    rounding: layout.rounding.to_string(),
-                    scale_sharing: layout.scale_sharing.to_string(),
-                    notes: decision.notes,
-                }))
-            },
+            |this, _| Ok(Row(this.borrow().planned()?)),
         )
         .method(
             Function::new("plan", "What each scheme will be, from headers alone.")
                 .returns(Type::List(&Type::Record(&PLANNED)), "one row per scheme, in the order in which they were added")
                 .raises("as `decide`")
                 .example(with_family!("assert(family:plan()[1].name == \"top10\")")),
-            |this, _| {
-                let planned = this.borrow().plan()?;
-                Ok(planned.into_iter().map(PlannedRow::from).map(Plain).collect::<Vec<_>>())
-            },
+            |this, call| rows(call.lua(), &this.borrow().planned()?.schemes),
         )
         .method(
             Function::new("formats", "The plan of a scheme as data: which module is stored in which format.")
@@ -398,26 +307,29 @@ fn class() -> Class<RefCell<Family>> {
                 .raises("the family has no such scheme")
                 .example(with_family!("assert(family:files(\"top10\")[1].bytes > 0)")),
             |this, call| {
-                let (family, name) = (this.borrow(), call.get::<String>("name")?);
-                let Some(at) = family.plan()?.iter().position(|scheme| scheme.name == name) else {
-                    return Err(call.refuse("name", format!("is `{name}`, and the family has no such scheme")));
-                };
-                Ok(family.files()?.swap_remove(at).into_iter().map(FileRow::from).map(Plain).collect::<Vec<_>>())
+                let planned = this.borrow().planned()?;
+                rows(call.lua(), &planned.scheme(&call.get::<String>("name")?)?.files)
             },
         )
         .method(
             Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
-                .returns(Type::IntegerIn("bytes"), "what the family takes on the disk when nothing of it is there yet")
+                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family takes on the disk when nothing of it is there yet; nil over a manifest alone")
                 .raises("as `decide`")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < 2 * family:plan()[1].bytes)")),
-            |this, _| Ok(this.borrow().unique_bytes()?),
+            |this, _| Ok(this.borrow().planned()?.unique_bytes()),
         )
         .method(
             Function::new("copied_bytes", "Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.")
-                .returns(Type::IntegerIn("bytes"), "what the family would take if nothing were shared")
+                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family would take if nothing were shared; nil over a manifest alone")
                 .raises("as `decide`")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < family:copied_bytes())")),
-            |this, _| Ok(this.borrow().copied_bytes()?),
+            |this, _| Ok(this.borrow().planned()?.copied_bytes()),
+        )
+        .method(
+            Function::new("check", "Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.")
+                .raises("as `run`")
+                .example(with_family!("family:check()")),
+            |this, _| Ok(this.borrow().check()?),
         )
         .method(
             Function::new(
@@ -433,8 +345,14 @@ fn class() -> Class<RefCell<Family>> {
             .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),
             |this, call| {
-                let outcome = this.borrow().run(&*progress::listener(call.lua()))?;
-                Ok(Plain(OutcomeRow::from(outcome)))
+                let (family, begun) = (this.borrow(), Instant::now());
+                let outcome = family.run(&*progress::listener(call.lua()))?;
+                debug(call, || {
+                    let options = family.options();
+                    let (threads, seconds) = (counted(options.threads, "thread"), begun.elapsed().as_secs_f64());
+                    format!("planned, written and checked in {seconds:.3} s with {threads}, device {}", options.device)
+                });
+                Ok(Row(outcome))
             },
         )
         .method(
@@ -452,7 +370,7 @@ fn class() -> Class<RefCell<Family>> {
 }
 
 /// Formats by module as a table.
-pub(in crate::lua::api) fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
+fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
     let table = call.lua().create_table()?;
     for (module, format) in formats {
         table.raw_set(module, format)?;

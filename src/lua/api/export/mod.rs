@@ -3,35 +3,25 @@
 pub(super) mod family;
 mod writer;
 
-use serde::Serialize;
-
+use crate::error::Error;
 use crate::job::Written;
 use crate::lua::declare::Namespace;
-use crate::lua::{Key, Record, Type};
+use crate::lua::rows::row;
+use crate::lua::{Call, Type};
+use crate::report::bytes;
+use crate::write::LEAST_SHARD_SIZE;
 
-const WRITTEN: Record = Record {
-    name: "Written",
-    doc: "A directory that was written, or was there already.",
-    keys: &[
-        Key::new("name", Type::String, "the directory's name"),
-        Key::new("directory", Type::Path, "the directory"),
-        Key::new("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes"),
-        Key::new("up_to_date", Type::Boolean, "whether it was there already, made from the same inputs"),
-    ],
-};
-
-#[derive(Serialize)]
-struct WrittenRow {
-    name: String,
-    directory: String,
-    bytes: u64,
-    up_to_date: bool,
-}
-
-impl From<Written> for WrittenRow {
-    fn from(written: Written) -> Self {
-        let Written { name, directory, bytes, up_to_date } = written;
-        WrittenRow { name, directory: directory.display().to_string(), bytes, up_to_date }
+row! {
+    /// A directory that was written, or was there already.
+    const WRITTEN = "Written" for |written: &Written| {
+        /// the directory's name
+        name: Type::String => written.name.as_str(),
+        /// the directory
+        directory: Type::Path => written.directory.display().to_string(),
+        /// sum of all tensor bytes
+        bytes: Type::IntegerIn("bytes") => written.bytes,
+        /// whether it was there already, made from the same inputs
+        up_to_date: Type::Boolean => written.up_to_date,
     }
 }
 
@@ -43,7 +33,28 @@ pub(super) fn declare() -> Namespace {
     writer::declare(family::declare(namespace))
 }
 
-/// Threads when a script does not say: all cores.
-fn threads(given: Option<usize>) -> usize {
-    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+/// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
+/// which is done by one pool of the process.
+fn threads(call: &Call) -> anyhow::Result<usize> {
+    let Some(given) = call.get::<Option<i64>>("threads")? else {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    };
+    let Some(threads) = usize::try_from(given).ok().filter(|threads| *threads > 0) else {
+        let problem = format!("`threads` of {} must be at least 1, not {given}", call.name());
+        return Err(Error::usage(problem).with_hint("the least is 1; leave it out for all cores").into());
+    };
+    // There can be one such pool only; where it is there already it stays as it is.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    Ok(threads)
+}
+
+/// The option `max_shard_size`.
+fn max_shard_size(call: &Call) -> anyhow::Result<u64> {
+    let given: i64 = call.get("max_shard_size")?;
+    u64::try_from(given).ok().filter(|size| *size >= LEAST_SHARD_SIZE).ok_or_else(|| {
+        let problem =
+            format!("`max_shard_size` of {} is {given} bytes, which no shard can keep to", call.name());
+        let hint = format!("the least is {LEAST_SHARD_SIZE}, {}", bytes(LEAST_SHARD_SIZE));
+        Error::usage(problem).with_hint(hint).into()
+    })
 }

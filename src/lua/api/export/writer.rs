@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
-use super::{WRITTEN, WrittenRow, threads};
-use crate::format::{Granularity, ScaleRule};
+use super::{WRITTEN, max_shard_size, threads};
+use crate::format::{Rounding, ScaleRule};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Plain, Selector, Type, progress};
+use crate::lua::{Call, Handle, Row, Selector, Type, progress};
 use crate::model::Model;
 use crate::tensor::Tensor;
 use crate::write::DEFAULT_SHARD_SIZE;
@@ -40,8 +40,8 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                     .option("base", Type::Union(&[Type::Path, Type::Handle("Checkpoint")]), "the checkpoint that tensors are named from")
                     .default("companions", Type::Boolean, true, "whether the base's tokenizer, processor and configuration come along")
                     .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced")
-                    .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most")
-                    .described("threads", Type::Integer, "all cores", "threads; the bytes do not depend on it"),
+                    .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most; 100000 is the least")
+                    .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it"),
             )
             .returns(Type::Handle("Writer"), "a writer without tensors")
             .raises("the directory exists and `overwrite` is not set, or it would touch the base")
@@ -57,14 +57,12 @@ fn open(call: &Call) -> anyhow::Result<Handle<RefCell<Writer>>> {
         Value::UserData(handle) => Some(handle.borrow::<Arc<Model>>()?.clone()),
         _ => Some(Arc::new(Model::open(call.get::<String>("base")?)?)),
     };
-    let max_shard_size: i64 = call.get("max_shard_size")?;
     let options = WriterOptions {
         out: call.get::<String>("out")?.into(),
         overwrite: call.get("overwrite")?,
         companions: call.get("companions")?,
-        max_shard_size: u64::try_from(max_shard_size)
-            .map_err(|_| call.refuse("max_shard_size", "must not be negative"))?,
-        threads: threads(call.get("threads")?),
+        max_shard_size: max_shard_size(call)?,
+        threads: threads(call)?,
     };
     Ok(Handle(RefCell::new(Writer::new(options, base)?)))
 }
@@ -109,16 +107,16 @@ fn class() -> Class<RefCell<Writer>> {
                 .options(
                     Options::new()
                         .default("granularity", Type::Choice(&["tensor", "channel"]), "channel", "one scale, or one per output channel")
-                        .default("rounding", Type::Choice(&["exact", "modelopt"]), "exact", "how quotients are rounded")
+                        .default("rounding", Type::Choice(Rounding::WORDS), "exact", "how quotients are rounded")
                         .option("input_scale", Type::Number, "the activation scale, for static activations"),
                 )
                 .raises("the base has no such layer, or its weight has no FP8 form")
                 .example(with_writer!("writer:quantize(\"model.layers.0.mlp.down_proj\")\nassert(#writer.names == 2)")),
             |this, call| {
                 let options = QuantizeOptions {
-                    granularity: call.get::<String>("granularity")?.parse::<Granularity>()?,
+                    granularity: call.word("granularity")?,
                     rule: ScaleRule::Bf16Up,
-                    rounding: call.get::<String>("rounding")?.parse()?,
+                    rounding: call.word("rounding")?,
                     input_scale: call.get("input_scale")?,
                 };
                 Ok(this.borrow_mut().quantize(&call.get::<String>("module")?, &options)?)
@@ -169,7 +167,7 @@ fn class() -> Class<RefCell<Writer>> {
             .returns(Type::Record(&WRITTEN), "what was written")
             .raises("there is no tensor, the checks find a problem, or the disk is full; nothing is left behind then")
             .example(with_writer!("writer:copy(\"*\")\nassert(writer:finish().bytes == model.bytes)")),
-            |this, call| Ok(Plain(WrittenRow::from(this.borrow().finish(&*progress::listener(call.lua()))?))),
+            |this, call| Ok(Row(this.borrow().finish(&*progress::listener(call.lua()))?)),
         )
 }
 

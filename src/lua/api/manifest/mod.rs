@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
-use serde::Serialize;
+use mlua::{AnyUserData, IntoLua};
 
 use crate::format::Granularity;
 use crate::job::sensitivity;
 use crate::lua::api::fp8::{device, on_device};
 use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Callback, Handle, Key, Plain, Record, Tidy, Type};
-use crate::manifest::{Correlation, Group, Manifest, Normalise, Ranking, RankingOptions, combine};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Tidy, Type};
+use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, combine};
 use crate::model::Model;
-use crate::selector::Globs;
+use crate::units::counted;
 
 mod ranking;
 mod selection;
@@ -28,54 +28,59 @@ macro_rules! with_manifest {
 
 use with_manifest;
 
-const GROUP: Record = Record {
-    name: "Group",
-    doc: "A recipe group: modules that share one decision.",
-    keys: &[
-        Key::new("name", Type::String, "the name of its first member, in the manifest's spelling"),
-        Key::new("key", Type::String, "the key as published, with `.quant_recipe`"),
-        Key::new("members", Type::List(&Type::String), "the modules that share the decision, in model order"),
-        Key::new("tower", Type::String, "`language`, `vision`, `merger`, `head` or `other`"),
-        Key::optional("block", Type::Integer, "the block's number, counted from 0"),
-        Key::new("kind", Type::String, "the last part of the name, such as `o_proj`"),
-        Key::optional("parameters", Type::Integer, "the number of weights of all members"),
-        Key::new(
-            "bits",
-            Type::NumberIn("bits"),
-            "the effective bits of its first format other than `NONE`; 16 without one",
-        ),
-        Key::new("score", Type::Number, "how much the model suffers when it is quantised; higher is worse"),
-        Key::new("is_candidate", Type::Boolean, "whether it has a format other than `NONE`"),
-        Key::new("is_scored", Type::Boolean, "whether scoring exercised it: false for a score of exactly 0"),
-        Key::new("formats", Type::List(&Type::String), "the formats that were tried"),
-        Key::new("scores", Type::List(&Type::Number), "the score of each format"),
-        Key::new("costs", Type::List(&Type::Number), "the cost of each format, in weights of 16 bits"),
-    ],
-};
-const CORRELATION: Record = Record {
-    name: "Correlation",
-    doc: "How far two manifests agree on the order of the groups.",
-    keys: &[
-        Key::new("groups", Type::Integer, "the number of groups that both scored"),
-        Key::optional(
-            "spearman",
-            Type::Number,
-            "Spearman's rank correlation, -1 to 1; nil when one has only ties",
-        ),
-        Key::optional("kendall", Type::Number, "Kendall's tau-b, likewise"),
-    ],
-};
-
-#[derive(Serialize)]
-struct CorrelationRow {
-    groups: usize,
-    spearman: Option<f64>,
-    kendall: Option<f64>,
+row! {
+    /// A recipe group: modules that share one decision.
+    const GROUP = "Group" for |group: &Group| {
+        /// the name of its first member, in the manifest's spelling
+        name: Type::String => group.name.as_str(),
+        /// the key as published, with `.quant_recipe`
+        key: Type::String => group.key.as_str(),
+        /// the modules that share the decision, in model order
+        members: Type::List(&Type::String) => group.members.clone(),
+        /// `language`, `vision`, `merger`, `head` or `other`
+        tower: Type::String => group.tower().word(),
+        /// the block's number, counted from 0; nil for a group that is in no block
+        block: Type::Optional(&Type::Integer) => group.block(),
+        /// the last part of the name, such as `o_proj`
+        kind: Type::String => group.kind(),
+        /// the number of weights of all members; nil when no cost is a usable number
+        parameters: Type::Optional(&Type::Integer) => group.parameters(),
+        /// the size of these weights in BF16, without scales and biases; nil when no cost is a usable number
+        bytes: Type::Optional(&Type::IntegerIn("bytes")) => group.bytes(),
+        /// the effective bits of its first format other than `NONE`; 16 without one
+        bits: Type::NumberIn("bits") => Tidy(group.candidate().map_or(16.0, |c| c.format.effective_bits)),
+        /// how much the model suffers when it is quantised; higher is worse
+        score: Type::Number => group.score,
+        /// whether it has a format other than `NONE`
+        is_candidate: Type::Boolean => group.is_candidate(),
+        /// whether scoring exercised it: false for a score of exactly 0
+        is_scored: Type::Boolean => group.is_scored(),
+        /// the formats that were tried
+        formats: Type::List(&Type::String) => group.formats.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(),
+        /// the score of each format
+        scores: Type::List(&Type::Number) => group.scores.clone(),
+        /// the cost of each format, in weights of 16 bits
+        costs: Type::List(&Type::Number) => group.costs.clone(),
+    }
+}
+row! {
+    /// How far two manifests agree on the order of the groups.
+    const CORRELATION = "Correlation" for |correlation: &Correlation| {
+        /// the number of groups that both scored
+        groups: Type::Integer => correlation.groups,
+        /// Spearman's rank correlation, -1 to 1; nil when one manifest has only ties
+        spearman: Type::Optional(&Type::Number) => correlation.spearman,
+        /// Kendall's tau-b, -1 to 1; nil when one manifest has only ties
+        kendall: Type::Optional(&Type::Number) => correlation.kendall,
+    }
 }
 
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
-const FORMATS: Type = Type::List(&Type::Choice(&["tensor", "channel", "block"]));
+const PREDICATE: Type = Type::Function("fun(group: qlua.Group): boolean");
+/// Which groups: see `Selector`, with groups in place of names.
+const CHOICE: Type = Type::Union(&[Type::String, NAMES, PREDICATE]);
+const FORMATS: Type = Type::List(&Type::Choice(Granularity::WORDS));
 
 pub(super) fn declare() -> Namespace {
     Namespace::new(
@@ -126,8 +131,7 @@ pub(super) fn declare() -> Namespace {
             .example(with_manifest!("assert(qlua.manifest.correlation(manifest, manifest).kendall == 1)")),
         |call| {
             let (a, b) = (call.handle::<Arc<Manifest>>("a")?, call.handle::<Arc<Manifest>>("b")?);
-            let Correlation { groups, spearman, kendall } = Correlation::of(&a, &b)?;
-            Ok(Plain(CorrelationRow { groups, spearman, kendall }))
+            Ok(Row(Correlation::of(&a, &b)?))
         },
     )
     .function(
@@ -167,15 +171,16 @@ fn mean(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         None => vec![1.0; manifests.len()],
     };
     if weights.len() != manifests.len() {
-        let problem = format!("has {} weights for {} manifests", weights.len(), manifests.len());
+        let problem =
+            format!("has {} for {}", counted(weights.len(), "weight"), counted(manifests.len(), "manifest"));
         return Err(call.refuse("weights", problem));
     }
-    let normalise = match call.get::<String>("normalise")?.as_str() {
-        "none" => Normalise::None,
-        _ => Normalise::Median,
-    };
     let weighted: Vec<(&Manifest, f64)> = manifests.iter().map(|m| &**m).zip(weights).collect();
-    Ok(Handle(Arc::new(combine(Path::new(&call.get::<String>("path")?), &weighted, normalise)?)))
+    Ok(Handle(Arc::new(combine(
+        Path::new(&call.get::<String>("path")?),
+        &weighted,
+        call.word("normalise")?,
+    )?)))
 }
 
 fn manifest_class() -> Class<Arc<Manifest>> {
@@ -214,7 +219,7 @@ fn manifest_class() -> Class<Arc<Manifest>> {
                 .param("name", Type::String, "its name, with or without `.quant_recipe`")
                 .returns(Type::Optional(&Type::Record(&GROUP)), "the group, or nil")
                 .example(with_manifest!("assert(manifest:group(\"nothing\") == nil)")),
-            |this, call| this.group(&call.get::<String>("name")?).map(|g| row(call.lua(), g)).transpose(),
+            |this, call| Ok(this.group(&call.get::<String>("name")?).map(Row).into_lua(call.lua())?),
         )
         .method(
             Function::new("input_amax", "The largest absolute input of a module that calibration saw.")
@@ -236,31 +241,48 @@ fn manifest_class() -> Class<Arc<Manifest>> {
             )
             .options(
                 Options::new()
-                    .default("order", Type::Choice(&["ascending", "descending"]), "ascending", "which end comes first: ascending has the least sensitive group first")
-                    .option("include", Type::Union(&[Type::String, NAMES]), "globs: only groups that match, by their own name or a member's; an empty list means all")
-                    .option("exclude", Type::Union(&[Type::String, NAMES]), "globs: leaves out groups that match")
-                    .option("where", Type::Function("fun(group: qlua.Group): boolean"), "only groups for which it returns true")
+                    .default("order", Type::Choice(Order::WORDS), "ascending", "which end comes first: ascending has the least sensitive group first")
+                    .described(
+                        "by",
+                        Type::Function("fun(group: qlua.Group): number"),
+                        "the score",
+                        "an order of your own: gives the number that a group is ranked by, the lowest first when ascending. \
+                         Plans, budgets and frontiers keep to the manifest's scores",
+                    )
+                    .option(
+                        "include",
+                        CHOICE,
+                        "only these groups. A glob chooses by a group's own name or any member's; an empty list means all",
+                    )
+                    .option(
+                        "exclude",
+                        CHOICE,
+                        "leaves these groups out. A glob chooses by a group's own name or by all of its members",
+                    )
+                    .option("where", PREDICATE, "only groups for which it returns true; asked after `include` and `exclude`")
                     .default("unscored", Type::Boolean, false, "whether groups that were never scored are ranked too"),
             )
             .returns(Type::Handle("Ranking"), "the ranking")
             .raises("a glob matches nothing")
-            .raises("nothing is left to rank")
+            .raises("globs of `exclude` match only some members of a group, which loaders fuse: the error says which")
+            .raises("nothing is left to rank, or `by` gives no number")
             .example(with_manifest!(
                 "local ranking = manifest:ranking{ include = \"*language_model*\", where = function(g) return g.block ~= 0 end }\n\
-                 assert(#ranking > 0)",
+                 assert(#ranking > 0)\n\
+                 local largest = manifest:ranking{ by = function(g) return g.parameters end, order = \"descending\" }\n\
+                 assert(largest.groups[1].parameters >= largest.groups[2].parameters)",
             )),
-            rank,
+            ranking::rank,
         )
 }
 
 fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let model = call.handle::<Arc<Model>>("model")?;
     let path: PathBuf = call.get("path")?;
-    let names: Vec<String> = match call.given("formats") {
-        true => call.get("formats")?,
-        false => ["tensor", "channel", "block"].map(String::from).into(),
+    let formats: Vec<Granularity> = match call.get::<Option<Vec<String>>>("formats")? {
+        Some(words) => words.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
+        None => Granularity::ALL.to_vec(),
     };
-    let formats: Vec<Granularity> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }
@@ -270,66 +292,6 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
 }
 
-fn rank(this: &Arc<Manifest>, call: &Call) -> anyhow::Result<Handle<Ranking>> {
-    let predicate: Option<Callback> = call.get("where")?;
-    // The predicate's own error must reach the script unchanged, and the core knows only its own errors.
-    let raised = std::cell::RefCell::new(None);
-    let asked = |group: &Group| {
-        let Some(callback) = &predicate else { return Ok(true) };
-        let answer = row(call.lua(), group).and_then(|r| callback.test(call.lua(), r));
-        answer.map_err(|error| {
-            *raised.borrow_mut() = Some(error);
-            crate::Error::argument("the predicate raised an error")
-        })
-    };
-    let options = RankingOptions {
-        order: call.get::<String>("order")?.parse()?,
-        // An empty list is what a command line without `--include` gives.
-        include: Some(globs(call, "include")?).filter(|globs| !globs.is_empty()),
-        exclude: globs(call, "exclude")?,
-        include_unscored: call.get("unscored")?,
-        predicate: Some(&asked),
-    };
-    let ranking = this.ranking(&options);
-    match raised.into_inner() {
-        Some(error) => Err(error),
-        None => Ok(Handle(ranking?)),
-    }
-}
-
-fn globs(call: &Call, name: &str) -> anyhow::Result<Globs> {
-    match call.get::<Value>(name)? {
-        Value::Nil => Ok(Globs::default()),
-        Value::String(glob) => Ok(Globs::new([glob.to_string_lossy()])?),
-        _ => Ok(Globs::new(call.get::<Vec<String>>(name)?)?),
-    }
-}
-
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
-}
-
-fn rows<'a>(lua: &Lua, groups: impl IntoIterator<Item = &'a Group>) -> anyhow::Result<Vec<Table>> {
-    groups.into_iter().map(|group| row(lua, group)).collect()
-}
-
-fn row(lua: &Lua, group: &Group) -> anyhow::Result<Table> {
-    let table = lua.create_table()?;
-    let formats: Vec<&str> = group.formats.iter().map(|f| f.name.as_str()).collect();
-    let set = |key: &str, value: Value| table.raw_set(key, value);
-    set("name", group.name.as_str().into_lua(lua)?)?;
-    set("key", group.key.as_str().into_lua(lua)?)?;
-    set("members", group.members.clone().into_lua(lua)?)?;
-    set("tower", group.tower().as_str().into_lua(lua)?)?;
-    set("block", group.block().into_lua(lua)?)?;
-    set("kind", group.kind().into_lua(lua)?)?;
-    set("parameters", group.parameters().into_lua(lua)?)?;
-    set("bits", Tidy(group.candidate().map_or(16.0, |c| c.format.effective_bits)).into_lua(lua)?)?;
-    set("score", group.score.into_lua(lua)?)?;
-    set("is_candidate", group.is_candidate().into_lua(lua)?)?;
-    set("is_scored", group.is_scored().into_lua(lua)?)?;
-    set("formats", formats.into_lua(lua)?)?;
-    set("scores", group.scores.clone().into_lua(lua)?)?;
-    set("costs", group.costs.clone().into_lua(lua)?)?;
-    Ok(table)
 }

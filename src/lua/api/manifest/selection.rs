@@ -1,7 +1,8 @@
 //! Selections: what a scheme stores in FP8, and their algebra.
 
-use super::{GROUPS, NAMES, owned, rows};
+use super::{GROUPS, NAMES, owned};
 use crate::lua::declare::{Class, Operator};
+use crate::lua::rows::rows;
 use crate::lua::{Handle, Tidy, Type};
 use crate::manifest::Selection;
 use crate::units::counted;
@@ -16,7 +17,7 @@ pub(super) fn class() -> Class<Selection> {
         .field("percent", Type::Percent, "the percentage that was asked for, or the share of the ranked groups that is selected", |this, _| {
             Ok(Tidy(this.percent.as_f64()))
         })
-        .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.as_str()))
+        .field("order", Type::String, "the order of its ranking", |this, _| Ok(this.order.word()))
         .field("total", Type::Integer, "the number of ranked groups", |this, _| Ok(this.total))
         .field("names", NAMES, "the selected groups in ranking order", |this, _| {
             Ok(owned(&this.selected_names()))

@@ -2,13 +2,34 @@
 
 use serde_json::Value;
 
-use super::claims::ModelOptClaim;
-use super::layers::{Layer, Layers};
-use super::{Code, Problem};
+use super::METHOD;
+use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::dialect::claims::{CONFIG, Claims, ModelOptClaim};
+use crate::dialect::problem::{Code, Problem};
+use crate::dialect::stored::{Layer, Stored};
 use crate::error::Result;
+use crate::format::{Granularity, ScaleShape};
 use crate::selector::Globs;
 
-pub(super) fn check(claim: &ModelOptClaim, layers: &Layers) -> Vec<Problem> {
+/// What goes beyond a single claim: one file of its name, and none of it in `config.json`.
+pub(super) fn check_files(claims: &Claims) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if claims.hf_files.len() > 1 {
+        let message = format!("{} lie at the top level; loaders expect one", claims.hf_files.join(" and "));
+        problems.push(Problem::new(Code::Configuration, HF_QUANT_CONFIG, message));
+    }
+    if claims.method() == Some(METHOD) {
+        problems.push(Problem::new(
+            Code::ModeloptMethod,
+            CONFIG,
+            "config.json says quant_method modelopt, which Transformers has no reader for: it drops the scales and takes \
+             raw codes for weights",
+        ));
+    }
+    problems
+}
+
+pub(super) fn check(claim: &ModelOptClaim, stored: &Stored) -> Vec<Problem> {
     let ModelOptClaim { file, config } = claim;
     let mut problems = Vec::new();
     let mut configuration =
@@ -23,11 +44,11 @@ pub(super) fn check(claim: &ModelOptClaim, layers: &Layers) -> Vec<Problem> {
         Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN") => {
             let dynamic = quantization["quant_algo"] == "FP8_PER_CHANNEL_PER_TOKEN";
             match Excludes::new(&quantization["exclude_modules"]) {
-                Ok(excludes) => problems.extend(check_excludes(&excludes, dynamic, layers)),
+                Ok(excludes) => problems.extend(check_excludes(&excludes, dynamic, stored)),
                 Err(error) => configuration(error.to_string()),
             }
         }
-        Some("MIXED_PRECISION") => problems.extend(check_mixed(&quantization["quantized_layers"], layers)),
+        Some("MIXED_PRECISION") => problems.extend(check_mixed(&quantization["quantized_layers"], stored)),
         other => configuration(format!("quant_algo is {}, which is not checked", other.unwrap_or("missing"))),
     }
     problems
@@ -81,14 +102,14 @@ fn stem(entry: &str) -> Option<&str> {
 }
 
 /// `FP8` means every linear layer except the excluded ones.
-fn check_excludes(excludes: &Excludes, dynamic: bool, layers: &Layers) -> Vec<Problem> {
+fn check_excludes(excludes: &Excludes, dynamic: bool, stored: &Stored) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let head = layers.head();
+    let head = stored.head();
     if !excludes.everywhere(head) {
         let message = format!("{head} is not in exclude_modules: vLLM would read it as FP8");
         problems.push(Problem::new(Code::LmHead, head, message));
     }
-    for layer in &layers.layers {
+    for layer in &stored.layers {
         if layer.is_fp8() {
             if let Some(entry) = excludes.anywhere(layer.name) {
                 let message = format!("`{}` is FP8, and the excluded `{entry}` matches it", layer.name);
@@ -107,9 +128,9 @@ fn check_excludes(excludes: &Excludes, dynamic: bool, layers: &Layers) -> Vec<Pr
     problems
 }
 
-fn check_mixed(quantized: &Value, layers: &Layers) -> Vec<Problem> {
+fn check_mixed(quantized: &Value, stored: &Stored) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for layer in &layers.layers {
+    for layer in &stored.layers {
         let listed = quantized.get(layer.name).is_some();
         match (listed, layer.is_fp8()) {
             (true, false) => {
@@ -132,14 +153,13 @@ fn check_mixed(quantized: &Value, layers: &Layers) -> Vec<Problem> {
 }
 
 fn check_scales(layer: &Layer, dynamic: bool, problems: &mut Vec<Problem>) {
-    let rows = layer.weight.shape()[0];
+    let granularity = if dynamic { Granularity::Channel } else { Granularity::Tensor };
     if let Some(scale) = layer.weight_scale {
-        let fits = match dynamic {
-            true => scale.shape() == [rows] || scale.shape() == [rows, 1],
-            false => scale.elements() == 1 && scale.shape().len() <= 1,
-        };
-        if !fits {
-            let expected = if dynamic { format!("[{rows}]") } else { "[] or [1]".into() };
+        let [with_ones, without] = ScaleShape::ALL.map(|form| form.of(granularity, layer.weight.shape()));
+        let (with_ones, without) = (with_ones.unwrap_or_default(), without.unwrap_or_default());
+        if scale.shape() != with_ones && scale.shape() != without {
+            let expected =
+                if dynamic { format!("{without:?}") } else { format!("{without:?} or {with_ones:?}") };
             let message =
                 format!("`{}.weight_scale` has shape {:?}; it must be {expected}", layer.name, scale.shape());
             problems.push(Problem::new(Code::ScaleShape, layer.name, message));

@@ -1,42 +1,15 @@
 //! `quantization_config` of compressed-tensors against what is on disk.
 
-use regex::Regex;
 use serde_json::Value;
 
-use super::layers::{Layer, Layers};
-use super::{Code, Problem};
-use crate::model::Model;
+use super::reading::{Matcher, Reading};
+use crate::dialect::problem::{Code, Problem};
+use crate::dialect::stored::{Layer, Stored};
+use crate::format::{Granularity, ScaleShape};
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
 const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized"];
-
-/// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
-struct Matcher {
-    names: Vec<String>,
-    patterns: Vec<Regex>,
-    broken: Vec<String>,
-}
-
-impl Matcher {
-    fn new(list: &Value) -> Self {
-        let mut matcher = Matcher { names: vec![], patterns: vec![], broken: vec![] };
-        for entry in list.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            match entry.strip_prefix("re:") {
-                None => matcher.names.push(entry.into()),
-                Some(pattern) => match Regex::new(&format!("^(?:{pattern})")) {
-                    Ok(regex) => matcher.patterns.push(regex),
-                    Err(_) => matcher.broken.push(entry.into()),
-                },
-            }
-        }
-        matcher
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        self.names.iter().any(|n| n == name) || self.patterns.iter().any(|p| p.is_match(name))
-    }
-}
 
 /// One entry of `config_groups`.
 struct Group {
@@ -49,7 +22,7 @@ struct Group {
     dynamic: Option<bool>,
 }
 
-pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Problem> {
+pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
         |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
@@ -59,7 +32,8 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             config["quantization_status"]
         ));
     }
-    let ignore = Matcher::new(&config["ignore"]);
+    let ignored = words(&config["ignore"]);
+    let ignore = Matcher::new(ignored.iter().copied());
     let groups: Vec<Group> = config["config_groups"]
         .as_object()
         .into_iter()
@@ -73,12 +47,12 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
 
-    let names = model.modules();
-    let head = names.in_memory(layers.head());
+    let names = stored.model.modules();
+    let head = names.in_memory(stored.head());
     let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
     if targets_head && !ignore.matches(&head) {
         let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
-        problems.push(Problem::new(Code::LmHead, layers.head(), message));
+        problems.push(Problem::new(Code::LmHead, stored.head(), message));
     }
     for entry in &ignore.names {
         let in_memory = names.on_disk(entry).map(|on_disk| names.in_memory(on_disk));
@@ -89,13 +63,32 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
     }
-    let in_f32 = model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
+    let in_f32 = stored.model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
+    let mut engines: Vec<(Reading, Vec<(&Layer, String)>)> =
+        Reading::of(stored.model, ignored.iter().copied())
+            .into_iter()
+            .map(|reading| (reading, Vec::new()))
+            .collect();
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
-    for layer in &layers.layers {
+    for layer in &stored.layers {
         let name = names.in_memory(layer.name);
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
-        let group = group.filter(|_| !ignore.matches(&name));
+        let is_ignored = ignore.matches(&name);
+        if group.is_some_and(|g| g.targets.matches("Linear"))
+            && !layer.is_head()
+            && is_ignored != layer.is_fp8()
+        {
+            for (reading, differing) in &mut engines {
+                differing.extend(
+                    reading
+                        .asks_for(&name)
+                        .filter(|asked| reading.ignores(asked) != is_ignored)
+                        .map(|asked| (layer, asked)),
+                );
+            }
+        }
+        let group = group.filter(|_| !is_ignored);
         match (group, layer.is_fp8()) {
             (Some(group), true) if !group.fp8 => {
                 if !misread.contains(&&*group.name) {
@@ -124,7 +117,33 @@ pub(super) fn check(config: &Value, model: &Model, layers: &Layers) -> Vec<Probl
             (None, false) => {}
         }
     }
+    problems.extend(engines.iter().filter_map(|(reading, differing)| misread_by(reading, differing)));
     problems
+}
+
+/// The entries of a list.
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// One finding for all layers that an engine takes for the other format, with the names under which it looks for them.
+fn misread_by(reading: &Reading, differing: &[(&Layer, String)]) -> Option<Problem> {
+    let (layer, asked) = differing.first()?;
+    let engine = reading.engine.name();
+    let (is, taken, why) = match layer.is_fp8() {
+        true => ("FP8", "BF16", "an entry of `ignore` hits"),
+        false => ("BF16", "FP8", "no entry of `ignore` hits"),
+    };
+    let more = match differing.len() {
+        1 => String::new(),
+        n => format!(", the first of {n} such layers"),
+    };
+    let message = format!(
+        "{engine} takes `{}`, which is {is}, for {taken}{more}: it looks for `{asked}`, which {why}; list regular expressions \
+         that begin with `re:((model|language_model)\\.)*` and name the fused layer beside its parts, as qlua writes them",
+        layer.name
+    );
+    Some(Problem::new(Code::EngineSpelling, layer.name, message))
 }
 
 /// Reads an entry of `config_groups`; its own format goes before that of the whole configuration.
@@ -133,7 +152,7 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
     let format = group["format"].as_str().or(format.as_str());
     Group {
         name: name.into(),
-        targets: Matcher::new(&group["targets"]),
+        targets: Matcher::new(words(&group["targets"]).into_iter()),
         fp8: group["weights"]["type"] == "float"
             && group["weights"]["num_bits"] == 8
             && format.is_some_and(|format| FORMATS.contains(&format)),
@@ -144,13 +163,8 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
 
 /// `in_f32` says that the rest of the model is F32, and so may its scales be.
 fn check_layer(layer: &Layer, group: &Group, in_f32: bool, problems: &mut Vec<Problem>) {
-    let (rows, columns) = (layer.weight.shape()[0], layer.weight.shape()[1]);
-    let expected = match group.strategy.as_str() {
-        "tensor" => Some(vec![1]),
-        "channel" => Some(vec![rows, 1]),
-        "block" => Some(vec![rows.div_ceil(128), columns.div_ceil(128)]),
-        _ => None,
-    };
+    let granularity = group.strategy.parse::<Granularity>().ok();
+    let expected = granularity.and_then(|g| ScaleShape::WithOnes.of(g, layer.weight.shape()).ok());
     if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)
         && scale.shape() != expected
     {

@@ -1,63 +1,14 @@
 //! Errors between Rust and Lua: as tables for scripts, as sentences with positions for people.
 
-use std::fmt;
-
 use mlua::{Lua, Table, Value};
 
+use super::failure::{Failure, parts};
 use super::state::{self, Stop, Thrown};
-use crate::error::Error;
-use crate::options::UsageError;
 
 const ERROR_METATABLE: &str = "qlua.error";
 /// Chunk names that begin so belong to the host and are no place to look for a mistake.
 const OWN_CHUNK: &str = "=[";
 const MOST_POSITIONS: usize = 10;
-
-/// An uncaught error, ready to be printed.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
-    /// The stable word for the kind of error (`Error::kind`), `"script"` for what scripts and Lua itself raise.
-    pub kind: String,
-    /// One sentence.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// Positions as `scripts/x.lua:12`, the user's own script first.
-    pub at: Vec<String>,
-}
-
-impl Report {
-    /// A report without positions.
-    pub fn of(error: &anyhow::Error) -> Report {
-        let (kind, message, hint) = parts(error);
-        Report { kind, message, hint, at: Vec::new() }
-    }
-
-    /// The exit code that belongs to the kind: 2 for usage, 3 for verification, 1 for the rest.
-    pub fn exit_code(&self) -> u8 {
-        match self.kind.as_str() {
-            "usage" => 2,
-            "verification" => 3,
-            _ => 1,
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "qlua: error: {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
-        }
-        // A mistake on the command line is not one of the script that found it.
-        if self.kind != "usage" {
-            for position in &self.at {
-                write!(f, "\n  at {position}")?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A line of a script on the Lua stack.
 struct Frame {
@@ -72,10 +23,22 @@ impl Frame {
     }
 }
 
+/// Where the innermost script stands.
+pub(super) fn position(lua: &Lua) -> Option<String> {
+    frames_up_to(lua, 1).first().map(Frame::position)
+}
+
 /// The script lines on the stack, innermost first.
 fn frames(lua: &Lua) -> Vec<Frame> {
+    frames_up_to(lua, usize::MAX)
+}
+
+fn frames_up_to(lua: &Lua, most: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     for level in 0..1000 {
+        if frames.len() == most {
+            break;
+        }
         let frame = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.as_deref().unwrap_or("").to_string();
@@ -95,41 +58,6 @@ fn frames(lua: &Lua) -> Vec<Frame> {
         }
     }
     frames
-}
-
-/// Kind, message and hint of `error`.
-fn parts(error: &anyhow::Error) -> (String, String, Option<String>) {
-    let mut context: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let known = if let Some(e) = cause.downcast_ref::<Error>() {
-            Some((e.kind(), e.to_string(), e.hint()))
-        } else if let Some(e) = cause.downcast_ref::<UsageError>() {
-            Some(("usage", e.message.clone(), e.hint.clone()))
-        } else {
-            cause.downcast_ref::<mlua::Error>().map(lua_parts)
-        };
-        match known {
-            None => context.push(cause.to_string()),
-            Some((kind, message, hint)) => {
-                context.push(message);
-                return (kind.into(), context.join(": "), hint);
-            }
-        }
-    }
-    ("error".into(), context.join(": "), None)
-}
-
-fn lua_parts(error: &mlua::Error) -> (&'static str, String, Option<String>) {
-    match error {
-        mlua::Error::CallbackError { cause, .. } | mlua::Error::BadArgument { cause, .. } => lua_parts(cause),
-        mlua::Error::SyntaxError { message, .. } => ("syntax", message.clone(), None),
-        mlua::Error::RuntimeError(message) => ("script", message.clone(), None),
-        mlua::Error::MemoryError(_) => ("memory", "not enough memory".into(), None),
-        _ => match error.downcast_ref::<Error>() {
-            Some(e) => (e.kind(), e.to_string(), e.hint()),
-            None => ("error", error.to_string(), None),
-        },
-    }
 }
 
 /// Keeps the metatable of error tables, which the prelude makes.
@@ -166,6 +94,22 @@ fn table(
     Ok(Value::Table(table))
 }
 
+/// The error value `raised` of a script's function; one that came from a nil in a row as a sentence that says so.
+pub(super) fn explained(lua: &Lua, raised: Value) -> mlua::Result<Value> {
+    let Value::String(text) = &raised else { return Ok(raised) };
+    let text = text.to_string_lossy();
+    let (position, message) = split_position(&text, |_| true);
+    let Some((message, hint)) = explain(lua, message, None) else { return Ok(raised) };
+    let position = position.map(|(source, line)| format!("{source}:{line}"));
+    let positions = position.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
+    table(lua, "script", &message, Some(hint), positions)
+}
+
+/// Sentence and hint for Lua's own `message`, where it is about a nil that was last read from a row: see `Absent::explain`.
+fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, String)> {
+    state::with(lua, |state| state.absent.borrow().as_ref()?.explain(message, position))
+}
+
 /// The value that stands for a stop; scripts never get to see it.
 pub(super) fn stop_value(lua: &Lua, stop: Stop) -> mlua::Result<Value> {
     let kind = match stop {
@@ -187,17 +131,17 @@ pub(super) fn stop_error(lua: &Lua, stop: Stop) -> anyhow::Error {
 
 /// The error table for source code that does not parse: `message` is Lua's own, `name` the chunk's name.
 pub(super) fn syntax_value(lua: &Lua, name: &str, message: &str) -> mlua::Result<Value> {
-    let report = syntax(name, message);
-    let positions = report.at.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
-    table(lua, "syntax", &report.message, None, positions)
+    let failure = syntax(name, message);
+    let positions = failure.at.into_iter().chain(frames(lua).iter().map(Frame::position)).collect();
+    table(lua, "syntax", &failure.message, None, positions)
 }
 
-/// The report on source code that does not parse.
-pub(super) fn syntax(name: &str, message: &str) -> Report {
+/// The failure of source code that does not parse.
+pub(super) fn syntax(name: &str, message: &str) -> Failure {
     let (position, text) = split_position(message, |_| true);
     let name = name.strip_prefix(['@', '=']).unwrap_or(name);
     let at = position.map(|(_, line)| format!("{name}:{line}")).into_iter().collect();
-    Report { kind: "syntax".into(), message: text.to_string(), hint: None, at }
+    Failure { kind: "syntax".into(), message: text.to_string(), hint: None, at }
 }
 
 /// Splits `source:line: ` off the front of `message` where `known` accepts the source.
@@ -215,10 +159,10 @@ fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str,
     (None, message)
 }
 
-/// The report on `value`, raised where `lua` stands now.
-pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
+/// The failure that is `value`, raised where `lua` stands now.
+pub(super) fn describe(lua: &Lua, value: &Value) -> Failure {
     let frames = frames(lua);
-    let mut report = Report { kind: "script".into(), ..Report::default() };
+    let mut failure = Failure { kind: "script".into(), ..Failure::default() };
     let mut positions: Vec<String> = Vec::new();
     match value {
         Value::Table(table) => {
@@ -226,10 +170,10 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
                 Ok(Value::String(s)) => Some(s.to_string_lossy()),
                 _ => None,
             };
-            report.message = text("message").unwrap_or_else(|| spoken(value));
-            report.hint = text("hint");
+            failure.message = text("message").unwrap_or_else(|| spoken(value));
+            failure.hint = text("hint");
             if let Some(kind) = text("kind") {
-                report.kind = kind;
+                failure.kind = kind;
             }
             positions.extend(text("traceback").iter().flat_map(|t| t.lines()).map(str::to_string));
         }
@@ -243,18 +187,22 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Report {
                 positions.insert(0, format!("{full}:{line}"));
                 rest = text;
             }
-            report.message = rest.to_string();
+            failure.message = rest.to_string();
+            let position = positions.first().map(String::as_str);
+            if let Some((message, hint)) = explain(lua, rest, Some(position.unwrap_or_default())) {
+                (failure.message, failure.hint) = (message, Some(hint));
+            }
         }
         Value::Error(error) => {
-            (report.kind, report.message, report.hint) = parts(&anyhow::Error::from((**error).clone()));
+            (failure.kind, failure.message, failure.hint) = parts(&anyhow::Error::from((**error).clone()));
         }
-        other => report.message = spoken(other),
+        other => failure.message = spoken(other),
     }
     if !matches!(value, Value::Table(_)) || positions.is_empty() {
         positions.extend(frames.iter().map(Frame::position));
     }
-    report.at = user_first(lua, positions);
-    report
+    failure.at = user_first(lua, positions);
+    failure
 }
 
 /// `positions` without repetitions, those in the script that the user runs before those in what it uses.

@@ -1,0 +1,140 @@
+//! `qlua completions`, `qlua man` and `qlua help`: what is made from the declarations of all commands and scripts.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::commands::{self, COMMANDS};
+use super::{invocation, print};
+use crate::error::Error;
+use crate::lua::api::declarations;
+use crate::lua::embedded::{self, Embedded};
+use crate::lua::{Host, Verbosity, docs};
+use crate::options::{Kind, Value, width};
+use crate::words::{nearest, words};
+
+words! {
+    /// A shell that there are completions for.
+    enum Completed: "shell" {
+        Bash = "bash",
+        Zsh = "zsh",
+        Fish = "fish",
+    }
+}
+
+pub(super) fn declare_completions(command: Command) -> Command {
+    let shells = Kind::Choice(Completed::WORDS.iter().map(ToString::to_string).collect());
+    let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(shells);
+    command.arg(shell.help("Which shell")).after_help(
+        "For bash, put `source <(qlua completions bash)` into ~/.bashrc. For zsh, write the output to a file `_qlua` in a folder \
+         of $fpath; for fish, to ~/.config/fish/completions/qlua.fish.",
+    )
+}
+
+pub(super) fn completions(values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+    let Some(Value::Text(word)) = values.get_one("shell") else { return Ok(2) };
+    let shell = match word.parse()? {
+        Completed::Bash => Shell::Bash,
+        Completed::Zsh => Shell::Zsh,
+        Completed::Fish => Shell::Fish,
+    };
+    let mut whole = whole()?;
+    for taking_names in ["help", "man"] {
+        // Other names than these are possible, but too many to offer.
+        let names = PossibleValuesParser::new(names());
+        whole = whole.mut_subcommand(taking_names, |c| c.mut_arg("name", |name| name.value_parser(names)));
+    }
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut whole, "qlua", &mut text);
+    print(&String::from_utf8(text)?)
+}
+
+pub(super) fn declare_man(command: Command) -> Command {
+    command
+        .arg(name("A command or a built-in script; without it the page of qlua itself"))
+        .arg(
+            Arg::new("out")
+                .long("out")
+                .value_name("DIR")
+                .value_hint(ValueHint::DirPath)
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with("name")
+                .help("Write all pages into this directory instead"),
+        )
+        .after_help("`qlua man | man -l -` shows the page.")
+}
+
+pub(super) fn man(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+    let mut whole = whole()?;
+    if let Some(directory) = values.remove_one::<PathBuf>("out") {
+        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        clap_mangen::generate_to(whole, &directory).map_err(|e| Error::io("write", &directory, e))?;
+        return Ok(0);
+    }
+    whole.build();
+    let page = match values.remove_one::<String>("name") {
+        None => whole,
+        Some(name) => match whole.find_subcommand(&name) {
+            Some(command) => command
+                .clone()
+                .name(format!("qlua-{name}"))
+                .display_name(format!("qlua-{name}"))
+                .version(env!("CARGO_PKG_VERSION")),
+            None => return Err(nothing_called(&name).into()),
+        },
+    };
+    let mut text = Vec::new();
+    Man::new(page).render(&mut text)?;
+    print(&String::from_utf8(text)?)
+}
+
+pub(super) fn declare_help(command: Command) -> Command {
+    command.arg(name("A command, a built-in script, or an entry of the Lua API such as `fs.read`"))
+}
+
+pub(super) fn help(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+    let Some(name) = values.remove_one::<String>("name") else { return print(&invocation::help()) };
+    let found = match (commands::find(&name), embedded::script(&name)) {
+        (Some(command), _) => Some(command.declaration()),
+        (None, Some(script)) => Host::command_line_of(script)?,
+        (None, None) => None,
+    };
+    match found {
+        Some(command) => print(&command.term_width(width()).render_help().to_string()),
+        None => match docs::lookup(&declarations(), &name) {
+            Ok(text) => print(&text),
+            Err(_) => Err(nothing_called(&name).into()),
+        },
+    }
+}
+
+/// The argument that names a command or script; shells complete it.
+fn name(help: &'static str) -> Arg {
+    Arg::new("name").value_name("NAME").value_hint(ValueHint::Other).help(help)
+}
+
+/// The names of all commands and built-in scripts.
+fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name).chain(embedded::scripts().map(Embedded::name))
+}
+
+fn nothing_called(name: &str) -> Error {
+    let error = Error::usage(format!("there is no script or command `{name}`"));
+    match nearest(name, names()) {
+        Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+        None => error.with_hint(invocation::SCRIPTS),
+    }
+}
+
+/// The command line of qlua with all commands and all built-in scripts.
+fn whole() -> anyhow::Result<Command> {
+    let mut scripts = Vec::new();
+    for script in embedded::scripts() {
+        let declared = Host::command_line_of(script)?;
+        scripts.push(declared.unwrap_or_else(|| Command::new(script.name()).about(script.headline())));
+    }
+    Ok(invocation::declaration(scripts))
+}

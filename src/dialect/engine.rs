@@ -1,0 +1,136 @@
+//! The programs that serve what is written, and what each of them cannot read in any spelling.
+//!
+//! Each line was measured with the engine's own code, or read in it where that is said: vLLM 0.33, SGLang 0.5.23,
+//! Transformers 5.24 and 4.57.6.
+
+use super::id::DialectId;
+use crate::plan::Activations;
+use crate::words::words;
+
+words! {
+    /// A program that loads checkpoint directories.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Engine: "engine" {
+        /// vLLM.
+        Vllm = "vllm",
+        /// SGLang.
+        Sglang = "sglang",
+        /// Hugging Face Transformers.
+        Transformers = "transformers",
+    }
+}
+
+impl Engine {
+    /// The name in sentences.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Vllm => "vLLM",
+            Engine::Sglang => "SGLang",
+            Engine::Transformers => "Transformers",
+        }
+    }
+}
+
+/// Which FP8 layers a limit concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Everything,
+    /// Those of the vision tower.
+    Vision,
+}
+
+/// What an engine gets wrong or rejects, whatever is written beside the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The engine.
+    pub engine: Engine,
+    /// Values of `architectures`; none for all.
+    pub architectures: &'static [&'static str],
+    /// Dialects; none for all.
+    pub dialects: &'static [DialectId],
+    /// The kind of activations; nothing for both.
+    pub activations: Option<Activations>,
+    /// The layers.
+    pub scope: Scope,
+    /// What happens, as a sentence that begins with the engine.
+    pub reason: &'static str,
+    /// What to do instead.
+    pub instead: &'static str,
+}
+
+const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
+
+/// Every known limit, in the order of the documentation.
+pub const LIMITS: [Limit; 5] = [
+    Limit {
+        engine: Engine::Transformers,
+        architectures: &[],
+        dialects: &[DialectId::ModelOpt],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "Transformers has no reader for ModelOpt's format",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &[],
+        dialects: &[DialectId::ModelOpt],
+        activations: Some(Activations::Dynamic),
+        scope: Scope::Everything,
+        reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN and fails",
+        instead: "choose --dialect compressed-tensors, or static activations",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Vision,
+        reason: "SGLang builds the vision tower of Qwen3-VL without a quantisation configuration and takes raw codes for \
+                 weights",
+        instead: "keep the vision tower in BF16 (lm_only_topx, --exclude '*visual*'), or serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &[
+            "BitNetForCausalLM",
+            "Dots1ForCausalLM",
+            "Ernie4_5ForCausalLM",
+            "GPTNeoXForCausalLM",
+            "Idefics3ForConditionalGeneration",
+            "NemotronForCausalLM",
+            "SeedOssForCausalLM",
+            "SmolLM3ForCausalLM",
+            "SmolVLMForConditionalGeneration",
+        ],
+        dialects: COMPRESSED,
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang runs this architecture through its fall-back to Transformers, where no layer is ever a target of \
+                 compressed-tensors",
+        instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["GraniteMoeForCausalLM", "Glm4MoeForCausalLM", "StableLmForCausalLM"],
+        dialects: COMPRESSED,
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang hands its layers of this architecture names that no entry of `ignore` can meet",
+        instead: "serve it with vLLM or Transformers",
+    },
+];
+
+/// The limits that concern a model of `architecture` in `dialect` with these activations.
+pub fn limits<'a>(
+    architecture: Option<&'a str>,
+    dialect: DialectId,
+    activations: Activations,
+) -> impl Iterator<Item = &'static Limit> + use<'a> {
+    LIMITS.iter().filter(move |limit| {
+        (limit.architectures.is_empty() || architecture.is_some_and(|a| limit.architectures.contains(&a)))
+            && (limit.dialects.is_empty() || limit.dialects.contains(&dialect))
+            && limit.activations.is_none_or(|only| only == activations)
+    })
+}

@@ -1,0 +1,84 @@
+//! `modelopt`: `hf_quant_config.json` as ModelOpt's export writes it.
+
+mod check;
+
+use serde_json::{Value, json};
+
+use super::claims::Claims;
+use super::id::DialectId;
+use super::interface::{Dialect, QuantisationFiles};
+use super::problem::Problem;
+use super::stored::Stored;
+use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
+use crate::model::Model;
+use crate::plan::{Activations, Layout, Plan};
+
+/// The name of the method in `quantization_config`.
+pub(super) const METHOD: &str = "modelopt";
+
+/// ModelOpt's own export. There is no `quantization_config`: with `quant_method: modelopt` there, Transformers, which has no
+/// ModelOpt reader, drops the scales and takes raw codes for weights. vLLM and SGLang read `hf_quant_config.json`.
+pub struct ModelOpt;
+
+impl Dialect for ModelOpt {
+    fn id(&self) -> DialectId {
+        DialectId::ModelOpt
+    }
+
+    fn format(&self) -> FormatId {
+        FormatId::Fp8
+    }
+
+    fn activations(&self) -> &'static [(Activations, Granularity)] {
+        &[(Activations::Static, Granularity::Tensor), (Activations::Dynamic, Granularity::Channel)]
+    }
+
+    fn scale_rule(&self) -> ScaleRule {
+        ScaleRule::F32
+    }
+
+    fn scale_shape(&self) -> ScaleShape {
+        ScaleShape::WithoutOnes
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &[METHOD]
+    }
+
+    fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {
+        let hf_quant_config = Some(hf_quant_config(model, plan, layout));
+        QuantisationFiles { quantization_config: None, hf_quant_config }
+    }
+
+    fn check(&self, claims: &Claims, stored: &Stored) -> Vec<Problem> {
+        let mut problems = check::check_files(claims);
+        problems.extend(claims.modelopt.iter().flat_map(|claim| check::check(claim, stored)));
+        problems
+    }
+}
+
+/// The ModelOpt release whose format this is; loaders recognise the file by the producer's name.
+const FORMAT_VERSION: &str = "0.47.0";
+
+/// BF16 beside FP8 is `FP8` with excluded modules, in on-disk spelling; `MIXED_PRECISION` would be for two quantised
+/// formats, and readers handle it badly.
+fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
+    let quant_algo = match layout.activations {
+        Activations::Static => "FP8",
+        Activations::Dynamic => "FP8_PER_CHANNEL_PER_TOKEN",
+    };
+    json!({
+        "producer": {"name": "modelopt", "version": FORMAT_VERSION},
+        "quantization": {
+            "quant_algo": quant_algo,
+            "kv_cache_quant_algo": null,
+            "exclude_modules": excluded(model, plan),
+        },
+    })
+}
+
+/// The BF16 linear layers of `plan` by their full names on disk, then `lm_head`: loaders must be told about the head even
+/// where it is tied and not stored.
+fn excluded<'a>(model: &'a Model, plan: &'a Plan) -> Vec<&'a str> {
+    plan.unquantised_linears(model).filter(|module| *module != "lm_head").chain(["lm_head"]).collect()
+}

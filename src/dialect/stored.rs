@@ -1,0 +1,62 @@
+//! What is on disk for every linear layer, whatever the configuration claims.
+
+use crate::model::Model;
+use crate::tensor::{Dtype, Tensor};
+
+/// One linear layer as it is stored.
+pub struct Layer<'a> {
+    /// On-disk name.
+    pub name: &'a str,
+    /// `weight`.
+    pub weight: &'a Tensor,
+    /// `weight_scale` or `weight_scale_inv`.
+    pub weight_scale: Option<&'a Tensor>,
+    /// `input_scale`.
+    pub input_scale: Option<&'a Tensor>,
+}
+
+impl Layer<'_> {
+    /// Whether the weight is E4M3.
+    pub fn is_fp8(&self) -> bool {
+        self.weight.dtype() == Dtype::F8E4M3
+    }
+
+    /// Whether this is the output head, which every configuration treats apart.
+    pub fn is_head(&self) -> bool {
+        self.name == "lm_head" || self.name.ends_with(".lm_head")
+    }
+}
+
+/// The linear layers of a checkpoint as they are stored.
+pub struct Stored<'a> {
+    /// The model whose checkpoint it is.
+    pub model: &'a Model,
+    /// Every linear layer, in file order.
+    pub layers: Vec<Layer<'a>>,
+}
+
+impl<'a> Stored<'a> {
+    /// The linear layers of `model`.
+    pub fn of(model: &'a Model) -> Self {
+        let layers = model.modules().linears().filter_map(|name| {
+            let tensor = |leaf: &str| model.tensor(&format!("{name}.{leaf}"));
+            Some(Layer {
+                name,
+                weight: tensor("weight")?,
+                weight_scale: tensor("weight_scale").or_else(|| tensor("weight_scale_inv")),
+                input_scale: tensor("input_scale"),
+            })
+        });
+        Stored { model, layers: layers.collect() }
+    }
+
+    /// The FP8 layers.
+    pub fn fp8(&self) -> impl Iterator<Item = &Layer<'a>> {
+        self.layers.iter().filter(|layer| layer.is_fp8())
+    }
+
+    /// The name of the output head: `lm_head` where it is tied and not stored.
+    pub fn head(&self) -> &'a str {
+        self.layers.iter().find(|layer| layer.is_head()).map_or("lm_head", |layer| layer.name)
+    }
+}

@@ -1,0 +1,40 @@
+//! How weights become codes and scales.
+
+use std::fmt;
+
+use super::fp8::Rounding;
+use super::id::FormatId;
+use super::scale::ScaleRule;
+use super::scale_grid::Granularity;
+
+/// A format and what it leaves open: equal encodings of equal weights are equal bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Encoding {
+    /// The format.
+    pub format: FormatId,
+    /// How many elements share a scale.
+    pub granularity: Granularity,
+    /// From amax to scale.
+    pub rule: ScaleRule,
+    /// From quotient to code.
+    pub rounding: Rounding,
+}
+
+impl Encoding {
+    /// E4M3 codes under scales of `granularity`: FP8, or with blocks block FP8.
+    pub const fn e4m3(granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> Self {
+        let format = match granularity {
+            Granularity::Tensor | Granularity::Channel => FormatId::Fp8,
+            Granularity::Block => FormatId::Fp8Block,
+        };
+        Encoding { format, granularity, rule, rounding }
+    }
+}
+
+/// Stable words: keys of stored shards are made from them.
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Encoding { format, granularity, rule, rounding } = self;
+        write!(f, "{} {granularity} {rule} {rounding}", format.id())
+    }
+}

@@ -1,0 +1,168 @@
+//! One scheme directory: weights, configuration, companions, and the record of how it came to be.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::options::FamilyOptions;
+use super::planned::PlannedScheme;
+use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::dialect::DialectId;
+use crate::error::{Error, Result};
+use crate::json;
+use crate::manifest::Manifest;
+use crate::model::Model;
+use crate::plan::{InputScales, Layout, Plan};
+use crate::report::per_layer;
+use crate::tensor::TensorSpec;
+use crate::verify::{self, Depth};
+use crate::write::WeightErrors;
+use crate::write::companions::{companion_files, copy_file, with_quantization_config};
+use crate::write::provenance::{
+    HashedFile, LayoutWords, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
+};
+use crate::write::store::key::inputs_key;
+use crate::write::tree_hash::hash_file;
+use crate::write::weights::write_index;
+
+/// What all schemes of a family have in common.
+pub(super) struct DirectoryWriter<'a> {
+    pub model: &'a Model,
+    pub manifest: &'a Manifest,
+    pub input_scales: Option<&'a InputScales>,
+    pub dialect: DialectId,
+    pub layout: Layout,
+    pub options: &'a FamilyOptions,
+    pub manifest_hash: HashedFile,
+}
+
+/// What a scheme directory is filled with besides what all have in common.
+pub(super) struct Contents<'a> {
+    pub scheme: &'a PlannedScheme,
+    /// The hashes of the base checkpoint.
+    pub source: &'a Source,
+    /// See [`DirectoryWriter::inputs`].
+    pub inputs: &'a str,
+    /// The weight files, which are in place.
+    pub weights: &'a [WeightFile],
+    /// The tensors of each weight file.
+    pub tensors: &'a [Vec<&'a TensorSpec>],
+    /// What its codes lose.
+    pub errors: &'a WeightErrors,
+}
+
+/// A scheme directory that is there.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The name, which is its directory's.
+    pub name: String,
+    /// The directory.
+    pub directory: PathBuf,
+    /// Sum of all tensor bytes.
+    pub bytes: u64,
+    /// Whether it was there already, made from the same inputs.
+    pub up_to_date: bool,
+}
+
+impl DirectoryWriter<'_> {
+    /// The key of everything that `scheme` is made from; `content` is that of its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn inputs(&self, source: &Source, scheme: &PlannedScheme, content: &str) -> Result<String> {
+        let mut files = vec![self.manifest_hash.sha256.clone()];
+        let companions = companion_files(self.model.directory())?;
+        let paths = companions.iter().map(|file| self.model.directory().join(file));
+        for path in paths.chain(self.options.state.clone()) {
+            files.push(hash_file(&path)?.1);
+        }
+        files.push(HashedFile::of("", &scheme.coverage().to_json()).sha256);
+        Ok(inputs_key(&scheme.name, source, &files, content))
+    }
+
+    /// Fills `partial`, which holds the weight files and will be called `directory`, and checks it as every loader would.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Verification`].
+    pub fn fill(&self, partial: &Path, directory: &Path, contents: &Contents) -> Result<()> {
+        write_index(partial, contents.tensors.iter().map(|tensors| tensors.iter().copied()))?;
+        self.write_configuration(partial, &contents.scheme.plan)?;
+        for file in companion_files(self.model.directory())? {
+            copy_file(&self.model.directory().join(&file), &partial.join(&file))?;
+        }
+        self.write_records(&partial.join(RECORDS), contents)?;
+        require_sound(partial, directory)
+    }
+
+    fn write_configuration(&self, directory: &Path, plan: &Plan) -> Result<()> {
+        let files = self.dialect.dialect().files(self.model, plan, &self.layout);
+        let source = self.model.directory().join("config.json");
+        let config = match &files.quantization_config {
+            Some(value) => with_quantization_config(&source, self.model.config_text(), value)?,
+            None => self.model.config_text().to_vec(),
+        };
+        write(&directory.join("config.json"), &config)?;
+        match &files.hf_quant_config {
+            Some(value) => write(&directory.join(HF_QUANT_CONFIG), &json::pretty(value)),
+            None => Ok(()),
+        }
+    }
+
+    fn write_records(&self, folder: &Path, contents: &Contents) -> Result<()> {
+        fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
+        let name = &contents.scheme.name;
+        let mut coverage = contents.scheme.coverage();
+        coverage.baseline_dir = self.options.baseline.as_ref().map(|p| p.display().to_string());
+        coverage.baseline_manifest = Some(self.options.manifest.display().to_string());
+        let provenance = Provenance {
+            qlua: env!("CARGO_PKG_VERSION"),
+            scheme: name,
+            request: &self.options.request,
+            manifest: &self.manifest_hash,
+            model: contents.source,
+            input_scales: self.input_scales.map(|s| s.origin().display().to_string()),
+            layout: LayoutWords::of(self.dialect, &self.layout),
+            inputs: contents.inputs,
+            weights: contents.weights,
+        };
+        let mut records = vec![
+            (format!("{name}_coverage_from_baseline.json"), coverage.to_json()),
+            ("per-layer-sensitivity.md".into(), per_layer::markdown(self.manifest).into_bytes()),
+            ("per-layer-sensitivity.json".into(), per_layer::json(self.manifest)),
+            (WEIGHT_ERROR.into(), json::pretty(contents.errors)),
+            (PROVENANCE.into(), json::pretty(&provenance)),
+        ];
+        records.push((free_name(&records, self.manifest.path()), self.manifest.bytes().to_vec()));
+        if let Some(state) = &self.options.state {
+            copy_file(state, &folder.join(free_name(&records, state)))?;
+        }
+        // The provenance says that the directory is complete, so it comes last.
+        records.sort_by_key(|(file, _)| file == PROVENANCE);
+        for (file, content) in &records {
+            write(&folder.join(file), content)?;
+        }
+        Ok(())
+    }
+}
+
+/// The file name of `path`, made different from those in `records` where it has to be.
+fn free_name(records: &[(String, Vec<u8>)], path: &Path) -> String {
+    let mut name = path.file_name().map_or("manifest.json".into(), |n| n.to_string_lossy().into_owned());
+    while records.iter().any(|(taken, _)| *taken == name) {
+        name.insert_str(0, "source_");
+    }
+    name
+}
+
+/// Fails when the finished directory breaks any rule of [`verify`]: it must not get its name then.
+pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
+    let problems = verify::verify(partial, Depth::Headers)?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
+    Err(Error::Verification { path: directory.to_path_buf(), problems: shown.join("; ") })
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).map_err(|e| Error::io("write", path, e))
+}

@@ -1,0 +1,172 @@
+//! What a family will be, worked out once from headers alone: dry run, JSON, run, report and verify read the same object.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::basis::Basis;
+use super::decision::{Decision, decide};
+use super::options::FamilyOptions;
+use super::scheme::Scheme;
+use crate::dialect::DialectId;
+use crate::error::{Error, Result};
+use crate::manifest::{Coverage, Selection};
+use crate::plan::{CostModel, Figures, Layout, Plan};
+use crate::write::content::OutputTensor;
+use crate::write::shard::ShardLayout;
+use crate::write::store::bucket::plan_shards;
+use crate::write::store::items::Items;
+use crate::write::{scheme_outputs, shard_name};
+
+const MANIFEST_ALONE: &str =
+    "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms";
+
+/// A family before anything of it is written. Sizes and names are exact: they follow from headers and from the layout of
+/// every file.
+pub struct Planned {
+    /// The conventions of every directory; nothing when there is only a manifest.
+    pub dialect: Option<DialectId>,
+    /// How quantised layers are laid out; nothing when there is only a manifest.
+    pub layout: Option<Layout>,
+    /// One sentence for each choice that `auto` made.
+    pub notes: Vec<String>,
+    /// The schemes, in the order in which they were added.
+    pub schemes: Vec<PlannedScheme>,
+    /// What each group costs in this layout.
+    pub costs: CostModel,
+    /// The tensors of all schemes and the files that they go into; nothing when there is only a manifest.
+    pub(super) files: Option<PlannedFiles>,
+}
+
+/// One scheme as planned.
+#[derive(Debug, Clone)]
+pub struct PlannedScheme {
+    /// The name, which is its directory's.
+    pub name: String,
+    /// The directory that it is or will be written to; nothing when there is only a manifest.
+    pub directory: Option<PathBuf>,
+    /// The groups that it quantises.
+    pub selection: Selection,
+    /// The modules that this amounts to, and their formats.
+    pub plan: Plan,
+    /// What it amounts to in numbers.
+    pub figures: Figures,
+    /// Its weight files when nothing of the family is there yet; empty when there is only a manifest.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A weight file of a scheme that is not written yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// File name inside the directory.
+    pub file: String,
+    /// Size in bytes, header included.
+    pub bytes: u64,
+    /// How many schemes of the family hold it, this one included.
+    pub schemes: usize,
+}
+
+/// The tensors of a family and the files that they go into.
+pub(super) struct PlannedFiles {
+    /// Every different tensor once, and which scheme holds which.
+    pub items: Items,
+    /// Bytes of the files of all schemes together, each shared one counted once.
+    pub unique_bytes: u64,
+}
+
+impl Planned {
+    /// Plans `schemes`.
+    ///
+    /// # Errors
+    /// Those of [`decide`] and [`scheme_outputs`]; [`Error::Argument`] when a file would need too long a header.
+    pub(super) fn of(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<Self> {
+        let Some(model) = &basis.model else {
+            let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
+            let schemes = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
+            let notes = vec![MANIFEST_ALONE.to_string()];
+            return Ok(Planned { dialect: None, layout: None, notes, schemes, costs, files: None });
+        };
+        let Decision { dialect, layout, notes } = decide(options, basis, schemes)?;
+        let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
+        let outputs =
+            |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());
+        let items = Items::collect(schemes.iter().map(outputs).collect::<Result<_>>()?);
+        let directory = |scheme: &Scheme| Some(options.out.join(&scheme.name));
+        let mut schemes: Vec<PlannedScheme> =
+            schemes.iter().map(|scheme| planned(scheme, &costs, directory(scheme))).collect();
+        let unique_bytes = place_files(&mut schemes, &items, options, &layout)?;
+        let files = Some(PlannedFiles { items, unique_bytes });
+        Ok(Planned { dialect: Some(dialect), layout: Some(layout), notes, schemes, costs, files })
+    }
+
+    /// The scheme called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none.
+    pub fn scheme(&self, name: &str) -> Result<&PlannedScheme> {
+        let scheme = self.schemes.iter().find(|scheme| scheme.name == name);
+        scheme.ok_or_else(|| Error::not_found(format!("the family has no scheme `{name}`")))
+    }
+
+    /// Bytes of the weight files of all schemes together, each shared one counted once; nothing when there is only a
+    /// manifest.
+    pub fn unique_bytes(&self) -> Option<u64> {
+        self.files.as_ref().map(|files| files.unique_bytes)
+    }
+
+    /// Bytes of the weight files of all schemes together, each file counted in every directory that holds it; nothing when
+    /// there is only a manifest.
+    pub fn copied_bytes(&self) -> Option<u64> {
+        self.files.as_ref().map(|_| self.schemes.iter().map(PlannedScheme::file_bytes).sum())
+    }
+}
+
+impl PlannedScheme {
+    /// Bytes of its weight files, headers included.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Its coverage manifest, without the places that it was made from.
+    pub(super) fn coverage(&self) -> Coverage {
+        let mut coverage = Coverage::new(&self.name, &self.selection);
+        coverage.kept_in_bf16 = self.plan.kept.clone();
+        coverage
+    }
+}
+
+fn planned(scheme: &Scheme, costs: &CostModel, directory: Option<PathBuf>) -> PlannedScheme {
+    let Scheme { name, selection, plan } = scheme.clone();
+    let figures = costs.figures(selection.selected());
+    PlannedScheme { name, directory, selection, plan, figures, files: Vec::new() }
+}
+
+/// Gives every scheme its files, and the bytes of all of them together.
+fn place_files(
+    schemes: &mut [PlannedScheme],
+    items: &Items,
+    options: &FamilyOptions,
+    layout: &Layout,
+) -> Result<u64> {
+    let index = items.index();
+    let first_item = |tensors: &[OutputTensor]| {
+        tensors.iter().filter_map(|t| index.get(&(t.spec.name.as_str(), t.spec.dtype))).min().copied()
+    };
+    let mut shards = plan_shards(items, &items.of_scheme, options.max_shard_size, layout);
+    shards.sort_by_cached_key(|shard| (first_item(&shard.tensors), shard.key.clone()));
+    let mut bytes = Vec::with_capacity(shards.len());
+    let mut held: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (at, shard) in shards.iter().enumerate() {
+        bytes.push(ShardLayout::new(shard.tensors.iter().map(|t| t.spec.clone()).collect())?.length());
+        shard.schemes.iter().for_each(|scheme| held.entry(*scheme).or_default().push(at));
+    }
+    for (number, scheme) in schemes.iter_mut().enumerate() {
+        let mine = held.remove(&number).unwrap_or_default();
+        let file = |(index, shard): (usize, &usize)| PlannedFile {
+            file: shard_name(index, mine.len()),
+            bytes: bytes[*shard],
+            schemes: shards[*shard].schemes.len(),
+        };
+        scheme.files = mine.iter().enumerate().map(file).collect();
+    }
+    Ok(bytes.iter().sum())
+}

@@ -1,0 +1,260 @@
+//! An option or argument as a script declares it, and as clap knows it.
+
+use clap::{Arg, ArgAction, ValueHint};
+use mlua::{Table, Value as LuaValue};
+
+use crate::dialect::DialectChoice;
+use crate::error::Error;
+use crate::format::{Granularity, Rounding};
+use crate::lua::types::describe;
+use crate::lua::{Call, Key, Record, Type};
+use crate::manifest::Order;
+use crate::options::Kind;
+use crate::plan::{ActivationsChoice, ScaleSharing};
+use crate::write::LinkChoice;
+
+const KINDS: &[&str] = &[
+    "string",
+    "path",
+    "glob",
+    "integer",
+    "number",
+    "percent",
+    "coverage point",
+    "size",
+    "device",
+    "dialect",
+    "activations",
+    "rounding",
+    "scale sharing",
+    "link",
+    "order",
+    "granularity",
+    "string list",
+    "path list",
+    "glob list",
+    "integer list",
+    "number list",
+    "percent list",
+    "coverage point list",
+    "size list",
+    "granularity list",
+];
+
+/// The kinds that have words of their own.
+const WORDS: &[(&str, &[&str])] = &[
+    ("dialect", DialectChoice::WORDS),
+    ("activations", ActivationsChoice::WORDS),
+    ("rounding", Rounding::WORDS),
+    ("scale sharing", ScaleSharing::WORDS),
+    ("link", LinkChoice::WORDS),
+    ("order", Order::WORDS),
+    ("granularity", Granularity::WORDS),
+];
+
+pub(super) const OPTION: Record = Record {
+    name: "CliOption",
+    doc: "An option (`--name VALUE`) or argument of a script.",
+    keys: &[
+        Key::new(
+            "name",
+            Type::String,
+            "the name without dashes: `dry-run`; its key in the result is `dry_run`",
+        ),
+        Key::optional("doc", Type::String, "what it means, for `--help`"),
+        Key::optional(
+            "type",
+            Type::Choice(KINDS),
+            "what the value must be (default: `\"string\"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list \
+             of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, \
+             `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order` and `granularity` take the words \
+             that the functions of those options take",
+        ),
+        Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
+        Key::optional("least", Type::Number, "the least that a number or size may be"),
+        Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),
+        Key::optional(
+            "default",
+            Type::Union(&[Type::String, Type::Number, Type::List(&Type::Number)]),
+            "what is parsed when it is left out",
+        ),
+        Key::optional("metavar", Type::String, "what stands for the value in `--help`: `DIR`"),
+        Key::optional("required", Type::Boolean, "must be given"),
+        Key::optional("repeated", Type::Boolean, "may be given several times; the result is a list"),
+    ],
+};
+
+/// One option (`--name VALUE`), flag (`--name`) or argument (`NAME`).
+pub(super) struct Declared {
+    name: String,
+    metavar: String,
+    doc: String,
+    /// What its value must be; nothing for a flag.
+    kind: Option<Kind>,
+    default: Option<String>,
+    required: bool,
+    /// Whether it may be given several times; its value is then a list.
+    pub repeated: bool,
+    is_argument: bool,
+}
+
+impl Declared {
+    /// Reads the table of one option or argument.
+    pub fn read(call: &Call, table: &Table, is_argument: bool) -> anyhow::Result<Self> {
+        let name: String = table.raw_get("name")?;
+        let fail = |problem: &str| Error::argument(format!("{}: the option `{name}` {problem}", call.name()));
+        let choices: Option<Vec<String>> = table.raw_get("choices")?;
+        let ty: Option<String> = table.raw_get("type")?;
+        let flag = table.raw_get::<Option<bool>>("flag")?.unwrap_or(false);
+        let mut kind = match (flag, choices, ty) {
+            (true, None, None) => None,
+            (false, Some(choices), None) => Some(Kind::Choice(choices)),
+            (false, None, ty) => Some(kind(ty.as_deref().unwrap_or("string"))),
+            _ => return Err(fail("can have only one of `flag`, `choices` and `type`").into()),
+        };
+        if let Some(least) = table.raw_get::<Option<f64>>("least")? {
+            kind = match kind {
+                Some(kind @ (Kind::Integer | Kind::Number | Kind::Size)) => {
+                    Some(Kind::AtLeast(Box::new(kind), least))
+                }
+                _ => return Err(fail("is no number or size, and only those can have a `least`").into()),
+            };
+        }
+        Ok(Declared {
+            kind,
+            metavar: table.raw_get::<Option<String>>("metavar")?.unwrap_or_else(|| name.to_uppercase()),
+            doc: table.raw_get::<Option<String>>("doc")?.unwrap_or_default(),
+            default: default_text(&table.raw_get("default")?)?,
+            required: table.raw_get::<Option<bool>>("required")?.unwrap_or(false),
+            repeated: table.raw_get::<Option<bool>>("repeated")?.unwrap_or(false),
+            is_argument,
+            name,
+        })
+    }
+
+    /// The name as a key in snake_case: `dry_run`.
+    pub fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Whether it takes no value.
+    pub fn is_flag(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// What clap is to know of it.
+    pub fn argument(&self) -> Arg {
+        let doc = match (self.repeated, self.doc.as_str()) {
+            (false, doc) => doc.to_string(),
+            (true, "") => "may be repeated".into(),
+            (true, doc) => format!("{doc} (may be repeated)"),
+        };
+        let mut argument = Arg::new(self.key()).help(doc).required(self.required);
+        if !self.is_argument {
+            argument = argument.long(self.name.clone());
+        }
+        let Some(kind) = &self.kind else { return argument.action(ArgAction::SetTrue) };
+        argument = argument
+            .value_name(self.metavar.clone())
+            .value_hint(self.hint(kind))
+            .allow_negative_numbers(kind.is_numeric())
+            .value_parser(kind.clone());
+        if let Some(default) = &self.default {
+            argument = argument.default_value(default.clone());
+        }
+        match (self.repeated, self.is_argument) {
+            (true, true) => argument.action(ArgAction::Append).num_args(1..),
+            (true, false) => argument.action(ArgAction::Append),
+            (false, _) => argument,
+        }
+    }
+
+    /// What a shell may offer for the value.
+    fn hint(&self, kind: &Kind) -> ValueHint {
+        match (kind, self.metavar.as_str()) {
+            (Kind::Path, "DIR") => ValueHint::DirPath,
+            (Kind::Path, "FILE") => ValueHint::FilePath,
+            (Kind::Path, _) => ValueHint::AnyPath,
+            _ => ValueHint::Other,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
+            return Err(format!("the option name `{name}` must be in lower case, without leading dashes"));
+        }
+        let Some(kind) = &self.kind else {
+            return if self.is_argument {
+                Err(format!("the argument `{name}` cannot be a flag"))
+            } else if self.repeated || self.default.is_some() || self.required {
+                Err(format!("the flag `{name}` can be neither repeated nor required, and has no default"))
+            } else {
+                Ok(())
+            };
+        };
+        let Some(default) = &self.default else { return Ok(()) };
+        if self.required {
+            return Err(format!("the option `{name}` is required, so its default is never used"));
+        }
+        kind.parse(default).map(drop).map_err(|problem| format!("the default of option `{name}` {problem}"))
+    }
+}
+
+/// Checks each declaration and what they say together; a sentence that names the option at fault otherwise.
+pub(super) fn check(options: &[Declared]) -> Result<(), String> {
+    let mut seen: Vec<String> = vec!["help".into()];
+    for option in options {
+        option.check()?;
+        if seen.contains(&option.key()) {
+            return Err(format!("the option `{}` is declared twice", option.name));
+        }
+        seen.push(option.key());
+    }
+    let arguments: Vec<&Declared> = options.iter().filter(|option| option.is_argument).collect();
+    for pair in arguments.windows(2) {
+        if pair[0].repeated {
+            return Err(format!("the argument `{}` is repeated but not the last one", pair[0].name));
+        }
+        if pair[1].required && !pair[0].required {
+            let (optional, required) = (&pair[0].name, &pair[1].name);
+            return Err(format!(
+                "the argument `{required}` is required, but comes after `{optional}`, which is not"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn kind(name: &str) -> Kind {
+    if let Some(item) = name.strip_suffix(" list") {
+        return Kind::List(Box::new(kind(item)));
+    }
+    if let Some((_, words)) = WORDS.iter().find(|(known, _)| *known == name) {
+        return Kind::Choice(words.iter().map(ToString::to_string).collect());
+    }
+    match name {
+        "path" => Kind::Path,
+        "glob" => Kind::Glob,
+        "integer" => Kind::Integer,
+        "number" => Kind::Number,
+        "percent" => Kind::Percent,
+        "coverage point" => Kind::CoveragePoint,
+        "size" => Kind::Size,
+        "device" => Kind::Device,
+        _ => Kind::Text,
+    }
+}
+
+fn default_text(value: &LuaValue) -> anyhow::Result<Option<String>> {
+    Ok(match value {
+        LuaValue::Nil => None,
+        LuaValue::String(text) => Some(text.to_string_lossy()),
+        LuaValue::Table(list) => {
+            let items: Vec<f64> = list.sequence_values().collect::<mlua::Result<_>>()?;
+            Some(items.iter().map(f64::to_string).collect::<Vec<_>>().join(","))
+        }
+        other => Some(describe(other)),
+    })
+}

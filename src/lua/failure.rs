@@ -1,0 +1,84 @@
+//! An error that nobody caught, ready to be printed.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// An uncaught error, ready to be printed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Failure {
+    /// The stable word for the kind of error (`Error::kind`), `"script"` for what scripts and Lua itself raise.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Positions as `scripts/x.lua:12`, the user's own script first.
+    pub at: Vec<String>,
+}
+
+impl Failure {
+    /// A failure without positions.
+    pub fn of(error: &anyhow::Error) -> Failure {
+        let (kind, message, hint) = parts(error);
+        Failure { kind, message, hint, at: Vec::new() }
+    }
+
+    /// The exit code that belongs to the kind: 2 for usage, 3 for verification, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind.as_str() {
+            "usage" => 2,
+            "verification" => 3,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "qlua: error: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        // A mistake on the command line is not one of the script that found it.
+        if self.kind != "usage" {
+            for position in &self.at {
+                write!(f, "\n  at {position}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kind, message and hint of `error`.
+pub(super) fn parts(error: &anyhow::Error) -> (String, String, Option<String>) {
+    let mut context: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let known = if let Some(e) = cause.downcast_ref::<Error>() {
+            Some((e.kind(), e.to_string(), e.hint()))
+        } else {
+            cause.downcast_ref::<mlua::Error>().map(lua_parts)
+        };
+        match known {
+            None => context.push(cause.to_string()),
+            Some((kind, message, hint)) => {
+                context.push(message);
+                return (kind.into(), context.join(": "), hint);
+            }
+        }
+    }
+    ("error".into(), context.join(": "), None)
+}
+
+fn lua_parts(error: &mlua::Error) -> (&'static str, String, Option<String>) {
+    match error {
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::BadArgument { cause, .. } => lua_parts(cause),
+        mlua::Error::SyntaxError { message, .. } => ("syntax", message.clone(), None),
+        mlua::Error::RuntimeError(message) => ("script", message.clone(), None),
+        mlua::Error::MemoryError(_) => ("memory", "not enough memory".into(), None),
+        _ => match error.downcast_ref::<Error>() {
+            Some(e) => (e.kind(), e.to_string(), e.hint()),
+            None => ("error", error.to_string(), None),
+        },
+    }
+}

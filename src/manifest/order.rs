@@ -1,0 +1,46 @@
+//! The order of a ranking: which end comes first, and what groups are put in order by.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::{Group, compare_scores};
+use crate::words::words;
+
+words! {
+    /// Which end of a ranking comes first.
+    #[derive(Default, Hash)]
+    pub enum Order: "order of a ranking" {
+        /// The least sensitive group first: the order of the published ranking.
+        #[default]
+        Ascending = "ascending",
+        /// The most sensitive group first.
+        Descending = "descending",
+    }
+}
+
+/// How groups are put in order: by their score, or by numbers that are given for them.
+#[derive(Debug, Clone)]
+pub(super) struct Sorting {
+    /// Which end comes first.
+    pub order: Order,
+    /// A number for each group of the manifest; NaN for those that are not ranked.
+    pub own: Option<Arc<[f64]>>,
+}
+
+impl Sorting {
+    /// Sorts positions in `groups` stably: ties keep their order in either direction.
+    pub fn sort(&self, groups: &[Group], positions: &mut [usize]) {
+        let compare = |a: usize, b: usize| match &self.own {
+            None => compare_scores(groups[a].score, groups[b].score),
+            Some(own) => own[a].partial_cmp(&own[b]).unwrap_or(Ordering::Equal),
+        };
+        match self.order {
+            Order::Ascending => positions.sort_by(|&a, &b| compare(a, b)),
+            Order::Descending => positions.sort_by(|&a, &b| compare(b, a)),
+        }
+        // Those without a number come last; they have no order among themselves.
+        if let Some(own) = &self.own {
+            positions.sort_by_key(|&at| own[at].is_nan());
+        }
+    }
+}

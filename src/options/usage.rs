@@ -1,0 +1,102 @@
+//! A command line read by clap, with mistakes said as qlua says all errors: one sentence and a next step.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::io::stdout;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Command};
+
+use crate::error::Error;
+use crate::words::nearest;
+
+/// Columns of help where nobody says how many there are.
+const USUAL_WIDTH: usize = 80;
+
+/// What [`parse`] found.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A text was asked for, help or the version: print it and end with exit code 0.
+    Text(String),
+    /// The values.
+    Values(ArgMatches),
+}
+
+/// The columns that help may use: `COLUMNS`, or what the terminal has, or 80.
+pub fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
+    said.filter(|columns| *columns > 0)
+        .or_else(|| terminal().filter(|columns| *columns > 0))
+        .unwrap_or(USUAL_WIDTH)
+}
+
+/// Reads `words` as a command line of `command`, whose name is not among them.
+///
+/// # Errors
+/// [`Error::Usage`] for the first mistake.
+pub fn parse(command: Command, words: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+    let mut command = command.no_binary_name(true).term_width(width());
+    match command.try_get_matches_from_mut(words) {
+        Ok(matches) => Ok(Parsed::Values(matches)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Text(error.to_string())),
+            _ => Err(mistake(&command, &error)),
+        },
+    }
+}
+
+/// `error` as a sentence that names the option or argument, and a next step.
+fn mistake(command: &Command, error: &clap::Error) -> Error {
+    let called = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let list = format!("`{called} --help` lists what there is");
+    let subject = subject(error);
+    let (problem, hint) = match error.kind() {
+        ErrorKind::UnknownArgument if subject.starts_with('-') => {
+            let name = subject.trim_start_matches('-').replace('_', "-");
+            let known = command.get_arguments().filter_map(|a| a.get_long()).chain(["help"]);
+            let near = nearest(&name, known).map(|near| format!("did you mean `--{near}`?"));
+            (format!("there is no option `{subject}`"), near.unwrap_or(list))
+        }
+        ErrorKind::UnknownArgument => (format!("there is an argument too many: `{subject}`"), list),
+        ErrorKind::MissingRequiredArgument => (format!("`{subject}` is missing"), list),
+        ErrorKind::InvalidValue => (
+            format!("the option `{subject}` needs a value: `{}`", text(error, ContextKind::InvalidArg)),
+            list,
+        ),
+        ErrorKind::TooManyValues => {
+            (format!("the option `{subject}` takes no value"), format!("write `{subject}` alone"))
+        }
+        ErrorKind::ArgumentConflict => {
+            (format!("the option `{subject}` was given twice"), "give it once".into())
+        }
+        ErrorKind::ValueValidation => {
+            let reason = error.source().and_then(|source| source.downcast_ref::<Error>());
+            let problem = reason.map_or_else(|| "cannot be used".into(), Error::to_string);
+            (format!("the value of `{subject}` {problem}"), reason.and_then(Error::hint).unwrap_or(list))
+        }
+        ErrorKind::InvalidUtf8 => ("the command line is not valid UTF-8".into(), list),
+        // What the declarations of qlua do not use; clap's first line is one sentence too.
+        _ => {
+            let whole = error.to_string();
+            let line = whole.lines().next().unwrap_or_default();
+            (line.strip_prefix("error: ").unwrap_or(line).to_string(), list)
+        }
+    };
+    Error::usage(problem).with_hint(hint)
+}
+
+/// The option (`--name`) or argument (`NAME`) that `error` is about, without what stands for its value.
+fn subject(error: &clap::Error) -> String {
+    let whole = text(error, ContextKind::InvalidArg);
+    let name = whole.split(' ').next().unwrap_or_default();
+    name.trim_end_matches("...").trim_matches(['<', '>', '[', ']']).to_string()
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,252 @@
+//! What the groups of a manifest are in a model: which of their modules can be quantised, and why the others cannot.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::error::{Error, Result};
+use crate::format::FormatId;
+use crate::manifest::{Group, Manifest};
+use crate::model::{Model, expert_group, fused_group};
+
+const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
+const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
+const CONVOLUTION: &str = "a convolution: no exporter packs it to FP8 and no loader reads it so";
+const NOT_LINEAR: &str = "not among the manifest's linear layers: no exporter packs a convolution to FP8";
+
+/// How many names an error lists before it only counts.
+const LISTED: usize = 5;
+
+/// Every group of a manifest, found once in a model or, where there is none, in the manifest itself.
+#[derive(Debug, Clone)]
+pub struct Located {
+    groups: Vec<LocatedGroup>,
+    by_name: HashMap<String, usize>,
+    /// Every linear layer, ranked or not, in file order.
+    linears: Vec<String>,
+    positions: HashMap<String, usize>,
+    /// What loaders make one module of: a name, and the positions of its parts.
+    fused: Vec<(String, Vec<usize>)>,
+}
+
+/// A group of a manifest in a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocatedGroup {
+    /// The modules that own a weight, on-disk names; nothing without a model.
+    pub stored: Vec<String>,
+    /// The modules that can be quantised: on-disk names, or the manifest's where there is no model.
+    pub quantisable: Vec<String>,
+    /// Why the group, or a part of it, stays as it is even when it is selected.
+    pub kept: Option<&'static str>,
+}
+
+/// Where a member of a group is found.
+enum Place {
+    /// A linear layer, by its on-disk name.
+    Linear(String),
+    /// Something that stays as it is, and why.
+    Kept(&'static str),
+    /// Nowhere.
+    Missing,
+}
+
+impl Located {
+    /// Finds the groups of `manifest` in `model`; only candidates must be there. A module is quantisable if it is a linear
+    /// layer that `format` and its loaders can take; convolutions and `lm_head` are not, and neither is any part of what
+    /// loaders fuse when one part is not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when members of candidates match no tensor (the first few and the count): a manifest of another
+    /// model; [`Error::Refused`] when one is no linear layer or its weight is of a dtype that cannot be quantised.
+    pub fn in_model(manifest: &Manifest, model: &Model, format: FormatId) -> Result<Self> {
+        let mut located = Located::new(model.modules().linears().map(str::to_string).collect());
+        let mut missing = Vec::new();
+        for group in manifest.groups() {
+            let on_disk = |member: &String| model.modules().on_disk(member).map(str::to_string);
+            let mut found = LocatedGroup {
+                stored: group.members.iter().filter_map(on_disk).collect(),
+                ..LocatedGroup::default()
+            };
+            for member in group.members.iter().filter(|_| group.is_candidate()) {
+                match locate(model, member, format)? {
+                    Place::Linear(module) => found.quantisable.push(module),
+                    Place::Kept(reason) => found.kept = Some(reason),
+                    Place::Missing => missing.push(member.as_str()),
+                }
+            }
+            located.add(group, found);
+        }
+        if !missing.is_empty() {
+            return Err(unmatched(model, &missing));
+        }
+        located.keep_whole(|module| {
+            let weight = model.weight(module)?;
+            format.format().refuses(weight.dtype(), weight.shape())
+        });
+        Ok(located)
+    }
+
+    /// The groups of `manifest` as it describes them itself: the output head and what is not among its linear layers stay as
+    /// they are.
+    pub fn in_manifest(manifest: &Manifest) -> Self {
+        let layers: HashSet<&str> = manifest.layers().iter().map(String::as_str).collect();
+        let members = || manifest.groups().iter().flat_map(|group| &group.members);
+        let mut located = Located::new(members().cloned().collect());
+        for group in manifest.groups() {
+            let mut found = LocatedGroup::default();
+            for member in group.members.iter().filter(|_| group.is_candidate()) {
+                if is_head(member) {
+                    found.kept = Some(HEAD);
+                } else if !layers.is_empty() && !layers.contains(member.as_str()) {
+                    found.kept = Some(NOT_LINEAR);
+                } else {
+                    found.quantisable.push(member.clone());
+                }
+            }
+            located.add(group, found);
+        }
+        located
+    }
+
+    fn new(linears: Vec<String>) -> Self {
+        let mut fused = BTreeMap::<(&str, &str), Vec<usize>>::new();
+        for (at, module) in linears.iter().enumerate() {
+            for key in fused_group(module).into_iter().chain(expert_group(module)) {
+                fused.entry(key).or_default().push(at);
+            }
+        }
+        let fused = fused.into_iter().map(|((prefix, name), parts)| (format!("{prefix}.{name}"), parts));
+        Located {
+            groups: Vec::new(),
+            by_name: HashMap::new(),
+            fused: fused.collect(),
+            positions: linears.iter().enumerate().map(|(at, module)| (module.clone(), at)).collect(),
+            linears,
+        }
+    }
+
+    fn add(&mut self, group: &Group, found: LocatedGroup) {
+        self.by_name.insert(group.name.clone(), self.groups.len());
+        self.groups.push(found);
+    }
+
+    /// Takes back whatever is fused with a module that `refuses` gives a reason for.
+    fn keep_whole(&mut self, refuses: impl Fn(&str) -> Option<&'static str>) {
+        let mut reasons: HashMap<usize, &'static str> = HashMap::new();
+        for (at, module) in self.linears.iter().enumerate() {
+            if let Some(reason) = refuses(module) {
+                reasons.insert(at, reason);
+            }
+        }
+        if reasons.is_empty() {
+            return;
+        }
+        for (_, parts) in &self.fused {
+            if let Some(reason) = parts.iter().find_map(|part| reasons.get(part).copied()) {
+                parts.iter().for_each(|part| {
+                    reasons.entry(*part).or_insert(reason);
+                });
+            }
+        }
+        for group in &mut self.groups {
+            let positions = &self.positions;
+            let reason = |module: &String| positions.get(module).and_then(|at| reasons.get(at).copied());
+            if let Some(reason) = group.quantisable.iter().find_map(reason) {
+                // A group is one decision: it is quantised as a whole or not at all.
+                group.quantisable.clear();
+                group.kept = Some(reason);
+            }
+        }
+    }
+
+    /// The group called `name` in the manifest.
+    pub fn group(&self, name: &str) -> Option<&LocatedGroup> {
+        self.by_name.get(name).map(|&at| &self.groups[at])
+    }
+
+    /// The groups in the manifest's order.
+    pub fn groups(&self) -> &[LocatedGroup] {
+        &self.groups
+    }
+
+    /// Every linear layer, ranked or not, in file order.
+    pub fn linears(&self) -> &[String] {
+        &self.linears
+    }
+
+    /// Fails when only some parts of what loaders fuse are among `modules`, and says which: a split is an error in some
+    /// readers and garbage in others.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn require_whole<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut chosen = vec![false; self.linears.len()];
+        for module in modules {
+            if let Some(&at) = self.positions.get(module) {
+                chosen[at] = true;
+            }
+        }
+        for (fused, parts) in &self.fused {
+            let inside = parts.iter().filter(|part| chosen[**part]).count();
+            if inside == 0 || inside == parts.len() {
+                continue;
+            }
+            let (inside, outside): (Vec<usize>, Vec<usize>) = parts.iter().partition(|part| chosen[**part]);
+            let names = |parts: &[usize]| {
+                listed(&parts.iter().map(|part| self.linears[*part].as_str()).collect::<Vec<_>>())
+            };
+            return Err(Error::refused(format!(
+                "the selection splits the fused group `{fused}`: {} in FP8, {} not",
+                names(&inside),
+                names(&outside)
+            ))
+            .with_hint("loaders fuse these modules into one: select all of them or none"));
+        }
+        Ok(())
+    }
+}
+
+fn is_head(member: &str) -> bool {
+    member == "lm_head" || member.ends_with(".lm_head")
+}
+
+fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
+    let modules = model.modules();
+    if is_head(member) {
+        let tied = modules.on_disk("lm_head").is_none() || model.ties_word_embeddings();
+        return Ok(Place::Kept(if tied { TIED_HEAD } else { HEAD }));
+    }
+    let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
+    if modules.is_convolution(module) {
+        return Ok(Place::Kept(CONVOLUTION));
+    }
+    if !modules.is_linear(module) {
+        return Err(Error::refused(format!(
+            "the manifest ranks `{member}`, which is no linear layer on disk"
+        )));
+    }
+    match model.weight(module).map(|weight| weight.dtype()) {
+        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module.to_string())),
+        Some(dtype) => {
+            Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
+                .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights")))
+        }
+        None => Ok(Place::Missing),
+    }
+}
+
+fn unmatched(model: &Model, missing: &[&str]) -> Error {
+    let modules =
+        if missing.len() == 1 { "module of the manifest matches" } else { "modules of the manifest match" };
+    Error::not_found(format!(
+        "{} {modules} no tensor in `{}`: {}",
+        missing.len(),
+        model.directory().display(),
+        listed(missing)
+    ))
+    .with_hint("is the manifest of another model? `qlua inspect` shows what each of the two holds")
+}
+
+/// The first few of `modules`.
+fn listed(modules: &[&str]) -> String {
+    let first = modules.iter().take(LISTED).map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
+    if modules.len() > LISTED { format!("{first}, …") } else { first }
+}
