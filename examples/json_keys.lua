@@ -1,6 +1,5 @@
 --- List the keys of a JSON file, with what each one holds.
 local qlua = require "qlua"
-local columns = require "lib.columns"
 
 local opts = qlua.cli.parser {
   name = "json_keys",
@@ -9,7 +8,7 @@ local opts = qlua.cli.parser {
   arguments = { { name = "file", type = "path", required = true, doc = "the JSON file" } },
 }:parse()
 
-local rows = { { "key", "holds" } }
+local rows = {}
 
 local function is_array(value)
   return #value > 0 or next(value) == nil
@@ -26,7 +25,7 @@ end
 
 local function visit(object, prefix, depth)
   for key, value in pairs(object) do
-    rows[#rows + 1] = { prefix .. key, describe(value) }
+    rows[#rows + 1] = { key = prefix .. key, holds = describe(value) }
     if depth > 1 and type(value) == "table" and not is_array(value) then
       visit(value, prefix .. key .. ".", depth - 1)
     end
@@ -38,4 +37,4 @@ if type(document) ~= "table" or is_array(document) then
   error { message = ("`%s` holds no JSON object"):format(opts.file), hint = "its outermost value must be { … }" }
 end
 visit(document, "", opts.depth)
-print(columns.format(rows))
+io.write(qlua.report.table(rows, { { key = "key" }, { key = "holds" } }, { format = "text" }))

@@ -20,11 +20,8 @@ for i, layer in ipairs(model.linears) do
   }
 end
 table.sort(rows, function(a, b) return a.tail > b.tail or a.tail == b.tail and a.order < b.order end)
-for _, row in ipairs(rows) do
-  for _, key in ipairs{ "tail", "tensor", "channel" } do row[key] = ("%.1f"):format(row[key]) end
-  row.amax = ("%.4f"):format(row.amax)
-end
 print(qlua.report.table(table.move(rows, 1, math.min(opts.show, #rows), 1, {}), {
-  { key = "layer" }, { key = "tail", title = "amax / std" }, { key = "amax" },
-  { key = "tensor", title = "SQNR per tensor (dB)" }, { key = "channel", title = "SQNR per channel (dB)" },
+  { key = "layer" }, { key = "tail", title = "amax / std", decimals = 1 }, { key = "amax", decimals = 4 },
+  { key = "tensor", title = "SQNR per tensor (dB)", decimals = 1 },
+  { key = "channel", title = "SQNR per channel (dB)", decimals = 1 },
 }))

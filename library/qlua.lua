@@ -426,6 +426,22 @@ function Family:files(name) end
 ---@return integer|nil # what the family takes on the disk when nothing of it is there yet; nil over a manifest alone
 function Family:unique_bytes() end
 
+---Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.
+---
+---Raises when as `decide`.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
+---family:add("top10", family.manifest:ranking():lowest(10))
+---family:add("top20", family.manifest:ranking():lowest(20))
+---assert(family:unique_bytes() < family:copied_bytes())
+---```
+---
+---Since 0.1.0.
+---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
+function Family:copied_bytes() end
+
 ---Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.
 ---
 ---Raises when as `run`.
@@ -442,7 +458,7 @@ function Family:check() end
 
 ---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
 ---
----Raises when a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full.
+---Raises when a directory of other inputs exists and `overwrite` is not set, a `report.html` or `report.md` that qlua did not write lies beside the schemes, an output would touch the sources, or the disk is full.
 ---
 ---Raises when a weight is NaN or infinite.
 ---
@@ -1287,8 +1303,8 @@ local Selection = {}
 ---@field ceiling number the budget from which on nothing needs FP8, in the budget's unit
 ---@field is_above_ceiling boolean whether the budget is at the ceiling or above
 
----A point of the Pareto frontier: no selection of its size loses less.
----@class qlua.FrontierPoint
+---A supported point of the Pareto frontier, one on its lower convex hull: no selection of its size loses less.
+---@class qlua.HullPoint
 ---@field bytes integer sum of all tensor bytes
 ---@field effective_bits number by ModelOpt's cost model
 ---@field score number the summed score of what is in FP8
@@ -1351,28 +1367,28 @@ function qlua.plan.solve(family, ranking, options) end
 ---@return qlua.Selection # the selection
 function qlua.plan.cover(family, ranking, percent, options) end
 
----The Pareto frontier of a ranking, from nothing in FP8 to all that has a finite score. Each point adds groups to the one before and loses the least that its size allows; between two neighbours nothing lies below the line.
+---The supported points of a ranking's Pareto frontier, which make up its lower convex hull, from nothing in FP8 to all that has a finite score. Each adds groups to the one before and loses the least that its size allows. Between two neighbours nothing lies below the line through them; what is best there, `solve` finds.
 ---
 ---```lua
 ---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
 ---local ranking = family.manifest:ranking()
----local frontier = qlua.plan.frontier(family, ranking)
----assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)
+---local hull = qlua.plan.frontier(family, ranking)
+---assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)
 ---```
 ---
 ---Since 0.1.0.
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.frontier.Options
----@return qlua.Frontier # the frontier
+---@return qlua.Hull # the hull
 function qlua.plan.frontier(family, ranking, options) end
 
----A Pareto frontier.
----@class qlua.Frontier
----@field points qlua.FrontierPoint[] the points, the largest size first
+---The lower convex hull of a Pareto frontier: its supported points.
+---@class qlua.Hull
+---@field points qlua.HullPoint[] the points, the largest size first
 ---@field knee integer|nil which point lies farthest below the line from the first to the last, in effective bits and score; nil when there are fewer than three
 ---@operator len: integer
-local Frontier = {}
+local Hull = {}
 
 ---The groups that are in FP8 at a point.
 ---
@@ -1381,21 +1397,29 @@ local Frontier = {}
 ---```lua
 ---local family = qlua.export.family{ manifest = qlua.checkpoint.demo("demo").manifest }
 ---local ranking = family.manifest:ranking()
----local frontier = qlua.plan.frontier(family, ranking)
----assert(#frontier:selection(3) == frontier.points[3].groups)
+---local hull = qlua.plan.frontier(family, ranking)
+---assert(#hull:selection(3) == hull.points[3].groups)
 ---```
 ---
 ---Since 0.1.0.
 ---@param point integer which one, from 1 on
 ---@return qlua.Selection # the selection
-function Frontier:selection(point) end
+function Hull:selection(point) end
 
 ---A column of a table.
 ---@class qlua.Column
 ---@field key string the key of the rows that it shows
 ---@field title? string its heading (default: the key)
----@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.234e-4
----@field decimals? integer digits after the point (default: as many as the column's numbers need, 4 at most)
+---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
+---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
+
+---Options of qlua.report.number.
+---@class qlua.report.number.Options
+---@field decimals? integer digits after the point, from 0 to 17
+
+---Options of qlua.report.table.
+---@class qlua.report.table.Options
+---@field format? "markdown"|"text" a Markdown table, or columns of plain text (default: `"markdown"`)
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options
@@ -1428,7 +1452,23 @@ function qlua.report.bytes(count) end
 ---@return string # the text
 function qlua.report.count(count, noun) end
 
----Rows as an aligned Markdown table; columns of numbers stand right.
+---A number as tables show it: whole ones in full, others with six digits at most, and `–` for nil.
+---
+---Raises when `decimals` is not from 0 to 17.
+---
+---```lua
+---assert(qlua.report.number(2 / 3, { decimals = 2 }) == "0.67" and qlua.report.number(nil) == "–")
+---```
+---
+---Since 0.1.0.
+---@param number? number the number
+---@param options? qlua.report.number.Options
+---@return string # the text
+function qlua.report.number(number, options) end
+
+---Rows as a table with aligned columns; columns of numbers stand right, and a number that is missing is `–`.
+---
+---Raises when `decimals` is not from 0 to 17, or a cell is a table or a function.
 ---
 ---```lua
 ---print(qlua.report.table({ { name = "top10", bytes = 4e9 // 1 | 0 } }, { { key = "name" }, { key = "bytes", unit = "bytes" } }))
@@ -1437,8 +1477,9 @@ function qlua.report.count(count, noun) end
 ---Since 0.1.0.
 ---@param rows table[] the rows
 ---@param columns qlua.Column[] the columns, from left to right
+---@param options? qlua.report.table.Options
 ---@return string # the lines of the table
-function qlua.report.table(rows, columns) end
+function qlua.report.table(rows, columns, options) end
 
 ---The per-layer sensitivity report, as it lies in every scheme directory.
 ---

@@ -21,9 +21,9 @@ if #manifests < 2 then error{ kind = "usage", message = "--with is missing", hin
 local agreement = {}
 for i = 2, #manifests do
   local row = qlua.manifest.correlation(manifests[1], manifests[i])
-  local function shown(correlation) return correlation and ("%.3f"):format(correlation) or "unknown" end
+  local count, number = qlua.report.count, qlua.report.number
   qlua.log.info("%s and %s: Spearman %s, Kendall %s over %s that both scored", manifests[1].path, manifests[i].path,
-    shown(row.spearman), shown(row.kendall), qlua.report.count(row.groups, "group"))
+    number(row.spearman, { decimals = 3 }), number(row.kendall, { decimals = 3 }), count(row.groups, "group"))
   row.manifest = manifests[i].path
   agreement[#agreement + 1] = row
 end

@@ -1,15 +1,15 @@
 #!/usr/bin/env qlua
---- Print the Pareto frontier of size and sensitivity, and quantise up to its knee.
+--- Print the hull of the Pareto frontier of size and sensitivity, and quantise up to its knee.
 local qlua = require "qlua"
 local sweep = require "lib.sweep"
 
-local opts = sweep.options("pareto", "Prints the Pareto frontier of size and sensitivity, and quantises up to its knee.")
+local opts = sweep.options("pareto", "Prints the convex hull of the Pareto frontier of size and sensitivity, and quantises up to its knee.")
 local family = sweep.family(opts)
-local frontier = qlua.plan.frontier(family, sweep.ranking(family, opts))
-if not frontier.knee then error("the frontier has too few points for a knee") end
-local points = frontier.points
+local hull = qlua.plan.frontier(family, sweep.ranking(family, opts))
+if not hull.knee then error("the hull of the frontier has too few points for a knee") end
+local points = hull.points
 for at, point in ipairs(points) do
-  point.to_fp8 = table.concat(point.added, ", ") .. (at == frontier.knee and "  (the knee)" or "")
+  point.to_fp8 = table.concat(point.added, ", ") .. (at == hull.knee and "  (the knee)" or "")
 end
 if not opts.json then
   print(qlua.report.table(points, {
@@ -17,5 +17,5 @@ if not opts.json then
     { key = "bytes", title = "size", unit = "bytes" }, { key = "score", unit = "score" }, { key = "to_fp8", title = "next to FP8" },
   }))
 end
-family:add("fp8_autoquant_knee_" .. opts.suffix, frontier:selection(frontier.knee))
-sweep.run(family, opts, { frontier = points, knee = frontier.knee })
+family:add("fp8_autoquant_knee_" .. opts.suffix, hull:selection(hull.knee))
+sweep.run(family, opts, { frontier = points, knee = hull.knee })

@@ -27,6 +27,6 @@ local count = qlua.report.count
 print(("%s scored in %s: %s"):format(count(#manifest.groups, "group"), count(#opts.formats, "format"), opts.out))
 if opts.compare then
   local agreement = qlua.manifest.correlation(manifest, qlua.manifest.open(opts.compare))
-  print(("rank correlation with %s: %s (Spearman) over %s"):format(opts.compare,
-    agreement.spearman and ("%.3f"):format(agreement.spearman) or "unknown", count(agreement.groups, "group")))
+  print(("rank correlation with %s: %s (Spearman) over %s"):format(
+    opts.compare, qlua.report.number(agreement.spearman, { decimals = 3 }), count(agreement.groups, "group")))
 end

@@ -1,33 +1,165 @@
 //! Numbers with their units, the same everywhere.
 
+/// A decimal unit of size. Binary units are never used for what is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ByteUnit {
+    /// `B`, `kB`, `MB` or `GB`.
+    pub name: &'static str,
+    divisor: f64,
+    decimals: usize,
+}
+
+impl ByteUnit {
+    const GB: ByteUnit = ByteUnit { name: "GB", divisor: 1e9, decimals: 2 };
+
+    /// The unit that shows `count` bytes best on its own.
+    fn of(count: u64) -> Self {
+        match count {
+            0..1_000 => ByteUnit { name: "B", divisor: 1.0, decimals: 0 },
+            1_000..1_000_000 => ByteUnit { name: "kB", divisor: 1e3, decimals: 1 },
+            1_000_000..1_000_000_000 => ByteUnit { name: "MB", divisor: 1e6, decimals: 1 },
+            _ => ByteUnit::GB,
+        }
+    }
+
+    /// The unit for a whole column or axis: it shows `largest` bytes as a number between 1 and 1000, where there is one.
+    pub fn for_largest(largest: u64) -> Self {
+        match largest {
+            0..1_000_000 => ByteUnit { name: "kB", divisor: 1e3, decimals: 1 },
+            1_000_000..1_000_000_000 => ByteUnit { name: "MB", divisor: 1e6, decimals: 2 },
+            _ => ByteUnit::GB,
+        }
+    }
+
+    /// `bytes` in this unit.
+    pub fn value(self, bytes: u64) -> f64 {
+        bytes as f64 / self.divisor
+    }
+
+    /// The number alone, for a column whose heading names the unit.
+    pub fn number(self, bytes: u64) -> String {
+        format!("{:.*}", self.decimals, self.value(bytes))
+    }
+
+    /// With the unit.
+    pub fn text(self, bytes: u64) -> String {
+        format!("{} {}", self.number(bytes), self.name)
+    }
+}
+
 /// A size in decimal units, as disks and checkpoints are measured: `512 B`, `7.5 MB`, `4.13 GB`.
 pub fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
-    }
+    ByteUnit::of(count).text(count)
+}
+
+/// The same with `decimals` digits after the point, but whole bytes.
+pub fn bytes_to(count: u64, decimals: usize) -> String {
+    let unit = ByteUnit::of(count);
+    ByteUnit { decimals: if unit.divisor > 1.0 { decimals } else { 0 }, ..unit }.text(count)
 }
 
 /// A number of weights: `512`, `65.5 k`, `7.5 M`, `3.09 G`.
 pub fn weights(count: u64) -> String {
-    match count {
-        0..1_000 => count.to_string(),
-        1_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} M", count as f64 / 1e6),
-        _ => format!("{:.2} G", count as f64 / 1e9),
+    let decimals = if count < 1_000_000_000 { 1 } else { 2 };
+    weights_to(count, decimals)
+}
+
+/// The same with `decimals` digits after the point, but whole weights.
+pub fn weights_to(count: u64, decimals: usize) -> String {
+    let (divisor, name) = match count {
+        0..1_000 => return count.to_string(),
+        1_000..1_000_000 => (1e3, "k"),
+        1_000_000..1_000_000_000 => (1e6, "M"),
+        _ => (1e9, "G"),
+    };
+    format!("{:.decimals$} {name}", count as f64 / divisor)
+}
+
+/// A score: three digits, `0.133`, `1.24e-5`; words where it is no finite number.
+pub fn score(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        // The digits after the point that make three in all.
+        _ if is_short(value) => {
+            score_to(value, (2 - value.abs().log10().floor() as i32).clamp(0, 4) as usize)
+        }
+        _ => score_to(value, 2),
     }
 }
 
-/// A score with four digits: `1.234e-4`, `12.34`, `0`.
-pub fn score(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        size if (1.0..1_000.0).contains(&size) => format!("{value:.*}", 3 - size.log10().floor() as usize),
-        _ if value.is_finite() => format!("{value:.3e}"),
-        _ => value.to_string(),
+/// The same with `decimals` digits after the point.
+pub fn score_to(value: f64, decimals: usize) -> String {
+    match not_finite(value) {
+        Some(word) => word.into(),
+        None if is_short(value) => format!("{value:.decimals$}"),
+        None => format!("{value:.decimals$e}"),
     }
+}
+
+/// Whether `value` reads better without an exponent.
+fn is_short(value: f64) -> bool {
+    value == 0.0 || (0.01..999.5).contains(&value.abs())
+}
+
+/// What is said of a number that is not finite.
+pub fn not_finite(value: f64) -> Option<&'static str> {
+    match value {
+        v if v.is_nan() => Some("not a number"),
+        f64::INFINITY => Some("infinite"),
+        f64::NEG_INFINITY => Some("minus infinite"),
+        _ => None,
+    }
+}
+
+/// Six digits where there is a fraction, without zeros at the end: `0.3`, `12.3457`, `1.5e-7`; whole numbers in full.
+pub fn number(value: f64) -> String {
+    if let Some(word) = not_finite(value) {
+        return word.into();
+    }
+    let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    if !(-5..15).contains(&magnitude) {
+        let text = format!("{value:.5e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", without_zeros(digits));
+    }
+    without_zeros(&format!("{value:.*}", (5 - magnitude).max(0) as usize)).to_string()
+}
+
+/// `digits` without zeros at the end of a fraction.
+fn without_zeros(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
+/// A large count: `3.09 billion`, `752,640`.
+pub fn count(value: u64) -> String {
+    match value {
+        0..1_000_000 => with_commas(value),
+        1_000_000..1_000_000_000 => format!("{:.1} million", value as f64 / 1e6),
+        _ => format!("{:.2} billion", value as f64 / 1e9),
+    }
+}
+
+/// With a comma between groups of three digits.
+fn with_commas(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// So many of what `noun` names: `1 group`, `2 groups`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Decibels with one decimal.
+pub fn decibels(value: f64) -> String {
+    if value.is_finite() { format!("{value:.1}") } else { "lossless".into() }
 }
 
 #[cfg(test)]
@@ -35,9 +167,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_have_four_digits_and_no_exponent_without_need() {
-        let values = [0.0, 1.12, 12.344, 999.96, 1000.0, 0.1051, 2.674e-4, -1.5, f64::INFINITY];
-        let texts = ["0", "1.120", "12.34", "1000.0", "1.000e3", "1.051e-1", "2.674e-4", "-1.500", "inf"];
-        assert_eq!(values.map(score), texts);
+    fn a_column_has_one_decimal_unit() {
+        let unit = ByteUnit::for_largest(7_509_245_952);
+        assert_eq!([unit.number(7_509_245_952), unit.number(87_000_000)], ["7.51", "0.09"]);
+        assert_eq!(ByteUnit::for_largest(3_400_000).text(2_000_000), "2.00 MB");
+        assert_eq!(ByteUnit::for_largest(10).name, "kB");
+    }
+
+    #[test]
+    fn sizes_alone_have_the_unit_that_suits_them() {
+        assert_eq!(
+            [512, 65_536, 7_500_000, 4_130_000_000].map(bytes),
+            ["512 B", "65.5 kB", "7.5 MB", "4.13 GB"]
+        );
+        assert_eq!([512, 65_536, 4_130_000_000].map(|n| bytes_to(n, 3)), ["512 B", "65.536 kB", "4.130 GB"]);
+        assert_eq!([512, 65_536, 3_086_000_000].map(weights), ["512", "65.5 k", "3.09 G"]);
+    }
+
+    #[test]
+    fn scores_are_short_and_broken_ones_are_words() {
+        let scores = [0.0066397, 0.0133, 0.2649, 1.118, 24.44, 275.0, 1234.0, 0.0].map(score);
+        assert_eq!(scores, ["6.64e-3", "0.0133", "0.265", "1.12", "24.4", "275", "1.23e3", "0"]);
+        assert_eq!([score(f64::INFINITY), score(f64::NAN)], ["infinite", "not a number"]);
+        assert_eq!([score_to(1.118, 1), score_to(4.963e-7, 1)], ["1.1", "5.0e-7"]);
+    }
+
+    #[test]
+    fn plain_numbers_have_six_digits_at_most() {
+        let numbers = [0.1 + 0.2, 10.99515231049008, 3.0, 1e7 + 0.25, 1.5e-7, -2.5, 0.0, 1e20].map(number);
+        assert_eq!(numbers, ["0.3", "10.9952", "3", "10000000", "1.5e-7", "-2.5", "0", "1e20"]);
+    }
+
+    #[test]
+    fn counts_are_grouped_or_named() {
+        assert_eq!([count(999), count(752_640), count(3_086_000_000)], ["999", "752,640", "3.09 billion"]);
+        assert_eq!([0, 1, 2].map(|n| counted(n, "group")), ["0 groups", "1 group", "2 groups"]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -38,21 +39,21 @@ fn the_readmes_command_writes_ten_schemes_of_the_demo() {
     assert_data_eq!(
         stdout(&output),
         str![[r#"
-| scheme                                   | groups |  of | FP8 layers | kept BF16 | FP8 weights | effective bits |    score |   size |
-| ---------------------------------------- | -----: | --: | ---------: | --------: | ----------: | -------------: | -------: | -----: |
-| fp8_autoquant_all_layers_top10_coco2017  |      4 |  31 |          4 |         0 |      65.5 k |         15.697 | 2.674e-4 | 3.4 MB |
-| fp8_autoquant_all_layers_top20_coco2017  |      7 |  31 |          8 |         0 |     245.8 k |         14.864 | 6.521e-4 | 3.2 MB |
-| fp8_autoquant_all_layers_top30_coco2017  |     10 |  31 |         14 |         0 |     413.7 k |         14.088 | 1.247e-3 | 3.1 MB |
-| fp8_autoquant_all_layers_top40_coco2017  |     13 |  31 |         22 |         0 |     569.3 k |         13.369 | 2.358e-3 | 2.9 MB |
-| fp8_autoquant_all_layers_top50_coco2017  |     16 |  31 |         28 |         0 |     757.8 k |         12.498 | 4.561e-3 | 2.7 MB |
-| fp8_autoquant_all_layers_top60_coco2017  |     19 |  31 |         32 |         0 |       1.1 M |         10.896 | 1.224e-2 | 2.4 MB |
-| fp8_autoquant_all_layers_top70_coco2017  |     22 |  31 |         35 |         0 |       1.2 M |         10.463 | 2.768e-2 | 2.3 MB |
-| fp8_autoquant_all_layers_top80_coco2017  |     25 |  31 |         39 |         0 |       1.3 M |          9.997 | 4.879e-2 | 2.2 MB |
-| fp8_autoquant_all_layers_top90_coco2017  |     28 |  31 |         43 |         0 |       1.4 M |          9.434 | 7.420e-2 | 2.1 MB |
-| fp8_autoquant_all_layers_top100_coco2017 |     31 |  31 |         45 |         1 |       1.5 M |          8.999 | 1.051e-1 | 2.0 MB |
+| scheme                                   | groups |  of | FP8 layers | kept BF16 | FP8 weights | effective bits |   score |   size |
+| ---------------------------------------- | -----: | --: | ---------: | --------: | ----------: | -------------: | ------: | -----: |
+| fp8_autoquant_all_layers_top10_coco2017  |      4 |  31 |          4 |         0 |      65.5 k |         15.697 | 2.67e-4 | 3.4 MB |
+| fp8_autoquant_all_layers_top20_coco2017  |      7 |  31 |          8 |         0 |     245.8 k |         14.864 | 6.52e-4 | 3.2 MB |
+| fp8_autoquant_all_layers_top30_coco2017  |     10 |  31 |         14 |         0 |     413.7 k |         14.088 | 1.25e-3 | 3.1 MB |
+| fp8_autoquant_all_layers_top40_coco2017  |     13 |  31 |         22 |         0 |     569.3 k |         13.369 | 2.36e-3 | 2.9 MB |
+| fp8_autoquant_all_layers_top50_coco2017  |     16 |  31 |         28 |         0 |     757.8 k |         12.498 | 4.56e-3 | 2.7 MB |
+| fp8_autoquant_all_layers_top60_coco2017  |     19 |  31 |         32 |         0 |       1.1 M |         10.896 |  0.0122 | 2.4 MB |
+| fp8_autoquant_all_layers_top70_coco2017  |     22 |  31 |         35 |         0 |       1.2 M |         10.463 |  0.0277 | 2.3 MB |
+| fp8_autoquant_all_layers_top80_coco2017  |     25 |  31 |         39 |         0 |       1.3 M |          9.997 |  0.0488 | 2.2 MB |
+| fp8_autoquant_all_layers_top90_coco2017  |     28 |  31 |         43 |         0 |       1.4 M |          9.434 |  0.0742 | 2.1 MB |
+| fp8_autoquant_all_layers_top100_coco2017 |     31 |  31 |         45 |         1 |       1.5 M |          8.999 |   0.105 | 2.0 MB |
 
 10 schemes in qlua-demo/quantized, each checked against what loaders accept.
-4.9 MB on the disk, 26.2 MB without sharing: 4.9 MB written, shared by hardlink.
+4.9 MB on the disk, 26.3 MB without sharing: 4.9 MB written, shared by hardlink.
 
 "#]]
     );
@@ -354,4 +355,53 @@ fn import_autoquant_says_what_is_usable_from_a_run() {
     assert_eq!(count("convolution"), 1);
     assert_eq!(count("usable") + count("never scored") + count("only NONE"), total);
     assert!(text.contains(lost.strip_suffix(".input_quantizer").unwrap()), "{text}");
+}
+
+/// The schemes are there, so what goes wrong with the report is worth a warning.
+#[test]
+fn a_report_that_cannot_be_written_does_not_fail_a_sweep() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("qlua-demo/quantized");
+    // The report is written beside its place first, and there is a directory.
+    fs::create_dir_all(out.join(".report.html.partial")).unwrap();
+    let output = qlua(place.path(), &["all_layers_topx", "--top", "50", "--out", "qlua-demo/quantized"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the schemes are written, but there is no report: cannot write"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(out.join("fp8_autoquant_all_layers_top50_coco2017/config.json").exists());
+}
+
+/// A manifest of ties has an order as good as any other: there is no correlation, and no `-nan` either.
+#[test]
+fn a_correlation_that_there_is_not_is_a_dash() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&demo.manifest).unwrap()).unwrap();
+    for group in manifest["layer_sensitivity"].as_object_mut().unwrap().values_mut() {
+        for score in group["scores"].as_array_mut().unwrap() {
+            *score = 0.5.into();
+        }
+        group["importance"] = 0.5.into();
+    }
+    fs::write(place.path().join("ties.json"), manifest.to_string()).unwrap();
+    let words = ["-q", "weight_sensitivity", "demo/model", "--compare", "ties.json", "--device", "cpu"];
+    let output = qlua(place.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("rank correlation with ties.json: – (Spearman) over 30 groups\n"), "{text}");
+    let words = [
+        "combine",
+        "--model",
+        "demo/model",
+        "--manifest",
+        "demo/manifest.json",
+        "--with",
+        "ties.json",
+        "--dry-run",
+    ];
+    let output = qlua(place.path(), &words);
+    assert!(stderr(&output).contains("Spearman –, Kendall – over 31 groups"), "{}", stderr(&output));
 }

@@ -144,15 +144,14 @@ fn a_shebang_line_counts_as_a_line() {
 #[test]
 fn modules_are_found_beside_the_script_then_among_the_built_in_ones() {
     let place = Place::new()
-        .with("s/a.lua", "print(require('lib.x').from, require('lib.columns').format{{1,2}})")
+        .with("s/a.lua", "print(require('lib.x').from, require('lib.sweep').name('top', 5, 'x'))")
         .with("s/lib/x.lua", "return { from = 'beside' }")
         .with("lib/x.lua", "return { from = 'current folder' }");
-    assert_eq!(place.out(&["s/a.lua"]), "beside\t1  2\n");
+    assert_eq!(place.out(&["s/a.lua"]), "beside\ttop5_x\n");
     let elsewhere = finish(place.command(&["s/a.lua"]).env("LUA_PATH", "/nowhere/?.lua").output().unwrap());
     assert_eq!(elsewhere.code, Some(0));
-    let place = Place::new()
-        .with("s/a.lua", "print(require('lib.columns'))")
-        .with("s/lib/columns.lua", "return 'own'");
+    let place =
+        Place::new().with("s/a.lua", "print(require('lib.sweep'))").with("s/lib/sweep.lua", "return 'own'");
     assert_eq!(place.out(&["s/a.lua"]).split('\t').next().unwrap().trim_end(), "own");
 }
 
@@ -160,7 +159,7 @@ fn modules_are_found_beside_the_script_then_among_the_built_in_ones() {
 fn built_in_scripts_run_by_name_and_use_built_in_modules() {
     let place = Place::new()
         .with("c.json", r#"{"b": {"x": 1}, "a": [1, 2]}"#)
-        .with("lib/columns.lua", "error('the wrong module')");
+        .with("lib/sweep.lua", "error('the wrong module')");
     let expected = "key  holds\nb    object of 1\nb.x  1\na    list of 2\n";
     assert_eq!(place.out(&["json_keys", "c.json", "--depth", "2"]), expected);
     assert!(place.out(&["json_keys", "--help"]).contains("\nUsage: qlua json_keys [OPTIONS] <FILE>\n"));
@@ -188,7 +187,7 @@ fn list_shows_a_line_per_script() {
     let out = Place::new().out(&["list"]);
     let line = out.lines().find(|l| l.trim_start().starts_with("json_keys")).unwrap();
     assert!(line.ends_with("List the keys of a JSON file, with what each one holds."), "{line}");
-    assert!(!out.contains("columns"), "modules are no scripts");
+    assert!(!out.lines().any(|l| l.trim_start().starts_with("sweep")), "modules are no scripts");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Problem};
-use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, frontier, knee};
+use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, hull, knee};
 use qlua::tensor::Dtype;
 use serde_json::Value;
 
@@ -218,7 +218,10 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
         assert!((score - recorded).abs() <= 1e-15, "{score} {recorded}");
     }
     let below = solver.fit(Budget::EffectiveBits(8.0)).unwrap_err().to_string();
-    assert!(below.starts_with("8 effective bits are below the floor of 8.004 effective bits"), "{below}");
+    assert!(
+        below.starts_with("8 effective bits are below the floor of 8.004 effective bits, where all "),
+        "{below}"
+    );
     let above = solver.fit(Budget::EffectiveBits(16.0)).unwrap();
     assert!(above.is_above_ceiling && above.selection.selected().len() == 0);
     let bytes = BudgetSolver::new(&costs, &ranking, Measure::Bytes, None).unwrap();
@@ -230,12 +233,12 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
 }
 
 #[test]
-fn the_frontier_falls_convexly_and_the_solver_never_lies_below_it() {
+fn the_hull_falls_convexly_and_the_solver_never_lies_below_it() {
     let Some(path) = shared("data/manifests/qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let manifest = Manifest::open(path).unwrap();
     let (costs, ranking) =
         (CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest)), ranking(&manifest));
-    let points = frontier(&costs, &ranking, Measure::EffectiveBits).unwrap();
+    let points = hull(&costs, &ranking, Measure::EffectiveBits).unwrap();
     // The convolution cannot go to FP8.
     assert_eq!((points.len(), points[0].groups, points[274].groups), (275, 0, 274));
     assert_eq!((points[0].effective_bits, points[0].score), (16.0, 0.0));

@@ -3,14 +3,17 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
-use common::report::{of_demo, of_published_manifest, with_errors};
+use common::report::{of_demo, of_published_manifest, of_unrelated_schemes, with_errors};
 use common::{ascending_family, options};
-use qlua::report::Sweep;
+use qlua::job::Family;
+use qlua::manifest::RankingOptions;
+use qlua::report::sweep::{Sharing, SweepReport};
 use qlua::write::Silent;
 
 /// The pages that are looked at: the demo, and the published manifests where they are there.
-fn sweeps() -> Vec<Sweep> {
+fn sweeps() -> Vec<SweepReport> {
     let place = tempfile::tempdir().unwrap();
     let published = [
         "qwen2_5_vl_3b_all_layers_fp8.json",
@@ -18,7 +21,8 @@ fn sweeps() -> Vec<Sweep> {
         "qwen2_5_vl_3b_lm_int8.json",
     ];
     let published = published.into_iter().filter_map(of_published_manifest);
-    let mut sweeps = vec![of_demo(place.path()), with_errors(of_demo(place.path()))];
+    let unrelated = of_unrelated_schemes(&place.path().join("unrelated"));
+    let mut sweeps = vec![of_demo(place.path()), with_errors(of_demo(place.path())), unrelated];
     sweeps.extend(published.flat_map(|s| [s.clone(), with_errors(s)]));
     sweeps
 }
@@ -112,7 +116,12 @@ fn sizes_are_those_of_the_written_schemes() {
         let written = common::directory::Directory(out.join(&scheme.name)).tensors();
         let bytes: usize = written.values().map(|t| t.bytes.len()).sum();
         let fp8 = written.values().filter(|t| t.dtype == safetensors::Dtype::F8_E4M3).count();
-        assert_eq!((scheme.bytes, scheme.fp8_layers), (bytes as u64, fp8), "{}", scheme.name);
+        assert_eq!(
+            (scheme.figures.bytes, scheme.figures.quantised_layers),
+            (bytes as u64, fp8),
+            "{}",
+            scheme.name
+        );
     }
     let base = common::directory::Directory(demo.model).tensors();
     assert_eq!(sweep.base_bytes, Some(base.values().map(|t| t.bytes.len() as u64).sum()));
@@ -141,16 +150,149 @@ fn the_published_top50_has_138_groups_and_10_1_effective_bits() {
     let Some(sweep) = of_published_manifest("qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let top50 = &sweep.schemes[4];
     let fp8 = top50.stored.iter().filter(|s| **s == qlua::report::sweep::Stored::Fp8).count();
-    assert_eq!((fp8, format!("{:.1}", top50.effective_bits)), (138, "10.1".to_string()));
-    // The search recorded 10.99515231049008 bits at this sum; the greedy frontier comes close.
-    let least = sweep
-        .frontier
-        .points
-        .iter()
-        .filter(|p| p.effective_bits <= 11.0)
-        .map(|p| p.score)
-        .fold(f64::INFINITY, f64::min);
-    assert!((0.98..1.05).contains(&(least / 0.006639725444500755)), "{least}");
+    assert_eq!((fp8, format!("{:.1}", top50.figures.effective_bits.unwrap())), (138, "10.1".to_string()));
+}
+
+/// The least summed score for at most `bits`, by adding group after group to the choices that nothing else beats: nothing of
+/// the solver.
+fn least_by_hand(costs: &[(f64, f64)], total: f64, bits: f64) -> f64 {
+    let mut choices = vec![(0.0, 0.0)];
+    for &(saved, score) in costs {
+        let mut all: Vec<(f64, f64)> =
+            choices.iter().flat_map(|&(s, x)| [(s, x), (s + saved, x + score)]).collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
+        let mut least = f64::INFINITY;
+        choices.clear();
+        for choice in all {
+            if choice.1 < least {
+                least = choice.1;
+                choices.push(choice);
+            }
+        }
+    }
+    let fits = |choice: &&(f64, f64)| 16.0 * (total - choice.0) / total <= bits * (1.0 + 1e-12);
+    choices.iter().filter(fits).map(|c| c.1).fold(f64::INFINITY, f64::min)
+}
+
+/// The golden sweep, of which schemes once lay below the line that was called the Pareto frontier.
+#[test]
+fn no_scheme_of_the_golden_sweep_lies_below_the_frontier() {
+    let (Some(model), Some(golden)) =
+        (common::shared("golden/tiny-qwen2_5-vl"), common::shared("golden/modelopt"))
+    else {
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let percents: Vec<f64> = (1..=10).map(|i| f64::from(i) * 10.0).collect();
+    let options = options(&model, &golden.join("autoquant_all_layers.json"), place.path());
+    let family = ascending_family(options, &percents);
+    let report = family.report().unwrap();
+    let costs = family.costs(&family.manifest().ranking(&Default::default()).unwrap()).unwrap();
+    let of_groups = family.manifest().groups().iter().filter_map(|g| costs.group(&g.name));
+    let of_groups: Vec<(f64, f64)> = of_groups
+        .filter(|c| c.quantisable_layers > 0 && c.quantised.score != 0.0)
+        .map(|c| (c.unquantised.weights - c.quantised.weights, c.quantised.score))
+        .collect();
+    assert_eq!(report.frontier.gap, 0.0);
+    for scheme in &report.schemes {
+        let (bits, score) = (scheme.figures.effective_bits.unwrap(), scheme.figures.score.unwrap());
+        let least = report.frontier.least_within(bits).unwrap();
+        assert!(least <= score, "{}: {score} lies below {least}", scheme.name);
+        let by_hand = least_by_hand(&of_groups, costs.total_weights(), bits);
+        assert!((least - by_hand).abs() <= 1e-12 * by_hand, "{}: {least} {by_hand}", scheme.name);
+    }
+    let top20 = report.schemes[1].figures;
+    let least = report.frontier.least_within(top20.effective_bits.unwrap()).unwrap();
+    assert!(least <= top20.score.unwrap() && top20.score.unwrap() < 5e-7, "{least}");
+}
+
+/// The manifest `path` in which the groups that have `word` in their name have `score` in every format.
+fn with_scores(path: &Path, word: &str, score: serde_json::Value) -> String {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let groups = manifest["layer_sensitivity"].as_object_mut().unwrap();
+    for (_, group) in groups.iter_mut().filter(|(name, _)| name.contains(word)) {
+        group["scores"].as_array_mut().unwrap().iter_mut().for_each(|old| *old = score.clone());
+        group["importance"] = score.clone();
+    }
+    manifest.to_string()
+}
+
+/// Groups that were never scored cost nothing, so a scheme that has them is measured against choices that may have them too.
+#[test]
+fn a_scheme_with_groups_that_were_never_scored_does_not_lie_below_the_frontier() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let unscored = place.path().join("unscored.json");
+    fs::write(&unscored, with_scores(&demo.manifest, "o_proj", 0.0.into())).unwrap();
+    let mut family = Family::open(options(&demo.model, &unscored, &place.path().join("out"))).unwrap();
+    let manifest = family.manifest().clone();
+    let ranking = manifest.ranking(&RankingOptions { include_unscored: true, ..Default::default() }).unwrap();
+    assert!(!ranking.unscored.is_empty());
+    for percent in [10.0, 50.0, 100.0] {
+        family.add(&format!("top{percent}"), ranking.lowest(percent).unwrap()).unwrap();
+    }
+    let report = family.report().unwrap();
+    for scheme in &report.schemes {
+        let least = report.frontier.least_within(scheme.figures.effective_bits.unwrap()).unwrap();
+        assert!(least <= scheme.figures.score.unwrap(), "{}", scheme.name);
+    }
+}
+
+/// What the report says of the disk against the files: weight files on both sides.
+#[test]
+fn shared_and_copied_bytes_count_the_same_files() {
+    use std::os::unix::fs::MetadataExt;
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    for percents in [&[50.0][..], &[30.0, 60.0, 100.0]] {
+        let out = place.path().join(percents.len().to_string());
+        let family = ascending_family(options(&demo.model, &demo.manifest, &out), percents);
+        family.run(&Silent).unwrap();
+        let sharing = family.report().unwrap().sharing.unwrap();
+        let (mut files, mut copied) = (std::collections::HashMap::new(), 0);
+        for percent in percents {
+            for entry in fs::read_dir(out.join(format!("top{percent}"))).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|e| e == "safetensors") {
+                    let metadata = path.metadata().unwrap();
+                    files.insert(metadata.ino(), metadata.len());
+                    copied += metadata.len();
+                }
+            }
+        }
+        assert_eq!(sharing, Sharing { unique_bytes: files.values().sum(), copied_bytes: copied });
+        assert_eq!(sharing.unique_bytes == copied, percents.len() == 1);
+    }
+}
+
+/// What a report finds in its way is found before the schemes are written.
+#[test]
+fn a_foreign_report_stops_a_run_before_a_byte_is_written() {
+    for name in ["report.html", "report.md"] {
+        let place = tempfile::tempdir().unwrap();
+        let demo = qlua::demo::build(place.path()).unwrap();
+        let out = place.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join(name), "my notes").unwrap();
+        let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[50.0]);
+        let error = family.run(&Silent).unwrap_err();
+        common::place::require_message(&error, &[name, "is not a report that qlua wrote"], "move it away");
+        assert_eq!(common::tree(&out), [(name.to_string(), b"my notes".to_vec())]);
+    }
+}
+
+/// Nothing can be solved for, and the rest of the report is there all the same.
+#[test]
+fn a_report_needs_no_finite_score() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let infinite = place.path().join("infinite.json");
+    fs::write(&infinite, with_scores(&demo.manifest, "", "Infinity".into())).unwrap();
+    let family = ascending_family(options(&demo.model, &infinite, &place.path().join("out")), &[50.0]);
+    family.run(&Silent).unwrap();
+    let [_, text] = family.write_report(&family.report().unwrap()).unwrap();
+    let text = fs::read_to_string(text).unwrap();
+    assert!(text.contains("- Pareto frontier: none: ") && text.contains("| not finite |"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::report::{of_demo, of_published_manifest, place, with_errors};
+use common::report::{of_demo, of_published_manifest, of_unrelated_schemes, place, with_errors};
 
 /// Runs in a copy of the page and logs what it asks for and what is wrong with its layout.
 const PROBE: &str = include_str!("report/probe.js");
@@ -111,7 +111,11 @@ fn reports_render_without_console_messages_in_light_and_dark() {
 fn nothing_overlaps_or_is_cut_off_at_any_width() {
     let Some(browser) = browser() else { return };
     let demo = tempfile::tempdir().unwrap();
-    let mut sweeps = vec![("demo", with_errors(of_demo(demo.path())))];
+    let unrelated = tempfile::tempdir().unwrap();
+    let mut sweeps = vec![
+        ("demo", with_errors(of_demo(demo.path()))),
+        ("unrelated", of_unrelated_schemes(unrelated.path())),
+    ];
     for (name, file) in
         [("qwen2_5", "qwen2_5_vl_3b_all_layers_fp8.json"), ("qwen3", "qwen3_vl_4b_all_layers_fp8.json")]
     {
@@ -119,7 +123,7 @@ fn nothing_overlaps_or_is_cut_off_at_any_width() {
     }
     for (name, sweep) in sweeps {
         let (_, probed) = pages(name, &sweep.to_html());
-        for width in [400, 800, 1200] {
+        for width in [390, 800, 1440] {
             let problems = layout_problems(browser, &probed, width);
             assert!(problems.is_empty(), "{name} at {width} px:\n{}", problems.join("\n"));
         }

@@ -152,6 +152,13 @@ local function summary(outcome)
   return #parts > 0 and table.concat(parts, ", ") or "everything is up to date"
 end
 
+--- Writes the report of `family`. The schemes are there already, so what goes wrong with it is worth a warning only.
+local function report(family)
+  local ok, page = pcall(family.report, family)
+  if ok then qlua.log.info("the report is %s", page)
+  else qlua.log.warn("the schemes are written, but there is no report: %s", page) end
+end
+
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
 function sweep.run(family, opts, extra)
@@ -159,7 +166,7 @@ function sweep.run(family, opts, extra)
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   if opts.dry_run and opts.model and #plan > 0 then family:check() end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
-  if outcome then qlua.log.info("the report is %s", (family:report())) end
+  if outcome then report(family) end
   if opts.json then
     for _, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
@@ -180,10 +187,8 @@ function sweep.run(family, opts, extra)
     print(("%s in %s, %s against what loaders accept."):format(count, opts.out, #plan == 1 and "checked" or "each checked"))
   end
   if unique and #plan > 0 then
-    local copies = 0
-    for _, scheme in ipairs(plan) do copies = copies + scheme.bytes end
     print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(unique), qlua.report.bytes(copies), outcome and ": " .. summary(outcome) or ""))
+      qlua.report.bytes(unique), qlua.report.bytes(family:copied_bytes()), outcome and ": " .. summary(outcome) or ""))
   end
 end
 

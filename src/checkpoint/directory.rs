@@ -12,7 +12,7 @@ use super::read_header;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
-use crate::words::counted;
+use crate::units::counted;
 
 /// The name of the index of a sharded checkpoint.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";

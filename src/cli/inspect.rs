@@ -1,7 +1,6 @@
 //! `qlua inspect`: what a checkpoint directory or a manifest holds.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
@@ -11,7 +10,8 @@ use super::console::print;
 use crate::error::Result;
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
-use crate::report::{bytes, markdown_table, score};
+use crate::report::table::{Align, Cell, Column, Table, Unit, markdown, text};
+use crate::units;
 
 /// How many groups of each end of a ranking are shown.
 const SHOWN: usize = 5;
@@ -27,72 +27,83 @@ pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 }
 
 fn model(model: &Model) -> Result<String> {
-    let mut text = String::new();
     let method = model.config()["quantization_config"]["quant_method"].as_str();
-    let _ = writeln!(text, "checkpoint:  {}", model.directory().display());
-    let _ = writeln!(text, "model type:  {}", model.model_type().unwrap_or("unknown"));
-    let _ = writeln!(text, "quantised:   {}", method.unwrap_or("no quantization_config"));
-    let _ = writeln!(text, "tied head:   {}", if model.ties_word_embeddings() { "yes" } else { "no" });
-    let _ = writeln!(text, "linears:     {}", model.modules().linears().count());
-
+    let facts = facts([
+        ("checkpoint", model.directory().display().to_string().into()),
+        ("model type", model.model_type().unwrap_or("unknown").into()),
+        ("quantised", method.unwrap_or("no quantization_config").into()),
+        ("tied head", if model.ties_word_embeddings() { "yes" } else { "no" }.into()),
+        ("linears", model.modules().linears().count().into()),
+    ]);
     let mut dtypes = BTreeMap::<&str, (usize, u64)>::new();
     for (_, tensor) in model.tensors() {
         let entry = dtypes.entry(tensor.dtype().name()).or_default();
         *entry = (entry.0 + 1, entry.1 + tensor.bytes().len() as u64);
     }
-    let mut rows: Vec<Vec<String>> = dtypes
-        .iter()
-        .map(|(name, (count, size))| vec![name.to_string(), count.to_string(), bytes(*size)])
-        .collect();
-    rows.push(vec!["all".into(), model.tensors().count().to_string(), bytes(model.bytes())]);
-    let _ = write!(text, "\n{}", table(&["dtype", "tensors", "size"], &rows));
-    let shards: Vec<Vec<String>> =
-        model.shards().map(|(name, _, map)| vec![name.to_string(), bytes(map.len() as u64)]).collect();
-    let _ = write!(text, "\n{}", table(&["shard", "size"], &shards));
-    Ok(text)
+    let size = || Column::of("size", Unit::Bytes);
+    let mut tensors = Table::new([Column::new("dtype"), Column::new("tensors"), size()]);
+    for (name, (count, size)) in dtypes {
+        tensors.push([name.into(), count.into(), size.into()]);
+    }
+    tensors.push(["all".into(), model.tensors().count().into(), model.bytes().into()]);
+    let mut shards = Table::new([Column::new("shard"), size()]);
+    for (name, _, map) in model.shards() {
+        shards.push([name.into(), map.len().into()]);
+    }
+    Ok(format!("{facts}\n{}\n{}", markdown(&tensors), markdown(&shards)))
 }
 
 fn manifest(manifest: &Manifest) -> String {
-    let mut text = String::new();
-    let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v}"));
-    let _ = writeln!(text, "manifest:        {} (schema v{})", manifest.path().display(), manifest.version());
-    let _ = writeln!(text, "scheme:          {}", manifest.scheme_name().unwrap_or("unknown"));
-    let _ = writeln!(text, "model:           {}", manifest.model_id().unwrap_or("unknown"));
-    let _ = writeln!(text, "method:          {}", manifest.method().unwrap_or("unknown"));
-    let _ = writeln!(text, "effective bits:  {}", number(manifest.effective_bits()));
-    let _ = writeln!(text, "summed score:    {}", number(manifest.score()));
-    let _ = writeln!(text, "input amax:      {}", if manifest.amax().is_some() { "yes" } else { "no" });
-    let _ = writeln!(text, "groups:          {}", manifest.groups().len());
+    let known = |value: Option<String>| Cell::from(value.unwrap_or_else(|| "unknown".into()));
+    let file = format!("{} (schema v{})", manifest.path().display(), manifest.version());
+    let mut lines: Vec<(&str, Cell)> = vec![
+        ("manifest", file.into()),
+        ("scheme", manifest.scheme_name().unwrap_or("unknown").into()),
+        ("model", manifest.model_id().unwrap_or("unknown").into()),
+        ("method", manifest.method().unwrap_or("unknown").into()),
+        ("effective bits", known(manifest.effective_bits().map(units::number))),
+        ("summed score", known(manifest.score().map(units::score))),
+        ("input amax", if manifest.amax().is_some() { "yes" } else { "no" }.into()),
+        ("groups", manifest.groups().len().into()),
+    ];
     let ranking = match manifest.ranking(&RankingOptions::default()) {
         Ok(ranking) => ranking,
         Err(error) => {
-            let _ = writeln!(text, "ranking:         {error}");
-            return text;
+            lines.push(("ranking", error.to_string().into()));
+            return facts(lines);
         }
     };
-    let _ = writeln!(text, "ranked:          {}", ranking.len());
-    let _ = writeln!(text, "never scored:    {}", ranking.unscored.len());
-    let _ = writeln!(text, "no candidates:   {}", ranking.not_candidates.len());
-    let _ = writeln!(text, "no finite score: {}", ranking.not_finite.len());
+    lines.extend([
+        ("ranked", ranking.len().into()),
+        ("never scored", ranking.unscored.len().into()),
+        ("no candidates", ranking.not_candidates.len().into()),
+        ("no finite score", ranking.not_finite.len().into()),
+    ]);
     let shown = SHOWN.min(ranking.len());
     let rest = ranking.len() - shown;
     let ends = (0..shown).chain(rest.max(shown)..ranking.len());
-    let rows: Vec<Vec<String>> = ends
-        .filter_map(|rank| ranking.get(rank).map(|group| (rank, group)))
-        .map(|(rank, group)| {
-            let parameters = group.parameters().map_or(String::new(), |p| p.to_string());
-            vec![(rank + 1).to_string(), group.name.clone(), score(group.score), parameters]
-        })
-        .collect();
-    let _ = write!(text, "\n{}", table(&["rank", "group", "score", "parameters"], &rows));
-    text
+    let mut groups = Table::new([
+        Column::new("rank"),
+        Column::new("group"),
+        Column::of("score", Unit::Score),
+        Column::new("parameters"),
+    ]);
+    for (rank, group) in ends.filter_map(|rank| ranking.get(rank).map(|group| (rank, group))) {
+        groups.push([
+            (rank + 1).into(),
+            group.name.as_str().into(),
+            group.score.into(),
+            group.parameters().into(),
+        ]);
+    }
+    format!("{}\n{}", facts(lines), markdown(&groups))
 }
 
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
-    let right: Vec<bool> = header
-        .iter()
-        .map(|h| matches!(h.as_str(), "rank" | "score" | "parameters" | "tensors" | "size"))
-        .collect();
-    markdown_table(&header, rows, &right)
+/// A line for each fact, the values below one another.
+fn facts<'a>(lines: impl IntoIterator<Item = (&'a str, Cell)>) -> String {
+    let mut table = Table::new([Column::new(""), Column::new("").align(Align::Left)]);
+    for (label, value) in lines {
+        table.push([format!("{label}:").into(), value]);
+    }
+    text(&table)
 }

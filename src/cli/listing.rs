@@ -8,18 +8,18 @@ use super::built_in::Said;
 use super::console::print;
 use crate::lua::api::declarations;
 use crate::lua::{docs, embedded};
+use crate::report::table::{Column, Table, text};
 
 pub(super) fn list(_: ArgMatches, _: &Said) -> anyhow::Result<u8> {
-    let width = embedded::scripts().map(|s| s.name().len()).max().unwrap_or(0);
     let mut out = String::new();
     for (title, folder) in [("scripts", "scripts/"), ("examples", "examples/")] {
-        let mut rows = embedded::scripts().filter(|s| s.path.starts_with(folder)).peekable();
-        if rows.peek().is_some() {
-            let _ = writeln!(out, "{}{title}:", if out.is_empty() { "" } else { "\n" });
+        let mut table = Table::new(["", "", ""].map(Column::new));
+        for script in embedded::scripts().filter(|s| s.path.starts_with(folder)) {
+            table.push(["".into(), script.name().into(), script.headline().into()]);
         }
-        for script in rows {
-            let _ =
-                writeln!(out, "{}", format!("  {:<width$}  {}", script.name(), script.headline()).trim_end());
+        if !table.rows.is_empty() {
+            let gap = if out.is_empty() { "" } else { "\n" };
+            let _ = write!(out, "{gap}{title}:\n{}", text(&table));
         }
     }
     print(&out)

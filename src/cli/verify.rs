@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::built_in::Said;
 use super::console::print;
 use super::directories;
+use crate::units::counted;
 use crate::verify::{Depth, verify as check};
-use crate::words::counted;
 
 /// Exit code when verification found problems.
 const PROBLEMS: u8 = 3;

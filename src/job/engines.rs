@@ -5,7 +5,7 @@ use crate::dialect::{DialectId, Engine, Limit, Scope, limits};
 use crate::error::{Error, Result};
 use crate::model::{Model, canonical};
 use crate::plan::Activations;
-use crate::words::counted;
+use crate::units::counted;
 
 /// How many layers an error names.
 const LISTED: usize = 3;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Ranking, Selection};
 use crate::model::Model;
 use crate::plan::{CostModel, Plan};
-use crate::report::Sweep;
+use crate::report::sweep::SweepReport;
 use crate::write::Progress;
 
 /// The schemes of one sweep, gathered before anything is written.
@@ -161,8 +161,8 @@ impl Family {
     ///
     /// # Errors
     /// Those of [`Family::planned`].
-    pub fn report(&self) -> Result<Sweep> {
-        gather(&self.options, &self.basis, &*self.planned()?)
+    pub fn report(&self) -> Result<SweepReport> {
+        Ok(gather(&self.options, &self.basis, &*self.planned()?))
     }
 
     /// Writes `report` beside the schemes and returns the paths of the page and of the Markdown. A report of qlua that lies
@@ -170,7 +170,7 @@ impl Family {
     ///
     /// # Errors
     /// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
-    pub fn write_report(&self, report: &Sweep) -> Result<[PathBuf; 2]> {
+    pub fn write_report(&self, report: &SweepReport) -> Result<[PathBuf; 2]> {
         write_files(self.out(), report)
     }
 }

@@ -111,6 +111,12 @@ impl Planned {
     pub fn unique_bytes(&self) -> Option<u64> {
         self.files.as_ref().map(|files| files.unique_bytes)
     }
+
+    /// Bytes of the weight files of all schemes together, each file counted in every directory that holds it; nothing when
+    /// there is only a manifest.
+    pub fn copied_bytes(&self) -> Option<u64> {
+        self.files.as_ref().map(|_| self.schemes.iter().map(PlannedScheme::file_bytes).sum())
+    }
 }
 
 impl PlannedScheme {

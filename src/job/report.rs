@@ -9,9 +9,8 @@ use super::options::FamilyOptions;
 use super::planned::Planned;
 use crate::error::{Error, Result};
 use crate::manifest::{Group, RankingOptions, Selection};
-use crate::plan::{self, Measure, Plan, frontier};
-use crate::report::Sweep;
-use crate::report::sweep::{Frontier, FrontierPoint, LayerError, Stored};
+use crate::plan::{Frontier, frontier};
+use crate::report::sweep::{LayerError, Sharing, SweepReport};
 use crate::write::WeightErrors;
 use crate::write::provenance::read_weight_errors;
 
@@ -24,47 +23,42 @@ pub const REPORT_MARKDOWN: &str = "report.md";
 const OURS: [(&str, &str); 2] =
     [(REPORT_HTML, "<meta name=\"generator\" content=\"qlua "), (REPORT_MARKDOWN, "# Sweep report: ")];
 
-/// What the report shows, as plain data. Weight errors are those of the schemes that are written.
-///
-/// # Errors
-/// [`Error::Argument`] when nothing of the manifest can be ranked.
-pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) -> Result<Sweep> {
-    let manifest = &basis.manifest;
-    let kept = |group: &Group| planned.costs.group(&group.name).and_then(|cost| cost.kept).map(String::from);
-    let mut sweep = Sweep::new(title(basis), manifest, kept);
-    sweep.base_bytes = basis.model.as_ref().map(|model| model.bytes());
+/// What the report shows, as plain data. Weight errors are those of the schemes that are written. A frontier that cannot be
+/// solved for, such as for scores that are all infinite, is a fact among others: the rest of the report is worth having.
+pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) -> SweepReport {
+    let mut report = SweepReport::new(title(basis), &basis.manifest, &planned.costs);
+    report.base_bytes = basis.model.as_ref().map(|model| model.bytes());
     if let (Some(dialect), Some(layout)) = (planned.dialect, &planned.layout) {
         let words = [
             ("Dialect", dialect.to_string()),
             ("Activations", layout.activations.to_string()),
             ("Rounding", layout.encoding.rounding.to_string()),
         ];
-        sweep.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
+        report.facts.extend(words.map(|(label, value)| (label.to_string(), value)));
     }
     for scheme in &planned.schemes {
-        let stored = stored(manifest.groups(), &scheme.selection, &scheme.plan);
-        let (percent, figures) = (scheme.selection.percent.as_f64(), &scheme.figures);
-        sweep.add(&scheme.name, Some(percent), stored, figures.quantised_layers, figures.bytes);
+        report.add(&scheme.name, &scheme.selection, scheme.figures);
     }
-    sweep.unique_bytes = planned.unique_bytes();
+    if let (Some(unique_bytes), Some(copied_bytes)) = (planned.unique_bytes(), planned.copied_bytes()) {
+        report.sharing = Some(Sharing { unique_bytes, copied_bytes });
+    }
     let errors: WeightErrors =
         planned.schemes.iter().flat_map(|s| read_weight_errors(&options.out.join(&s.name))).collect();
     if !errors.is_empty() {
-        sweep.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
+        report.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
     }
-    let ranking = manifest.ranking(&RankingOptions::default())?;
-    let points = frontier(&planned.costs, &ranking, Measure::EffectiveBits)?;
-    let point = |p: &plan::FrontierPoint| FrontierPoint { effective_bits: p.effective_bits, score: p.score };
-    sweep.frontier =
-        Frontier { name: "Pareto frontier".into(), points: points.iter().rev().map(point).collect() };
-    Ok(sweep)
+    match least_scores(basis, planned) {
+        Ok(frontier) => report.frontier = frontier,
+        Err(error) => report.facts.push(("Pareto frontier".into(), format!("none: {error}"))),
+    }
+    report
 }
 
 /// Writes `report` as [`REPORT_HTML`] and [`REPORT_MARKDOWN`] into `out` and returns both paths.
 ///
 /// # Errors
 /// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
-pub(super) fn write_files(out: &Path, report: &Sweep) -> Result<[PathBuf; 2]> {
+pub(super) fn write_files(out: &Path, report: &SweepReport) -> Result<[PathBuf; 2]> {
     require_ours(out)?;
     let files = [(REPORT_HTML, report.to_html()), (REPORT_MARKDOWN, report.to_markdown())];
     fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
@@ -82,16 +76,15 @@ fn title(basis: &Basis) -> String {
     name.rsplit(['/', '\\']).next().unwrap_or(name).to_string()
 }
 
-/// How a scheme stores each of `groups`.
-fn stored(groups: &[Group], selection: &Selection, plan: &Plan) -> Vec<Stored> {
-    let selected: HashSet<&str> = selection.selected().map(|g| g.key.as_str()).collect();
-    let kept: HashSet<&str> = plan.kept.iter().map(|k| k.layer.as_str()).collect();
-    let of = |group: &Group| match (selected.contains(&*group.key), kept.contains(&*group.key)) {
-        (true, true) => Stored::Kept,
-        (true, false) => Stored::Fp8,
-        (false, _) => Stored::Bf16,
-    };
-    groups.iter().map(of).collect()
+/// The least summed scores that the groups of the manifest can have, at the size of each scheme and between. A group that was
+/// never scored may be chosen where some scheme has it.
+fn least_scores(basis: &Basis, planned: &Planned) -> Result<Frontier> {
+    let selections: Vec<&Selection> = planned.schemes.iter().map(|scheme| &scheme.selection).collect();
+    let selected: HashSet<&str> = selections.iter().flat_map(|s| s.selected_names()).collect();
+    let may_choose = |group: &Group| Ok(group.is_scored() || selected.contains(group.name.as_str()));
+    let options =
+        RankingOptions { include_unscored: true, predicate: Some(&may_choose), ..RankingOptions::default() };
+    frontier(&planned.costs, &basis.manifest.ranking(&options)?, &selections)
 }
 
 /// Refuses to replace reports in `out` that qlua did not write.

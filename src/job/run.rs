@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::Layout;
 use crate::tensor::TensorSpec;
-use crate::words::counted;
+use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space};
 use crate::write::pass::{self, OutputFile, PassOptions};

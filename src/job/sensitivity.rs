@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(group.costs.last(), twin.costs.last());
         }
         let itself = Correlation::of(&ours, &ours)?;
-        assert_eq!((itself.spearman, itself.groups), (1.0, groups.len()));
+        assert_eq!((itself.spearman, itself.groups), (Some(1.0), groups.len()));
         assert_eq!(Correlation::of(&ours, &theirs)?.groups, groups.len());
         assert_eq!(model.tensor("model.layers.0.mlp.up_proj.weight").map(|t| t.dtype()), Some(Dtype::BF16));
         Ok(())

@@ -11,10 +11,10 @@ use crate::model::bare_name;
 pub struct Correlation {
     /// The number of such groups.
     pub groups: usize,
-    /// Spearman's ρ: 1 for the same order, -1 for the reverse; NaN when one of the two has only ties.
-    pub spearman: f64,
+    /// Spearman's ρ: 1 for the same order, -1 for the reverse; `None` when one of the two has only ties.
+    pub spearman: Option<f64>,
     /// Kendall's τ-b, likewise.
-    pub kendall: f64,
+    pub kendall: Option<f64>,
 }
 
 impl Correlation {
@@ -39,11 +39,16 @@ impl Correlation {
                 pairs.len()
             )));
         }
-        Ok(Correlation { groups: pairs.len(), spearman: spearman(&pairs), kendall: kendall(&pairs) })
+        let defined = |value: f64| Some(value).filter(|v| v.is_finite());
+        Ok(Correlation {
+            groups: pairs.len(),
+            spearman: defined(spearman(&pairs)),
+            kendall: defined(kendall(&pairs)),
+        })
     }
 }
 
-/// Pearson's correlation of the ranks; ties share the mean of their ranks.
+/// Pearson's correlation of the ranks; ties share the mean of their ranks. NaN when there are only ties.
 fn spearman(pairs: &[(f64, f64)]) -> f64 {
     let (x, y) = (ranks(pairs.iter().map(|p| p.0)), ranks(pairs.iter().map(|p| p.1)));
     let mean = (pairs.len() as f64 + 1.0) / 2.0;

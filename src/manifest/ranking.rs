@@ -7,7 +7,8 @@ use super::order::Sorting;
 use super::{Group, Manifest, Order, Percent, Selection};
 use crate::error::{Error, Result};
 use crate::selector::Globs;
-use crate::words::{counted, nearest};
+use crate::units::counted;
+use crate::words::nearest;
 
 /// Decides for one group whether it is ranked.
 pub type Predicate<'a> = dyn Fn(&Group) -> Result<bool> + 'a;
@@ -143,10 +144,12 @@ impl Manifest {
         } else {
             format!("the {}", counted(chosen, "chosen group"))
         };
-        let (have, were) = if chosen == 1 { ("has", "was") } else { ("have", "were") };
+        let (have, were, they) = if chosen == 1 { ("has", "was", "it") } else { ("have", "were", "they") };
         if unscored == 0 {
-            return error(format!("{groups} {have} no format but NONE: they were disabled in the search"))
-                .with_hint("choose groups that took part in the search, or run it again with them enabled");
+            return error(format!(
+                "{groups} {have} no format but NONE: {they} {were} disabled in the search"
+            ))
+            .with_hint("choose groups that took part in the search, or run it again with them enabled");
         }
         let why = match not_candidates {
             0 => format!("{groups} {were} never scored (their score is exactly 0)"),

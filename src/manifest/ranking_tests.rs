@@ -229,7 +229,7 @@ fn an_empty_ranking_says_why() {
     let refused = RankingOptions { predicate: Some(&never), ..Default::default() };
     let cases = [
         (&zero, RankingOptions::default(), "its 2 groups were never scored", "unscored"),
-        (&none, RankingOptions::default(), "its 1 group has no format but NONE", "enabled"),
+        (&none, RankingOptions::default(), "its 1 group has no format but NONE: it was disabled", "enabled"),
         (
             &mixed,
             RankingOptions::default(),

@@ -6,7 +6,7 @@ use super::CostModel;
 use super::solver::{Choice, Problem};
 use crate::error::{Error, Result};
 use crate::manifest::{Ranking, Selection};
-use crate::words::{counted, words};
+use crate::words::words;
 
 /// A limit on what a scheme may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +33,14 @@ impl Budget {
         match self {
             Budget::EffectiveBits(_) => Measure::EffectiveBits,
             Budget::Bytes(_) => Measure::Bytes,
+        }
+    }
+
+    /// With the three decimals that are shown, and no less: a floor that is named so can be met.
+    fn rounded_up(self) -> Self {
+        match self {
+            Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e3).ceil() / 1e3),
+            bytes => bytes,
         }
     }
 }
@@ -143,15 +151,12 @@ impl<'a> BudgetSolver<'a> {
         };
         let (floor, ceiling) = (self.of_cost(self.problem.floor()), self.of_cost(self.problem.ceiling()));
         let Some(solution) = self.problem.solve(limit) else {
-            let least = match floor {
-                // Rounded down it would be below the floor itself.
-                Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e3).ceil() / 1e3),
-                bytes => bytes,
+            let ranked = match self.ranking.len() {
+                1 => "the only ranked group is".into(),
+                count => format!("all {count} ranked groups are"),
             };
-            let problem = format!(
-                "{budget} are below the floor of {least}, where all {} are in FP8",
-                counted(self.ranking.len(), "ranked group")
-            );
+            let problem =
+                format!("{budget} are below the floor of {}, where {ranked} in FP8", floor.rounded_up());
             return Err(Error::argument(problem)
                 .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));
         };
@@ -163,6 +168,13 @@ impl<'a> BudgetSolver<'a> {
     /// The problem, of which group n is the n-th of the ranking and choice 1 is FP8.
     pub(super) fn problem(&self) -> &Problem {
         &self.problem
+    }
+
+    /// Effective bits from the least that the ranking can come down to up to what nothing in FP8 takes, in `count` equal steps.
+    pub(super) fn sizes(&self, count: u32) -> impl Iterator<Item = f64> {
+        let bits = |cost: f64| self.costs.effective_bits(cost);
+        let (low, high) = (bits(self.problem.floor()), bits(self.problem.ceiling()));
+        (0..=count).map(move |at| low + (high - low) * f64::from(at) / f64::from(count))
     }
 
     fn of_cost(&self, cost: f64) -> Budget {

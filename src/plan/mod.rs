@@ -3,6 +3,7 @@
 mod budget;
 mod cost;
 mod frontier;
+mod hull;
 mod input_scales;
 mod layout;
 mod located;
@@ -12,7 +13,8 @@ mod tensors;
 
 pub use budget::{Budget, BudgetSolver, Fit, Measure};
 pub use cost::{BytesFrom, Cost, CostModel, Figures, GroupCost};
-pub use frontier::{FrontierPoint, frontier, knee};
+pub use frontier::{Frontier, FrontierPoint, frontier};
+pub use hull::{HullPoint, hull, knee};
 pub use input_scales::InputScales;
 pub use layout::{Activations, ActivationsChoice, Layout, ScaleSharing};
 pub use located::{Located, LocatedGroup};

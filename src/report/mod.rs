@@ -1,11 +1,10 @@
 //! Reports for people and other programs.
 
+mod names;
 pub mod per_layer;
 mod python;
 pub mod svg;
 pub mod sweep;
-mod table;
+pub mod table;
 
-pub use crate::units::{bytes, score, weights};
-pub use sweep::Sweep;
-pub use table::markdown_table;
+pub use crate::units::{bytes, weights};

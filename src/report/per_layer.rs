@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::python;
+use super::table::{Column, Table, compact_markdown};
 use crate::manifest::{Group, Manifest, compare_scores};
 
 /// One line of the report: a group under its first format that quantises, or under `NONE` where it has no other.
@@ -85,20 +86,18 @@ pub fn markdown(manifest: &Manifest) -> String {
          Note: In the JSON manifest, layer {keys} with `.quant_recipe` (e.g., \
          `language_model.layers.0.mlp.gate_proj.quant_recipe`). This suffix is added by ModelOpt to represent the \
          AutoQuant hyperparameter attached to that module. In this table we strip the `.quant_recipe` suffix for \
-         readability; the underlying module path is the part before that suffix.\n\n\
-         |Layer|Num Bits|Sensitivity|{costs}|\n| :--- | :--- | :--- | :--- |\n"
+         readability; the underlying module path is the part before that suffix.\n\n"
     );
+    let mut table = Table::new(["Layer", "Num Bits", "Sensitivity", costs].map(Column::new));
     for row in rows(manifest) {
-        let _ = writeln!(
-            text,
-            "|{}|{}|{}|{}|",
-            row.layer.replace('|', "\\|"),
-            python::fixed(row.num_bits, 1),
-            python::scientific(row.sensitivity, 3),
-            python::scientific(row.size_cost, 3),
-        );
+        table.push([
+            row.layer.into(),
+            python::fixed(row.num_bits, 1).into(),
+            python::scientific(row.sensitivity, 3).into(),
+            python::scientific(row.size_cost, 3).into(),
+        ]);
     }
-    text
+    text + &compact_markdown(&table)
 }
 
 /// The report as JSON: `scheme`, `model` and `autoquant_state` as in the manifest, then the rows, laid out as Python's

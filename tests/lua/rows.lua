@@ -26,7 +26,7 @@ local weight = model:tensor("model.norm.weight")
 local rows = {
   Group = manifest.groups[1], Decision = family:decide(), PlannedScheme = family:plan()[1], PlannedFile = family:files("half")[1],
   Outcome = outcome, Written = outcome.schemes[1], Fit = qlua.plan.solve(family, ranking, { effective_bits = 12 }),
-  FrontierPoint = qlua.plan.frontier(family, ranking).points[2], Correlation = qlua.manifest.correlation(manifest, manifest),
+  HullPoint = qlua.plan.frontier(family, ranking).points[2], Correlation = qlua.manifest.correlation(manifest, manifest),
   TensorRow = model:tensors()[1], ShardRow = model.shards[1], Demo = demo, Stats = weight:stats(), Histogram = weight:histogram(4),
   QuantisationError = qlua.fp8.error(weight),
 }

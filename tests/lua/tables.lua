@@ -7,19 +7,43 @@ local function raised(f, ...)
   return e
 end
 
--- Numbers of a column have as many decimals as they need, and all the same.
-local rows = { { x = 0.1 + 0.2, n = 4e9, s = 1.12, w = 3 }, { x = 12.25, n = 1, s = 1e-7, w = 0.000001 } }
-local text = qlua.report.table(rows, {
-  { key = "x" }, { key = "n", unit = "bytes" }, { key = "s", unit = "score" }, { key = "w", decimals = 2 },
-})
-local function cells(line) return (line:gsub("%s+", " ")) end
-local lines = {}
-for line in text:gmatch("[^\n]+") do lines[#lines + 1] = cells(line) end
-assert(lines[3] == "| 0.30 | 4.00 GB | 1.120 | 3.00 |", lines[3])
-assert(lines[4] == "| 12.25 | 1 B | 1.000e-7 | 1.000e-6 |", lines[4])
-assert(qlua.report.table({ { x = 1.0 }, { x = 2 } }, { { key = "x" } }):find("|   1 |", 1, true))
+local rows = { { n = 0.1 + 0.2, b = 7509245952, s = 1.12 }, { n = 3, b = nil, s = 1 / 0 }, { n = 2, b = 12, s = 0 / 0 } }
+
+local function cells(columns, options)
+  local lines = {}
+  for line in qlua.report.table(rows, columns, options):gmatch("[^\n]+") do lines[#lines + 1] = line end
+  return lines
+end
+
+-- Numbers have no digits that say nothing, and missing ones are a dash.
+local lines = cells({ { key = "n" }, { key = "b", unit = "bytes" }, { key = "s", title = "score", unit = "score" } })
+assert(lines[1] == "|   n |       b |        score |", lines[1])
+assert(lines[3] == "| 0.3 | 7.51 GB |         1.12 |", lines[3])
+assert(lines[4] == "|   3 |       – |     infinite |", lines[4])
+assert(lines[5] == "|   2 |    12 B | not a number |", lines[5])
+
+-- `decimals` holds for every number of the column, whole ones too.
+lines = cells({ { key = "n", decimals = 2 }, { key = "b", unit = "bytes", decimals = 1 } }, { format = "text" })
+assert(lines[1] == "   n       b", lines[1])
+assert(lines[2] == "0.30  7.5 GB" and lines[3] == "3.00       –" and lines[4] == "2.00    12 B", lines[2])
+lines = cells({ { key = "n", decimals = 0 } }, { format = "text" })
+assert(lines[2] == "0" and lines[3] == "3", lines[2])
+
+-- What makes no sense is refused.
+local function refused(columns, part, given)
+  local e = raised(qlua.report.table, given or rows, columns)
+  assert(e.message:find(part, 1, true), e.message)
+end
+refused({ { key = "n", decimals = -1 } }, "must be from 0 to 17")
+refused({ { key = "n", decimals = 1.5 } }, "decimals")
+refused({ { key = "n", decimal = 1 } }, "unknown key `decimal`")
+refused({ { key = "x" } }, "a table", { { x = {} } })
 
 assert(qlua.report.count(0, "group") == "0 groups" and qlua.report.count(1, "group") == "1 group")
+local number = qlua.report.number
+assert(number(0.1 + 0.2) == "0.3" and number(3) == "3" and number(nil) == "–" and number(0 / 0) == "not a number")
+assert(number(2 / 3, { decimals = 3 }) == "0.667" and number(nil, { decimals = 3 }) == "–")
+assert(raised(number, 1, { decimals = 18 }).message:find("must be from 0 to 17", 1, true))
 
 -- A number in quotes is answered alike everywhere, and every wrong type has a next step.
 local t = qlua.tensor.from_list { 1, 2 }

@@ -9,7 +9,7 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Group, Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, FrontierPoint, Measure, frontier, knee};
+use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, HullPoint, Measure, hull, knee};
 use crate::words::words;
 
 const FAMILY: Type = Type::Handle("Family");
@@ -52,8 +52,8 @@ row! {
     }
 }
 row! {
-    /// A point of the Pareto frontier: no selection of its size loses less.
-    const POINT = "FrontierPoint" for |point: &FrontierPoint| {
+    /// A supported point of the Pareto frontier, one on its lower convex hull: no selection of its size loses less.
+    const POINT = "HullPoint" for |point: &HullPoint| {
         /// sum of all tensor bytes
         bytes: Type::IntegerIn("bytes") => point.bytes,
         /// by ModelOpt's cost model
@@ -78,9 +78,9 @@ macro_rules! with_ranking {
     };
 }
 
-/// A frontier with the ranking that its selections are made from.
-struct Frontier {
-    points: Vec<FrontierPoint>,
+/// The hull of a frontier with the ranking that its selections are made from.
+struct Hull {
+    points: Vec<HullPoint>,
     ranking: Ranking,
 }
 
@@ -136,24 +136,25 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new(
                 "frontier",
-                "The Pareto frontier of a ranking, from nothing in FP8 to all that has a finite score. Each point adds groups to \
-                 the one before and loses the least that its size allows; between two neighbours nothing lies below the line.",
+                "The supported points of a ranking's Pareto frontier, which make up its lower convex hull, from nothing in FP8 to \
+                 all that has a finite score. Each adds groups to the one before and loses the least that its size allows. \
+                 Between two neighbours nothing lies below the line through them; what is best there, `solve` finds.",
             )
             .param("family", FAMILY, "the sweep, whose checkpoint or manifest says what groups cost")
             .param("ranking", Type::Handle("Ranking"), "the groups to choose from")
             .options(Options::new().default("by", MEASURES, "effective_bits", "what the size is counted in"))
-            .returns(Type::Handle("Frontier"), "the frontier")
+            .returns(Type::Handle("Hull"), "the hull")
             .example(with_ranking!(
-                "local frontier = qlua.plan.frontier(family, ranking)\n\
-                 assert(frontier.points[1].groups == 0 and #frontier:selection(frontier.knee) > 0)"
+                "local hull = qlua.plan.frontier(family, ranking)\n\
+                 assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)"
             )),
             |call| {
                 let ranking = call.handle::<Ranking>("ranking")?.clone();
                 let measure: Measure = call.word("by")?;
-                Ok(Handle(Frontier { points: frontier(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
+                Ok(Handle(Hull { points: hull(&costs(call, &ranking)?, &ranking, measure)?, ranking }))
             },
         )
-        .class(frontier_class())
+        .class(hull_class())
 }
 
 /// The costs of the parameter `family`.
@@ -207,9 +208,9 @@ fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     }))
 }
 
-fn frontier_class() -> Class<Frontier> {
-    Class::new("Frontier", "A Pareto frontier.")
-        .length("the number of points", |this: &Frontier| this.points.len())
+fn hull_class() -> Class<Hull> {
+    Class::new("Hull", "The lower convex hull of a Pareto frontier: its supported points.")
+        .length("the number of points", |this: &Hull| this.points.len())
         .field(
             "points",
             Type::List(&Type::Record(&POINT)),
@@ -229,7 +230,7 @@ fn frontier_class() -> Class<Frontier> {
                 .returns(Type::Handle("Selection"), "the selection")
                 .raises("there is no such point")
                 .example(with_ranking!(
-                    "local frontier = qlua.plan.frontier(family, ranking)\nassert(#frontier:selection(3) == frontier.points[3].groups)"
+                    "local hull = qlua.plan.frontier(family, ranking)\nassert(#hull:selection(3) == hull.points[3].groups)"
                 )),
             |this, call| {
                 let point: i64 = call.get("point")?;

@@ -7,8 +7,10 @@ use mlua::{Table, Value};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
-use crate::report::{self, markdown_table, per_layer};
-use crate::words::{counted, words};
+use crate::report::table::{Align, Cell, Column, Table as Rows, Unit, markdown, text};
+use crate::report::{self, per_layer};
+use crate::units::counted;
+use crate::words::words;
 
 const COLUMN: Record = Record {
     name: "Column",
@@ -18,24 +20,33 @@ const COLUMN: Record = Record {
         Key::optional("title", Type::String, "its heading (default: the key)"),
         Key::optional(
             "unit",
-            Type::Choice(Unit::WORDS),
-            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` as 1.234e-4",
+            Type::Choice(Quantity::WORDS),
+            "`bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three \
+             digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits",
         ),
         Key::optional(
             "decimals",
             Type::Integer,
-            "digits after the point (default: as many as the column's numbers need, 4 at most)",
+            "digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole",
         ),
     ],
 };
 
 words! {
-    /// How a column shows its numbers.
-    enum Unit: "unit" {
+    /// What the numbers of a column are.
+    enum Quantity: "unit" {
         Bytes = "bytes",
         Bits = "bits",
         Weights = "weights",
         Score = "score",
+    }
+}
+
+words! {
+    /// What a table is written in.
+    enum TableFormat: "format" {
+        Markdown = "markdown",
+        Text = "text",
     }
 }
 
@@ -47,8 +58,8 @@ words! {
     }
 }
 
-/// More digits after the point than this are noise in a table.
-const MOST_DECIMALS: usize = 4;
+/// The most digits that say something of a number of 64 bits.
+const MOST_DECIMALS: i64 = 17;
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("report", "Tables and reports for people.")
@@ -75,10 +86,30 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
-            Function::new("table", "Rows as an aligned Markdown table; columns of numbers stand right.")
+            Function::new("number", "A number as tables show it: whole ones in full, others with six digits at most, and `–` for nil.")
+                .optional("number", Type::Number, "the number")
+                .options(Options::new().option("decimals", Type::Integer, "digits after the point, from 0 to 17"))
+                .returns(Type::String, "the text")
+                .raises("`decimals` is not from 0 to 17")
+                .example("assert(qlua.report.number(2 / 3, { decimals = 2 }) == \"0.67\" and qlua.report.number(nil) == \"–\")"),
+            |call| {
+                let decimals = decimals(call, "decimals", call.get("decimals")?)?;
+                let column = Column { decimals, ..Column::new("") };
+                Ok(column.text(&call.get::<Option<f64>>("number")?.into(), Align::Right))
+            },
+        )
+        .function(
+            Function::new("table", "Rows as a table with aligned columns; columns of numbers stand right, and a number that is missing is `–`.")
                 .param("rows", Type::List(&Type::Table), "the rows")
                 .param("columns", Type::List(&Type::Record(&COLUMN)), "the columns, from left to right")
+                .options(Options::new().default(
+                    "format",
+                    Type::Choice(TableFormat::WORDS),
+                    "markdown",
+                    "a Markdown table, or columns of plain text",
+                ))
                 .returns(Type::String, "the lines of the table")
+                .raises("`decimals` is not from 0 to 17, or a cell is a table or a function")
                 .example("print(qlua.report.table({ { name = \"top10\", bytes = 4e9 // 1 | 0 } }, { { key = \"name\" }, { key = \"bytes\", unit = \"bytes\" } }))"),
             table,
         )
@@ -101,61 +132,50 @@ pub(super) fn declare() -> Namespace {
 fn table(call: &Call) -> anyhow::Result<String> {
     let rows: Vec<Table> = call.get("rows")?;
     let columns: Vec<Table> = call.get("columns")?;
-    let mut cells = vec![Vec::new(); rows.len()];
-    let (mut header, mut right) = (Vec::new(), Vec::new());
-    for column in &columns {
+    let mut keys: Vec<String> = Vec::new();
+    let mut table = Rows::default();
+    for (at, column) in columns.iter().enumerate() {
         let key: String = column.raw_get("key")?;
-        let unit = column.raw_get::<Option<String>>("unit")?.map(|word| word.parse()).transpose()?;
-        let values: Vec<Value> =
-            rows.iter().map(|row| row.raw_get(key.as_str())).collect::<mlua::Result<_>>()?;
-        let decimals = match column.raw_get::<Option<i64>>("decimals")? {
-            Some(given) => usize::try_from(given).ok().filter(|given| *given <= 17).ok_or_else(|| {
-                call.refuse("columns", format!("has {given} decimals; there can be 0 to 17"))
-            })?,
-            None => decimals(&values),
+        let title = column.raw_get::<Option<String>>("title")?.unwrap_or_else(|| key.clone());
+        let unit = match column.raw_get::<Option<String>>("unit")?.map(|word| word.parse()).transpose()? {
+            Some(Quantity::Bytes) => Unit::Bytes,
+            Some(Quantity::Bits) => Unit::Bits,
+            Some(Quantity::Weights) => Unit::Weights,
+            Some(Quantity::Score) => Unit::Score,
+            None => Unit::None,
         };
-        right.push(
-            values.iter().all(|value| matches!(value, Value::Integer(_) | Value::Number(_) | Value::Nil)),
-        );
-        for (value, cells) in values.into_iter().zip(&mut cells) {
-            cells.push(cell(value, unit, decimals)?);
-        }
-        header.push(column.raw_get::<Option<String>>("title")?.unwrap_or(key));
+        let place = format!("columns[{}].decimals", at + 1);
+        let decimals = decimals(call, &place, column.raw_get("decimals")?)?;
+        let align = (unit != Unit::None).then_some(Align::Right);
+        table.columns.push(Column { title, unit, decimals, align });
+        keys.push(key);
     }
-    Ok(markdown_table(&header, &cells, &right))
-}
-
-/// The decimals that a column of `values` needs so that all its points stand below each other: four at most.
-fn decimals(values: &[Value]) -> usize {
-    let needed = |value: &Value| {
-        let Value::Number(x) = value else { return 0 };
-        (0..MOST_DECIMALS)
-            .find(|decimals| {
-                let scale = 10f64.powi(*decimals as i32);
-                !x.is_finite() || ((x * scale).round() / scale - x).abs() <= x.abs() * 1e-12
-            })
-            .unwrap_or(MOST_DECIMALS)
-    };
-    values.iter().map(needed).max().unwrap_or(0)
-}
-
-/// A value as the text of its cell.
-fn cell(value: Value, unit: Option<Unit>, decimals: usize) -> anyhow::Result<String> {
-    let number = match &value {
-        Value::Nil => return Ok(String::new()),
-        Value::Integer(n) => *n as f64,
-        Value::Number(x) => *x,
-        other => return Ok(other.to_string()?),
-    };
-    let whole = number >= 0.0 && number.fract() == 0.0 && number < u64::MAX as f64;
-    let vanishes = number != 0.0 && number.abs() < 0.5 * 10f64.powi(-(decimals as i32));
-    Ok(match (unit, &value) {
-        (Some(Unit::Bytes), _) if whole => report::bytes(number as u64),
-        (Some(Unit::Weights), _) if whole => report::weights(number as u64),
-        (Some(Unit::Bits), _) => format!("{number:.3}"),
-        (Some(Unit::Score), _) => report::score(number),
-        (None, Value::Integer(n)) if decimals == 0 => n.to_string(),
-        _ if vanishes => report::score(number),
-        _ => format!("{number:.decimals$}"),
+    for (at, row) in rows.iter().enumerate() {
+        let cell = |key: &String| match row.raw_get(key.as_str())? {
+            Value::Nil => Ok(Cell::Empty),
+            Value::Integer(count) => Ok(Cell::Integer(count)),
+            Value::Number(number) => Ok(Cell::Number(number)),
+            value @ (Value::Table(_) | Value::Function(_)) => {
+                let place = format!("rows[{}].{key}", at + 1);
+                Err(call
+                    .refuse(&place, format!("is a {}, and a cell is text or a number", value.type_name())))
+            }
+            other => Ok(Cell::Text(other.to_string()?)),
+        };
+        table.push(keys.iter().map(cell).collect::<anyhow::Result<Vec<Cell>>>()?);
+    }
+    Ok(match call.word("format")? {
+        TableFormat::Text => text(&table),
+        TableFormat::Markdown => markdown(&table),
     })
+}
+
+/// Digits after the point that were `given` at `place`.
+fn decimals(call: &Call, place: &str, given: Option<i64>) -> anyhow::Result<Option<usize>> {
+    match given {
+        Some(given) if !(0..=MOST_DECIMALS).contains(&given) => {
+            Err(call.refuse(place, format!("must be from 0 to {MOST_DECIMALS}")))
+        }
+        given => Ok(given.map(|given| given as usize)),
+    }
 }

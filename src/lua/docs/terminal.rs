@@ -6,6 +6,7 @@ use super::{option_entries, records_of, signature, summary};
 use crate::error::{Error, Result};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
 use crate::lua::types::Record;
+use crate::report::table::{Cell, Column, Table, text};
 use crate::words::nearest;
 
 /// All namespaces with their summaries.
@@ -147,16 +148,10 @@ fn section<const N: usize>(out: &mut String, title: &str, rows: impl Iterator<It
 
 /// Rows as aligned columns, indented by two.
 fn columns<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = rows.collect();
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut out = String::new();
-    for row in &rows {
-        let mut line = String::from(" ");
-        for (text, width) in row.iter().zip(&widths) {
-            let _ = write!(line, " {text:<width$} ");
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
+    // The first column is the indentation.
+    let mut table = Table::new(vec![Column::new(""); N + 1]);
+    for row in rows {
+        table.push([Cell::from("")].into_iter().chain(row.map(Cell::from)).collect::<Vec<_>>());
     }
-    out
+    text(&table)
 }

@@ -9,7 +9,7 @@ pub struct Choice {
     pub cost: f64,
 }
 
-/// One step of the frontier: the group whose choice changes.
+/// One step from a supported solution to the next: the group whose choice changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The index of the group.

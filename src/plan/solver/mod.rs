@@ -90,7 +90,7 @@ impl Problem {
     /// The supported efficient solutions: where every group starts, its best score, and the steps from there to the cheapest
     /// solution, one group at a time. After every step the score is the least that the cost allows; what lies between two
     /// neighbours is above the line through them.
-    pub fn frontier(&self) -> (Vec<usize>, Vec<Step>) {
+    pub fn supported(&self) -> (Vec<usize>, Vec<Step>) {
         (self.relaxation.best(), self.relaxation.steps_down())
     }
 

@@ -155,13 +155,13 @@ fn the_gap_is_proven_when_the_core_outgrows_its_limits() {
 }
 
 #[test]
-fn every_point_of_the_frontier_is_optimal_for_its_own_cost() {
+fn every_supported_solution_is_optimal_for_its_own_cost() {
     let mut random = Random(3);
     for kind in 0..5 {
         for _ in 0..50 {
             let groups = instance(&mut random, kind);
             let problem = Problem::new(groups.clone()).unwrap();
-            let (mut choices, steps) = problem.frontier();
+            let (mut choices, steps) = problem.supported();
             let sum = |choices: &[usize], of: fn(&Choice) -> f64| -> f64 {
                 groups.iter().zip(choices).map(|(group, &choice)| of(&group[choice])).sum()
             };

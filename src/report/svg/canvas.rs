@@ -101,7 +101,7 @@ impl Canvas {
 
 /// `text` as it stands in XML and HTML, in an element or in a quoted attribute. Control characters, which no XML holds, are
 /// replaced.
-pub fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -10,6 +10,6 @@ mod labels;
 mod plot;
 
 pub use axis::{Axis, power_of_ten};
-pub use canvas::{Anchor, Canvas, escape};
-pub use heat_map::{Cell, HeatMap, Section};
+pub use canvas::{Anchor, Canvas};
+pub use heat_map::{HeatMap, Section, Tile};
 pub use plot::{Mark, Plot, Series, Shape};

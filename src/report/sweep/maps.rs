@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::data::{GroupRow, LayerError, SchemeRow, Stored, SweepReport};
 use super::shades::Shades;
-use super::{GroupRow, LayerError, SchemeRow, Stored, Sweep, numbers, place_of};
 use crate::manifest::compare_scores;
-use crate::model::Tower;
-use crate::report::svg::{Cell, HeatMap, Section};
+use crate::model::{Tower, block_of, kind_of};
+use crate::report::svg::{HeatMap, Section, Tile};
+use crate::units;
 
 const TOWERS: [Tower; 5] = [Tower::Language, Tower::Vision, Tower::Merger, Tower::Head, Tower::Other];
 /// The order of the rows, where the kinds are known, without `_proj`: as a block computes.
@@ -19,16 +20,16 @@ pub(super) struct Grid {
     rows: Vec<String>,
     blocks: Vec<u32>,
     /// Row, column, and indices of items.
-    places: Vec<(usize, usize, Vec<usize>)>,
+    items: Vec<(usize, usize, Vec<usize>)>,
 }
 
 /// The grids of all towers that have blocks, and the items outside of blocks.
-pub(super) struct Layout {
-    pub grids: Vec<Grid>,
+pub(super) struct Grids {
+    pub towers: Vec<Grid>,
     pub outside: Vec<usize>,
 }
 
-impl Layout {
+impl Grids {
     /// Lays out items by tower, block and kind.
     fn of<'a>(items: impl Iterator<Item = (Tower, Option<u32>, &'a str)> + Clone) -> Self {
         let outside =
@@ -56,22 +57,23 @@ impl Layout {
                 }
             }
             let columns = blocks.len();
-            let places = items_at.into_iter().enumerate().filter(|(_, items)| !items.is_empty());
-            let places = places.map(|(at, items)| (at / columns, at % columns, items)).collect();
-            Grid { tower, rows: rows.into_iter().map(String::from).collect(), blocks, places }
+            let filled = items_at.into_iter().enumerate().filter(|(_, items)| !items.is_empty());
+            let items = filled.map(|(at, items)| (at / columns, at % columns, items)).collect();
+            Grid { tower, rows: rows.into_iter().map(String::from).collect(), blocks, items }
         };
-        let grids = TOWERS.into_iter().map(grid).filter(|g| !g.places.is_empty()).collect();
-        Layout { outside: outside.collect(), grids }
+        let towers = TOWERS.into_iter().map(grid).filter(|g| !g.items.is_empty()).collect();
+        Grids { outside: outside.collect(), towers }
     }
 
     /// Lays out the groups of a manifest.
     pub fn of_groups(groups: &[GroupRow]) -> Self {
-        Layout::of(groups.iter().map(|g| (g.tower, g.block, g.kind.as_str())))
+        Grids::of(groups.iter().map(|g| (g.tower, g.block, g.kind.as_str())))
     }
 
     /// Lays out layers by their names.
     pub fn of_layers(layers: &[LayerError]) -> Self {
-        Layout::of(layers.iter().map(|l| place_of(&l.module)))
+        let of = |module| (Tower::of(module), block_of(module), kind_of(module));
+        Grids::of(layers.iter().map(|l| of(&l.module)))
     }
 }
 
@@ -82,18 +84,18 @@ fn rank(kind: &str) -> usize {
 }
 
 impl Grid {
-    /// The section that shows every place by the class and the words that `look` gives its items.
+    /// The section that shows every tile by the class and the words that `look` gives its items.
     fn section(&self, heading: &str, look: impl Fn(&[usize]) -> (String, String)) -> Section {
-        let cells = self.places.iter().map(|(row, column, items)| {
+        let tiles = self.items.iter().map(|(row, column, items)| {
             let (class, words) = look(items);
             let title = format!("{} {}, {}: {words}", self.tower, self.blocks[*column], self.rows[*row]);
-            Cell { row: *row, column: *column, class, title }
+            Tile { row: *row, column: *column, class, title }
         });
         Section {
             heading: heading.into(),
             rows: self.rows.clone(),
             columns: self.blocks.iter().map(u32::to_string).collect(),
-            cells: cells.collect(),
+            tiles: tiles.collect(),
         }
     }
 }
@@ -103,27 +105,27 @@ fn large(section: Section) -> HeatMap {
 }
 
 /// The map of one scheme: FP8 or BF16.
-pub(super) fn of_scheme(sweep: &Sweep, layout: &Layout, scheme: &SchemeRow, name: &str) -> String {
+pub(super) fn of_scheme(sweep: &SweepReport, grids: &Grids, scheme: &SchemeRow, name: &str) -> String {
     let look = |items: &[usize]| stored(items.iter().filter_map(|at| scheme.stored.get(*at).copied()));
-    let mut sections: Vec<Section> = layout.grids.iter().map(|g| g.section(g.tower.word(), look)).collect();
-    if !layout.outside.is_empty() {
-        sections.push(outside(sweep, layout, look));
+    let mut sections: Vec<Section> = grids.towers.iter().map(|g| g.section(g.tower.word(), look)).collect();
+    if !grids.outside.is_empty() {
+        sections.push(outside(sweep, grids, look));
     }
     let map = HeatMap { sections, width: 340.0, row_height: 11.0, text_size: 9.0, text_class: "small" };
     map.draw(&format!("Which groups of {name} are in FP8"))
 }
 
 /// Groups outside of blocks, one after another in as many rows as it takes.
-fn outside(sweep: &Sweep, layout: &Layout, look: impl Fn(&[usize]) -> (String, String)) -> Section {
-    let width = layout.grids.iter().map(|g| g.blocks.len()).max().unwrap_or(0).max(12);
-    let cells = layout.outside.iter().enumerate().map(|(at, group)| {
+fn outside(sweep: &SweepReport, grids: &Grids, look: impl Fn(&[usize]) -> (String, String)) -> Section {
+    let width = grids.towers.iter().map(|g| g.blocks.len()).max().unwrap_or(0).max(12);
+    let tiles = grids.outside.iter().enumerate().map(|(at, group)| {
         let (class, words) = look(&[*group]);
         let title = format!("{}: {words}", sweep.groups[*group].name);
-        Cell { row: at / width, column: at % width, class, title }
+        Tile { row: at / width, column: at % width, class, title }
     });
-    let mut rows = vec![String::new(); layout.outside.len().div_ceil(width)];
+    let mut rows = vec![String::new(); grids.outside.len().div_ceil(width)];
     rows[0] = "others".into();
-    Section { heading: "outside of blocks".into(), rows, columns: Vec::new(), cells: cells.collect() }
+    Section { heading: "outside of blocks".into(), rows, columns: Vec::new(), tiles: tiles.collect() }
 }
 
 fn stored(all: impl Iterator<Item = Stored> + Clone) -> (String, String) {
@@ -140,13 +142,13 @@ fn stored(all: impl Iterator<Item = Stored> + Clone) -> (String, String) {
 
 /// The shades of all scores.
 pub(super) fn score_shades(groups: &[GroupRow]) -> Shades {
-    Shades::logarithmic(groups.iter().filter(|g| g.candidate_bits.is_some()).map(|g| g.score))
+    Shades::logarithmic(groups.iter().filter(|g| g.is_candidate).map(|g| g.score))
 }
 
 /// The class and the words of groups by the worst score among them.
 pub(super) fn score_look(groups: &[GroupRow], shades: &Shades, items: &[usize]) -> (String, String) {
-    let candidates = || items.iter().map(|at| &groups[*at]).filter(|g| g.candidate_bits.is_some());
-    let Some(worst) = candidates().filter(|g| g.scored).max_by(|a, b| compare_scores(a.score, b.score))
+    let candidates = || items.iter().map(|at| &groups[*at]).filter(|g| g.is_candidate);
+    let Some(worst) = candidates().filter(|g| g.is_scored).max_by(|a, b| compare_scores(a.score, b.score))
     else {
         return match candidates().next() {
             Some(_) => ("unscored".into(), "never scored".into()),
@@ -155,11 +157,11 @@ pub(super) fn score_look(groups: &[GroupRow], shades: &Shades, items: &[usize]) 
     };
     let more = if items.len() > 1 { format!(", the worst of {} groups", items.len()) } else { String::new() };
     let class = if worst.score.is_finite() { shades.class(worst.score) } else { "broken".into() };
-    (class, format!("{}{more}", numbers::score(worst.score)))
+    (class, format!("{}{more}", units::score(worst.score)))
 }
 
 /// The map of scores of one tower.
-pub(super) fn of_scores(sweep: &Sweep, grid: &Grid, shades: &Shades) -> String {
+pub(super) fn of_scores(sweep: &SweepReport, grid: &Grid, shades: &Shades) -> String {
     let section = grid.section("", |items| score_look(&sweep.groups, shades, items));
     large(section)
         .draw(&format!("Sensitivity scores of the {} tower by block and kind of module", grid.tower))
@@ -177,7 +179,13 @@ pub(super) fn of_errors(layers: &[LayerError], grid: &Grid, shades: &Shades) -> 
         let worst = errors.fold(f64::INFINITY, f64::min);
         let more =
             if items.len() > 1 { format!(", the worst of {} layers", items.len()) } else { String::new() };
-        (shades.class(worst), format!("{}{more}", numbers::with_decibels(worst)))
+        (shades.class(worst), format!("{}{more}", with_unit(worst)))
     });
     large(section).draw(&format!("Weight error of the {} tower by block and kind of module", grid.tower))
+}
+
+/// Decibels with their unit.
+fn with_unit(decibels: f64) -> String {
+    let text = units::decibels(decibels);
+    if decibels.is_finite() { format!("{text} dB") } else { text }
 }

@@ -1,79 +1,57 @@
 //! The tables of a sweep, for the page and for Markdown alike.
 
-use super::figures::attainable;
-use super::numbers::{self, Unit};
-use super::{GroupRow, LayerError, Stored, Sweep};
+use super::data::{GroupRow, LayerError, Stored, SweepReport};
 use crate::manifest::compare_scores;
 use crate::model::Tower;
+use crate::report::table::{Align, Cell, Column, Table, Unit};
+use crate::units::{self, ByteUnit};
 
-/// How many of the worst groups and layers are listed.
-pub(super) const WORST: usize = 10;
-
-/// A table: headings, which of them head numbers, and cells.
-pub(super) struct Table {
-    pub header: Vec<String>,
-    pub right: Vec<bool>,
-    pub rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// `columns`: the headings; those that begin with `>` head numbers.
-    fn new(columns: &[&str]) -> Self {
-        Table {
-            header: columns.iter().map(|c| c.trim_start_matches('>').to_string()).collect(),
-            right: columns.iter().map(|c| c.starts_with('>')).collect(),
-            rows: Vec::new(),
-        }
-    }
-}
+/// How many of the worst groups, and of the lowest signals to noise, are listed.
+const WORST: usize = 10;
 
 /// One row per scheme. Columns that would be empty are left out.
-pub(super) fn schemes(sweep: &Sweep) -> Table {
-    let unit =
-        Unit::for_largest(sweep.schemes.iter().map(|s| s.bytes).chain(sweep.base_bytes).max().unwrap_or(0));
-    let size = format!(">size ({})", unit.name);
-    let has_percent = sweep.schemes.iter().any(|s| s.percent.is_some());
-    let has_kept = sweep.schemes.iter().any(|s| s.stored.contains(&Stored::Kept));
-    let has_frontier = !sweep.frontier.points.is_empty();
+pub(super) fn schemes(sweep: &SweepReport) -> Table {
+    let sizes = sweep.schemes.iter().map(|s| s.figures.bytes).chain(sweep.base_bytes);
+    let unit = ByteUnit::for_largest(sizes.max().unwrap_or(0));
     let columns = [
-        ("scheme", true),
-        (">coverage", has_percent),
-        (">FP8 groups", true),
-        (">kept BF16", has_kept),
-        (">FP8 layers", true),
-        (">bits", true),
-        (size.as_str(), true),
-        (">saved", sweep.base_bytes.is_some()),
-        (">Σ score", true),
-        (">frontier Σ", has_frontier),
+        (Column::new("scheme"), true),
+        (Column::new("coverage").align(Align::Right), sweep.schemes.iter().any(|s| s.percent.is_some())),
+        (Column::new("FP8 groups"), true),
+        (Column::new("kept BF16"), sweep.schemes.iter().any(|s| s.figures.kept > 0)),
+        (Column::new("FP8 layers"), true),
+        (Column::of("bits", Unit::Bits).decimals(2), true),
+        (Column::of("size", Unit::BytesIn(unit)), true),
+        (Column::of("saved", Unit::Share), sweep.base_bytes.is_some()),
+        (Column::of("Σ score", Unit::Score).align(Align::Right), true),
+        (Column::of("least Σ", Unit::Score), !sweep.frontier.points.is_empty()),
     ];
-    let shown: Vec<&str> = columns.iter().filter(|(_, shown)| *shown).map(|(name, _)| *name).collect();
-    let mut table = Table::new(&shown);
+    let shown = columns.each_ref().map(|(_, shown)| *shown);
+    let mut table = Table::new(columns.map(|(column, _)| column));
+
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
-        let saved = sweep.base_bytes.map(|base| 1.0 - scheme.bytes as f64 / base.max(1) as f64);
-        let least = attainable(sweep, scheme.effective_bits);
-        let cells = [
-            name,
-            scheme.percent.map(numbers::coverage).unwrap_or_default(),
-            scheme.fp8_groups().to_string(),
-            scheme.kept_groups().to_string(),
-            scheme.fp8_layers.to_string(),
-            format!("{:.2}", scheme.effective_bits),
-            unit.number(scheme.bytes),
-            saved.map(numbers::percent).unwrap_or_default(),
-            numbers::score(scheme.score),
-            least.map(numbers::score).unwrap_or_default(),
-        ];
-        let cells = cells.into_iter().zip(&columns).filter(|(_, (_, shown))| *shown);
-        table.rows.push(cells.map(|(cell, _)| cell).collect());
+        let figures = &scheme.figures;
+        let saved = |base: u64| 1.0 - figures.bytes as f64 / base.max(1) as f64;
+        table.push([
+            name.into(),
+            scheme.percent.map(|percent| format!("{percent} %")).into(),
+            scheme.fp8_groups().into(),
+            figures.kept.into(),
+            figures.quantised_layers.into(),
+            figures.effective_bits.into(),
+            figures.bytes.into(),
+            sweep.base_bytes.map(saved).into(),
+            figures.score.map_or("not finite".into(), Cell::from),
+            figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits)).into(),
+        ]);
     }
+    table.retain_columns(&shown);
     table
 }
 
 /// How many groups of each part of the model are in FP8, one row per scheme; the headings say of how many.
-pub(super) fn parts(sweep: &Sweep) -> Table {
+pub(super) fn parts(sweep: &SweepReport) -> Table {
     let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
-    for (at, group) in sweep.groups.iter().enumerate().filter(|(_, g)| g.candidate_bits.is_some()) {
+    for (at, group) in sweep.groups.iter().enumerate().filter(|(_, g)| g.is_candidate) {
         let part = part_of(group);
         match parts.iter_mut().find(|(name, _)| *name == part) {
             Some((_, groups)) => groups.push(at),
@@ -81,13 +59,12 @@ pub(super) fn parts(sweep: &Sweep) -> Table {
         }
     }
     parts.sort_by_key(|(_, groups)| (sweep.groups[groups[0]].tower, sweep.groups[groups[0]].block.is_none()));
-    let columns: Vec<String> = parts.iter().map(|(name, g)| format!(">{name} ({})", g.len())).collect();
-    let columns: Vec<&str> = std::iter::once("scheme").chain(columns.iter().map(String::as_str)).collect();
-    let mut table = Table::new(&columns);
+    let columns = parts.iter().map(|(name, groups)| Column::new(format!("{name} ({})", groups.len())));
+    let mut table = Table::new([Column::new("scheme")].into_iter().chain(columns).collect::<Vec<_>>());
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
         let fp8 = |groups: &[usize]| groups.iter().filter(|at| scheme.stored[**at] == Stored::Fp8).count();
-        let counts = parts.iter().map(|(_, groups)| fp8(groups).to_string());
-        table.rows.push(std::iter::once(name).chain(counts).collect());
+        let counts = parts.iter().map(|(_, groups)| Cell::from(fp8(groups)));
+        table.push([Cell::from(name)].into_iter().chain(counts).collect::<Vec<_>>());
     }
     table
 }
@@ -101,33 +78,40 @@ fn part_of(group: &GroupRow) -> String {
 }
 
 /// The groups with the highest scores.
-pub(super) fn most_sensitive(sweep: &Sweep) -> Table {
-    let mut groups: Vec<&GroupRow> =
-        sweep.groups.iter().filter(|g| g.candidate_bits.is_some() && g.scored).collect();
+pub(super) fn most_sensitive(sweep: &SweepReport) -> Table {
+    let mut groups: Vec<&GroupRow> = sweep.groups.iter().filter(|g| g.is_candidate && g.is_scored).collect();
     groups.sort_by(|a, b| compare_scores(b.score, a.score));
-    let mut table = Table::new(&["group", ">score", ">weights"]);
+    let columns =
+        [Column::new("group"), Column::of("score", Unit::Score), Column::of("weights", Unit::Count)];
+    let mut table = Table::new(columns);
     for group in groups.into_iter().take(WORST) {
-        table.rows.push(vec![
-            group.name.clone(),
-            numbers::score(group.score),
-            numbers::count(group.parameters),
-        ]);
+        table.push([group.name.as_str().into(), group.score.into(), group.parameters.into()]);
     }
     table
 }
 
-/// The layers that lose most.
+/// The layers that lose most: one row for all whose signal to noise is written the same, with the worst of them.
 pub(super) fn worst_layers(layers: &[LayerError]) -> Table {
     let mut layers: Vec<&LayerError> = layers.iter().collect();
     layers.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
-    let mut table = Table::new(&["layer", ">SQNR (dB)", ">mean squared error", ">saturated", ">become 0"]);
-    for layer in layers.into_iter().take(WORST) {
-        table.rows.push(vec![
-            layer.module.clone(),
-            numbers::decibels(layer.sqnr_db),
-            numbers::score(layer.mse),
-            numbers::percent(layer.saturated),
-            numbers::percent(layer.zeroed),
+    let mut table = Table::new([
+        Column::of("SQNR", Unit::Decibels),
+        Column::new("layers"),
+        Column::new("the worst of them"),
+        Column::of("mean squared error", Unit::Score),
+        Column::of("saturated", Unit::Share),
+        Column::of("become 0", Unit::Share),
+    ]);
+    let alike = layers.chunk_by(|a, b| units::decibels(a.sqnr_db) == units::decibels(b.sqnr_db));
+    for layers in alike.take(WORST) {
+        let worst = layers[0];
+        table.push([
+            worst.sqnr_db.into(),
+            layers.len().into(),
+            worst.module.as_str().into(),
+            worst.mse.into(),
+            worst.saturated.into(),
+            worst.zeroed.into(),
         ]);
     }
     table

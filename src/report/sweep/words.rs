@@ -1,15 +1,15 @@
 //! Sentences that the page and the Markdown share.
 
-use super::Sweep;
-use super::numbers::Unit;
+use super::data::SweepReport;
+use crate::units::ByteUnit;
 
 /// What the sweep is, in a sentence or two.
-pub(super) fn summary(sweep: &Sweep) -> String {
-    let bytes = || sweep.schemes.iter().map(|s| s.bytes);
+pub(super) fn summary(sweep: &SweepReport) -> String {
+    let bytes = || sweep.schemes.iter().map(|s| s.figures.bytes);
     let (Some(smallest), Some(largest)) = (bytes().min(), bytes().max()) else {
         return "No schemes: the manifest alone.".into();
     };
-    let unit = Unit::for_largest(sweep.base_bytes.unwrap_or(0).max(largest));
+    let unit = ByteUnit::for_largest(sweep.base_bytes.unwrap_or(0).max(largest));
     let count = sweep.schemes.len();
     let mut text = match count {
         1 => format!("One scheme of {}", unit.text(largest)),
@@ -19,34 +19,36 @@ pub(super) fn summary(sweep: &Sweep) -> String {
         text.push_str(&format!("; the base checkpoint has {}", unit.text(base)));
     }
     text.push('.');
-    if let Some(unique) = sweep.unique_bytes {
-        let all = unit.text(bytes().sum());
+    if let Some(sharing) = sweep.sharing.filter(|sharing| sharing.unique_bytes < sharing.copied_bytes) {
         text.push_str(&format!(
-            " Together they take {} on disk, because they share shards ({all} without).",
-            unit.text(unique)
+            " Their weight files take {} on disk, because they are shared ({} without).",
+            unit.text(sharing.unique_bytes),
+            unit.text(sharing.copied_bytes)
         ));
     }
     text
 }
 
 /// What the short names of schemes stand for, where they are short.
-pub(super) fn naming(sweep: &Sweep) -> Option<String> {
+pub(super) fn naming(sweep: &SweepReport) -> Option<String> {
     let (scheme, short) = (sweep.schemes.first()?, sweep.short_names().into_iter().next()?);
     (short != scheme.name).then(|| format!("{short} is {}, and so on.", scheme.name))
 }
 
 /// What the columns of the table of schemes mean.
-pub(super) fn columns(sweep: &Sweep) -> String {
+pub(super) fn columns(sweep: &SweepReport) -> String {
     let mut text = String::from(
         "Bits are effective bits per weight of all groups by ModelOpt’s cost model; Σ score is the summed sensitivity of \
          the groups in FP8",
     );
-    if sweep.frontier.points.is_empty() {
-        text.push('.');
-    } else {
+    if !sweep.frontier.points.is_empty() {
+        text.push_str(", and least Σ the smallest sum that any choice of groups has with no more bits");
+    }
+    text.push('.');
+    let gap = sweep.frontier.gap;
+    if gap > 0.0 {
         text.push_str(&format!(
-            ", and frontier Σ the smallest sum that the {} has with no more bits.",
-            sweep.frontier.name
+            " The solver stopped before all proofs: a least sum may lie above the true one by {gap:.1e} of it."
         ));
     }
     text

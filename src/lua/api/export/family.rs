@@ -18,7 +18,7 @@ use crate::lua::{Call, Handle, Row, Tidy, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
 use crate::plan::{ActivationsChoice, ScaleSharing};
 use crate::report::bytes;
-use crate::words::counted;
+use crate::units::counted;
 use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 
 row! {
@@ -326,6 +326,13 @@ fn class() -> Class<RefCell<Family>> {
             |this, _| Ok(this.borrow().planned()?.unique_bytes()),
         )
         .method(
+            Function::new("copied_bytes", "Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.")
+                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family would take if nothing were shared; nil over a manifest alone")
+                .raises("as `decide`")
+                .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < family:copied_bytes())")),
+            |this, _| Ok(this.borrow().planned()?.copied_bytes()),
+        )
+        .method(
             Function::new("check", "Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.")
                 .raises("as `run`")
                 .example(with_family!("family:check()")),
@@ -340,7 +347,7 @@ fn class() -> Class<RefCell<Family>> {
                  GPU at once.",
             )
             .returns(Type::Record(&OUTCOME), "what was done")
-            .raises("a directory of other inputs exists and `overwrite` is not set, an output would touch the sources, or the disk is full")
+            .raises("a directory of other inputs exists and `overwrite` is not set, a `report.html` or `report.md` that qlua did not write lies beside the schemes, an output would touch the sources, or the disk is full")
             .raises("a weight is NaN or infinite")
             .raises("a GPU was named and there is none, or it fails")
             .example(with_family!("local outcome = family:run()\nassert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)")),

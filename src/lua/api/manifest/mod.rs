@@ -14,7 +14,7 @@ use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, combine};
 use crate::model::Model;
-use crate::words::counted;
+use crate::units::counted;
 
 mod ranking;
 mod selection;
@@ -69,9 +69,9 @@ row! {
         /// the number of groups that both scored
         groups: Type::Integer => correlation.groups,
         /// Spearman's rank correlation, -1 to 1; nil when one manifest has only ties
-        spearman: Type::Optional(&Type::Number) => Some(correlation.spearman).filter(|x| x.is_finite()),
+        spearman: Type::Optional(&Type::Number) => correlation.spearman,
         /// Kendall's tau-b, -1 to 1; nil when one manifest has only ties
-        kendall: Type::Optional(&Type::Number) => Some(correlation.kendall).filter(|x| x.is_finite()),
+        kendall: Type::Optional(&Type::Number) => correlation.kendall,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::lua::types::describe;
 use crate::lua::{Call, Callback, Handle, Row, Selector, Type};
 use crate::manifest::{Group, Manifest, Ranking, RankingOptions, Selection};
 use crate::selector::Globs;
-use crate::words::counted;
+use crate::units::counted;
 
 pub(super) fn class() -> Class<Ranking> {
     let select = |name: &'static str, doc: &'static str, example: &'static str| {

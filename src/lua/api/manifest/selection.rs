@@ -5,7 +5,7 @@ use crate::lua::declare::{Class, Operator};
 use crate::lua::rows::rows;
 use crate::lua::{Handle, Tidy, Type};
 use crate::manifest::Selection;
-use crate::words::counted;
+use crate::units::counted;
 
 pub(super) fn class() -> Class<Selection> {
     Class::new(
