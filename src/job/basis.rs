@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
+use crate::format::FormatId;
 use crate::manifest::{Amax, Manifest};
 use crate::model::Model;
-use crate::plan::{InputScales, Located};
+use crate::plan::{Activations, InputScales, Located};
 
 /// A manifest, its groups in the model, and what activations are scaled by.
 pub(super) struct Basis {
@@ -18,6 +19,8 @@ pub(super) struct Basis {
     pub model: Option<Arc<Model>>,
     /// Where static activations take their scales from.
     pub input_scales: Option<InputScales>,
+    /// What is to be said of the scores.
+    pub note: Option<String>,
 }
 
 impl Basis {
@@ -35,24 +38,13 @@ impl Basis {
             Some(manifest) => manifest,
             None => Arc::new(Manifest::open(&options.manifest)?),
         };
+        let input_scales = input_scales(options, &manifest)?;
+        let (manifest, note) = with_candidates(options, manifest, input_scales.is_some());
         let located = match &model {
             Some(model) => Located::in_model(&manifest, model, options.dialect.format())?,
             None => Located::in_manifest(&manifest),
         };
-        let input_scales = match (&options.baseline, &options.amax) {
-            (Some(_), Some(_)) => {
-                return Err(Error::argument(
-                    "both a baseline and an amax file were given for the input scales",
-                )
-                .with_hint("pass --baseline or --amax, not both"));
-            }
-            (Some(directory), None) => Some(InputScales::from_baseline(directory)?),
-            (None, Some(path)) => Some(InputScales::from_amax(path, &Amax::open(path)?)?),
-            (None, None) => {
-                manifest.amax().map(|amax| InputScales::from_amax(manifest.path(), amax)).transpose()?
-            }
-        };
-        Ok(Basis { manifest, located, model, input_scales })
+        Ok(Basis { manifest, located, model, input_scales, note })
     }
 
     /// Whether `module`, in any spelling, has an input scale.
@@ -73,4 +65,46 @@ impl Basis {
             .with_hint("give the base checkpoint as `model`")
         })
     }
+}
+
+fn input_scales(options: &FamilyOptions, manifest: &Manifest) -> Result<Option<InputScales>> {
+    Ok(match (&options.baseline, &options.amax) {
+        (Some(_), Some(_)) => {
+            return Err(Error::argument("both a baseline and an amax file were given for the input scales")
+                .with_hint("pass --baseline or --amax, not both"));
+        }
+        (Some(directory), None) => Some(InputScales::from_baseline(directory)?),
+        (None, Some(path)) => Some(InputScales::from_amax(path, &Amax::open(path)?)?),
+        (None, None) => {
+            manifest.amax().map(|amax| InputScales::from_amax(manifest.path(), amax)).transpose()?
+        }
+    })
+}
+
+/// The manifest with the candidates of the format that will be written, as far as it is known before any scheme is there,
+/// and what is to be said where it has none.
+fn with_candidates(
+    options: &FamilyOptions,
+    manifest: Arc<Manifest>,
+    has_input_scales: bool,
+) -> (Arc<Manifest>, Option<String>) {
+    let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
+    let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
+    let dialect = options.dialect.with(activations).dialect();
+    let format = dialect.format();
+    let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
+    let rank = |name: &str| match FormatId::of_manifest(name) {
+        Some((id, scales)) if id == format && Some(scales) == granularity => 0,
+        Some((id, _)) if id == format => 1,
+        Some(_) => 2,
+        None if name.starts_with(&format.to_string()) => 3,
+        None => 4,
+    };
+    let formats = manifest.formats();
+    let best = formats.iter().map(|name| rank(name)).min();
+    let note = best.filter(|best| matches!(best, 2 | 4)).map(|_| {
+        let known = formats.iter().copied().collect::<Vec<_>>().join(", ");
+        format!("no group was scored in {format}: the scores are those of {known}")
+    });
+    (Arc::new(manifest.with_candidates(rank)), note)
 }

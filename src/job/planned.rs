@@ -81,10 +81,11 @@ impl Planned {
         let Some(model) = &basis.model else {
             let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
             let schemes = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
-            let notes = vec![MANIFEST_ALONE.to_string()];
+            let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(basis.note.clone()).collect();
             return Ok(Planned { dialect: None, layout: None, notes, schemes, costs, files: None });
         };
-        let Decision { dialect, layout, notes } = decide(options, basis, schemes)?;
+        let Decision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
+        notes.extend(basis.note.clone());
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());

@@ -58,9 +58,14 @@ pub struct Group {
     pub scores: Vec<f64>,
     /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
     pub costs: Vec<f64>,
-    /// The score that ranks the group: the published `importance`, or the largest of `scores` where there is none. A score
-    /// that is infinite or NaN goes before both, because Python's `max` hides a NaN that does not come first.
+    /// The score that ranks the group. Where one format quantises, the published `importance`, or the largest of `scores`
+    /// where there is none; where several do, that of the candidate. A score that is infinite or NaN goes before both,
+    /// because Python's `max` hides a NaN that does not come first.
     pub score: f64,
+    /// As published.
+    pub(super) importance: Option<f64>,
+    /// The format that is the candidate, of those that quantise.
+    pub(super) chosen: Option<usize>,
 }
 
 impl Group {
@@ -69,16 +74,30 @@ impl Group {
         self.formats.iter().any(|f| !f.is_none())
     }
 
-    /// Whether the scoring inputs exercised the group: false for a candidate whose formats all score exactly 0, and for a
-    /// group that is no candidate.
+    /// Whether the scoring inputs exercised the group: false for a candidate whose score is exactly 0, and for a group that
+    /// is no candidate.
     pub fn is_scored(&self) -> bool {
-        self.formats.iter().zip(&self.scores).any(|(f, &score)| !f.is_none() && score != 0.0)
+        self.candidate().is_some_and(|candidate| candidate.score != 0.0)
     }
 
-    /// The first format other than `NONE`, with its score and cost.
+    /// The format whose score and cost count, of those that quantise: see [`Group::choose`].
     pub fn candidate(&self) -> Option<Candidate<'_>> {
-        let at = self.formats.iter().position(|f| !f.is_none())?;
-        self.option(at)
+        self.option(self.chosen?)
+    }
+
+    /// Makes that format the candidate for which `rank`, given its name, answers the least; of equal ones the first. The
+    /// score that ranks the group follows.
+    pub(super) fn choose(&mut self, rank: impl Fn(&str) -> u8) {
+        let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
+        self.chosen = quantising().min_by_key(|(_, format)| rank(&format.name)).map(|(at, _)| at);
+        let several = quantising().count() > 1;
+        let counts = |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
+        let counted =
+            || self.scores.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, score)| *score);
+        let broken = counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+        let largest = counted().fold(f64::NEG_INFINITY, f64::max);
+        let own = self.chosen.filter(|_| several).map(|at| self.scores[at]);
+        self.score = broken.or(own).or(self.importance).unwrap_or(largest);
     }
 
     /// The format at index `at`, with its score and cost.
@@ -124,6 +143,15 @@ impl Group {
     }
 }
 
+/// How formats are preferred as long as nobody says what is written: FP8 with one scale a tensor, any other FP8, the rest.
+pub(super) fn preferred(format: &str) -> u8 {
+    match format {
+        "FP8_DEFAULT_CFG" => 0,
+        _ if format.starts_with("FP8") => 1,
+        _ => 2,
+    }
+}
+
 /// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.
 ///
 /// An infinity of either sign is a score that was never computed (ModelOpt starts from one), so it counts as harmful.
@@ -138,7 +166,7 @@ mod tests {
     use super::*;
 
     fn group(name: &str, formats: &[(&str, f64, f64)]) -> Group {
-        Group {
+        let mut group = Group {
             name: name.into(),
             key: format!("{name}{KEY_SUFFIX}"),
             members: vec![name.into()],
@@ -146,7 +174,11 @@ mod tests {
             scores: formats.iter().map(|f| f.1).collect(),
             costs: formats.iter().map(|f| f.2).collect(),
             score: formats.iter().map(|f| f.1).fold(0.0, f64::max),
-        }
+            importance: None,
+            chosen: None,
+        };
+        group.choose(preferred);
+        group
     }
 
     #[test]
@@ -184,6 +216,29 @@ mod tests {
             ("FP8_DEFAULT_CFG", 0.5, 50.0)
         );
         assert!(g.is_scored());
+    }
+
+    /// An NVFP4 score that comes first says nothing about FP8.
+    #[test]
+    fn the_format_that_is_written_decides_and_ranks() {
+        let mut g = group(
+            "a",
+            &[
+                ("NVFP4_DEFAULT_CFG(effective-bits: 4.5)", 9.0, 28.125),
+                ("FP8_DEFAULT_CFG(effective-bits: 8.0)", 0.5, 50.0),
+                ("FP8_PER_CHANNEL_PER_TOKEN_CFG(effective-bits: 8.0)", 0.25, 50.0),
+                ("NONE(effective-bits: 16.0)", 0.0, 100.0),
+            ],
+        );
+        let candidate = |g: &Group| (g.candidate().unwrap().score, g.candidate().unwrap().cost, g.score);
+        assert_eq!(candidate(&g), (0.5, 50.0, 0.5));
+        g.choose(|name| u8::from(!name.contains("PER_CHANNEL")));
+        assert_eq!(candidate(&g), (0.25, 50.0, 0.25));
+        g.choose(|name| u8::from(!name.starts_with("NVFP4")));
+        assert_eq!(candidate(&g), (9.0, 28.125, 9.0));
+        g.scores[0] = f64::NAN;
+        g.choose(preferred);
+        assert_eq!(candidate(&g), (0.5, 50.0, 0.5), "what is broken elsewhere does not matter");
     }
 
     #[test]

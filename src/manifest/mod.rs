@@ -34,10 +34,10 @@ use crate::error::{Error, Result};
 use crate::json::Number;
 use crate::model;
 use document::{Document, RawGroup, Section, first_duplicate};
-use group::KEY_SUFFIX;
+use group::{KEY_SUFFIX, preferred};
 
 /// A sensitivity manifest of any published version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Manifest {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -105,6 +105,20 @@ impl Manifest {
                 .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect()),
             amax,
         })
+    }
+
+    /// The same manifest with other candidates: of each group the format for which `rank`, given its name, answers the
+    /// least. Scores that rank the groups follow.
+    pub fn with_candidates(&self, rank: impl Fn(&str) -> u8) -> Self {
+        let mut groups = self.groups.to_vec();
+        groups.iter_mut().for_each(|group| group.choose(&rank));
+        Manifest { groups: groups.into(), ..self.clone() }
+    }
+
+    /// The names of all formats that some group may take, `NONE` left out, sorted.
+    pub fn formats(&self) -> std::collections::BTreeSet<&str> {
+        let formats = self.groups.iter().flat_map(|group| &group.formats);
+        formats.filter(|format| !format.is_none()).map(|format| format.name.as_str()).collect()
     }
 
     /// Where the manifest was read from.
@@ -292,12 +306,13 @@ fn group(
         }
     }
     let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
-    let broken = scores.iter().copied().filter(|s| !s.is_finite()).max_by(|a, b| compare_scores(*a, *b));
-    let largest = || scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let score = broken.or(raw.importance.map(|n| n.0)).unwrap_or_else(largest);
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
     let costs = costs.into_iter().map(|n| n.0).collect();
-    Ok(Group { name, key, members, formats: parsed, scores, costs, score })
+    let importance = raw.importance.map(|n| n.0);
+    let (score, chosen) = (0.0, None);
+    let mut group = Group { name, key, members, formats: parsed, scores, costs, score, importance, chosen };
+    group.choose(preferred);
+    Ok(group)
 }
 
 #[cfg(test)]
