@@ -104,7 +104,8 @@ fn weights_are_quantised_where_the_user_says() {
     let before = tree(place.path());
     let unknown = run(&["--device", "gpu"]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(stderr(&unknown).contains("unknown device `gpu`: it is `auto`, `cpu`, `cuda` or `cuda:N`"));
+    assert!(stderr(&unknown).contains("there is no device `gpu`"));
+    assert!(stderr(&unknown).contains("hint: known: `auto`, `cpu`, `cuda` (every GPU) and `cuda:N`"));
     let missing = run(&["--device", "cuda:9999"]);
     assert_eq!(missing.status.code(), Some(1));
     let text = stderr(&missing);

@@ -25,15 +25,10 @@ pub enum DeviceChoice {
     Cuda(Option<usize>),
 }
 
-/// Names no [`DeviceChoice`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device `{0}`: it is `auto`, `cpu`, `cuda` or `cuda:N`")]
-pub struct UnknownDevice(pub String);
-
 impl FromStr for DeviceChoice {
-    type Err = UnknownDevice;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
+    fn from_str(name: &str) -> Result<Self> {
         match name {
             "auto" => Ok(DeviceChoice::Auto),
             "cpu" => Ok(DeviceChoice::Cpu),
@@ -42,7 +37,11 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|number| number.parse().ok())
                 .map(|number| DeviceChoice::Cuda(Some(number)))
-                .ok_or_else(|| UnknownDevice(name.into())),
+                .ok_or_else(|| {
+                    Error::argument(format!("there is no device `{name}`")).with_hint(
+                        "known: `auto`, `cpu`, `cuda` (every GPU) and `cuda:N` (one of them, from 0)",
+                    )
+                }),
         }
     }
 }
@@ -182,10 +181,12 @@ mod tests {
     fn choices_are_read_as_they_are_shown() {
         let cuda = [DeviceChoice::Cuda(None), DeviceChoice::Cuda(Some(0)), DeviceChoice::Cuda(Some(7))];
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu].into_iter().chain(cuda) {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(choice.to_string().parse().ok(), Some(choice));
         }
         for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", ""] {
-            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+            let error = wrong.parse::<DeviceChoice>().unwrap_err();
+            assert_eq!(error.to_string(), format!("there is no device `{wrong}`"));
+            assert!(error.hint().unwrap().contains("`cuda:N`"));
         }
     }
 
