@@ -79,6 +79,7 @@ fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
         E::InvalidOffset(name) => {
             format!("is damaged: the offsets of tensor `{name}` overlap or leave a hole")
         }
+        E::MisalignedSlice => "is damaged: the packed elements of a tensor end inside a byte".into(),
         E::TensorInvalidInfo => "is damaged: a tensor's shape does not fit its offsets".into(),
         other => format!("is not a readable safetensors file: {other}"),
     };

@@ -191,7 +191,9 @@ mod tests {
             assert_eq!(choice.to_string().parse::<DeviceChoice>().ok(), Some(choice));
         }
         for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", ""] {
-            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+            let error = wrong.parse::<DeviceChoice>().unwrap_err();
+            assert_eq!(error.to_string(), format!("there is no device `{wrong}`"));
+            assert!(error.hint().unwrap().contains("cuda"));
         }
     }
 

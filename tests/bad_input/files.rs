@@ -61,7 +61,12 @@ fn lies_of_a_header_are_named_with_the_tensor_where_it_is_known() {
         (two(first(), entry("second", "U8", "[4]", 4, 3)), 8, "is damaged: the offsets of tensor `second`"),
         (two(first(), entry("second", "U8", "[5]", 4, 8)), 8, "a tensor's shape does not fit its offsets"),
         (two(first(), entry("second", "F3", "[4]", 4, 8)), 8, "tensor `second` has the unknown dtype `F3`"),
-        (two(first(), entry("second", "F4", "[8]", 4, 8)), 8, "tensor `second` has the unknown dtype `F4`"),
+        (
+            two(first(), entry("second", "F4", "[7]", 4, 8)),
+            8,
+            "the packed elements of a tensor end inside a byte",
+        ),
+        (two(first(), entry("second", "F4", "[9, 2]", 4, 8)), 8, "a tensor's shape does not fit its offsets"),
         (two(first(), entry("second", "U8", "[-4]", 4, 8)), 8, "its header does not parse"),
         (
             two(first(), entry("second", "U8", "[4294967296,4294967296]", 4, 8)),
