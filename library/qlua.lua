@@ -214,7 +214,7 @@ function Parser:help() end
 ---@field activations? string `static` or `dynamic`; nil over a manifest alone
 ---@field rounding? string `exact` or `modelopt`; nil over a manifest alone
 ---@field scale_sharing? string `group` or `none`; nil over a manifest alone
----@field notes string[] one sentence for each choice that `auto` made
+---@field notes string[] one sentence for each choice that `auto` made, and for each engine that cannot read some FP8 layer
 
 ---A scheme before it is written.
 ---@class qlua.PlannedScheme
@@ -263,6 +263,7 @@ function Parser:help() end
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
 ---@field state? string an AutoQuant state that is copied into every directory as it is
 ---@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
+---@field for_engines? ("vllm"|"sglang"|"transformers")[] engines that have to read every scheme: what one of them gets wrong is refused before anything is written
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
@@ -1410,7 +1411,7 @@ function Hull:selection(point) end
 ---@field key string the key of the rows that it shows
 ---@field title? string its heading (default: the key)
 ---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
----@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole, and what would be shown as 0 has an exponent
+---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
 
 ---Options of qlua.report.number.
 ---@class qlua.report.number.Options

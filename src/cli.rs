@@ -1,7 +1,10 @@
 //! The command line of qlua: what runs, with which arguments, and the exit code.
 
 mod batch;
+mod built_in;
 mod commands;
+mod console;
+mod declaration;
 mod detach;
 mod directories;
 mod inspect;
@@ -19,6 +22,9 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
 use crate::options::{self, Parsed};
+use built_in::Said;
+use commands::COMMANDS;
+use console::{conclude, print};
 use invocation::{Invocation, Step, Target};
 
 /// Runs qlua with the arguments of this process.
@@ -48,7 +54,7 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
     match &invocation.target {
         Target::Text(text) => print(text),
         Target::Nothing if invocation.steps.is_empty() => {
-            output::line_to_stderr(invocation::help().trim_end());
+            output::line_to_stderr(declaration::help(COMMANDS).trim_end());
             Ok(2)
         }
         Target::Command(command) => {
@@ -59,7 +65,10 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             }
             match options::parse(command.declaration(), invocation.arguments.iter().cloned())? {
                 Parsed::Text(text) => print(&text),
-                Parsed::Values(values) => (command.run)(values, invocation.verbosity),
+                Parsed::Values(values) => {
+                    let said = Said { verbosity: invocation.verbosity, commands: COMMANDS };
+                    (command.run)(values, &said)
+                }
             }
         }
         _ => run_script(&program, rest, &invocation),
@@ -100,16 +109,6 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     Ok(code)
 }
 
-/// Says how a script ended, where there is something to say, and gives the exit code.
-fn conclude(ending: &Ending) -> u8 {
-    match ending {
-        Ending::Failed(failure) => output::line_to_stderr(&failure.to_string()),
-        Ending::Stopped(Stop::Interrupted) => output::line_to_stderr("qlua: interrupted"),
-        Ending::Done | Ending::Stopped(_) => {}
-    }
-    ending.exit_code()
-}
-
 /// Prints an error of qlua itself and gives the exit code.
 fn report(error: &anyhow::Error) -> u8 {
     let failure = Failure::of(error);
@@ -118,17 +117,6 @@ fn report(error: &anyhow::Error) -> u8 {
     }
     output::line_to_stderr(&failure.to_string());
     failure.exit_code()
-}
-
-/// Writes `text` to standard output; exit code 0.
-fn print(text: &str) -> anyhow::Result<u8> {
-    match output::write_stdout(text) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write", "standard output", e).into())
-        }
-        // Without a reader there is nothing more to do, and nothing went wrong.
-        _ => Ok(0),
-    }
 }
 
 /// Hands out what is still in buffers. A reader that went away is no failure, a full disk is one.

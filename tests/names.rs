@@ -3,13 +3,13 @@
 
 mod common;
 
-use qlua::dialect::{DialectChoice, DialectId};
+use qlua::dialect::{DialectChoice, DialectId, Engine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::directory::{Directory, Raw, Tensors};
 use common::place::export;
-use common::{options, shared};
+use common::{ascending_family, options, shared};
 use qlua::error::Result;
 use qlua::format::FormatId;
 use qlua::job::{Family, FamilyOptions};
@@ -486,4 +486,55 @@ fn names_that_engines_cannot_keep_apart_are_refused_before_anything_is_written()
     assert_eq!(error.kind(), "refused");
     assert!(error.to_string().contains("`model.layers.0.self_attn.qkv` stays in BF16"), "{error}");
     assert!(!base.path().join("out").exists());
+}
+
+/// A model whose vision tower SGLang builds without a quantisation configuration.
+fn qwen3_vl_for(base: &Path, engines: &[Engine], groups: &[&[&str]], dialect: DialectChoice) -> Family {
+    let linears = ["model.language_model.layers.0.mlp.down_proj", "model.visual.blocks.0.attn.qkv"];
+    checkpoint(base, json!({"architectures": ["Qwen3VLForConditionalGeneration"]}), &linears, &[]);
+    write_manifest(base, groups);
+    let options = FamilyOptions {
+        for_engines: engines.to_vec(),
+        dialect,
+        ..options(&base.join("model"), &base.join("manifest.json"), &base.join("out"))
+    };
+    ascending_family(options, &[100.0])
+}
+
+#[test]
+fn what_an_engine_cannot_read_is_refused_for_it_and_noted_otherwise() {
+    let language: &[&str] = &["model.language_model.layers.0.mlp.down_proj"];
+    let vision: &[&str] = &["model.visual.blocks.0.attn.qkv"];
+    let base = tempfile::tempdir().unwrap();
+    let family =
+        |engines: &[Engine], groups: &[&[&str]], dialect| qwen3_vl_for(base.path(), engines, groups, dialect);
+    let refused = |family: Family| {
+        let error = family.run(&Silent).unwrap_err();
+        assert_eq!(error.kind(), "refused");
+        assert!(!base.path().join("out").exists());
+        (error.to_string(), error.hint().unwrap())
+    };
+
+    let (problem, hint) =
+        refused(family(&[Engine::Sglang], &[language, vision], DialectChoice::Named(DialectId::Universal)));
+    assert!(
+        problem.starts_with(
+            "SGLang cannot read 1 quantised layer of `top100` (`model.visual.blocks.0.attn.qkv`): "
+        ),
+        "{problem}"
+    );
+    assert!(hint.contains("lm_only_topx") && hint.contains("leave sglang out of --for"), "{hint}");
+    let (problem, _) = refused(family(
+        &[Engine::Vllm, Engine::Transformers],
+        &[language],
+        DialectChoice::Named(DialectId::ModelOpt),
+    ));
+    assert!(problem.starts_with("Transformers cannot read"), "{problem}");
+
+    let notes = |engines: &[Engine], groups: &[&[&str]]| {
+        let decision = family(engines, groups, DialectChoice::Named(DialectId::Universal)).planned().unwrap();
+        decision.notes.iter().filter(|note| note.starts_with("SGLang")).count()
+    };
+    assert_eq!(notes(&[Engine::Vllm, Engine::Transformers], &[language, vision]), 1);
+    assert_eq!(notes(&[Engine::Sglang], &[language]), 0);
 }

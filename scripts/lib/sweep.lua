@@ -14,6 +14,7 @@ local function options(extra)
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
+    { name = "for", metavar = "LIST", type = "string list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
     { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
     { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },
     { name = "scale-sharing", type = "scale sharing", default = "group", doc = "whether fused modules share scales" },
@@ -65,7 +66,7 @@ function sweep.family(opts)
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
-    dialect = opts.dialect, activations = opts.activations,
+    dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"],
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
     device = opts.device,

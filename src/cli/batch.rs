@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
-use super::{conclude, print};
+use super::built_in::Said;
+use super::console::{conclude, print};
 use crate::error::Error;
 use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
 
@@ -33,7 +34,7 @@ pub(super) fn declare(command: Command) -> Command {
         )
 }
 
-pub(super) fn run(mut values: ArgMatches, verbosity: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn run(mut values: ArgMatches, &Said { verbosity, .. }: &Said) -> anyhow::Result<u8> {
     let globs: Vec<String> = values.remove_many("glob").into_iter().flatten().collect();
     let arguments: Vec<OsString> = values.remove_many("args").into_iter().flatten().collect();
     let mut rows = Vec::new();

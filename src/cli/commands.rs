@@ -1,37 +1,9 @@
 //! The built-in commands: `qlua NAME WORDS…`.
 
-use clap::{ArgMatches, Command};
-
+use super::built_in::BuiltIn;
 use super::{batch, detach, inspect, listing, shell, verify};
-use crate::lua::Verbosity;
 
-/// A built-in command.
-pub(super) struct BuiltIn {
-    pub name: &'static str,
-    about: &'static str,
-    /// Adds what it takes to a command that has its name.
-    declare: fn(Command) -> Command,
-    /// Takes what was given and gives the exit code.
-    pub run: fn(ArgMatches, Verbosity) -> anyhow::Result<u8>,
-}
-
-impl BuiltIn {
-    /// Its command line.
-    pub fn declaration(&self) -> Command {
-        let command = Command::new(self.name)
-            .bin_name(format!("qlua {}", self.name))
-            .about(self.about)
-            .disable_version_flag(true);
-        (self.declare)(command)
-    }
-}
-
-/// The built-in command called `name`.
-pub(super) fn find(name: &str) -> Option<&'static BuiltIn> {
-    COMMANDS.iter().find(|command| command.name == name)
-}
-
-/// All of them, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
+/// All built-in commands, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
 pub(super) const COMMANDS: &[BuiltIn] = &[
     BuiltIn {
         name: "inspect",
@@ -89,10 +61,5 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
         declare: shell::declare_help,
         run: shell::help,
     },
-    BuiltIn {
-        name: "version",
-        about: "Show the version",
-        declare: |command| command,
-        run: |_, _| super::print(&super::invocation::version()),
-    },
+    BuiltIn { name: "version", about: "Show the version", declare: |command| command, run: shell::version },
 ];

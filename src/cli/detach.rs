@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use clap::{ArgMatches, Command};
 
-use super::{directories, print};
-use crate::lua::Verbosity;
+use super::built_in::Said;
+use super::console::print;
+use super::directories;
 use crate::report::bytes;
 use crate::write::detach as detach_directory;
 
@@ -13,7 +14,7 @@ pub(super) fn declare(command: Command) -> Command {
     command.arg(directories::argument())
 }
 
-pub(super) fn detach(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn detach(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let mut text = String::new();
     for path in directories::of(&mut values) {
         let directory = path.display();

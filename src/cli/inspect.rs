@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 
-use super::print;
+use super::built_in::Said;
+use super::console::print;
 use crate::error::Result;
-use crate::lua::Verbosity;
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
 use crate::report::table::{Align, Cell, Column, Table, Unit, markdown, text};
@@ -21,7 +21,7 @@ pub(super) fn declare(command: Command) -> Command {
     command.arg(path.value_hint(ValueHint::AnyPath).help("A checkpoint directory or a manifest"))
 }
 
-pub(super) fn inspect(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let Some(path) = values.remove_one::<PathBuf>("path") else { return Ok(2) };
     print(&if path.is_file() { manifest(&Manifest::open(&path)?) } else { model(&Model::open(&path)?)? })
 }

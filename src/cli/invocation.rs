@@ -4,20 +4,16 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::commands::{self, BuiltIn, COMMANDS};
+use super::built_in::BuiltIn;
+use super::commands::COMMANDS;
+use super::declaration::{SCRIPTS, help, options as declared_options, version};
 use crate::error::{Error, Result};
 use crate::lua::embedded::{self, Embedded};
 use crate::lua::{Chunk, Verbosity};
-use crate::options::{self, Parsed, width};
+use crate::options::{self, Parsed};
 use crate::words::nearest;
-
-const EXIT_CODES: &str =
-    "Exit codes: 0 ok, 1 failure, 2 usage, 3 verification found problems, 130 interrupted";
-
-/// Where to look for what can be run.
-pub(super) const SCRIPTS: &str = "`qlua list` shows the built-in scripts, `qlua --help` the commands";
 
 /// What happens before the script, in the order given.
 pub(super) enum Step {
@@ -56,7 +52,7 @@ impl Invocation {
             Parsed::Values(values) => values,
         };
         if values.get_flag("help") {
-            return Ok(Invocation::of(Target::Text(help())));
+            return Ok(Invocation::of(Target::Text(help(COMMANDS))));
         }
         if values.get_flag("version") {
             return Ok(Invocation::of(Target::Text(version())));
@@ -89,70 +85,7 @@ impl Invocation {
 /// What reads the words up to the script. `--help` is a flag like others there, as its text also lists the commands.
 fn reader() -> Command {
     let help = Arg::new("help").short('h').long("help").action(ArgAction::SetTrue);
-    options().disable_help_flag(true).arg(help).allow_external_subcommands(true)
-}
-
-/// The options before the script.
-fn options() -> Command {
-    let flag = |name: &'static str, short: char, help: &'static str| {
-        Arg::new(name).short(short).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let repeated = |name: &'static str, short: char, metavar: &'static str, help: &'static str| {
-        Arg::new(name)
-            .short(short)
-            .value_name(metavar)
-            .action(ArgAction::Append)
-            .allow_hyphen_values(true)
-            .value_hint(ValueHint::Other)
-            .value_parser(value_parser!(String))
-            .help(help)
-    };
-    Command::new("qlua")
-        .bin_name("qlua")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs Lua scripts that write mixed FP8/BF16 checkpoints")
-        .override_usage("qlua [OPTIONS] SCRIPT [ARGS]...\n       qlua [OPTIONS] COMMAND [ARGS]...")
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .args_override_self(true)
-        .args([
-            repeated("code", 'e', "CODE", "Run CODE, before the script if there is one (may be repeated)"),
-            repeated(
-                "module",
-                'l',
-                "MODULE",
-                "Load MODULE into a global first; `-l name=MODULE` chooses the global (may be repeated)",
-            ),
-            flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
-            flag(
-                "verbose",
-                'v',
-                "Say more: what runs, on which device, from which sources, and how long it takes",
-            ),
-            flag("version", 'V', "Show the version"),
-        ])
-}
-
-/// The whole command line of qlua, with its commands; `scripts` are those of built-in scripts.
-pub(super) fn declaration(scripts: impl IntoIterator<Item = Command>) -> Command {
-    options()
-        .subcommand_help_heading("Commands")
-        .subcommands(COMMANDS.iter().map(BuiltIn::declaration))
-        .subcommands(scripts)
-        .after_help(format!(
-            "SCRIPT is a file, the name of a built-in script (`qlua list` shows them), or `-` for standard input; all words \
-             after it are its own.\n\n{EXIT_CODES}"
-        ))
-}
-
-/// The text of `qlua --help`.
-pub(super) fn help() -> String {
-    declaration([]).term_width(width()).render_help().to_string()
-}
-
-/// The text of `qlua --version`.
-pub(super) fn version() -> String {
-    format!("qlua {} (Lua 5.4)\n", env!("CARGO_PKG_VERSION"))
+    declared_options().disable_help_flag(true).arg(help).allow_external_subcommands(true)
 }
 
 /// What `-e` and `-l` say, in the order in which they were given.
@@ -179,7 +112,7 @@ impl Target {
         if text == "-" {
             return Ok(Target::Stdin);
         }
-        if let Some(command) = commands::find(&text) {
+        if let Some(command) = COMMANDS.iter().find(|command| command.name == text) {
             return Ok(Target::Command(command));
         }
         if text.contains('/') || text.ends_with(".lua") || path.is_file() {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgMatches, Command, ValueHint};
 
-use super::print;
+use super::built_in::Said;
+use super::console::print;
 use crate::lua::api::declarations;
-use crate::lua::{Verbosity, docs, embedded};
+use crate::lua::{docs, embedded};
 use crate::report::table::{Column, Table, text};
 
-pub(super) fn list(_: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn list(_: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let mut out = String::new();
     for (title, folder) in [("scripts", "scripts/"), ("examples", "examples/")] {
         let mut table = Table::new(["", "", ""].map(Column::new));
@@ -29,7 +30,7 @@ pub(super) fn declare_doc(command: Command) -> Command {
     command.arg(name.help("Such as `fs`, `fs.read` or `Parser:parse`; without it all namespaces"))
 }
 
-pub(super) fn doc(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn doc(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let api = declarations();
     match values.remove_one::<String>("name") {
         Some(name) => print(&docs::lookup(&api, &name)?),

@@ -7,12 +7,13 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::commands::{self, COMMANDS};
-use super::{invocation, print};
+use super::built_in::{BuiltIn, Said};
+use super::console::print;
+use super::declaration::{self, SCRIPTS};
 use crate::error::Error;
 use crate::lua::api::declarations;
 use crate::lua::embedded::{self, Embedded};
-use crate::lua::{Host, Verbosity, docs};
+use crate::lua::{Host, docs};
 use crate::options::{Kind, Value, width};
 use crate::words::{nearest, words};
 
@@ -34,17 +35,17 @@ pub(super) fn declare_completions(command: Command) -> Command {
     )
 }
 
-pub(super) fn completions(values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn completions(values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     let Some(Value::Text(word)) = values.get_one("shell") else { return Ok(2) };
     let shell = match word.parse()? {
         Completed::Bash => Shell::Bash,
         Completed::Zsh => Shell::Zsh,
         Completed::Fish => Shell::Fish,
     };
-    let mut whole = whole()?;
+    let mut whole = whole(said.commands)?;
     for taking_names in ["help", "man"] {
         // Other names than these are possible, but too many to offer.
-        let names = PossibleValuesParser::new(names());
+        let names = PossibleValuesParser::new(names(said.commands));
         whole = whole.mut_subcommand(taking_names, |c| c.mut_arg("name", |name| name.value_parser(names)));
     }
     let mut text = Vec::new();
@@ -67,8 +68,8 @@ pub(super) fn declare_man(command: Command) -> Command {
         .after_help("`qlua man | man -l -` shows the page.")
 }
 
-pub(super) fn man(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
-    let mut whole = whole()?;
+pub(super) fn man(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
+    let mut whole = whole(said.commands)?;
     if let Some(directory) = values.remove_one::<PathBuf>("out") {
         std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
         clap_mangen::generate_to(whole, &directory).map_err(|e| Error::io("write", &directory, e))?;
@@ -83,7 +84,7 @@ pub(super) fn man(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
                 .name(format!("qlua-{name}"))
                 .display_name(format!("qlua-{name}"))
                 .version(env!("CARGO_PKG_VERSION")),
-            None => return Err(nothing_called(&name).into()),
+            None => return Err(nothing_called(said.commands, &name).into()),
         },
     };
     let mut text = Vec::new();
@@ -95,9 +96,12 @@ pub(super) fn declare_help(command: Command) -> Command {
     command.arg(name("A command, a built-in script, or an entry of the Lua API such as `fs.read`"))
 }
 
-pub(super) fn help(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
-    let Some(name) = values.remove_one::<String>("name") else { return print(&invocation::help()) };
-    let found = match (commands::find(&name), embedded::script(&name)) {
+pub(super) fn help(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
+    let Some(name) = values.remove_one::<String>("name") else {
+        return print(&declaration::help(said.commands));
+    };
+    let command = said.commands.iter().find(|command| command.name == name);
+    let found = match (command, embedded::script(&name)) {
         (Some(command), _) => Some(command.declaration()),
         (None, Some(script)) => Host::command_line_of(script)?,
         (None, None) => None,
@@ -106,7 +110,7 @@ pub(super) fn help(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
         Some(command) => print(&command.term_width(width()).render_help().to_string()),
         None => match docs::lookup(&declarations(), &name) {
             Ok(text) => print(&text),
-            Err(_) => Err(nothing_called(&name).into()),
+            Err(_) => Err(nothing_called(said.commands, &name).into()),
         },
     }
 }
@@ -117,24 +121,28 @@ fn name(help: &'static str) -> Arg {
 }
 
 /// The names of all commands and built-in scripts.
-fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|command| command.name).chain(embedded::scripts().map(Embedded::name))
+fn names(commands: &'static [BuiltIn]) -> impl Iterator<Item = &'static str> {
+    commands.iter().map(|command| command.name).chain(embedded::scripts().map(Embedded::name))
 }
 
-fn nothing_called(name: &str) -> Error {
+fn nothing_called(commands: &'static [BuiltIn], name: &str) -> Error {
     let error = Error::usage(format!("there is no script or command `{name}`"));
-    match nearest(name, names()) {
+    match nearest(name, names(commands)) {
         Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-        None => error.with_hint(invocation::SCRIPTS),
+        None => error.with_hint(SCRIPTS),
     }
 }
 
 /// The command line of qlua with all commands and all built-in scripts.
-fn whole() -> anyhow::Result<Command> {
+fn whole(commands: &[BuiltIn]) -> anyhow::Result<Command> {
     let mut scripts = Vec::new();
     for script in embedded::scripts() {
         let declared = Host::command_line_of(script)?;
         scripts.push(declared.unwrap_or_else(|| Command::new(script.name()).about(script.headline())));
     }
-    Ok(invocation::declaration(scripts))
+    Ok(declaration::declaration(commands, scripts))
+}
+
+pub(super) fn version(_: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+    print(&declaration::version())
 }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{directories, print};
-use crate::lua::Verbosity;
+use super::built_in::Said;
+use super::console::print;
+use super::directories;
 use crate::units::counted;
 use crate::verify::{Depth, verify as check};
 
@@ -19,7 +20,7 @@ pub(super) fn declare(command: Command) -> Command {
         .arg(directories::argument())
 }
 
-pub(super) fn verify(mut values: ArgMatches, _: Verbosity) -> anyhow::Result<u8> {
+pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
     let mut found = 0;
     let mut text = String::new();

@@ -59,10 +59,12 @@ pub struct Limit {
     pub instead: &'static str,
 }
 
+/// The second inherits what the limits are about from the first, by SGLang's source.
+const QWEN3_VL: &[&str] = &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"];
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 5] = [
+pub const LIMITS: [Limit; 6] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -78,13 +80,22 @@ pub const LIMITS: [Limit; 5] = [
         dialects: &[DialectId::ModelOpt],
         activations: Some(Activations::Dynamic),
         scope: Scope::Everything,
-        reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN and fails",
+        reason: "SGLang does not know ModelOpt's FP8_PER_CHANNEL_PER_TOKEN: it fails, or takes raw codes for weights",
         instead: "choose --dialect compressed-tensors, or static activations",
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"],
-        dialects: &[],
+        architectures: QWEN3_VL,
+        dialects: &[DialectId::ModelOpt],
+        activations: Some(Activations::Static),
+        scope: Scope::Everything,
+        reason: "SGLang does not find the names of ModelOpt's list among its layers of Qwen3-VL and takes BF16 layers for FP8",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: QWEN3_VL,
+        dialects: COMPRESSED,
         activations: None,
         scope: Scope::Vision,
         reason: "SGLang builds the vision tower of Qwen3-VL without a quantisation configuration and takes raw codes for \
@@ -133,4 +144,76 @@ pub fn limits<'a>(
             && (limit.dialects.is_empty() || limit.dialects.contains(&dialect))
             && limit.activations.is_none_or(|only| only == activations)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str = "<!-- limits -->\n";
+    const END: &str = "<!-- /limits -->\n";
+
+    fn words(words: impl Iterator<Item = &'static str>, none: &str) -> String {
+        let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+        if words.is_empty() { none.into() } else { words.join(", ") }
+    }
+
+    fn table() -> String {
+        let mut text = String::from(
+            "| engine | models | dialect | activations | FP8 layers | what happens | instead |\n",
+        );
+        text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+        for limit in LIMITS {
+            let scope = match limit.scope {
+                Scope::Everything => "all",
+                Scope::Vision => "of the vision tower",
+            };
+            text.push_str(&format!(
+                "| {} | {} | {} | {} | {scope} | {} | {} |\n",
+                limit.engine.name(),
+                words(limit.architectures.iter().copied(), "all"),
+                words(limit.dialects.iter().map(|d| d.word()), "all"),
+                words(limit.activations.iter().map(|a| a.word()), "both"),
+                limit.reason,
+                limit.instead
+            ));
+        }
+        text
+    }
+
+    /// `QLUA_BLESS=1 cargo test --lib dialect::engine` writes the table anew.
+    #[test]
+    fn the_documentation_has_every_limit() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once(START).unwrap();
+        let (old, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("QLUA_BLESS").is_some() {
+            std::fs::write(&path, format!("{before}{START}{}{END}{after}", table())).unwrap();
+        } else {
+            assert_eq!(old, table(), "docs/engines.md is stale");
+        }
+    }
+
+    #[test]
+    fn limits_depend_on_model_and_layout() {
+        let of = |architecture, dialect, activations| {
+            limits(architecture, dialect, activations).map(|l| (l.engine, l.scope)).collect::<Vec<_>>()
+        };
+        let (qwen3_vl, llama) = (Some("Qwen3VLForConditionalGeneration"), Some("LlamaForCausalLM"));
+        assert_eq!(of(llama, DialectId::Universal, Activations::Static), []);
+        assert_eq!(of(None, DialectId::CompressedTensors, Activations::Dynamic), []);
+        assert_eq!(
+            of(qwen3_vl, DialectId::Universal, Activations::Static),
+            [(Engine::Sglang, Scope::Vision)]
+        );
+        assert_eq!(
+            of(llama, DialectId::ModelOpt, Activations::Static),
+            [(Engine::Transformers, Scope::Everything)]
+        );
+        assert_eq!(
+            of(llama, DialectId::ModelOpt, Activations::Dynamic),
+            [(Engine::Transformers, Scope::Everything), (Engine::Sglang, Scope::Everything)]
+        );
+    }
 }

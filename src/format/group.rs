@@ -1,8 +1,8 @@
 //! Weights that are quantised together, and what comes of it.
 
-use super::amax::{self, Amax};
+use super::amax::{Amax, require_quantisable};
 use super::encoding::Encoding;
-use super::fp8::{QuantisationError, quantisation_error, quantize};
+use super::fp8::QuantisationError;
 use super::scale::Scales;
 use super::scale_grid::Granularity;
 use crate::tensor::Tensor;
@@ -60,7 +60,7 @@ impl WeightGroup {
     /// or given scales that do not fit.
     pub fn scale_shape(&self) -> Result<Vec<usize>> {
         for weight in &self.weights {
-            amax::require_quantisable(weight.dtype())?;
+            require_quantisable(weight.dtype())?;
         }
         let shape = match (self.encoding.granularity, self.weights.as_slice()) {
             (Granularity::Tensor, _) => vec![],
@@ -86,45 +86,6 @@ impl WeightGroup {
             }
         }
         Ok(shape)
-    }
-
-    /// Quantises the group on the CPU, with all threads of the current pool.
-    ///
-    /// # Errors
-    /// As [`WeightGroup::scale_shape`].
-    pub fn quantise(&self, wanted: Wanted) -> Result<QuantisedGroup> {
-        let shape = self.scale_shape()?;
-        let amax = match self.scales {
-            Some(_) => None,
-            None => {
-                let mut all = Amax {
-                    granularity: self.encoding.granularity,
-                    values: vec![0.0; shape.iter().product()],
-                    shape,
-                };
-                for weight in &self.weights {
-                    let part = amax::amax(weight, self.encoding.granularity)?;
-                    all.values
-                        .iter_mut()
-                        .zip(part.values)
-                        .for_each(|(one, two)| *one = amax::larger(*one, two));
-                }
-                Some(all)
-            }
-        };
-        let mut quantised = QuantisedGroup::before_codes(self, amax);
-        if quantised.is_finite() && (wanted.codes || wanted.error) {
-            for weight in &self.weights {
-                let codes = quantize(weight, &quantised.scales, self.encoding.rounding)?;
-                if wanted.error {
-                    quantised.errors.push(quantisation_error(weight, &codes, &quantised.scales)?);
-                }
-                if wanted.codes {
-                    quantised.codes.push(codes);
-                }
-            }
-        }
-        Ok(quantised)
     }
 }
 

@@ -7,6 +7,8 @@ pub mod fp8_block;
 mod group;
 mod id;
 mod interface;
+pub(crate) mod measure;
+mod quantise;
 mod registry;
 mod scale;
 pub(crate) mod scale_grid;

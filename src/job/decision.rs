@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::basis::Basis;
+use super::engines::require_readable;
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
 use crate::dialect::{DialectChoice, DialectId};
@@ -20,7 +21,7 @@ pub(super) struct Decision {
     pub dialect: DialectId,
     /// The layout of every scheme.
     pub layout: Layout,
-    /// One sentence for each choice that `auto` made.
+    /// One sentence for each choice that `auto` made, and for each engine that cannot read some quantised layer.
     pub notes: Vec<String>,
 }
 
@@ -74,6 +75,9 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
             Activations::Dynamic => "dynamic activations need no calibration",
         };
         notes.push(format!("the dialect is {dialect}: {why}"));
+    }
+    if let Some(model) = &basis.model {
+        notes.extend(require_readable(model, schemes, dialect, activations, &options.for_engines)?);
     }
     Ok(Decision { dialect, layout, notes })
 }

@@ -69,7 +69,8 @@ impl DirectoryWriter<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn inputs(&self, source: &Source, scheme: &PlannedScheme, content: &str) -> Result<String> {
-        let mut files = vec![self.manifest_hash.sha256.clone()];
+        let mut files =
+            vec![self.manifest_hash.sha256.clone(), format!("{} {}", self.dialect, self.layout.activations)];
         let companions = companion_files(self.model.directory())?;
         let paths = companions.iter().map(|file| self.model.directory().join(file));
         for path in paths.chain(self.options.state.clone()) {

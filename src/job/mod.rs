@@ -3,6 +3,7 @@
 mod basis;
 mod decision;
 mod directory;
+mod engines;
 mod family;
 mod options;
 mod planned;

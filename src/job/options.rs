@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::device::DeviceChoice;
 use crate::dialect::DialectChoice;
+use crate::dialect::Engine;
 use crate::format::Rounding;
 use crate::plan::{ActivationsChoice, ScaleSharing};
 use crate::write::{LinkChoice, Request};
@@ -25,6 +26,8 @@ pub struct FamilyOptions {
     pub state: Option<PathBuf>,
     /// The dialect, or the choice of one.
     pub dialect: DialectChoice,
+    /// Engines that have to read every scheme: what one of them gets wrong is refused before anything is written.
+    pub for_engines: Vec<Engine>,
     /// The kind of activations, or the choice of one.
     pub activations: ActivationsChoice,
     /// How quotients are rounded to codes.

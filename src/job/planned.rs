@@ -11,7 +11,6 @@ use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::manifest::{Coverage, Selection};
 use crate::plan::{CostModel, Figures, Layout, Plan};
-use crate::write::content::OutputTensor;
 use crate::write::shard::ShardLayout;
 use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
@@ -93,7 +92,7 @@ impl Planned {
         let directory = |scheme: &Scheme| Some(options.out.join(&scheme.name));
         let mut schemes: Vec<PlannedScheme> =
             schemes.iter().map(|scheme| planned(scheme, &costs, directory(scheme))).collect();
-        let unique_bytes = place_files(&mut schemes, &items, options, &layout)?;
+        let unique_bytes = place_files(&mut schemes, &items, options)?;
         let files = Some(PlannedFiles { items, unique_bytes });
         Ok(Planned { dialect: Some(dialect), layout: Some(layout), notes, schemes, costs, files })
     }
@@ -141,18 +140,9 @@ fn planned(scheme: &Scheme, costs: &CostModel, directory: Option<PathBuf>) -> Pl
 }
 
 /// Gives every scheme its files, and the bytes of all of them together.
-fn place_files(
-    schemes: &mut [PlannedScheme],
-    items: &Items,
-    options: &FamilyOptions,
-    layout: &Layout,
-) -> Result<u64> {
-    let index = items.index();
-    let first_item = |tensors: &[OutputTensor]| {
-        tensors.iter().filter_map(|t| index.get(&(t.spec.name.as_str(), t.spec.dtype))).min().copied()
-    };
-    let mut shards = plan_shards(items, &items.of_scheme, options.max_shard_size, layout);
-    shards.sort_by_cached_key(|shard| (first_item(&shard.tensors), shard.key.clone()));
+fn place_files(schemes: &mut [PlannedScheme], items: &Items, options: &FamilyOptions) -> Result<u64> {
+    let mut shards = plan_shards(items, &items.of_scheme, options.max_shard_size);
+    shards.sort_by(|a, b| a.order.cmp(&b.order));
     let mut bytes = Vec::with_capacity(shards.len());
     let mut held: HashMap<usize, Vec<usize>> = HashMap::new();
     for (at, shard) in shards.iter().enumerate() {

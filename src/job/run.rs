@@ -17,11 +17,11 @@ use crate::tensor::TensorSpec;
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space};
-use crate::write::pass::{self, PassOptions, Target};
+use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
-use crate::write::store::bucket::{PlannedShard, plan_shards};
+use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
 use crate::write::store::link::{self, Link, LinkChoice};
@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
             for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
                 require_apart(directory, source)?;
             }
-            let content = content_key(items.tensors_of(number), layout);
+            let content = content_key(items.tensors_of(number));
             schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
         }
         require_ours(&options.out)?;
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
         let mut needs: Vec<Vec<usize>> =
             pending.iter().map(|&scheme| self.items.of_scheme[scheme].clone()).collect();
         let reused = self.reused(pending, &mut needs)?;
-        let shards = plan_shards(self.items, &needs, self.options.max_shard_size, &self.layout);
+        let shards = plan_shards(self.items, &needs, self.options.max_shard_size);
         require_space(&self.options.out, shards.iter().map(|s| s.bytes * self.copies(s)).sum())?;
         let device = self.device(&shards, progress)?;
 
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         if siblings.is_empty() {
             return Ok(vec![]);
         }
-        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs, &self.layout)
+        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs)
     }
 
     /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.
@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
             if let Some(record) = workplace.finished(&shard.key)? {
                 outcome.resumed_bytes += record.bytes;
             } else {
-                targets.push(Target::new(&workplace.path_of(&shard.key), &shard.tensors)?);
+                targets.push(OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?);
                 keys.push(shard.key.as_str());
             }
         }
@@ -289,13 +289,11 @@ impl<'a> Run<'a> {
         reused: Vec<ReusedShard>,
         workplace: &Workplace,
     ) -> Vec<ReadyShard<'a>> {
-        let index = self.items.index();
         let mut ready = Vec::new();
         for shard in shards {
             let Some(record) = workplace.record_of(&shard.key) else { continue };
-            let position = |t: &OutputTensor| index.get(&(t.spec.name.as_str(), t.spec.dtype)).copied();
             ready.push(ReadyShard {
-                first_item: shard.tensors.iter().filter_map(position).min().unwrap_or(0),
+                order: shard.order.clone(),
                 tensors: shard.tensors.iter().map(|t| &t.spec).collect(),
                 weight: WeightFile {
                     file: String::new(),
@@ -311,7 +309,7 @@ impl<'a> Run<'a> {
         }
         for shard in reused {
             ready.push(ReadyShard {
-                first_item: shard.items.first().copied().unwrap_or(0),
+                order: FileOrder::of(&shard.items, &shard.weight.content),
                 tensors: shard.items.iter().map(|&item| &self.items.tensors[item].spec).collect(),
                 weight: shard.weight,
                 errors: shard.errors,
@@ -320,7 +318,7 @@ impl<'a> Run<'a> {
                 own: false,
             });
         }
-        ready.sort_by(|a, b| (a.first_item, &a.weight.content).cmp(&(b.first_item, &b.weight.content)));
+        ready.sort_by(|a, b| a.order.cmp(&b.order));
         ready
     }
 
@@ -366,8 +364,7 @@ fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pendi
 
 /// A shard that is there, and who gets it.
 struct ReadyShard<'a> {
-    /// The position of its first tensor among the items: the order of files in a directory.
-    first_item: usize,
+    order: FileOrder,
     tensors: Vec<&'a TensorSpec>,
     weight: WeightFile,
     errors: WeightErrors,

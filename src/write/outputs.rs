@@ -43,7 +43,8 @@ pub fn scheme_outputs(
                     Dtype::BF16 => half::bf16::from_f32(scale).to_le_bytes().to_vec(),
                     _ => scale.to_le_bytes().to_vec(),
                 };
-                Content::Bytes(Tensor::owned(spec.dtype, spec.shape.clone(), bytes))
+                let scale = Tensor::owned(spec.dtype, spec.shape.clone(), bytes);
+                Content::InputScale { format: layout.encoding.format, scale }
             }
         };
         Ok(OutputTensor { spec, content })

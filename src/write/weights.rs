@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::content::OutputTensor;
-use super::pass::{self, PassOptions, Target};
+use super::pass::{self, OutputFile, PassOptions};
 use super::progress::Progress;
 use crate::checkpoint::INDEX_FILE;
 use crate::error::{Error, Result};
@@ -82,7 +82,7 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
     for (index, &count) in counts.iter().enumerate() {
         let (here, later) = rest.split_at(count);
         rest = later;
-        targets.push(Target::new(&directory.join(shard_name(index, counts.len())), here)?);
+        targets.push(OutputFile::new(&directory.join(shard_name(index, counts.len())), here)?);
     }
     let pass = PassOptions {
         threads: options.threads,

@@ -34,6 +34,7 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         baseline: None,
         amax: None,
         state: None,
+        for_engines: Vec::new(),
         dialect: DialectChoice::Auto,
         activations: ActivationsChoice::Auto,
         rounding: Rounding::Exact,

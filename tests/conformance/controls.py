@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from run import Run
 
 HERE = Path(__file__).resolve().parent
+SGLANG = "sglang-compressed-tensors"
 ABOUT_THE_LABEL = ("resolves the quantisation method", "stores in FP8 what the manifest ranks lowest")
 """Checks that a case fails by being another format or another scheme, which catches nothing."""
 
@@ -39,6 +40,11 @@ def negative_controls(run: Run, jobs: list[Job]) -> None:
             found += caught(cases, engine, run.checks("vllm", "vllm_checks.py", mine, f"broken-{view}"))
         else:
             run.tally.skip("vllm", len(mine), "the environment could not be made")
+    mine = [made[case["name"]].viewed("compressed-tensors", run.work / "broken-views") for case in cases if SGLANG in case["engines"]]
+    if "sglang" in run.interpreters:
+        found += caught(cases, SGLANG, run.checks("sglang", "sglang_checks.py", mine, "broken"))
+    else:
+        run.tally.skip("sglang", len(mine), "the environment could not be made")
     run.tally.add(found)
 
 

@@ -1,7 +1,7 @@
 """Python environments of the conformance checks, made once in a cache folder outside the tree.
 
-`torch` is a virtual environment; every other one is a layer that sees its packages and shadows some, so torch is on disk
-once. A digest of the requirements decides whether an environment is made anew. It is written last: what an interrupted
+`torch` is a virtual environment; every other one is a layer over it, or over another layer, that sees the packages below and
+shadows some, so torch is on disk once. A digest of the requirements decides whether an environment is made anew. It is written last: what an interrupted
 installation leaves behind is thrown away.
 """
 
@@ -19,7 +19,9 @@ from typing import Iterator
 
 HERE = Path(__file__).resolve().parent
 BASE = "torch"
-NAMES = (BASE, "transformers", "transformers-4.57", "modelopt", "vllm")
+NAMES = (BASE, "transformers", "transformers-4.57", "modelopt", "vllm", "sglang")
+OVER = {"sglang": "vllm"}
+"""What an environment is a layer over, where that is not `torch`."""
 
 
 class EnvironmentFailed(RuntimeError):
@@ -55,22 +57,31 @@ def ensure(name: str) -> Path:
         mark, digest = cache() / name / "complete", digest_of(name)
         if mark.is_file() and mark.read_text() == digest:
             return interpreter
-        base = None if name == BASE else ensure(BASE)
+        below = [ensure(layer) for layer in layers(name)]
         print(f"making the environment {name} in {cache()}", flush=True)
         shutil.rmtree(cache() / name, ignore_errors=True)
-        make(name, base)
+        make(name, below)
         mark.write_text(digest)
     return interpreter
 
 
-def make(name: str, base: Path | None) -> None:
-    """Installs the requirements of `name` into a new environment; `base` is the interpreter whose packages it sees."""
+def layers(name: str) -> list[str]:
+    """The environments whose packages `name` sees, the nearest first."""
+    if name == BASE:
+        return []
+    nearest = OVER.get(name, BASE)
+    return [nearest, *layers(nearest)]
+
+
+def make(name: str, below: list[Path]) -> None:
+    """Installs the requirements of `name` into a new environment; `below` are the interpreters whose packages it sees."""
     folder = cache() / name
-    call(name, [sys.executable, "-m", "venv", *(["--without-pip"] if base else []), str(folder)])
+    call(name, [sys.executable, "-m", "venv", *(["--without-pip"] if below else []), str(folder)])
     interpreter = folder / "bin" / "python"
-    if base:
+    if below:
         packages = site_packages(name, interpreter)
-        (packages / "base.pth").write_text(f"{site_packages(BASE, base)}\n")
+        seen = [site_packages(layer, base) for layer, base in zip(layers(name), below)]
+        (packages / "base.pth").write_text("".join(f"{folder}\n" for folder in seen))
     pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-cache-dir", "--no-deps"]
     call(name, [str(interpreter), *pip, "--requirement", str(requirements(name))])
 
@@ -83,7 +94,8 @@ def site_packages(name: str, interpreter: Path) -> Path:
 
 def digest_of(name: str) -> str:
     """What the environment `name` is made from: its requirements, those it builds on, and the Python version."""
-    parts = [requirements(BASE).read_bytes(), requirements(name).read_bytes(), sys.version.encode()]
+    below = layers(name)[::-1] or [BASE]
+    parts = [*(requirements(layer).read_bytes() for layer in below), requirements(name).read_bytes(), sys.version.encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

@@ -180,12 +180,19 @@ def manifest_of(name: str, model: PreTrainedModel, amax: dict[str, float]) -> di
     }
 
 
+def name_architecture(path: Path, architecture: str) -> None:
+    """Puts `architectures` where published checkpoints have it: 4.57.6 writes it into the `text_config` of Qwen2.5-VL alone."""
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"architectures": [architecture]}, indent=2, sort_keys=True) + "\n")
+
+
 def make(folder: Path, name: str) -> None:
     """Writes `base/`, `inputs.safetensors` and `manifest.json` of a seeded model of the family `name`."""
     transformers.set_seed(1)
     model = FAMILIES[name]().to(torch.bfloat16).eval()
     inputs = inputs_of(model)
     model.save_pretrained(folder / "base")
+    name_architecture(folder / "base" / "config.json", type(model).__name__)
     save_file(inputs, folder / "inputs.safetensors")
     amax = amax_of(model.float(), inputs)
     (folder / "manifest.json").write_text(json.dumps(manifest_of(name, model, amax), indent=1))

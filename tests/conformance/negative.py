@@ -8,9 +8,10 @@ schemes of partial coverage, of a model with tied embeddings and of one with its
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -22,6 +23,7 @@ from checkpoint import Directory
 
 TRANSFORMERS = ["transformers", "transformers-4.57"]
 VLLM = ["vllm-compressed-tensors", "vllm-modelopt"]
+SGLANG = ["sglang-compressed-tensors"]
 
 
 @dataclass
@@ -66,9 +68,29 @@ class Broken:
             self.edit("model.safetensors.index.json", lambda d: d.update(weight_map=where, metadata={"total_size": size}))
 
     def unlist(self, layer: str) -> None:
-        """Takes an on-disk layer out of both lists of what stays in BF16."""
-        self.edit("config.json", lambda d: d["quantization_config"]["ignore"].remove(self.good.in_memory(layer)))
+        """Takes an on-disk layer out of both lists of what stays in BF16: of `ignore` with whatever else its entry hits, which is
+        named one by one instead."""
+        names = [n.removesuffix(".weight") for n in self.good.tensors if n.endswith(".weight")]
+        names = [self.good.in_memory(n) for n in [*names, "lm_head"] if n != layer]
+
+        def change(document: dict[str, Any]) -> None:
+            entries = document["quantization_config"]["ignore"]
+            entry = next(e for e in entries if hits(e, self.good.in_memory(layer)))
+            entries.remove(entry)
+            entries += [f"re:.*{re.escape(unwrapped(name))}$" for name in names if hits(entry, name)]
+
+        self.edit("config.json", change)
         self.edit("hf_quant_config.json", lambda d: d["quantization"]["exclude_modules"].remove(layer))
+
+
+def unwrapped(name: str) -> str:
+    """A name without what engines differ in."""
+    return re.sub(r"^((model|language_model)\.)*", "", name)
+
+
+def hits(entry: str, name: str) -> bool:
+    """Whether an entry of `ignore` is the name, or a regular expression that matches it from its start."""
+    return re.match(entry[3:], name) is not None if entry.startswith("re:") else entry == name
 
 
 def without_input_scales(broken: Broken) -> Case:
@@ -79,15 +101,15 @@ def without_input_scales(broken: Broken) -> Case:
             del tensors[name]
 
     broken.edit_tensors(drop)
-    return Case("static-without-input-scale", "missing_input_scale", TRANSFORMERS + VLLM)
+    return Case("static-without-input-scale", "missing_input_scale", TRANSFORMERS + VLLM + SGLANG)
 
 
 def not_ignored(broken: Broken) -> Case:
     """A BF16 layer that no list of exceptions names."""
     exceptions = broken.good.config["quantization_config"]["ignore"]
-    layers = [n.removesuffix(".weight") for n in broken.good.tensors if n.endswith(".weight")]
-    broken.unlist(next(n for n in layers if broken.good.in_memory(n) in exceptions and n.endswith(("o_proj", "down_proj"))))
-    return Case("bf16-layer-not-listed", "not_excluded", TRANSFORMERS + VLLM)
+    layers = [n.removesuffix(".weight") for n in broken.good.tensors if n.endswith(("o_proj.weight", "down_proj.weight"))]
+    broken.unlist(next(n for n in layers if any(hits(e, broken.good.in_memory(n)) for e in exceptions)))
+    return Case("bf16-layer-not-listed", "not_excluded", TRANSFORMERS + VLLM + SGLANG)
 
 
 def tied_head_not_listed(broken: Broken) -> Case:
@@ -122,14 +144,30 @@ def split_group(broken: Broken) -> Case:
     return Case("split-group-mixed-precision", "split_group", ["vllm-modelopt"])
 
 
+def listed(broken: Broken) -> list[str]:
+    """The on-disk names of what `ignore` hits, and the head."""
+    entries = broken.good.config["quantization_config"]["ignore"]
+    names = [n.removesuffix(".weight") for n in broken.good.tensors if n.endswith(".weight")]
+    return [n for n in names if any(hits(e, broken.good.in_memory(n)) for e in entries)] + ["lm_head"]
+
+
 def on_disk_spelling(broken: Broken) -> Case:
     """compressed-tensors exceptions spelled as on disk, which Transformers takes for no layer at all."""
-    names = {broken.good.in_memory(n.removesuffix(".weight")): n.removesuffix(".weight") for n in broken.good.tensors}
-    broken.edit(
-        "config.json",
-        lambda d: d["quantization_config"].update(ignore=[names.get(n, n) for n in d["quantization_config"]["ignore"]]),
-    )
+    names = listed(broken)
+    broken.edit("config.json", lambda d: d["quantization_config"].update(ignore=names))
     return Case("on-disk-spelling", "spelling", TRANSFORMERS)
+
+
+def plain_spelling(broken: Broken) -> Case:
+    """compressed-tensors exceptions by their plain names in memory: SGLang looks for other names, and takes BF16 for FP8."""
+    names = [broken.good.in_memory(name) for name in listed(broken)]
+    broken.edit("config.json", lambda d: d["quantization_config"].update(ignore=names))
+    return Case("plain-spelling", "engine_spelling", SGLANG)
+
+
+def plain_spelling_of_a_text_model(broken: Broken) -> Case:
+    """The same for a model whose fused layers SGLang does not take apart."""
+    return replace(plain_spelling(broken), name="plain-spelling-of-a-text-model", headed=True)
 
 
 def modelopt_method(broken: Broken) -> Case:
@@ -140,8 +178,10 @@ def modelopt_method(broken: Broken) -> Case:
     return Case("modelopt-method", "modelopt_method", TRANSFORMERS)
 
 
-TIED = (without_input_scales, not_ignored, tied_head_not_listed, split_group, on_disk_spelling, modelopt_method)
-HEADED = (head_not_listed,)
+TIED = (
+    without_input_scales, not_ignored, tied_head_not_listed, split_group, on_disk_spelling, plain_spelling, modelopt_method,
+)
+HEADED = (head_not_listed, plain_spelling_of_a_text_model)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ class Outcome:
     scheme: str
     check: str
     outcome: str = "passed"
+    """`passed`, `failed`, or `refused`: qlua says before the pass that the engine cannot read it, and that is so."""
     detail: str = ""
     activations: str = ""
 

@@ -28,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 SEEDED = {"qwen2_5_vl": True, "qwen3_vl": True, "qwen2": False, "llama": False}
 """The families, and whether they have a vision tower."""
 LINES = ("transformers", "transformers-4.57")
+OPTIONAL = ("vllm", "sglang")
+"""Environments without which the checks of one engine are skipped."""
 
 
 def arguments() -> argparse.Namespace:
@@ -49,10 +51,11 @@ class Run:
         self.work.mkdir(parents=True, exist_ok=True)
         self.tally = Tally()
         self.interpreters = {name: environments.ensure(name) for name in ("torch", *LINES, "modelopt")}
-        try:
-            self.interpreters["vllm"] = environments.ensure("vllm")
-        except EnvironmentFailed as failure:
-            print(f"WARNING: no check of vLLM runs: {failure}", flush=True)
+        for name in OPTIONAL:
+            try:
+                self.interpreters[name] = environments.ensure(name)
+            except EnvironmentFailed as failure:
+                print(f"WARNING: no check of {name} runs: {failure}", flush=True)
 
     @property
     def qlua(self) -> Path:
@@ -122,13 +125,40 @@ def check_schemes(run: Run, jobs: list[Job]) -> None:
         work.append(("vllm", "vllm_checks.py", viewed))
     else:
         run.tally.skip("vllm", 5 * len(viewed), "the environment could not be made")
+    sglang = [job.viewed(job.sglang_view, run.work / "views") for job in jobs]
+    refusals = {job.directory: job.refusal("sglang") for job in sglang}
+    read = [job for job in sglang if not refusals[job.directory]]
+    refused = [job for job in sglang if refusals[job.directory]]
+    if "sglang" in run.interpreters:
+        work.append(("sglang", "sglang_checks.py", read))
+    else:
+        run.tally.skip("sglang", 5 * len(read) + len(refused), "the environment could not be made")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = [pool.submit(run.checks, *one, "schemes") for one in work]
     for (environment, _, expected), future in zip(work, done):
         outcomes = future.result()
         run.tally.add(outcomes)
         run.tally.require_all(environment, expected, outcomes)
+    if "sglang" in run.interpreters:
+        run.tally.add(rightly_refused(refused, refusals, run.checks("sglang", "sglang_checks.py", refused, "refused")))
     run.tally.add(divergences(run.tally.outcomes, jobs))
+
+
+def rightly_refused(jobs: list[Job], refusals: dict[str, str], outcomes: list[Outcome]) -> list[Outcome]:
+    """One outcome for each scheme that qlua refuses `--for` SGLang: the refusal names it, and SGLang does get the scheme wrong."""
+    failed = {(o.model, o.dialect, o.activations, o.scheme): o.detail for o in outcomes if o.outcome == "failed"}
+    answers = []
+    for job in jobs:
+        wrong = failed.get((job.model, job.dialect, job.activations, job.scheme), "")
+        named = "SGLang cannot read" in refusals[job.directory]
+        detail = refusals[job.directory] if wrong and named else f"refused ({refusals[job.directory]}), and SGLang reads it"
+        answers.append(
+            Outcome(
+                f"sglang-{job.view}", job.model, job.dialect, job.scheme, "what qlua refuses is wrong in SGLang",
+                "refused" if wrong and named else "failed", detail, job.activations,
+            )
+        )
+    return answers
 
 
 def verify(run: Run, jobs: list[Job]) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Iterator
 
@@ -52,7 +52,9 @@ class Job:
     language_only: bool
     vision: bool
     view: str = ""
-    """How vLLM is to read it: `compressed-tensors` or `modelopt`."""
+    """How vLLM or SGLang is to read it: `compressed-tensors` or `modelopt`."""
+    command: list[str] = field(default_factory=list)
+    """The command line that wrote it and its siblings."""
 
     @property
     def policy(self) -> str:
@@ -71,6 +73,20 @@ class Job:
         (copy / "config.json").unlink()  # A hard link must not be written through.
         (copy / "config.json").write_text(json.dumps(config, indent=2))
         return replace(self, directory=str(copy), view=view)
+
+    @property
+    def sglang_view(self) -> str:
+        """The format in which SGLang reads it: it looks into `config.json` first."""
+        return "modelopt" if self.dialect == "modelopt" else "compressed-tensors"
+
+    def refusal(self, engine: str) -> str:
+        """What qlua says when it is asked for this scheme alone `--for` an engine that cannot read it; nothing when it can."""
+        at = self.command.index("--top")
+        command = [*self.command[:at], "--top", str(self.percent), *self.command[at + 2:], "--for", engine, "--dry-run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-800:]}")
+        return done.stderr.strip() if done.returncode else ""
 
     def views(self) -> tuple[str, ...]:
         """The formats in which vLLM can read it."""
@@ -107,6 +123,7 @@ def write(qlua: Path, model: Model, out: Path, layouts: tuple[tuple[str, str], .
                 yield Job(
                     model.name, str(model.base), str(model.inputs), str(manifest), scheme["directory"],
                     scheme["name"], dialect, activations, round(scheme["percent"]), language_only, model.vision,
+                    command=command,
                 )
 
 

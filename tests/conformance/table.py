@@ -17,7 +17,11 @@ FAMILIES = {
     "Qwen2.5-VL": ("qwen2_5_vl", "trained"), "Qwen3-VL": ("qwen3_vl",), "Qwen2": ("qwen2",), "Llama": ("llama",),
 }
 DIALECTS = ("universal", "compressed-tensors", "modelopt")
-ENGINES = ("transformers", "transformers-4.57", "vllm-compressed-tensors", "vllm-modelopt")
+ENGINES = (
+    ("transformers",), ("transformers-4.57",), ("vllm-compressed-tensors",), ("vllm-modelopt",),
+    ("sglang-compressed-tensors", "sglang-modelopt"),
+)
+"""The columns; SGLang reads one format of each directory."""
 
 
 def table(results: dict) -> str:
@@ -26,12 +30,12 @@ def table(results: dict) -> str:
     header = [
         "dialect", "model", f"Transformers {v['transformers/transformers']}",
         f"Transformers {v['transformers-4.57/transformers']}", f"vLLM {v['vllm/vllm']}, compressed-tensors view",
-        f"vLLM {v['vllm/vllm']}, ModelOpt view",
+        f"vLLM {v['vllm/vllm']}, ModelOpt view", f"SGLang {v['sglang/sglang']}",
     ]
     rows = [header]
     for dialect in DIALECTS:
         for family, models in FAMILIES.items():
-            cells = [cell(results, dialect, models, engine) for engine in ENGINES]
+            cells = [cell(results, dialect, models, engines) for engines in ENGINES]
             rows.append([dialect, family, *cells])
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |" for row in rows]
@@ -39,13 +43,15 @@ def table(results: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(results: dict, dialect: str, models: tuple[str, ...], engine: str) -> str:
-    """`50 of 50` for an engine that reads the dialect, a dash for one that does not."""
-    found = [results["cells"].get(model, {}).get(dialect, {}).get(engine) for model in models]
+def cell(results: dict, dialect: str, models: tuple[str, ...], engines: tuple[str, ...]) -> str:
+    """`50 of 50` for an engine that reads the dialect, with the schemes that qlua refuses for it; a dash for a view that a
+    directory does not have."""
+    found = [results["cells"].get(model, {}).get(dialect, {}).get(engine) for model in models for engine in engines]
     counts = [one for one in found if one]
-    passed = sum(one["passed"] for one in counts)
-    ran = passed + sum(one["failed"] for one in counts)
-    return f"{passed} of {ran}" if counts else "–"
+    passed, failed, refused = (sum(one[word] for one in counts) for word in ("passed", "failed", "refused"))
+    parts = [f"{passed} of {passed + failed}"] if passed + failed else []
+    parts += [f"{refused} refused"] if refused else []
+    return ", ".join(parts) or ("not read" if "transformers" in engines[0] else "–")
 
 
 def stale(results: dict, fresh: dict | None) -> list[str]:

@@ -16,7 +16,7 @@ NOISE, FLOOR = 0.8, 1e-5
 """A divergence may be this part of that at a lower coverage, less what rounding to BF16 alone makes of logits."""
 VERSIONS = (
     ("transformers", "transformers"), ("transformers-4.57", "transformers"), ("transformers", "compressed-tensors"),
-    ("vllm", "vllm"), ("modelopt", "nvidia-modelopt"), ("torch", "torch"),
+    ("vllm", "vllm"), ("sglang", "sglang"), ("modelopt", "nvidia-modelopt"), ("torch", "torch"),
 )
 
 
@@ -50,8 +50,9 @@ class Tally:
         counts = Counter((o.engine, o.model, o.dialect, o.scheme) for o in outcomes)
         expected: Counter[tuple[str, str, str, str]] = Counter()
         for job in jobs:
-            engine = f"vllm-{job.view}" if environment == "vllm" else environment
-            count = 5 if environment == "vllm" else 3 + 2 * (2 if job.vision else 1)
+            viewed = environment in ("vllm", "sglang")
+            engine = f"{environment}-{job.view}" if viewed else environment
+            count = 5 if viewed else 3 + 2 * (2 if job.vision else 1)
             expected[engine, job.model, job.dialect, job.scheme] += count
         failed = {(o.engine, o.model, o.dialect, o.scheme) for o in outcomes if o.outcome == "failed"}
         for key, count in expected.items():
@@ -77,14 +78,14 @@ class Tally:
         shown = sorted((o for o in self.outcomes if o.model and o.engine != "job"), key=key)
         for (model, dialect, engine), group in itertools.groupby(shown, key=key):
             counts = Counter(o.outcome for o in group)
-            cells[model][dialect][engine] = {"passed": counts["passed"], "failed": counts["failed"]}
+            cells[model][dialect][engine] = {word: counts[word] for word in ("passed", "failed", "refused")}
         return json.dumps({"versions": versions(), "cells": cells}, indent=1, sort_keys=True) + "\n"
 
 
 def line(outcomes: list[Outcome], skipped: int) -> str:
     """Counts in the plain form."""
     counts = Counter(o.outcome for o in outcomes)
-    return f"{counts['passed']} passed, {counts['failed']} failed, {skipped} skipped"
+    return f"{counts['passed']} passed, {counts['failed']} failed, {counts['refused']} refused, {skipped} skipped"
 
 
 def divergences(outcomes: list[Outcome], jobs: list[Job]) -> list[Outcome]:

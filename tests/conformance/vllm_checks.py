@@ -12,7 +12,7 @@ import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 os.environ |= {
     "VLLM_TARGET_DEVICE": "cpu", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
@@ -32,6 +32,7 @@ from vllm.model_executor.model_loader.default_loader import DefaultModelLoader  
 from vllm.model_executor.model_loader.utils import initialize_model  # noqa: E402
 
 from checkpoint import FP8, Directory, expected_fp8  # noqa: E402
+from forking import forked  # noqa: E402
 from outcome import check, require  # noqa: E402
 
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
@@ -200,21 +201,6 @@ def is_set(name: str, values: torch.Tensor) -> bool:
     if name.endswith("_scale"):
         return bool(((values != UNLOADED) & values.isfinite() & (values > 0)).all())
     return not values.is_floating_point() or not bool(values.isnan().any())
-
-
-def forked(run: Callable[[], None]) -> int:
-    """Runs `run` in a child and returns its exit status."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            run()
-            status = 0
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ const MOST_COLUMNS: usize = 1 << 26;
 const ROWS_BYTES: usize = 64 << 10;
 
 /// A group's part of a batch.
-pub(super) struct Place {
+pub(super) struct GroupOffsets {
     /// Index of its first weight.
     pub first_weight: usize,
     /// Where its amax values begin, and how many there are.
@@ -23,7 +23,7 @@ pub(super) struct Place {
 }
 
 /// A weight's place in memory.
-pub(super) struct Spot {
+pub(super) struct WeightOffsets {
     pub source: usize,
     pub codes: usize,
     pub elements: usize,
@@ -33,8 +33,8 @@ pub(super) struct Spot {
 #[derive(Default)]
 pub(super) struct Batch {
     pub weights: Vec<abi::Weight>,
-    pub spots: Vec<Spot>,
-    pub places: Vec<Place>,
+    pub weight_offsets: Vec<WeightOffsets>,
+    pub group_offsets: Vec<GroupOffsets>,
     /// Weights with one scale, piece by piece.
     pub pieces: Vec<Piece>,
     pub waves: Vec<Wave>,
@@ -110,7 +110,11 @@ impl Batch {
             };
             entry.parts = small(parts)?;
             self.weights.push(entry);
-            self.spots.push(Spot { source: self.source_bytes, codes: self.code_bytes, elements });
+            self.weight_offsets.push(WeightOffsets {
+                source: self.source_bytes,
+                codes: self.code_bytes,
+                elements,
+            });
             self.part_count += parts;
             self.source_bytes += (elements * size).next_multiple_of(ALIGNMENT);
             self.code_bytes += elements.next_multiple_of(ALIGNMENT);
@@ -119,7 +123,7 @@ impl Batch {
             self.given.resize(self.scale_count, 0.0);
             self.given.extend_from_slice(&given.values);
         }
-        self.places.push(Place {
+        self.group_offsets.push(GroupOffsets {
             first_weight,
             first_scale: self.scale_count,
             scale_shape: scale_shape.clone(),
@@ -226,7 +230,7 @@ mod tests {
         let batch = Batch::new(&groups, wanted, 4, &Tuning::default())?;
         assert_eq!(batch.scale_count, 1 + 9 + 100 + 1 + 1);
         assert_eq!((batch.given.len(), batch.given[111]), (112, 2.0));
-        for (spot, next) in batch.spots.iter().zip(&batch.spots[1..]) {
+        for (spot, next) in batch.weight_offsets.iter().zip(&batch.weight_offsets[1..]) {
             assert!(next.source >= spot.source && next.codes >= spot.codes + spot.elements);
             assert_eq!((next.source % 256, next.codes % 256), (0, 0));
         }

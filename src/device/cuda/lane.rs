@@ -1,6 +1,7 @@
 //! One batch on its way through the GPU: buffers, a stream, and what waits for them.
 
-mod finished;
+mod results;
+mod submitted;
 
 use std::sync::Arc;
 
@@ -16,10 +17,8 @@ use crate::device::accelerator::BatchLane;
 use crate::format::{QuantisedGroup, Wanted, WeightGroup};
 use crate::{Error, Result};
 
-pub use finished::Finished;
-
-/// Bytes that a thread copies at a time.
-const COPY_BYTES: usize = 1 << 20;
+pub use results::BatchResults;
+use submitted::{COPY_BYTES, Submitted};
 
 /// Takes one batch at a time through the GPU: [`submit`](Lane::submit) returns at once, [`wait`](Lane::wait) gives the
 /// results. With two or three lanes the copies and kernels of one overlap with the host's work for another. The buffers
@@ -48,27 +47,6 @@ struct OnDevice {
     state: DeviceBuffer,
     parts: DeviceBuffer,
     totals: DeviceBuffer,
-}
-
-struct Submitted {
-    groups: Vec<WeightGroup>,
-    wanted: Wanted,
-    batch: Batch,
-}
-
-impl Submitted {
-    fn state_bytes(&self) -> usize {
-        2 * self.first_amax()
-    }
-
-    /// Where the amax values begin in the state.
-    fn first_amax(&self) -> usize {
-        4 * self.batch.scale_count
-    }
-
-    fn total_bytes(&self) -> usize {
-        if self.wanted.error { self.batch.weights.len() * size_of::<PartialError>() } else { 0 }
-    }
 }
 
 impl Gpu {
@@ -114,10 +92,13 @@ impl Lane {
     ///
     /// # Errors
     /// [`Error::Device`] when the GPU failed, [`Error::Argument`] when nothing was submitted.
-    pub fn wait(&mut self) -> Result<Finished<'_>> {
+    pub fn wait(&mut self) -> Result<BatchResults<'_>> {
         self.done.synchronize().map_err(failed("quantise on the GPU"))?;
         match &self.batch {
-            Some(submitted) => Ok(Finished::new(self, submitted)),
+            Some(submitted) => {
+                let (codes, results) = (self.host.codes.bytes(), self.host.results.bytes());
+                Ok(BatchResults { submitted, codes, results })
+            }
             None => Err(nothing_submitted()),
         }
     }
@@ -192,7 +173,7 @@ impl Lane {
         let mut at = 0;
         let mut copies = vec![];
         let weights = groups.iter().flat_map(|group| &group.weights);
-        for (weight, spot) in weights.zip(&batch.spots) {
+        for (weight, spot) in weights.zip(&batch.weight_offsets) {
             let (_, from_here) = rest.split_at_mut(spot.source - at);
             let (here, after) = from_here.split_at_mut(weight.bytes().len());
             copies.extend(here.chunks_mut(COPY_BYTES).zip(weight.bytes().chunks(COPY_BYTES)));

@@ -14,6 +14,6 @@ mod schedule;
 
 pub use gpu::Gpu;
 pub use gpus::Gpus;
-pub use lane::{Finished, Lane};
+pub use lane::{BatchResults, Lane};
 pub use pipeline::{into_batches, quantise_batches};
 pub use schedule::Tuning;

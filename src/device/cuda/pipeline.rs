@@ -1,6 +1,6 @@
 //! Batches put together by hand, with results that are read where the GPU left them.
 
-use super::lane::{Finished, Lane};
+use super::lane::{BatchResults, Lane};
 use crate::Result;
 use crate::device::accelerator::through_lanes;
 use crate::format::{Wanted, WeightGroup};
@@ -17,7 +17,7 @@ pub fn quantise_batches(
     lanes: Vec<Lane>,
     batches: impl IntoIterator<Item = Vec<WeightGroup>, IntoIter: Send>,
     wanted: Wanted,
-    mut take: impl FnMut(usize, &Finished) -> Result<()>,
+    mut take: impl FnMut(usize, &BatchResults) -> Result<()>,
 ) -> Result<()> {
     let submit =
         |lane: &mut Lane, (_, groups): &(usize, Vec<WeightGroup>)| lane.submit(groups.clone(), wanted);

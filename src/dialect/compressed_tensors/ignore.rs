@@ -112,7 +112,7 @@ fn shape(parent: &str) -> (Vec<Part<'_>>, Vec<u64>) {
     (parts.collect(), numbers)
 }
 
-/// One set of numbers for each place of a sequence.
+/// A set of numbers for each place where a name has one.
 type Product = Vec<Vec<u64>>;
 
 /// Sequences of sets whose products are together exactly the `rows`, which are sorted, distinct and of one length.
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn rows_of_numbers_become_few_products() {
         let of = |rows: &[&[u64]]| products(rows.iter().copied());
-        assert_eq!(of(&[&[]]), [Vec::<Vec<u64>>::new()]);
+        assert_eq!(of(&[&[]]), [Product::new()]);
         assert_eq!(of(&[&[0], &[3], &[12]]), [[vec![0, 3, 12]]]);
         let mixture: Vec<Vec<u64>> = (0..3).flat_map(|l| (0..4).map(move |e| vec![l, e])).collect();
         let rows: Vec<&[u64]> = mixture.iter().map(Vec::as_slice).collect();

@@ -61,7 +61,7 @@ enum Spelling {
     Qwen3Vl,
 }
 
-/// SGLang's classes that do not say what their fused layers are made of, as far as they were run.
+/// SGLang's classes of language models that do not say what their fused layers are made of, by its source.
 const UNEXPLAINED: [&str; 15] = [
     "CohereForCausalLM",
     "Cohere2ForCausalLM",

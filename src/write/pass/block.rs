@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::group::Ready;
 use super::groups::Groups;
-use super::target::Target;
-use super::{READ_AHEAD, Stop};
-use crate::error::{Error, Result};
+use super::output_file::OutputFile;
+use super::reading::{read, require_finite};
+use super::stop::Stop;
+use crate::error::Result;
 use crate::format::{Decoder, QuantisationError};
 use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
 use crate::write::content::{Content, OutputTensor};
@@ -24,7 +25,7 @@ impl Makers<'_> {
     /// The bytes of block `index` of `target`, in `buffer` or where they lie in the source.
     pub fn make<'b>(
         &self,
-        target: &'b Target,
+        target: &'b OutputFile,
         index: usize,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], Stop> {
@@ -80,28 +81,30 @@ impl Makers<'_> {
             Content::Cast(tensor) => {
                 cast_bytes(tensor.dtype(), self.source(output, tensor, of(tensor))?, output.spec.dtype, to);
             }
+            Content::InputScale { scale, .. } => to.copy_from_slice(&scale.bytes()[bytes]),
             Content::Codes(member) => {
-                let ready = self.groups.scales(&member.group, self.sources)?;
+                let ready = self.groups.ready(&member.group, self.sources)?;
                 let weight = &member.group.weights[member.index].1;
                 return match ready.codes(member.index) {
                     Some((codes, error)) => {
                         let whole = elements.start == 0;
                         to.copy_from_slice(&codes.bytes()[elements]);
                         drop(codes);
-                        self.groups.release_codes(member);
+                        self.groups.release_codes(member, &ready);
                         // The device measured the weight as a whole; it counts once.
                         Ok(error.filter(|_| whole))
                     }
                     None => {
                         let source = &weight.bytes()[of(weight)];
-                        ready.encoders[member.index].encode(elements.start, source, to);
-                        self.groups.release_codes(member);
-                        self.error(weight, &ready, elements.start, source, to)
+                        ready.encoder.encode(member.index, elements.start, source, to);
+                        self.groups.release_codes(member, &ready);
+                        let error = || ready.encoder.error(weight, elements.start, source, to);
+                        Ok(self.errors.then(error).transpose()?)
                     }
                 };
             }
             Content::WeightScale(member) => {
-                let ready = self.groups.scales(&member.group, self.sources)?;
+                let ready = self.groups.ready(&member.group, self.sources)?;
                 write_scales(&ready, output.spec.dtype, elements, to);
                 self.groups.release(&member.group);
             }
@@ -114,44 +117,20 @@ impl Makers<'_> {
         Ok(None)
     }
 
-    /// What `codes` lose, from the element `first` on, if that is asked for.
-    fn error(
-        &self,
-        weight: &Tensor,
-        ready: &Ready,
-        first: usize,
-        source: &[u8],
-        codes: &[u8],
-    ) -> Result<Option<QuantisationError>, Stop> {
-        if !self.errors {
-            return Ok(None);
-        }
-        let row = weight.shape().last().copied().unwrap_or(1);
-        let error = QuantisationError::of_chunk(weight.dtype(), &ready.scales, row, first, source, codes)?;
-        Ok(Some(error))
-    }
-
     /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is
     /// checked too: a checkpoint with NaN in it is damaged, wherever the NaN is.
     fn source<'t>(&self, output: &OutputTensor, tensor: &'t Tensor, bytes: Range<usize>) -> Result<&'t [u8]> {
-        tensor.will_need(bytes.start + READ_AHEAD..bytes.end + READ_AHEAD);
-        let part = &tensor.bytes()[bytes];
-        let Some(sources) = self.sources else { return Ok(part) };
-        sources.cover(part);
-        if output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable() {
-            let amax = amax_of(tensor.dtype(), part);
-            if !amax.is_finite() {
-                let what = if amax.is_nan() { "NaN" } else { "infinite" };
-                return Err(Error::tensor(&output.spec.name, format!("holds {what} values"))
-                    .with_hint("the checkpoint is damaged, or was saved from a run that had diverged"));
-            }
+        let part = read(tensor, bytes, self.sources);
+        if self.sources.is_some() && output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable()
+        {
+            require_finite(&output.spec.name, amax_of(tensor.dtype(), part), "")?;
         }
         Ok(part)
     }
 }
 
 fn write_scales(ready: &Ready, dtype: Dtype, elements: Range<usize>, to: &mut [u8]) {
-    let values = &ready.scales.values[elements];
+    let values = &ready.encoder.scales().values[elements];
     match dtype {
         Dtype::BF16 => {
             for (to, value) in to.as_chunks_mut().0.iter_mut().zip(values) {

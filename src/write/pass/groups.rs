@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::super::content::{Content, Member, ScaleGroup};
 use super::super::source_hashes::SourceHashes;
-use super::feed::{Feed, Size};
-use super::group::{GroupState, Ready};
-use super::target::Target;
-use super::{Order, Stop, first_numbers};
+use super::group::{PassGroup, Ready};
+use super::output_file::{OutputFile, first_numbers};
+use super::stages::{Lost, Size, Stages};
+use super::stop::{Order, Stop};
 use crate::device::accelerator::{Accelerator, Work, quantise_all};
 use crate::error::{Error, Result};
 use crate::format::{QuantisedGroup, Wanted, WeightGroup};
@@ -30,13 +30,13 @@ pub(super) struct Limits {
 /// The scale groups of a pass.
 pub(super) struct Groups {
     /// In the order of their first use.
-    states: Vec<GroupState>,
-    /// For each state, the number of the first block that needs its scales.
+    groups: Vec<PassGroup>,
+    /// How far each is.
+    stages: Stages<Ready>,
+    /// For each group, the number of the first block that needs its scales.
     first_blocks: Vec<usize>,
     /// By address: groups are shared, not compared.
     index: HashMap<usize, usize>,
-    /// Where a device quantises.
-    feed: Option<Feed>,
 }
 
 /// What is known of a group while they are collected.
@@ -51,7 +51,10 @@ struct Found {
 
 impl Groups {
     /// All groups of `targets`. With `limits`, a device quantises them for `threads` makers.
-    pub fn collect(targets: &[Target], threads: usize, limits: Option<Limits>) -> Self {
+    ///
+    /// # Errors
+    /// As [`WeightGroup::scale_shape`].
+    pub fn collect(targets: &[OutputFile], threads: usize, limits: Option<Limits>) -> Result<Self> {
         let mut found: Vec<Found> = Vec::new();
         let mut index = HashMap::new();
         let starts = expected_starts(targets, threads);
@@ -83,47 +86,38 @@ impl Groups {
             }
         }
         let first_blocks = found.iter().map(|found| found.first_block).collect();
-        let feed = limits.map(|limits| feed(&found, limits));
-        let on_device = |at: usize| feed.as_ref().is_some_and(|feed| feed.is_waiting(at));
-        let states = found.into_iter().enumerate();
-        let states = states
-            .map(|(at, found)| GroupState::new(found.group, found.uses, found.code_uses, on_device(at)))
-            .collect();
-        Groups { states, first_blocks, index, feed }
+        let sizes: Vec<Size> = found.iter().map(Found::size).collect();
+        let order = limits.map_or(vec![], |limits| order_of_need(&found, &sizes, limits));
+        let stages = Stages::new(sizes, order, limits.map_or(0, |limits| limits.window));
+        let groups = found.into_iter().map(|f| PassGroup::new(&f.group, f.uses, f.code_uses));
+        Ok(Groups { groups: groups.collect::<Result<_>>()?, stages, first_blocks, index })
     }
 
-    /// The scales of `group`, measured by this call if need be.
-    pub fn scales(
-        &self,
-        group: &Arc<ScaleGroup>,
-        sources: Option<&SourceHashes>,
-    ) -> Result<Arc<Ready>, Stop> {
+    /// What the codes of `group` need, measured by this call if need be.
+    pub fn ready(&self, group: &Arc<ScaleGroup>, sources: Option<&SourceHashes>) -> Result<Arc<Ready>, Stop> {
         let at = self.at(group);
-        let state = &self.states[at];
-        if let Some(feed) = &self.feed
-            && state.is_awaited()
-            && !feed.demand(at)
+        if self.stages.claim(at)
+            && let Some(outcome) = self.groups[at].measure(sources)
         {
-            state.leave_to_cpu();
+            self.stages.settle(at, outcome);
         }
         // Whichever block comes first, the failure counts as that of the group's first one.
-        let failure = || Stop::Group(state.take_failure().map(|error| (self.order(at), error)));
-        state.scales(sources).ok_or_else(failure)
+        let failure = || Stop::Group(self.groups[at].take_failure().map(|error| (self.order(at), error)));
+        self.stages.get(at).ok_or_else(failure)
     }
 
     /// One use of the scales of `group` is over.
     pub fn release(&self, group: &Arc<ScaleGroup>) {
-        self.states[self.at(group)].release();
+        let at = self.at(group);
+        if self.groups[at].release() {
+            self.stages.release(at);
+        }
     }
 
     /// One use of the codes of `member` is over, and of the scales.
-    pub fn release_codes(&self, member: &Member) {
-        let freed = self.states[self.at(&member.group)].release_codes(member.index);
-        if let Some(feed) = &self.feed
-            && freed > 0
-        {
-            feed.freed(freed);
-        }
+    pub fn release_codes(&self, member: &Member, ready: &Ready) {
+        let freed = self.groups[self.at(&member.group)].release_codes(member.index, ready);
+        self.stages.freed(freed);
         self.release(&member.group);
     }
 
@@ -139,22 +133,19 @@ impl Groups {
         sources: Option<&SourceHashes>,
         errors: bool,
     ) -> Result<Option<Error>, (Order, Error)> {
-        let Some(feed) = &self.feed else { return Ok(None) };
         // Even a panic must not leave anybody waiting.
-        let _abandon = OnDrop(|| feed.give_up().into_iter().for_each(|at| self.states[at].abandon()));
-        let work = Feeding { groups: self, feed, sources };
+        let _abandon = OnDrop(|| drop(self.stages.give_up(Lost::Failed)));
+        let work = Feeding { groups: self, sources };
         match quantise_all(accelerator, &work, Wanted { codes: true, error: errors }) {
             Ok(reason) => {
                 if reason.is_some() {
-                    feed.give_up().into_iter().for_each(|at| self.states[at].leave_to_cpu());
+                    self.stages.give_up(Lost::ToCpu);
                 }
                 Ok(reason)
             }
+            // Where nothing is lost, nobody needs to know.
             Err(error) => {
-                let lost = feed.give_up();
-                lost.iter().for_each(|&at| self.states[at].abandon());
-                // Where nothing is lost, nobody needs to know.
-                match lost.into_iter().map(|at| self.order(at)).min() {
+                match self.stages.give_up(Lost::Failed).into_iter().map(|at| self.order(at)).min() {
                     Some(first) => Err((first, error)),
                     None => Ok(None),
                 }
@@ -164,9 +155,7 @@ impl Groups {
 
     /// Nobody needs any group any more.
     pub fn end(&self) {
-        if let Some(feed) = &self.feed {
-            feed.end();
-        }
+        self.stages.end();
     }
 
     /// Where a failure of the group counts.
@@ -180,7 +169,7 @@ impl Groups {
 }
 
 /// The blocks that are expected to be made before each target is begun, if `threads` makers are equally fast.
-fn expected_starts(targets: &[Target], threads: usize) -> Vec<usize> {
+fn expected_starts(targets: &[OutputFile], threads: usize) -> Vec<usize> {
     let mut made = vec![0; threads.max(1)];
     targets
         .iter()
@@ -195,54 +184,44 @@ fn expected_starts(targets: &[Target], threads: usize) -> Vec<usize> {
         .collect()
 }
 
-/// The order in which a device quantises `found`, without those that are the CPU's.
-fn feed(found: &[Found], limits: Limits) -> Feed {
-    let size = |found: &Found| {
-        let weights = found.group.weights.iter().map(|(_, weight)| weight);
-        let codes = weights.clone().zip(&found.code_uses);
+impl Found {
+    fn size(&self) -> Size {
+        let weights = self.group.weights.iter().map(|(_, weight)| weight);
+        let codes = weights.clone().zip(&self.code_uses);
         Size {
             source: weights.map(|weight| weight.bytes().len()).sum(),
             codes: codes.filter(|(_, uses)| **uses > 0).map(|(weight, _)| weight.elements()).sum(),
         }
-    };
-    let sizes: Vec<Size> = found.iter().map(size).collect();
-    let for_device = |at: &usize| {
-        let Size { source, codes } = sizes[*at];
-        codes > 0 && source <= limits.largest && weight_group(&found[*at].group).scale_shape().is_ok()
-    };
-    let mut order: Vec<usize> = (0..found.len()).filter(for_device).collect();
-    order.sort_by_key(|&at| (found[at].first_need, at));
-    Feed::new(sizes, order, limits.window)
+    }
 }
 
-fn weight_group(group: &ScaleGroup) -> WeightGroup {
-    WeightGroup {
-        weights: group.weights.iter().map(|(_, weight)| weight.clone()).collect(),
-        encoding: group.encoding,
-        scales: None,
-    }
+/// The order in which a device quantises `found`, without those that are the CPU's.
+fn order_of_need(found: &[Found], sizes: &[Size], limits: Limits) -> Vec<usize> {
+    let for_device = |at: &usize| sizes[*at].codes > 0 && sizes[*at].source <= limits.largest;
+    let mut order: Vec<usize> = (0..found.len()).filter(for_device).collect();
+    order.sort_by_key(|&at| (found[at].first_need, at));
+    order
 }
 
 /// The groups as work for a device.
 struct Feeding<'a> {
     groups: &'a Groups,
-    feed: &'a Feed,
     sources: Option<&'a SourceHashes<'a>>,
 }
 
 impl Work for Feeding<'_> {
     fn next(&self, bytes: usize) -> Option<Vec<usize>> {
-        let batch = self.feed.next(bytes)?;
-        let ahead = self.feed.ahead(bytes);
-        for weight in batch.iter().chain(&ahead).flat_map(|&at| &self.groups.states[at].group().weights) {
-            let length = weight.1.bytes().len();
-            (0..length).step_by(REQUEST).for_each(|at| weight.1.will_need(at..at + REQUEST));
+        let batch = self.groups.stages.next(bytes)?;
+        let ahead = self.groups.stages.ahead(bytes);
+        let weights = batch.iter().chain(&ahead).flat_map(|&at| &self.groups.groups[at].weights().weights);
+        for weight in weights {
+            (0..weight.bytes().len()).step_by(REQUEST).for_each(|at| weight.will_need(at..at + REQUEST));
         }
         Some(batch)
     }
 
     fn group(&self, number: usize) -> WeightGroup {
-        weight_group(self.groups.states[number].group())
+        self.groups.groups[number].weights().clone()
     }
 
     fn touch(&self, bytes: &[u8]) {
@@ -252,16 +231,15 @@ impl Work for Feeding<'_> {
     }
 
     fn finish(&self, number: usize, quantised: QuantisedGroup) {
-        let usable = self.groups.states[number].deliver(quantised);
-        self.feed.delivered(number, usable);
+        self.groups.stages.deliver(number, self.groups.groups[number].accept(quantised));
     }
 
     fn halt(&self) {
-        self.feed.halt();
+        self.groups.stages.halt();
     }
 
     fn again(&self) {
-        self.feed.again();
+        self.groups.stages.again();
     }
 }
 

@@ -5,14 +5,16 @@
 //! group is encoded while its bytes are still in the page cache. Every block has its own position, so the bytes depend
 //! neither on the number of threads nor on who comes first. Memory is one block per thread.
 //!
-//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`feed`]), and
+//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`stages`]), and
 //! memory is also the codes that were made ahead.
 
 mod block;
-mod feed;
 mod group;
 mod groups;
-mod target;
+mod output_file;
+mod reading;
+mod stages;
+mod stop;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,10 +30,9 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use block::Makers;
 use groups::{Groups, Limits, OnDrop};
-pub(crate) use target::Target;
-
-/// Bytes of a source tensor that the disk is asked for before they are needed.
-const READ_AHEAD: usize = 8 << 20;
+pub(crate) use output_file::OutputFile;
+use output_file::first_numbers;
+use stop::{Order, Stop};
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
@@ -60,15 +61,16 @@ pub(crate) struct PassOptions<'a> {
 ///
 /// # Errors
 /// That of the first block in order that failed: [`Error::Tensor`] for NaN or infinite weights, [`Error::Io`],
-/// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete.
-pub(crate) fn run(targets: &[Target], options: &PassOptions) -> Result<()> {
+/// [`Error::Device`], or [`Error::Interrupted`]. Files are then left incomplete. [`Error::Argument`] before anything is
+/// written for a group that cannot be quantised as it is to be.
+pub(crate) fn run(targets: &[OutputFile], options: &PassOptions) -> Result<()> {
     let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
     run_within(Limits { window, largest: LARGEST }, targets, options)
 }
 
 /// [`run`] with other limits for the accelerator.
-fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Result<()> {
-    let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits));
+fn run_within(limits: Limits, targets: &[OutputFile], options: &PassOptions) -> Result<()> {
+    let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits))?;
     let (sender, events) = mpsc::channel();
     let pass = Pass {
         targets,
@@ -102,38 +104,10 @@ fn run_within(limits: Limits, targets: &[Target], options: &PassOptions) -> Resu
     }
 }
 
-/// Why a block was not made.
-pub(super) enum Stop {
-    /// It failed.
-    Failed(Error),
-    /// Its group had failed before, which counts as a failure there, or for a reason that was told already.
-    Group(Option<(Order, Error)>),
-}
-
-/// What failures are ordered by: the number of a block among all blocks and, in it, 0 for the block itself or the number of
-/// a group that it needs, from 1. A block that failed itself got past all groups that would have come before.
-type Order = (usize, usize);
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Failed(error)
-    }
-}
-
-/// The number, among all blocks, of the first block of each target.
-fn first_numbers(targets: &[Target]) -> Vec<usize> {
-    let sum = |next: &mut usize, target: &Target| {
-        let first = *next;
-        *next += target.order().len();
-        Some(first)
-    };
-    targets.iter().scan(0, sum).collect()
-}
-
 /// What the thread that talks to the disk is told.
 enum Event {
     /// These bytes of a file were written: the disk may begin with them.
-    Written(Arc<ShardFile>, Range<u64>),
+    Flush(Arc<ShardFile>, Range<u64>),
     /// The last block of this target was written.
     Complete(usize, Arc<ShardFile>),
 }
@@ -142,7 +116,7 @@ enum Event {
 const FLUSHED_BLOCKS: usize = 32;
 
 struct Pass<'a> {
-    targets: &'a [Target],
+    targets: &'a [OutputFile],
     first_numbers: Vec<usize>,
     makers: Makers<'a>,
     options: &'a PassOptions<'a>,
@@ -195,7 +169,7 @@ impl Pass<'_> {
                     if (position + 1).is_multiple_of(FLUSHED_BLOCKS) {
                         let first = target.order()[position + 1 - FLUSHED_BLOCKS];
                         let range = target.block(first).start..target.block(block).end;
-                        let _ = disk.send(Event::Written(file, range));
+                        let _ = disk.send(Event::Flush(file, range));
                     }
                     if written == target.order().len()
                         && let Some(file) = target.close()
@@ -210,7 +184,7 @@ impl Pass<'_> {
         }
     }
 
-    fn write(&self, target: &Target, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
+    fn write(&self, target: &OutputFile, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
         interrupt::check()?;
         let file = target.open()?;
         let bytes = self.makers.make(target, block, buffer)?;
@@ -225,7 +199,7 @@ impl Pass<'_> {
     fn attend_to_disk(&self, events: &mpsc::Receiver<Event>) {
         for event in events {
             match event {
-                Event::Written(file, range) => file.start_flush(range),
+                Event::Flush(file, range) => file.start_flush(range),
                 Event::Complete(index, file) => {
                     if let Err(error) = self.complete(index, &file) {
                         self.fail((self.first_numbers[index], 0), error);

@@ -100,8 +100,8 @@ impl Progress for Notes {
 fn run_on(device: Option<&StandIn>, limits: Limits, threads: usize, files: &[File]) -> Result<Left> {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let targets: Vec<Target> =
-        files.iter().map(|(name, tensors)| Target::new(&path(name), tensors).unwrap()).collect();
+    let targets: Vec<OutputFile> =
+        files.iter().map(|(name, tensors)| OutputFile::new(&path(name), tensors).unwrap()).collect();
     let (left, notes) = (Mutex::new(Left::default()), Notes(Mutex::default()));
     let finished = |index: usize, hash: &str, errors: WeightErrors| {
         let mut left = left.lock().unwrap();
@@ -331,7 +331,7 @@ fn sources_are_hashed_where_the_device_reads_them() {
                 Ok(())
             },
         };
-        run(&[Target::new(&place.path().join(file), &outputs).unwrap()], &options).unwrap();
+        run(&[OutputFile::new(&place.path().join(file), &outputs).unwrap()], &options).unwrap();
         let covered = sources.covered();
         for (shard, (_, path, _)) in sources.finish().unwrap().iter().zip(checkpoint.shards()) {
             let expected = blake3::hash(&std::fs::read(path).unwrap());
@@ -348,8 +348,9 @@ fn sources_are_hashed_where_the_device_reads_them() {
 
 #[test]
 fn an_interruption_ends_a_pass_with_a_device() {
+    let (_, module) = module_path!().split_once("::").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "export::pass::tests::interrupted", "--ignored", "--nocapture"])
+        .args(["--exact", &format!("{module}::interrupted"), "--ignored", "--nocapture"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -369,8 +370,8 @@ fn interrupted() {
     }
     let place = tempfile::tempdir().unwrap();
     let files = files(Granularity::Tensor);
-    let target = |(name, tensors): &File| Target::new(&place.path().join(name), tensors).unwrap();
-    let targets: Vec<Target> = files.iter().map(target).collect();
+    let target = |(name, tensors): &File| OutputFile::new(&place.path().join(name), tensors).unwrap();
+    let targets: Vec<OutputFile> = files.iter().map(target).collect();
     let device = StandIn::new();
     let options = PassOptions {
         threads: 3,

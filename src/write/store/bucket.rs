@@ -1,11 +1,11 @@
-//! Which tensors go into one shard: those that the same schemes hold, FP8 and unchanged ones apart.
+//! Which tensors go into one shard: those that the same schemes hold, those of each form apart; and in which order a
+//! directory numbers its shards.
 
 use std::collections::BTreeMap;
 
 use super::items::Items;
 use super::key::content_key;
-use crate::plan::Layout;
-use crate::write::content::{Content, OutputTensor};
+use crate::write::content::{Form, OutputTensor};
 use crate::write::weights::deal_into_shards;
 
 /// A family of `n` schemes has at most `max(2 × (n + 1), FEW)` shared buckets; schemes that have nothing to do with one
@@ -22,6 +22,24 @@ pub(crate) struct PlannedShard {
     pub schemes: Vec<usize>,
     /// Tensor bytes.
     pub bytes: u64,
+    /// Where its files come in their directories.
+    pub order: FileOrder,
+}
+
+/// Where a shard comes among those of a directory, which numbers its files in ascending order: by the first of its tensors,
+/// whose order is that of their names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileOrder {
+    first_item: usize,
+    /// So that nothing is left to chance.
+    key: String,
+}
+
+impl FileOrder {
+    /// For the shard `key` of these `items`, ascending.
+    pub fn of(items: &[usize], key: &str) -> Self {
+        FileOrder { first_item: items.first().copied().unwrap_or(0), key: key.into() }
+    }
 }
 
 struct Bucket {
@@ -33,19 +51,14 @@ struct Bucket {
 /// Puts the items that each scheme still `needs` (ascending positions) into shards of at most `max_shard_size` tensor
 /// bytes. Nested coverage points give at most two buckets a point; of unrelated schemes, only the buckets that save most
 /// are shared, and each scheme keeps the rest to itself. The shards come in an order that depends on their content only.
-pub(crate) fn plan_shards(
-    items: &Items,
-    needs: &[Vec<usize>],
-    max_shard_size: u64,
-    layout: &Layout,
-) -> Vec<PlannedShard> {
+pub(crate) fn plan_shards(items: &Items, needs: &[Vec<usize>], max_shard_size: u64) -> Vec<PlannedShard> {
     let mut holders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (scheme, needed) in needs.iter().enumerate() {
         needed.iter().for_each(|&item| holders.entry(item).or_default().push(scheme));
     }
-    let mut by_signature: BTreeMap<(Vec<usize>, bool), Vec<usize>> = BTreeMap::new();
+    let mut by_signature: BTreeMap<(Vec<usize>, Form), Vec<usize>> = BTreeMap::new();
     for (item, schemes) in holders {
-        by_signature.entry((schemes, is_fp8(&items.tensors[item]))).or_default().push(item);
+        by_signature.entry((schemes, items.tensors[item].form())).or_default().push(item);
     }
     let buckets = by_signature.into_iter().map(|((schemes, _), members)| bucket(items, schemes, members));
     let mut buckets = without_dust(items, buckets.collect(), needs.len());
@@ -58,20 +71,12 @@ pub(crate) fn plan_shards(
             let (here, later) = rest.split_at(count);
             rest = later;
             let tensors: Vec<OutputTensor> = here.iter().map(|&item| items.tensors[item].clone()).collect();
-            let (key, schemes) = (content_key(&tensors, layout), bucket.schemes.clone());
-            shards.push(PlannedShard { key, tensors, schemes, bytes: items.bytes(here) });
+            let (key, schemes) = (content_key(&tensors), bucket.schemes.clone());
+            let order = FileOrder::of(here, &key);
+            shards.push(PlannedShard { key, tensors, schemes, bytes: items.bytes(here), order });
         }
     }
     shards
-}
-
-/// Whether a tensor is there only where its module is in FP8.
-fn is_fp8(tensor: &OutputTensor) -> bool {
-    match &tensor.content {
-        Content::Codes(_) | Content::WeightScale(_) => true,
-        Content::Bytes(_) => tensor.spec.name.ends_with(".input_scale"),
-        Content::Cast(_) | Content::Dequantised { .. } => false,
-    }
 }
 
 fn bucket(items: &Items, schemes: Vec<usize>, members: Vec<usize>) -> Bucket {
@@ -95,4 +100,40 @@ fn without_dust(items: &Items, mut buckets: Vec<Bucket>, schemes: usize) -> Vec<
     });
     buckets.extend(own);
     buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::{Encoding, FormatId, Granularity, Rounding, ScaleRule};
+    use crate::tensor::{Dtype, Tensor, TensorSpec};
+    use crate::write::content::{Content, Member, ScaleGroup};
+
+    /// The codes of `name` under scales of `granularity`.
+    fn codes(name: &str, granularity: Granularity) -> OutputTensor {
+        let weight = Tensor::owned(Dtype::BF16, vec![128, 128], vec![0; 2 * 128 * 128]);
+        let encoding = Encoding::e4m3(granularity, ScaleRule::F32, Rounding::Exact);
+        let group = Arc::new(ScaleGroup { weights: vec![(name.into(), weight)], encoding });
+        let spec = TensorSpec::new(name, Dtype::F8E4M3, [128, 128]);
+        OutputTensor { spec, content: Content::Codes(Member { group, index: 0 }) }
+    }
+
+    #[test]
+    fn formats_of_one_name_and_dtype_are_told_apart_and_never_share_a_shard() {
+        let one = vec![codes("a.weight", Granularity::Channel), codes("b.weight", Granularity::Block)];
+        let two = vec![codes("a.weight", Granularity::Block), codes("b.weight", Granularity::Block)];
+        let items = Items::collect(vec![one, two]);
+        assert_eq!(items.tensors.len(), 3);
+        let shards = plan_shards(&items, &items.of_scheme, 1 << 30);
+        let held: Vec<(Form, &[usize])> =
+            shards.iter().map(|shard| (shard.tensors[0].form(), &shard.schemes[..])).collect();
+        let (fp8, block) = (Form::Quantised(FormatId::Fp8), Form::Quantised(FormatId::Fp8Block));
+        assert_eq!(held, [(fp8, &[0][..]), (block, &[1][..]), (block, &[0, 1][..])]);
+        assert!(shards[0].key != shards[1].key, "the same name and dtype, other bytes");
+        let mut files: Vec<&FileOrder> = shards.iter().map(|shard| &shard.order).collect();
+        files.sort();
+        assert!(files.iter().eq(&[&shards[0].order, &shards[1].order, &shards[2].order]));
+    }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::tensor::Dtype;
-use crate::write::content::OutputTensor;
+use crate::write::content::{Form, OutputTensor};
 
 /// Every different tensor of a family, and which scheme holds which.
 pub(crate) struct Items {
@@ -14,14 +13,14 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// Compares the outputs of all schemes. A tensor of one name and one dtype is the same in every scheme of a family: the
+    /// Compares the outputs of all schemes. A tensor of one name and one form is the same in every scheme of a family: the
     /// layout is one for all, and scales belong to fused groups, which are whole or not there.
     pub fn collect(schemes: Vec<Vec<OutputTensor>>) -> Self {
-        let mut sorted: BTreeMap<(String, Dtype), (OutputTensor, Vec<usize>)> = BTreeMap::new();
+        let mut sorted: BTreeMap<(String, Form), (OutputTensor, Vec<usize>)> = BTreeMap::new();
         let count = schemes.len();
         for (scheme, outputs) in schemes.into_iter().enumerate() {
             for output in outputs {
-                let key = (output.spec.name.clone(), output.spec.dtype);
+                let key = (output.spec.name.clone(), output.form());
                 sorted.entry(key).or_insert_with(|| (output, Vec::new())).1.push(scheme);
             }
         }
@@ -43,9 +42,12 @@ impl Items {
         items.iter().map(|&item| self.tensors[item].spec.bytes()).sum()
     }
 
-    /// Positions by name and dtype.
-    pub fn index(&self) -> HashMap<(&str, Dtype), usize> {
-        let tensors = self.tensors.iter().enumerate();
-        tensors.map(|(i, t)| ((t.spec.name.as_str(), t.spec.dtype), i)).collect()
+    /// Positions by name, those of all forms of a tensor together.
+    pub fn by_name(&self) -> HashMap<&str, Vec<usize>> {
+        let mut positions = HashMap::<&str, Vec<usize>>::new();
+        for (position, tensor) in self.tensors.iter().enumerate() {
+            positions.entry(&tensor.spec.name).or_default().push(position);
+        }
+        positions
     }
 }

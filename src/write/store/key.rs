@@ -2,31 +2,29 @@
 
 use std::fmt::Write as _;
 
-use crate::plan::Layout;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::provenance::Source;
 
 /// Changes whenever the same inputs would give other bytes than before.
-const CODEC: &str = "qlua 1";
+const CODEC: &str = "qlua 2";
 
-/// The key of a shard or scheme that consists of `tensors` (in any order): their names, dtypes, shapes and forms, which
-/// weights share a scale, the values of given scales, and the layout. Weights themselves are not in it: it holds for one
+/// The key of a shard or scheme that consists of `tensors` (in any order): their names, forms, dtypes and shapes, which
+/// weights share a scale and how they are encoded, and the values of given scales. Weights themselves are not in it: it holds for one
 /// source.
-pub(crate) fn content_key<'a>(
-    tensors: impl IntoIterator<Item = &'a OutputTensor>,
-    layout: &Layout,
-) -> String {
+pub(crate) fn content_key<'a>(tensors: impl IntoIterator<Item = &'a OutputTensor>) -> String {
     let mut sorted: Vec<&OutputTensor> = tensors.into_iter().collect();
-    sorted.sort_by(|a, b| (&a.spec.name, a.spec.dtype).cmp(&(&b.spec.name, b.spec.dtype)));
+    sorted.sort_by(|a, b| (&a.spec.name, a.form()).cmp(&(&b.spec.name, b.form())));
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{CODEC}\n{} {:?}\n", layout.encoding, layout.storage).as_bytes());
+    hasher.update(format!("{CODEC}\n").as_bytes());
     let mut text = String::new();
-    for OutputTensor { spec, content } in sorted {
+    for tensor in sorted {
+        let OutputTensor { spec, content } = tensor;
         text.clear();
-        let _ = write!(text, "{:?} {} {:?} ", spec.name, spec.dtype, spec.shape);
+        let form = tensor.form().id();
+        let _ = write!(text, "{:?} {form} {} {:?} ", spec.name, spec.dtype, spec.shape);
         match content {
-            Content::Bytes(tensor) if spec.name.ends_with("_scale") => {
-                let _ = write!(text, "given {:?}", tensor.bytes());
+            Content::InputScale { scale, .. } => {
+                let _ = write!(text, "given {:?}", scale.bytes());
             }
             Content::Bytes(_) => text.push_str("unchanged"),
             Content::Cast(tensor) => {
@@ -38,11 +36,7 @@ pub(crate) fn content_key<'a>(
             Content::Codes(member) | Content::WeightScale(member) => {
                 let group = &member.group;
                 let names: Vec<&String> = group.weights.iter().map(|(name, _)| name).collect();
-                let _ = write!(
-                    text,
-                    "{} of {names:?} {:?} {:?} {:?}",
-                    member.index, group.encoding.granularity, group.encoding.rule, group.encoding.rounding
-                );
+                let _ = write!(text, "{} of {names:?} {}", member.index, group.encoding);
             }
         }
         text.push('\n');

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::items::Items;
 use super::key::content_key;
-use crate::checkpoint::read_header;
+use crate::checkpoint::{HeaderEntry, read_header};
 use crate::error::Result;
-use crate::plan::Layout;
+use crate::format::FormatId;
 use crate::write::WeightErrors;
-use crate::write::content::OutputTensor;
+use crate::write::content::{Form, OutputTensor};
 use crate::write::provenance::{Record, WeightFile, read_weight_errors};
 use crate::write::source_hashes::HashedShard;
 use crate::write::tree_hash::hash_file;
@@ -78,20 +78,25 @@ pub(crate) fn take_from_siblings(
     source: &[HashedShard],
     items: &Items,
     needs: &mut [Vec<usize>],
-    layout: &Layout,
 ) -> Result<Vec<ReusedShard>> {
-    let index = items.index();
+    let by_name = items.by_name();
     let mut candidates = Vec::new();
     let mut seen = HashSet::new();
     for sibling in siblings.iter().filter(|s| s.source() == source) {
         let errors = read_weight_errors(&sibling.directory);
         for weight in &sibling.record.weights {
             let path = sibling.directory.join(&weight.file);
-            let Some(held) = held_items(&path, &index) else { continue };
-            let tensors: Vec<OutputTensor> = held.iter().map(|&i| items.tensors[i].clone()).collect();
-            let fits = path.metadata().is_ok_and(|m| m.len() == weight.bytes)
-                && content_key(&tensors, layout) == weight.content;
-            if fits && seen.insert(weight.content.clone()) {
+            if path.metadata().is_ok_and(|m| m.len() != weight.bytes) {
+                continue;
+            }
+            let of_items = |held: &[usize]| -> Vec<OutputTensor> {
+                held.iter().map(|&item| items.tensors[item].clone()).collect()
+            };
+            let is_it = |held: &Vec<usize>| content_key(&of_items(held)) == weight.content;
+            let possible = held_items(&path, items, &by_name);
+            let Some(held) = possible.into_iter().find(is_it) else { continue };
+            let tensors = of_items(&held);
+            if seen.insert(weight.content.clone()) {
                 let module = |t: &OutputTensor| t.spec.name.strip_suffix(".weight").map(str::to_string);
                 let modules = tensors.iter().filter_map(module);
                 let errors = modules.filter_map(|m| errors.get(&m).map(|e| (m, *e))).collect();
@@ -133,16 +138,30 @@ pub(crate) fn take_from_siblings(
     Ok(reused)
 }
 
-/// The items that the shard at `path` consists of, ascending; nothing when one of its tensors is none, or it cannot be read.
-fn held_items(path: &Path, index: &HashMap<(&str, crate::tensor::Dtype), usize>) -> Option<Vec<usize>> {
-    let file = File::open(path).ok()?;
-    // SAFETY: the map is read-only and goes away with this call; see `Checkpoint` for what a truncation would do.
-    let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
-    let entries = read_header(path, &map).ok()?;
-    let mut items: Vec<usize> = entries
-        .iter()
-        .map(|entry| index.get(&(entry.name.as_str(), entry.dtype)).copied())
-        .collect::<Option<_>>()?;
-    items.sort_unstable();
-    Some(items)
+/// The items that the shard at `path` may consist of, ascending: its header says which names and dtypes, and two formats may
+/// share both. Nothing when one of its tensors is none, or it cannot be read.
+fn held_items(path: &Path, items: &Items, by_name: &HashMap<&str, Vec<usize>>) -> Vec<Vec<usize>> {
+    let read = || {
+        let file = File::open(path).ok()?;
+        // SAFETY: the map is read-only and goes away with this call; see `Checkpoint` for what a truncation would do.
+        let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
+        read_header(path, &map).ok()
+    };
+    let forms = |entry: &HeaderEntry| -> Vec<usize> {
+        let named = by_name.get(entry.name.as_str()).into_iter().flatten().copied();
+        named.filter(|&item| items.tensors[item].spec.dtype == entry.dtype).collect()
+    };
+    let entries: Vec<Vec<usize>> = read().unwrap_or_default().iter().map(forms).collect();
+    let in_format = |format: &FormatId| {
+        let choose = |forms: &Vec<usize>| match forms[..] {
+            [only] => Some(only),
+            _ => forms.iter().copied().find(|&item| items.tensors[item].form() == Form::Quantised(*format)),
+        };
+        let mut held = entries.iter().map(choose).collect::<Option<Vec<usize>>>()?;
+        held.sort_unstable();
+        Some(held)
+    };
+    let mut possible: Vec<Vec<usize>> = FormatId::ALL.iter().filter_map(in_format).collect();
+    possible.dedup();
+    possible
 }

@@ -9,7 +9,7 @@ use mlua::{Lua, Table, Value};
 
 use super::super::log::debug;
 use super::{WRITTEN, max_shard_size, threads};
-use crate::dialect::DialectChoice;
+use crate::dialect::{DialectChoice, Engine};
 use crate::format::Rounding;
 use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace, Options};
@@ -32,7 +32,7 @@ row! {
         rounding: Type::Optional(&Type::String) => planned.layout.map(|l| l.encoding.rounding.to_string()),
         /// `group` or `none`; nil over a manifest alone
         scale_sharing: Type::Optional(&Type::String) => planned.layout.map(|l| l.scale_sharing.to_string()),
-        /// one sentence for each choice that `auto` made
+        /// one sentence for each choice that `auto` made, and for each engine that cannot read some FP8 layer
         notes: Type::List(&Type::String) => planned.notes.clone(),
     }
 }
@@ -173,6 +173,11 @@ fn options() -> Options {
             "auto",
             "`auto` is `universal` when static and `compressed-tensors` when dynamic",
         )
+        .option(
+            "for_engines",
+            Type::List(&Type::Choice(Engine::WORDS)),
+            "engines that have to read every scheme: what one of them gets wrong is refused before anything is written",
+        )
         .default(
             "activations",
             Type::Choice(ActivationsChoice::WORDS),
@@ -225,7 +230,9 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
     let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
         Ok(call.get::<Option<String>>(name)?.map(PathBuf::from))
     };
+    let engines: Vec<String> = call.get::<Option<_>>("for_engines")?.unwrap_or_default();
     Ok(FamilyOptions {
+        for_engines: engines.iter().map(|word| word.parse::<Engine>()).collect::<Result<_, _>>()?,
         model: path("model")?,
         manifest,
         out: call.get::<String>("out")?.into(),

@@ -3,21 +3,18 @@
 use rayon::prelude::*;
 
 use super::super::abi::PartialError;
-use super::{COPY_BYTES, Lane, Submitted};
+use super::submitted::{COPY_BYTES, Submitted};
 use crate::format::{Amax, QuantisationError, QuantisedGroup, WeightGroup};
 use crate::tensor::{Dtype, Tensor};
 
 /// The results of a batch, in the lane's page-locked memory.
-pub struct Finished<'a> {
-    lane: &'a Lane,
-    submitted: &'a Submitted,
+pub struct BatchResults<'a> {
+    pub(super) submitted: &'a Submitted,
+    pub(super) codes: &'a [u8],
+    pub(super) results: &'a [u8],
 }
 
-impl<'a> Finished<'a> {
-    pub(super) fn new(lane: &'a Lane, submitted: &'a Submitted) -> Self {
-        Finished { lane, submitted }
-    }
-
+impl BatchResults<'_> {
     /// The groups as they were submitted.
     pub fn groups(&self) -> &[WeightGroup] {
         &self.submitted.groups
@@ -25,13 +22,13 @@ impl<'a> Finished<'a> {
 
     /// The amax of group `number`; nothing when its scales were given.
     pub fn amax(&self, number: usize) -> Option<Amax> {
-        let (group, place) = (&self.submitted.groups[number], &self.submitted.batch.places[number]);
+        let (group, place) = (&self.submitted.groups[number], &self.submitted.batch.group_offsets[number]);
         if group.scales.is_some() {
             return None;
         }
         let count = place.scale_shape.iter().product::<usize>();
         let first = self.submitted.first_amax() + 4 * place.first_scale;
-        let bits = self.lane.host.results.bytes()[first..first + 4 * count].as_chunks().0;
+        let bits = self.results[first..first + 4 * count].as_chunks().0;
         let values = bits.iter().map(|bits| f32::from_le_bytes(*bits)).collect();
         Some(Amax { granularity: group.encoding.granularity, shape: place.scale_shape.clone(), values })
     }
@@ -41,7 +38,7 @@ impl<'a> Finished<'a> {
         let group = &self.submitted.groups[number];
         let mut quantised = QuantisedGroup::before_codes(group, self.amax(number));
         if self.submitted.wanted.error && quantised.is_finite() {
-            let first = self.submitted.batch.places[number].first_weight;
+            let first = self.submitted.batch.group_offsets[number].first_weight;
             quantised.errors = (0..group.weights.len()).map(|member| self.error(first + member)).collect();
         }
         quantised
@@ -49,8 +46,9 @@ impl<'a> Finished<'a> {
 
     /// The codes of weight `member` of group `number`; meaningless when the group is not finite or no codes were wanted.
     pub fn codes(&self, number: usize, member: usize) -> &[u8] {
-        let spot = &self.submitted.batch.spots[self.submitted.batch.places[number].first_weight + member];
-        &self.lane.host.codes.bytes()[spot.codes..spot.codes + spot.elements]
+        let spot = &self.submitted.batch.weight_offsets
+            [self.submitted.batch.group_offsets[number].first_weight + member];
+        &self.codes[spot.codes..spot.codes + spot.elements]
     }
 
     /// All groups, with copies of their codes.
@@ -74,9 +72,9 @@ impl<'a> Finished<'a> {
     }
 
     fn error(&self, weight: usize) -> QuantisationError {
-        let elements = self.submitted.batch.spots[weight].elements as u64;
+        let elements = self.submitted.batch.weight_offsets[weight].elements as u64;
         let at = self.submitted.state_bytes() + weight * size_of::<PartialError>();
-        let bytes = &self.lane.host.results.bytes()[at..at + size_of::<PartialError>()];
+        let bytes = &self.results[at..at + size_of::<PartialError>()];
         let f64_at = |at: usize| f64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         QuantisationError {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::format::QuantisationError;
 
 /// A file to be written, and the tensors that go into it.
-pub(crate) struct Target {
+pub(crate) struct OutputFile {
     path: PathBuf,
     layout: Arc<ShardLayout>,
     /// One for each entry of the layout.
@@ -32,7 +32,7 @@ pub(crate) struct Target {
     file: Mutex<Option<Arc<ShardFile>>>,
 }
 
-impl Target {
+impl OutputFile {
     /// A file at `path`, which must not exist, of these tensors. Nothing is created yet.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Target {
         let mut tensors = tensors.to_vec();
         tensors.sort_by(|a, b| ShardLayout::order(&a.spec, &b.spec));
         let count = block_count(layout.length());
-        let mut target = Target {
+        let mut target = OutputFile {
             path: path.to_path_buf(),
             layout: Arc::new(layout),
             tensors,
@@ -133,4 +133,14 @@ impl Target {
     fn lock(&self) -> MutexGuard<'_, Option<Arc<ShardFile>>> {
         self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// The number, among all blocks, of the first block of each target.
+pub(super) fn first_numbers(targets: &[OutputFile]) -> Vec<usize> {
+    let sum = |next: &mut usize, target: &OutputFile| {
+        let first = *next;
+        *next += target.order().len();
+        Some(first)
+    };
+    targets.iter().scan(0, sum).collect()
 }

@@ -1,0 +1,27 @@
+//! What commands say: their text, and how a script ended.
+
+use std::io;
+
+use crate::error::Error;
+use crate::lua::{Ending, Stop, output};
+
+/// Says how a script ended, where there is something to say, and gives the exit code.
+pub(super) fn conclude(ending: &Ending) -> u8 {
+    match ending {
+        Ending::Failed(failure) => output::line_to_stderr(&failure.to_string()),
+        Ending::Stopped(Stop::Interrupted) => output::line_to_stderr("qlua: interrupted"),
+        Ending::Done | Ending::Stopped(_) => {}
+    }
+    ending.exit_code()
+}
+
+/// Writes `text` to standard output; exit code 0.
+pub(super) fn print(text: &str) -> anyhow::Result<u8> {
+    match output::write_stdout(text) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", "standard output", e).into())
+        }
+        // Without a reader there is nothing more to do, and nothing went wrong.
+        _ => Ok(0),
+    }
+}

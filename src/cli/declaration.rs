@@ -1,0 +1,75 @@
+//! What qlua takes before a script or command, as help, completions and manual show it.
+
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+
+use super::built_in::BuiltIn;
+use crate::options::width;
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 verification found problems, 130 interrupted";
+
+/// Where to look for what can be run.
+pub(super) const SCRIPTS: &str = "`qlua list` shows the built-in scripts, `qlua --help` the commands";
+
+/// The options before the script.
+pub(super) fn options() -> Command {
+    let flag = |name: &'static str, short: char, help: &'static str| {
+        Arg::new(name).short(short).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let repeated = |name: &'static str, short: char, metavar: &'static str, help: &'static str| {
+        Arg::new(name)
+            .short(short)
+            .value_name(metavar)
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true)
+            .value_hint(ValueHint::Other)
+            .value_parser(value_parser!(String))
+            .help(help)
+    };
+    Command::new("qlua")
+        .bin_name("qlua")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs Lua scripts that write mixed FP8/BF16 checkpoints")
+        .override_usage("qlua [OPTIONS] SCRIPT [ARGS]...\n       qlua [OPTIONS] COMMAND [ARGS]...")
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .args([
+            repeated("code", 'e', "CODE", "Run CODE, before the script if there is one (may be repeated)"),
+            repeated(
+                "module",
+                'l',
+                "MODULE",
+                "Load MODULE into a global first; `-l name=MODULE` chooses the global (may be repeated)",
+            ),
+            flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
+            flag(
+                "verbose",
+                'v',
+                "Say more: what runs, on which device, from which sources, and how long it takes",
+            ),
+            flag("version", 'V', "Show the version"),
+        ])
+}
+
+/// The whole command line of qlua, with its commands; `scripts` are those of built-in scripts.
+pub(super) fn declaration(commands: &[BuiltIn], scripts: impl IntoIterator<Item = Command>) -> Command {
+    options()
+        .subcommand_help_heading("Commands")
+        .subcommands(commands.iter().map(BuiltIn::declaration))
+        .subcommands(scripts)
+        .after_help(format!(
+            "SCRIPT is a file, the name of a built-in script (`qlua list` shows them), or `-` for standard input; all words \
+             after it are its own.\n\n{EXIT_CODES}"
+        ))
+}
+
+/// The text of `qlua --help`.
+pub(super) fn help(commands: &[BuiltIn]) -> String {
+    declaration(commands, []).term_width(width()).render_help().to_string()
+}
+
+/// The text of `qlua --version`.
+pub(super) fn version() -> String {
+    format!("qlua {} (Lua 5.4)\n", env!("CARGO_PKG_VERSION"))
+}

@@ -1,0 +1,30 @@
+//! Source bytes, read ahead and hashed on the way.
+
+use std::ops::Range;
+
+use super::super::source_hashes::SourceHashes;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// Bytes of a source tensor that the disk is asked for before they are needed.
+const READ_AHEAD: usize = 8 << 20;
+
+/// A range of the bytes of `tensor`; `sources` are hashed while the bytes are in the cache.
+pub(super) fn read<'t>(tensor: &'t Tensor, bytes: Range<usize>, sources: Option<&SourceHashes>) -> &'t [u8] {
+    tensor.will_need(bytes.start + READ_AHEAD..bytes.end + READ_AHEAD);
+    let part = &tensor.bytes()[bytes];
+    if let Some(sources) = sources {
+        sources.cover(part);
+    }
+    part
+}
+
+/// That a weight whose largest magnitude is `amax` is finite; `consequence` ends the sentence.
+pub(super) fn require_finite(name: &str, amax: f32, consequence: &str) -> Result<()> {
+    if amax.is_finite() {
+        return Ok(());
+    }
+    let what = if amax.is_nan() { "NaN" } else { "infinite" };
+    Err(Error::tensor(name, format!("holds {what} values{consequence}"))
+        .with_hint("the checkpoint is damaged, or was saved from a run that had diverged"))
+}
