@@ -4,11 +4,13 @@
 mod claims;
 mod compressed_tensors;
 mod engine;
+mod fp8_block;
 mod id;
 mod interface;
 mod modelopt;
 mod problem;
 mod registry;
+mod spelling;
 mod stored;
 mod universal;
 
