@@ -17,6 +17,7 @@ mod universal;
 pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};
 pub use engine::{Engine, LIMITS, Limit, Scope, limits};
+pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
 pub use interface::{Dialect, QuantisationFiles};
 pub use problem::{Code, Problem};

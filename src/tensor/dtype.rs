@@ -149,7 +149,7 @@ mod tests {
             let bytes = ours.bytes_of(elements as u64) as usize;
             let data = vec![0; bytes];
             // The crate refuses packed elements that end inside a byte.
-            let whole = elements * ours.bits() % 8 == 0;
+            let whole = (elements * ours.bits()).is_multiple_of(8);
             prop_assert_eq!(TensorView::new(theirs, shape.clone(), &data).is_ok(), whole);
             prop_assert!(TensorView::new(theirs, shape, &vec![0; bytes + 1]).is_err());
         }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::list::{Reading, beginning};
+use super::weight_block_size;
 use crate::dialect::claims::CONFIG;
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, Stored};
@@ -18,7 +19,7 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     if let Some(other) = config["fmt"].as_str().filter(|fmt| *fmt != "e4m3") {
         configuration(format!("fmt is {other}, and loaders read the codes as e4m3"));
     }
-    let block = block_of(&config["weight_block_size"]);
+    let block = weight_block_size(config);
     if block.is_none() {
         configuration(format!(
             "weight_block_size is {}, and loaders of fp8 need two positive sizes to read weight_scale_inv",
@@ -56,13 +57,6 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
         stored.fp8().for_each(|layer| check_layer(layer, block, stored, &mut problems));
     }
     problems
-}
-
-/// Rows and columns of a block.
-fn block_of(value: &Value) -> Option<[usize; 2]> {
-    let sizes: Vec<usize> =
-        value.as_array()?.iter().filter_map(|v| usize::try_from(v.as_u64()?).ok()).collect();
-    <[usize; 2]>::try_from(sizes).ok().filter(|sizes| sizes.iter().all(|size| *size > 0))
 }
 
 /// Layers that some engine takes for the other format; `list` is nothing where there is none, and Transformers leaves the

@@ -63,6 +63,14 @@ impl Dialect for Fp8Block {
     }
 }
 
+/// Rows and columns of the blocks that scales of the name `weight_scale_inv` are for, by `quantization_config`; nothing where
+/// it does not say so in two positive sizes.
+pub fn weight_block_size(config: &Value) -> Option<[usize; 2]> {
+    let sizes = config["weight_block_size"].as_array()?.iter();
+    let sizes: Option<Vec<usize>> = sizes.map(|size| usize::try_from(size.as_u64()?).ok()).collect();
+    <[usize; 2]>::try_from(sizes?).ok().filter(|sizes| !sizes.contains(&0))
+}
+
 /// Every linear layer is FP8 except those that are listed.
 fn quantization_config(model: &Model, plan: &Plan) -> Value {
     json!({
