@@ -1,10 +1,10 @@
 #!/usr/bin/env qlua
---- Turn any FP8 checkpoint (ModelOpt or compressed-tensors) back into a plain one: code × scale.
+--- Turn any FP8 checkpoint (ModelOpt, compressed-tensors, or fp8 in blocks of any size) back into a plain one: code × scale.
 local qlua = require "qlua"
 
 local opts = qlua.cli.parser{
   name = "dequantize",
-  about = "Turns an FP8 checkpoint (ModelOpt or compressed-tensors) back into a plain one: code × scale.",
+  about = "Turns an FP8 checkpoint (ModelOpt, compressed-tensors, or fp8 in blocks) back into a plain one: code × scale.",
   options = {
     { name = "dtype", choices = { "bf16", "f16", "f32" }, default = "bf16", doc = "the element type of the weights" },
     { name = "overwrite", flag = true, doc = "replace an existing output" },

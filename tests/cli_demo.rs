@@ -234,7 +234,7 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
 #[test]
 fn planned_bytes_are_the_bytes_of_the_index() {
     let place = tempfile::tempdir().unwrap();
-    for dialect in ["universal", "compressed-tensors", "modelopt"] {
+    for dialect in qlua::dialect::DialectId::WORDS.iter().copied() {
         let words = ["-q", "all_layers_topx", "--top", "50", "--json", "--dialect", dialect];
         let plan: serde_json::Value = serde_json::from_slice(&qlua(place.path(), &words).stdout).unwrap();
         let directory = place.path().join(plan["schemes"][0]["directory"].as_str().unwrap());

@@ -101,7 +101,7 @@ fn the_number_of_threads_changes_no_byte() {
 #[test]
 fn the_order_of_schemes_changes_no_byte_and_their_company_no_tensor() {
     let place = Place::new();
-    for dialect in [DialectChoice::Named(DialectId::Universal), DialectChoice::Named(DialectId::ModelOpt)] {
+    for dialect in DialectId::ALL.iter().map(|id| DialectChoice::Named(*id)) {
         let sweep = |name: &str, percents: &[f64]| {
             let out = place.path().join(format!("{dialect}-{name}"));
             let options = FamilyOptions { dialect, out: out.clone(), ..place.options() };

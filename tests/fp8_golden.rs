@@ -2,7 +2,8 @@
 //! where it is there, a ModelOpt export of a small model.
 
 use qlua::format::{
-    Granularity, QuantisationError, Rounding, ScaleRule, Scales, amax, decode, quantisation_error, quantize,
+    BLOCK_SIZE, Granularity, QuantisationError, Rounding, ScaleRule, Scales, amax, decode,
+    quantisation_error, quantize,
 };
 use qlua::tensor::{Dtype, Tensor};
 use safetensors::SafeTensors;
@@ -41,7 +42,7 @@ fn every_half_precision_weight_gets_the_code_that_ml_dtypes_gives_it() -> Outcom
         assert!(quantize(&weights, &Scales::tensor(scale), rounding)?.equal(&expected), "{name}");
         for (granularity, shape) in [(Granularity::Channel, vec![256, 1]), (Granularity::Block, vec![2, 2])] {
             let values = vec![scale; shape.iter().product()];
-            let scales = Scales { granularity, shape, values };
+            let scales = Scales { granularity, block: BLOCK_SIZE, shape, values };
             assert!(quantize(&weights, &scales, rounding)?.equal(&expected), "{name} {granularity}");
         }
         files += 1;

@@ -2,15 +2,15 @@
 
 mod common;
 
-use qlua::dialect::{DialectChoice, DialectId};
-use qlua::plan::{Activations, ActivationsChoice};
+use qlua::dialect::DialectChoice;
+use qlua::plan::ActivationsChoice;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 use common::place::Place;
-use common::shared;
+use common::{layouts, shared};
 use qlua::checkpoint::Checkpoint;
 use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
@@ -126,14 +126,8 @@ fn a_manifest_without_a_model_needs_a_dry_run() {
 #[test]
 fn planned_sizes_are_the_bytes_written_in_every_dialect() {
     let place = tempfile::tempdir().unwrap();
-    let layouts = [
-        ("universal", "static"),
-        ("compressed-tensors", "static"),
-        ("compressed-tensors", "dynamic"),
-        ("modelopt", "static"),
-        ("modelopt", "dynamic"),
-    ];
-    for (dialect, activations) in layouts {
+    for (dialect, activations) in layouts() {
+        let (dialect, activations) = (dialect.word(), activations.word());
         for policy in ["effective_bits", "top_params", "per_tower", "from_list"] {
             let words = [policy, "--dialect", dialect, "--activations", activations];
             let planned = json(place.path(), &[&words[..], &["--dry-run"]].concat());
@@ -269,11 +263,8 @@ fn the_hull_falls_convexly_and_the_solver_never_lies_below_it() {
 #[test]
 fn the_costs_of_groups_add_up_to_the_planned_tensors() {
     let place = Place::new();
-    for (dialect, activations) in [
-        (DialectChoice::Named(DialectId::Universal), ActivationsChoice::Named(Activations::Static)),
-        (DialectChoice::Named(DialectId::CompressedTensors), ActivationsChoice::Named(Activations::Dynamic)),
-        (DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Dynamic)),
-    ] {
+    for (dialect, activations) in layouts() {
+        let (dialect, activations) = (DialectChoice::Named(dialect), ActivationsChoice::Named(activations));
         let options = FamilyOptions { dialect, activations, ..place.options() };
         let mut family = Family::open(options).unwrap();
         let ranking = ranking(&family.manifest().clone());

@@ -5,6 +5,8 @@
 
 mod common;
 
+#[path = "verify/blocks.rs"]
+mod blocks;
 #[path = "verify/breaks.rs"]
 mod breaks;
 #[path = "verify/hard_errors.rs"]
@@ -33,6 +35,7 @@ fn cases() -> Vec<Case> {
     let mut cases = silently_wrong::cases();
     cases.extend(hard_errors::cases());
     cases.extend(others::cases());
+    cases.extend(blocks::cases());
     cases
 }
 
@@ -40,30 +43,17 @@ fn cases() -> Vec<Case> {
 fn good_directories(base: &Path) -> Vec<(Good, PathBuf)> {
     let demo = qlua::demo::build(&base.join("demo")).unwrap();
     let layouts = [
-        (
-            Universal,
-            DialectChoice::Named(DialectId::Universal),
-            ActivationsChoice::Named(Activations::Static),
-        ),
-        (
-            CtStatic,
-            DialectChoice::Named(DialectId::CompressedTensors),
-            ActivationsChoice::Named(Activations::Static),
-        ),
-        (
-            CtDynamic,
-            DialectChoice::Named(DialectId::CompressedTensors),
-            ActivationsChoice::Named(Activations::Dynamic),
-        ),
-        (MoStatic, DialectChoice::Named(DialectId::ModelOpt), ActivationsChoice::Named(Activations::Static)),
-        (
-            MoDynamic,
-            DialectChoice::Named(DialectId::ModelOpt),
-            ActivationsChoice::Named(Activations::Dynamic),
-        ),
+        (Universal, DialectId::Universal, Activations::Static),
+        (CtStatic, DialectId::CompressedTensors, Activations::Static),
+        (CtDynamic, DialectId::CompressedTensors, Activations::Dynamic),
+        (MoStatic, DialectId::ModelOpt, Activations::Static),
+        (MoDynamic, DialectId::ModelOpt, Activations::Dynamic),
+        (Block, DialectId::Fp8Block, Activations::Dynamic),
     ];
+    assert_eq!(layouts.map(|(_, dialect, activations)| (dialect, activations)).to_vec(), common::layouts());
     let written = layouts.map(|(good, dialect, activations)| {
         let out = base.join(format!("{good:?}"));
+        let (dialect, activations) = (DialectChoice::Named(dialect), ActivationsChoice::Named(activations));
         let options = FamilyOptions { dialect, activations, ..options(&demo.model, &demo.manifest, &out) };
         (good, ascending_family(options, &[50.0]).run(&Silent).unwrap().schemes.remove(0).directory)
     });

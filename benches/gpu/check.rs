@@ -5,8 +5,8 @@ use qlua::Result;
 use qlua::device::Device;
 use qlua::device::cuda::{Gpu, Lane, Tuning};
 use qlua::format::{
-    Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales, Wanted,
-    WeightGroup, decode,
+    BLOCK_SIZE, Encoding, Granularity, QuantisationError, QuantisedGroup, Rounding, ScaleRule, Scales,
+    Wanted, WeightGroup, decode,
 };
 use qlua::tensor::{Dtype, Tensor};
 use rayon::prelude::*;
@@ -215,7 +215,7 @@ fn oddities() -> Vec<WeightGroup> {
     let weight = normal(Dtype::BF16, &[300, 200], 7);
     for (granularity, count) in [(Granularity::Channel, 300), (Granularity::Block, 6)] {
         let values = (0..count).map(|i| 1e-5 * (1.0 + i as f32)).collect();
-        let scales = Some(Scales { granularity, shape: vec![count], values });
+        let scales = Some(Scales { granularity, block: BLOCK_SIZE, shape: vec![count], values });
         groups.push(WeightGroup {
             scales,
             ..group(vec![weight.clone()], granularity, ScaleRule::F32, Rounding::Exact)
@@ -235,8 +235,12 @@ fn decoding(gpu: &Gpu, tally: &mut Tally) -> Result<()> {
         (Granularity::Block, vec![3, 3]),
     ] {
         let count = shape.iter().product::<usize>();
-        let scales =
-            Scales { granularity, shape, values: (0..count).map(|i| 1e-4 * (1.0 + i as f32)).collect() };
+        let scales = Scales {
+            granularity,
+            block: BLOCK_SIZE,
+            shape,
+            values: (0..count).map(|i| 1e-4 * (1.0 + i as f32)).collect(),
+        };
         for target in DTYPES {
             let expected = Device::Cpu(None).dequantize(&codes, &scales, target)?;
             let got = Device::from(gpu.clone()).dequantize(&codes, &scales, target)?;

@@ -95,7 +95,7 @@ pub const LIMITS: [Limit; 6] = [
     Limit {
         engine: Engine::Sglang,
         architectures: QWEN3_VL,
-        dialects: COMPRESSED,
+        dialects: &[DialectId::Universal, DialectId::CompressedTensors, DialectId::Fp8Block],
         activations: None,
         scope: Scope::Vision,
         reason: "SGLang builds the vision tower of Qwen3-VL without a quantisation configuration and takes raw codes for \

@@ -13,6 +13,9 @@ words! {
         CompressedTensors = "compressed-tensors",
         /// What ModelOpt's own export writes: `FP8`, or `FP8_PER_CHANNEL_PER_TOKEN` when dynamic; scales in F32.
         ModelOpt = "modelopt",
+        /// Block FP8 as in the official releases of Qwen3 and DeepSeek: `quant_method: fp8` in `config.json`, scales in F32
+        /// for blocks of 128×128. Always dynamic.
+        Fp8Block = "fp8-block",
     }
 }
 

@@ -4,17 +4,20 @@
 mod claims;
 mod compressed_tensors;
 mod engine;
+mod fp8_block;
 mod id;
 mod interface;
 mod modelopt;
 mod problem;
 mod registry;
+mod spelling;
 mod stored;
 mod universal;
 
 pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};
 pub use engine::{Engine, LIMITS, Limit, Scope, limits};
+pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
 pub use interface::{Dialect, QuantisationFiles};
 pub use problem::{Code, Problem};

@@ -1,6 +1,7 @@
 //! Every dialect by its id.
 
 use super::compressed_tensors::CompressedTensors;
+use super::fp8_block::Fp8Block;
 use super::id::{DialectChoice, DialectId};
 use super::interface::Dialect;
 use super::modelopt::ModelOpt;
@@ -15,6 +16,7 @@ impl DialectId {
             DialectId::Universal => &Universal,
             DialectId::CompressedTensors => &CompressedTensors,
             DialectId::ModelOpt => &ModelOpt,
+            DialectId::Fp8Block => &Fp8Block,
         }
     }
 }

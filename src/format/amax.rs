@@ -1,6 +1,6 @@
 //! The largest magnitudes of a tensor, one for each scale.
 
-use super::scale_grid::{BLOCK, CHUNK, Granularity, ScaleGrid, row_length};
+use super::scale_grid::{BLOCK, BLOCK_SIZE, CHUNK, Granularity, ScaleGrid, row_length};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -55,7 +55,7 @@ impl AmaxAccumulator {
         require_quantisable(dtype)?;
         let scale_shape = granularity.scale_shape(shape)?;
         let values = vec![0.0; scale_shape.iter().product()];
-        let grid = ScaleGrid::new(granularity, row_length(shape));
+        let grid = ScaleGrid::new(granularity, BLOCK_SIZE, row_length(shape));
         Ok(AmaxAccumulator { dtype, grid, amax: Amax { granularity, shape: scale_shape, values } })
     }
 

@@ -4,7 +4,7 @@ use super::amax::{Amax, require_quantisable};
 use super::encoding::Encoding;
 use super::fp8::QuantisationError;
 use super::scale::Scales;
-use super::scale_grid::Granularity;
+use super::scale_grid::{BLOCK_SIZE, Granularity};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -75,6 +75,7 @@ impl WeightGroup {
         if let Some(scales) = &self.scales {
             scales.check_values()?;
             if scales.granularity != self.encoding.granularity
+                || scales.block != BLOCK_SIZE
                 || scales.values.len() != shape.iter().product::<usize>()
             {
                 return Err(Error::argument(format!(

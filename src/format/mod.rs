@@ -23,6 +23,6 @@ pub use group::{QuantisedGroup, Wanted, WeightGroup};
 pub use id::FormatId;
 pub use interface::{Format, ModuleTensor, ModuleTensorKind, ScaleStorage};
 pub use scale::{ScaleRule, Scales};
-pub use scale_grid::{BLOCK, Granularity, ScaleShape};
+pub use scale_grid::{BLOCK, BLOCK_SIZE, Granularity, ScaleShape};
 
 pub use crate::tensor::Kernel;

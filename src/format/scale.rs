@@ -2,7 +2,7 @@
 
 use super::amax::Amax;
 use super::fp8::MAX;
-use super::scale_grid::{BLOCK, Granularity};
+use super::scale_grid::{BLOCK_SIZE, Granularity, ScaleGrid};
 use crate::tensor::{Dtype, Tensor};
 use crate::words::words;
 use crate::{Error, Result};
@@ -54,6 +54,8 @@ impl ScaleRule {
 pub struct Scales {
     /// How many elements share a scale.
     pub granularity: Granularity,
+    /// Rows and columns of a block; those of [`Granularity::Block`] unless a configuration said otherwise.
+    pub block: [usize; 2],
     /// The shape of the scales as [`Granularity`] says; what was read from a file may have it without its ones.
     pub shape: Vec<usize>,
     /// The scales.
@@ -63,13 +65,14 @@ pub struct Scales {
 impl Scales {
     /// One scale for a whole tensor.
     pub fn tensor(scale: f32) -> Scales {
-        Scales { granularity: Granularity::Tensor, shape: vec![], values: vec![scale] }
+        Scales { granularity: Granularity::Tensor, block: BLOCK_SIZE, shape: vec![], values: vec![scale] }
     }
 
     /// The scales that `rule` makes from `amax`, one for each.
     pub fn from_amax(amax: &Amax, rule: ScaleRule) -> Scales {
         Scales {
             granularity: amax.granularity,
+            block: BLOCK_SIZE,
             shape: amax.shape.clone(),
             values: amax.values.iter().map(|&amax| rule.scale(amax)).collect(),
         }
@@ -81,25 +84,50 @@ impl Scales {
     /// # Errors
     /// [`Error::Argument`] for other shapes and dtypes, and for values that are not positive and finite.
     pub fn from_tensor(tensor: &Tensor, codes: &[usize]) -> Result<Scales> {
+        let one = tensor.shape().iter().product::<usize>() == 1;
+        let granularity = match (codes, tensor.shape()) {
+            _ if one => Granularity::Tensor,
+            (&[out, _], &[rows] | &[rows, 1]) if rows == out => Granularity::Channel,
+            _ => Granularity::Block,
+        };
+        Scales::read(tensor, codes, granularity, BLOCK_SIZE)
+    }
+
+    /// The scales of codes of shape `codes` for each block of so many rows and columns, read from a BF16, F16 or F32 tensor.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for other shapes and dtypes, for a block without a size, and for values that are not positive
+    /// and finite.
+    pub fn of_blocks(tensor: &Tensor, codes: &[usize], block: [usize; 2]) -> Result<Scales> {
+        if block.contains(&0) {
+            return Err(Error::argument(format!("a block of {}×{} has no elements", block[0], block[1])));
+        }
+        Scales::read(tensor, codes, Granularity::Block, block)
+    }
+
+    fn read(tensor: &Tensor, codes: &[usize], granularity: Granularity, block: [usize; 2]) -> Result<Scales> {
         if !tensor.dtype().is_quantisable() {
             return Err(Error::argument(format!("scales are BF16, F16 or F32, not {}", tensor.dtype())));
         }
         let values: Vec<f32> = tensor.to_f64_iter().map(|value| value as f32).collect();
-        let granularity = match (codes, tensor.shape()) {
-            (_, shape) if shape.iter().product::<usize>() == 1 => Granularity::Tensor,
-            (&[out, _], &[rows] | &[rows, 1]) if rows == out => Granularity::Channel,
-            (&[out, input], &[rows, columns])
-                if rows == out.div_ceil(BLOCK) && columns == input.div_ceil(BLOCK) =>
-            {
-                Granularity::Block
-            }
-            (_, shape) => {
-                return Err(Error::argument(format!(
-                    "scales of shape {shape:?} do not fit codes of shape {codes:?}"
-                )));
-            }
+        let shape = granularity.shape_of_scales(codes, block)?;
+        let without_ones =
+            |shape: &[usize]| shape.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+        let fits = match granularity {
+            Granularity::Block => tensor.shape() == shape,
+            _ => without_ones(tensor.shape()) == without_ones(&shape),
         };
-        let scales = Scales { granularity, shape: granularity.scale_shape(codes)?, values };
+        if !fits {
+            let blocks = match granularity {
+                Granularity::Block => format!(" in blocks of {}×{}", block[0], block[1]),
+                _ => String::new(),
+            };
+            return Err(Error::argument(format!(
+                "scales of shape {:?} do not fit codes of shape {codes:?}{blocks}",
+                tensor.shape()
+            )));
+        }
+        let scales = Scales { granularity, block, shape, values };
         scales.check(codes)?;
         Ok(scales)
     }
@@ -118,7 +146,7 @@ impl Scales {
     /// # Errors
     /// [`Error::Argument`] when they are not, or when channel or block scales meet a tensor that is not [out, in].
     pub fn check_shape(&self, shape: &[usize]) -> Result<()> {
-        let expected = self.granularity.scale_shape(shape)?;
+        let expected = self.granularity.shape_of_scales(shape, self.block)?;
         if self.values.len() != expected.iter().product::<usize>() {
             return Err(Error::argument(format!(
                 "a tensor of shape {shape:?} needs {} scales of shape {expected:?}, but {} were given",
@@ -127,6 +155,11 @@ impl Scales {
             )));
         }
         Ok(())
+    }
+
+    /// Which of them an element belongs to, in rows of `row_length` elements.
+    pub(super) fn grid(&self, row_length: usize) -> ScaleGrid {
+        ScaleGrid::new(self.granularity, self.block, row_length)
     }
 
     /// That each scale is positive and finite.
@@ -166,7 +199,12 @@ mod tests {
 
     #[test]
     fn scales_that_do_not_fit_or_are_not_positive_are_refused() {
-        let scales = Scales { granularity: Granularity::Channel, shape: vec![2, 1], values: vec![1.0, 2.0] };
+        let scales = Scales {
+            granularity: Granularity::Channel,
+            block: BLOCK_SIZE,
+            shape: vec![2, 1],
+            values: vec![1.0, 2.0],
+        };
         assert!(scales.check(&[2, 5]).is_ok());
         assert!(scales.check(&[3, 5]).is_err());
         assert!(scales.check(&[2, 5, 1]).is_err());

@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Rows and columns of a block of [`Granularity::Block`].
 pub const BLOCK: usize = 128;
 
+/// Rows and columns of the blocks that qlua writes.
+pub const BLOCK_SIZE: [usize; 2] = [BLOCK, BLOCK];
+
 /// Elements a thread takes at a time in the passes over whole tensors; fixed, so that sums do not depend on threads.
 pub(super) const CHUNK: usize = 1 << 18;
 
@@ -29,10 +32,18 @@ impl Granularity {
     /// # Errors
     /// [`Error::Argument`] when a granularity other than per tensor meets a tensor that is not [out, in].
     pub fn scale_shape(self, shape: &[usize]) -> Result<Vec<usize>> {
+        self.shape_of_scales(shape, BLOCK_SIZE)
+    }
+
+    /// The same for blocks of so many rows and columns.
+    ///
+    /// # Errors
+    /// As [`Granularity::scale_shape`].
+    pub fn shape_of_scales(self, shape: &[usize], block: [usize; 2]) -> Result<Vec<usize>> {
         match (self, shape) {
             (Granularity::Tensor, _) => Ok(vec![]),
             (Granularity::Channel, &[out, _]) => Ok(vec![out, 1]),
-            (Granularity::Block, &[out, input]) => Ok(vec![out.div_ceil(BLOCK), input.div_ceil(BLOCK)]),
+            (Granularity::Block, &[out, input]) => Ok(vec![out.div_ceil(block[0]), input.div_ceil(block[1])]),
             _ => Err(Error::argument(format!(
                 "{self} scales need a tensor of two dimensions, but its shape is {shape:?}"
             ))),
@@ -80,12 +91,14 @@ pub(crate) fn row_length(shape: &[usize]) -> usize {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScaleGrid {
     granularity: Granularity,
+    block: [usize; 2],
     row_length: usize,
 }
 
 impl ScaleGrid {
-    pub(super) fn new(granularity: Granularity, row_length: usize) -> ScaleGrid {
-        ScaleGrid { granularity, row_length }
+    /// `block` has the rows and columns of a block.
+    pub(super) fn new(granularity: Granularity, block: [usize; 2], row_length: usize) -> ScaleGrid {
+        ScaleGrid { granularity, block, row_length }
     }
 
     /// Whether all elements share one scale.
@@ -101,7 +114,7 @@ impl ScaleGrid {
             Granularity::Tensor if count == 0 => return,
             Granularity::Tensor => return run(0, 0..count),
             Granularity::Channel => (1, self.row_length),
-            Granularity::Block => (BLOCK, BLOCK),
+            Granularity::Block => (self.block[0], self.block[1]),
         };
         if count == 0 {
             return;
@@ -130,8 +143,11 @@ mod tests {
     #[test]
     fn every_element_gets_the_scale_of_its_row_or_block_at_any_chunking() {
         for (out, input) in [(3, 5), (130, 300), (129, 128), (257, 1), (2, 256)] {
-            for granularity in [Granularity::Tensor, Granularity::Channel, Granularity::Block] {
-                let grid = ScaleGrid::new(granularity, input);
+            let granularities = [Granularity::Tensor, Granularity::Channel, Granularity::Block];
+            let blocks = [BLOCK_SIZE, [64, 64], [1, 128], [32, 100]];
+            for (granularity, block) in granularities.into_iter().flat_map(|g| blocks.map(|block| (g, block)))
+            {
+                let grid = ScaleGrid::new(granularity, block, input);
                 for chunk in [1, 7, 128, 1000, out * input] {
                     let mut scales = vec![];
                     for first in (0..out * input).step_by(chunk) {
@@ -145,7 +161,7 @@ mod tests {
                         Granularity::Tensor => 0,
                         Granularity::Channel => element / input,
                         Granularity::Block => {
-                            element / input / 128 * input.div_ceil(128) + element % input / 128
+                            element / input / block[0] * input.div_ceil(block[1]) + element % input / block[1]
                         }
                     });
                     assert!(expected.eq(scales), "{granularity} {out}×{input} by {chunk}");

@@ -66,6 +66,13 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
         }
     };
     let (dialect, layout) = layout(options, activations)?;
+    let given = options.baseline.as_ref().or(options.amax.as_ref());
+    if let Some(path) = given.filter(|_| dialect.dialect().only_activations() == Some(Activations::Dynamic)) {
+        notes.push(format!(
+            "the input scales of `{}` are not used: {dialect} is always dynamic",
+            path.display()
+        ));
+    }
     if let Some(model) = &basis.model {
         schemes.iter().try_for_each(|scheme| dialect.dialect().require_expressible(model, &scheme.plan))?;
     }

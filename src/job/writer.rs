@@ -3,17 +3,17 @@
 //! Entries are descriptions; nothing is read before [`Writer::finish`], which streams them in one pass. Only tensors that
 //! were made in memory stay there until then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::{DialectId, QuantisationFiles};
+use crate::dialect::{DialectId, QuantisationFiles, weight_block_size};
 use crate::error::{Error, Result};
 use crate::format::{
-    Encoding, FormatId, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
+    BLOCK, Encoding, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
 };
 use crate::json;
 use crate::model::Model;
@@ -47,14 +47,22 @@ pub struct WriterOptions {
 /// How [`Writer::quantize`] makes codes.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantizeOptions {
-    /// One scale per tensor or per output channel.
+    /// One scale per tensor, per output channel, or per block.
     pub granularity: Granularity,
-    /// From amax to scale.
-    pub rule: ScaleRule,
     /// From quotient to code.
     pub rounding: Rounding,
     /// The activation scale that is stored beside it, for static activations.
     pub input_scale: Option<f32>,
+}
+
+impl QuantizeOptions {
+    /// From amax to scale: as dialects store it, F32 for blocks and BF16 otherwise.
+    fn rule(&self) -> ScaleRule {
+        match self.granularity {
+            Granularity::Block => ScaleRule::F32,
+            Granularity::Tensor | Granularity::Channel => ScaleRule::Bf16Up,
+        }
+    }
 }
 
 /// A directory in the making.
@@ -125,8 +133,8 @@ impl Writer {
         self.push(OutputTensor { spec, content })
     }
 
-    /// Adds the E4M3 codes of `module`'s weight under the weight's name, and its scales (BF16, `[1]` or `[out, 1]`) beside
-    /// it.
+    /// Adds the E4M3 codes of `module`'s weight under the weight's name, and its scales beside it: BF16 of shape `[1]` or
+    /// `[out, 1]`, or for blocks F32.
     ///
     /// # Errors
     /// As for [`Writer::copy`]; [`Error::Tensor`] when the weight is not two-dimensional BF16, F16 or F32.
@@ -142,11 +150,17 @@ impl Writer {
                 format!("is {}, and FP8 codes are made from BF16, F16 or F32", weight.dtype()),
             ));
         }
-        if options.granularity == Granularity::Block {
-            return Err(Error::argument("no dialect that qlua writes stores scales per block")
-                .with_hint("use the granularity `channel` or `tensor`"));
+        let encoding = Encoding::e4m3(options.granularity, options.rule(), options.rounding);
+        if let Some(reason) = encoding.format.format().refuses(weight.dtype(), weight.shape()) {
+            return Err(Error::tensor(name, format!("has {reason}")));
         }
-        let encoding = Encoding::e4m3(options.granularity, options.rule, options.rounding);
+        if options.input_scale.is_some() && options.granularity == Granularity::Block {
+            return Err(Error::argument(format!(
+                "{} has no input scale: inputs are scaled while running",
+                encoding.format
+            ))
+            .with_hint("leave input_scale out, or use the granularity `tensor`"));
+        }
         let group = Arc::new(ScaleGroup { weights: vec![(name, weight.clone())], encoding });
         let storage = ScaleStorage { shape: ScaleShape::WithOnes, input_scale: false };
         for tensor in encoding.format.format().tensors(weight.shape(), &encoding, &storage)? {
@@ -166,7 +180,7 @@ impl Writer {
     }
 
     /// Adds the weight of `module` of the base as `code × scale`, rounded to `target`; the scales are read from its
-    /// `weight_scale` or `weight_scale_inv`.
+    /// `weight_scale` or `weight_scale_inv`, the latter in blocks of the base's `weight_block_size` where it says so.
     ///
     /// # Errors
     /// As for [`Writer::copy`]; [`Error::Tensor`] when the weight is not E4M3 or its scales do not fit.
@@ -181,12 +195,17 @@ impl Writer {
                 "weights can be dequantised to BF16, F16 or F32, not to {target}"
             )));
         }
-        let scale = ["weight_scale", "weight_scale_inv"]
+        let scales = ["weight_scale", "weight_scale_inv"]
             .iter()
-            .find_map(|leaf| self.source(&format!("{module}.{leaf}")).ok());
-        let scale = scale
+            .find_map(|leaf| Some((*leaf, self.source(&format!("{module}.{leaf}")).ok()?)));
+        let (leaf, scale) = scales
             .ok_or_else(|| Error::tensor(&name, "is FP8 and has no weight_scale, so its values are lost"))?;
-        let scales = Scales::from_tensor(&scale, codes.shape())
+        let block = self.block_size()?.filter(|_| leaf == "weight_scale_inv");
+        let scales = block
+            .map_or_else(
+                || Scales::from_tensor(&scale, codes.shape()),
+                |block| Scales::of_blocks(&scale, codes.shape(), block),
+            )
             .map_err(|e| Error::tensor(&name, format!("cannot be dequantised: {e}")))?;
         let spec = TensorSpec::new(name, target, codes.shape());
         self.push(OutputTensor { spec, content: Content::Dequantised { codes, scales: Arc::new(scales) } })
@@ -241,12 +260,14 @@ impl Writer {
     /// gets the `quantization_config` that its FP8 layers need, and loses one when nothing is quantised any more.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there is no tensor or no `config.json`; [`Error::Verification`]; those of the pass.
+    /// [`Error::Argument`] when there is no tensor or no `config.json`; [`Error::Refused`] when the writer is to describe FP8
+    /// layers and no dialect describes them all; [`Error::Verification`]; those of the pass.
     pub fn finish(&self, progress: &dyn Progress) -> Result<Written> {
         let tensors: Vec<OutputTensor> = self.entries.iter().flatten().cloned().collect();
         if tensors.is_empty() {
             return Err(Error::argument(format!("`{}` would hold no tensor", self.options.out.display())));
         }
+        self.require_describable()?;
         require_space(&self.options.out, self.specs().map(TensorSpec::bytes).sum())?;
         let partial = PartialDirectory::begin(&self.options.out, self.options.overwrite)?;
         let name = self.options.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -297,6 +318,52 @@ impl Writer {
         }
     }
 
+    /// Rows and columns of the blocks of the base, where its configuration has them.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when they are not two positive sizes.
+    fn block_size(&self) -> Result<Option<[usize; 2]>> {
+        let Some(base) = &self.base else { return Ok(None) };
+        let config = &base.config()["quantization_config"];
+        let size = weight_block_size(config);
+        if size.is_none() && !config["weight_block_size"].is_null() {
+            let problem =
+                format!("has the weight_block_size {}, not two positive sizes", config["weight_block_size"]);
+            return Err(Error::format(base.directory().join(CONFIG), problem));
+        }
+        Ok(size)
+    }
+
+    /// That one configuration describes all FP8 layers, where the writer is to make it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming two layers that differ, or one that no dialect describes.
+    fn require_describable(&self) -> Result<()> {
+        let is_given = self.files.iter().any(|(name, _)| name == CONFIG);
+        if is_given || self.base.is_none() || !self.options.companions {
+            return Ok(());
+        }
+        let specs: HashMap<&str, &TensorSpec> = self.specs().map(|spec| (spec.name.as_str(), spec)).collect();
+        let mut first: Option<(&str, Described)> = None;
+        for spec in self.specs().filter(|spec| spec.dtype == Dtype::F8E4M3 && spec.shape.len() == 2) {
+            let Some(module) = spec.name.strip_suffix(".weight") else { continue };
+            let Some(described) = Described::of(module, &specs)? else { continue };
+            match &first {
+                None => first = Some((module, described)),
+                Some((other, known)) if *known != described => {
+                    let problem = format!(
+                        "`{other}` has {known} and `{module}` has {described}, and no configuration says both"
+                    );
+                    return Err(Error::refused(problem).with_hint(
+                        "quantise all layers in one way, or add a config.json that says what is what",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn source(&self, name: &str) -> Result<Tensor> {
         let Some(base) = &self.base else {
             return Err(Error::argument(format!("the writer has no base checkpoint to take `{name}` from")));
@@ -338,21 +405,77 @@ fn plain_config(base: &Model) -> Vec<u8> {
     }
 }
 
+/// What a configuration says of all FP8 layers alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Described {
+    granularity: Granularity,
+    activations: Activations,
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} scales and {} activations", self.granularity, self.activations)
+    }
+}
+
+/// The dialects in which a writer describes its layers.
+const DIALECTS: [DialectId; 2] = [DialectId::CompressedTensors, DialectId::Fp8Block];
+
+impl Described {
+    /// What the tensors beside the codes of `module` say; nothing without scales, which the checks find.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when no dialect describes it.
+    fn of(module: &str, specs: &HashMap<&str, &TensorSpec>) -> Result<Option<Described>> {
+        let tensor = |leaf: &str| specs.get(format!("{module}.{leaf}").as_str()).copied();
+        let activations =
+            if tensor("input_scale").is_some() { Activations::Static } else { Activations::Dynamic };
+        let granularity = match (tensor("weight_scale_inv"), tensor("weight_scale")) {
+            (Some(scale), _) => {
+                let codes = tensor("weight").map(|codes| codes.shape.as_slice()).unwrap_or_default();
+                if Granularity::Block.scale_shape(codes)? != scale.shape {
+                    let problem = format!("`{module}` has scales for other blocks than {BLOCK}×{BLOCK}");
+                    return Err(Error::refused(problem).with_hint(
+                        "dequantise it, or add a config.json that says how large its blocks are",
+                    ));
+                }
+                Granularity::Block
+            }
+            (None, Some(scale)) if scale.shape.iter().product::<usize>() == 1 => Granularity::Tensor,
+            (None, Some(_)) => Granularity::Channel,
+            (None, None) => return Ok(None),
+        };
+        let described = Described { granularity, activations };
+        match described.dialect() {
+            Some(_) => Ok(Some(described)),
+            None => Err(Error::refused(format!("`{module}` has {described}, which no configuration says"))
+                .with_hint(
+                    "scales per tensor go with an input_scale, scales per channel or block without one",
+                )),
+        }
+    }
+
+    fn dialect(self) -> Option<DialectId> {
+        let pair = (self.activations, self.granularity);
+        DIALECTS.into_iter().find(|id| id.dialect().activations().contains(&pair))
+    }
+}
+
 /// The configuration that the FP8 layers of a written directory need; nothing when there are none.
 fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
-    let weight = |module: &str| output.tensor(&format!("{module}.weight"));
-    let formats: BTreeMap<String, FormatId> = output
-        .modules()
-        .linears()
-        .filter(|module| weight(module).is_some_and(|t| t.dtype() == Dtype::F8E4M3))
-        .map(|module| (module.to_string(), FormatId::Fp8))
+    let specs: Vec<TensorSpec> = output
+        .tensors()
+        .map(|(name, tensor)| TensorSpec::new(name, tensor.dtype(), tensor.shape()))
         .collect();
-    let Some((first, _)) = formats.first_key_value() else { return Ok(None) };
-    let has_input_scale = |module: &str| output.tensor(&format!("{module}.input_scale")).is_some();
-    let activations = if has_input_scale(first) { Activations::Static } else { Activations::Dynamic };
+    let specs: HashMap<&str, &TensorSpec> = specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    let is_fp8 = |module: &&str| output.weight(module).is_some_and(|w| w.dtype() == Dtype::F8E4M3);
+    let modules: Vec<&str> = output.modules().linears().filter(is_fp8).collect();
+    let mut described = modules.iter().filter_map(|module| Described::of(module, &specs).transpose());
+    let Some(described) = described.next().transpose()? else { return Ok(None) };
+    let Some(dialect) = described.dialect().map(DialectId::dialect) else { return Ok(None) };
+    let formats = modules.into_iter().map(|module| (module.to_string(), dialect.format())).collect();
     let plan = Plan { formats, kept: Vec::new() };
-    let dialect = DialectId::CompressedTensors.dialect();
     dialect.require_expressible(output, &plan)?;
-    let layout = dialect.layout(activations, Rounding::Exact, ScaleSharing::None)?;
+    let layout = dialect.layout(described.activations, Rounding::Exact, ScaleSharing::None)?;
     Ok(Some(dialect.files(output, &plan, &layout)))
 }

@@ -83,9 +83,7 @@ fn check_covered(claims: &Claims, stored: &Stored) -> Option<Problem> {
         return Some(Problem::new(Code::Unconfigured, CONFIG, message));
     }
     let method = claims.method()?;
-    // Transformers' own `fp8` is known to be one, its lists are not checked.
-    let is_known =
-        method == "fp8" || DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method));
+    let is_known = DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method));
     let message = || format!("{layers}, and the quant_method {method} of config.json knows no such layers");
     (!is_known).then(|| Problem::new(Code::Configuration, CONFIG, message()))
 }

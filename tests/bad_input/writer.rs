@@ -5,18 +5,14 @@ use std::sync::Arc;
 
 use crate::common::place::{Place, require_message, require_sentence};
 use qlua::error::{Error, Result};
-use qlua::format::{Granularity, Rounding, ScaleRule};
+use qlua::format::{Granularity, Rounding};
 use qlua::job::{QuantizeOptions, Writer, WriterOptions};
 use qlua::model::Model;
 use qlua::tensor::{Dtype, Tensor};
 use qlua::write::Silent;
 
-const QUANTIZE: QuantizeOptions = QuantizeOptions {
-    granularity: Granularity::Channel,
-    rule: ScaleRule::Bf16Up,
-    rounding: Rounding::Exact,
-    input_scale: None,
-};
+const QUANTIZE: QuantizeOptions =
+    QuantizeOptions { granularity: Granularity::Channel, rounding: Rounding::Exact, input_scale: None };
 
 fn options(place: &Place) -> WriterOptions {
     WriterOptions {

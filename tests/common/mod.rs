@@ -5,8 +5,8 @@ pub mod directory;
 pub mod place;
 pub mod report;
 
-use qlua::dialect::DialectChoice;
-use qlua::plan::ActivationsChoice;
+use qlua::dialect::{DialectChoice, DialectId};
+use qlua::plan::{Activations, ActivationsChoice};
 use std::path::{Path, PathBuf};
 
 use qlua::device::DeviceChoice;
@@ -46,6 +46,13 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         device: DeviceChoice::Cpu,
         request: Request::default(),
     }
+}
+
+/// Every dialect with every kind of activations that it has.
+pub fn layouts() -> Vec<(DialectId, Activations)> {
+    let of =
+        |id: &DialectId| id.dialect().activations().iter().map(|(kind, _)| (*id, *kind)).collect::<Vec<_>>();
+    DialectId::ALL.iter().flat_map(of).collect()
 }
 
 /// A family over `options` with one scheme `top<percent>` for each of `percents`, least sensitive first.

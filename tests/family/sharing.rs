@@ -1,13 +1,13 @@
 //! Which schemes share what, and that sharing changes no tensor.
 
-use qlua::dialect::{DialectChoice, DialectId};
-use qlua::plan::{Activations, ActivationsChoice};
+use qlua::dialect::DialectChoice;
+use qlua::plan::ActivationsChoice;
 use std::collections::BTreeMap;
 
 use super::{alone, require_schemes, schemes, sweep, unique_bytes};
-use crate::common::ascending_family;
 use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
+use crate::common::{ascending_family, layouts};
 use qlua::job::{Family, FamilyOptions};
 use qlua::write::Silent;
 
@@ -29,36 +29,24 @@ fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
 #[test]
 fn files_are_what_was_foretold() {
     let place = Place::new();
-    for dialect in [
-        DialectChoice::Named(DialectId::Universal),
-        DialectChoice::Named(DialectId::CompressedTensors),
-        DialectChoice::Named(DialectId::ModelOpt),
-    ] {
-        for activations in
-            [ActivationsChoice::Named(Activations::Static), ActivationsChoice::Named(Activations::Dynamic)]
-        {
-            if (dialect, activations)
-                == (
-                    DialectChoice::Named(DialectId::Universal),
-                    ActivationsChoice::Named(Activations::Dynamic),
-                )
-            {
-                continue;
-            }
-            let out = place.path().join(format!("{dialect}-{activations}"));
-            let options = FamilyOptions { dialect, activations, out: out.clone(), ..place.options() };
-            let family =
-                ascending_family(FamilyOptions { max_shard_size: 400_000, ..options }, &[20.0, 60.0]);
-            let foretold = &family.planned().unwrap().schemes;
-            for (written, foretold) in family.run(&Silent).unwrap().schemes.iter().zip(foretold) {
-                let files = Directory(written.directory.clone()).weight_files();
-                let found =
-                    files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
-                let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
-                let foretold: Vec<(String, u64)> =
-                    foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
-                assert_eq!(found, foretold);
-            }
+    for (dialect, activations) in layouts() {
+        let out = place.path().join(format!("{dialect}-{activations}"));
+        let options = FamilyOptions {
+            dialect: DialectChoice::Named(dialect),
+            activations: ActivationsChoice::Named(activations),
+            out: out.clone(),
+            ..place.options()
+        };
+        let family = ascending_family(FamilyOptions { max_shard_size: 400_000, ..options }, &[20.0, 60.0]);
+        let foretold = &family.planned().unwrap().schemes;
+        for (written, foretold) in family.run(&Silent).unwrap().schemes.iter().zip(foretold) {
+            let files = Directory(written.directory.clone()).weight_files();
+            let found =
+                files.iter().map(|f| (f.file_name().unwrap().to_str().unwrap(), f.metadata().unwrap()));
+            let found: Vec<(String, u64)> = found.map(|(name, m)| (name.into(), m.len())).collect();
+            let foretold: Vec<(String, u64)> =
+                foretold.files.iter().map(|f| (f.file.clone(), f.bytes)).collect();
+            assert_eq!(found, foretold);
         }
     }
 }

@@ -68,7 +68,7 @@ assert(refused { "--top=0" }:find("it must be above 0", 1, true))
 assert(refused { "--top=33.3333" }:find("more than three decimals", 1, true))
 assert(refused { "--share=33.3333" }:find("more than three decimals", 1, true))
 assert(refused { "--count=0" } == "the value of `--count` must be at least 1, not `0` | the least is 1")
-assert(words:help():gsub("%s+", " "):find("[possible values: auto, universal, compressed-tensors, modelopt]", 1, true))
+assert(words:help():gsub("%s+", " "):find("[possible values: auto, universal, compressed-tensors, modelopt, fp8-block]", 1, true))
 
 local function declaration(t)
   local ok, e = pcall(cli.parser, t)

@@ -16,6 +16,7 @@ pub enum Good {
     CtDynamic,
     MoStatic,
     MoDynamic,
+    Block,
     Base,
 }
 

@@ -6,7 +6,7 @@ use super::abi::{Decode, THREADS, bytes_of};
 use super::gpu::{Gpu, failed};
 use super::memory::DeviceBuffer;
 use crate::format::scale_grid::row_length;
-use crate::format::{BLOCK, Granularity, Scales};
+use crate::format::{Granularity, Scales};
 use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 
@@ -31,7 +31,7 @@ impl Gpu {
         let (height, width) = match scales.granularity {
             Granularity::Tensor => (1, 1),
             Granularity::Channel => (1, columns),
-            Granularity::Block => (BLOCK, BLOCK),
+            Granularity::Block => (scales.block[0], scales.block[1]),
         };
         let too_wide = |_| Error::argument("a row is too long for the GPU");
         let columns = match scales.granularity {

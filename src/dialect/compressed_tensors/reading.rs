@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use regex::Regex;
 
 use crate::dialect::engine::Engine;
-use crate::model::{Model, bare_name, fused_group};
+use crate::dialect::spelling::Spelling;
+use crate::model::{Model, fused_group};
 
 /// Names and patterns of `ignore` or `targets`: `re:` begins a regular expression, which matches from the start.
 #[derive(Default)]
@@ -50,17 +51,6 @@ impl Matcher {
     }
 }
 
-/// How an engine names the layers of a model.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spelling {
-    /// Below `model.layers`, as everywhere.
-    Text,
-    /// Qwen2-VL and Qwen2.5-VL.
-    Qwen2Vl,
-    /// Qwen3-VL; SGLang's vision tower has no quantised layers there.
-    Qwen3Vl,
-}
-
 /// SGLang's classes of language models that do not say what their fused layers are made of, by its source.
 const UNEXPLAINED: [&str; 15] = [
     "CohereForCausalLM",
@@ -93,50 +83,27 @@ impl Reading {
     /// The readings of `entries` for the model of `checkpoint`: none where it is not known how an engine names its layers.
     pub fn of<'a>(model: &Model, entries: impl Iterator<Item = &'a str> + Clone) -> Vec<Reading> {
         let architecture = model.architecture();
-        let (spelling, explained): (_, &[&str]) = match architecture {
-            Some("Qwen2VLForConditionalGeneration") => (Spelling::Qwen2Vl, &[]),
-            Some("Qwen2_5_VLForConditionalGeneration") => (Spelling::Qwen2Vl, &["gate_up_proj"]),
-            Some("Qwen3VLForConditionalGeneration") => (Spelling::Qwen3Vl, &[]),
-            Some(name) if UNEXPLAINED.contains(&name) => (Spelling::Text, &[]),
-            _ => return Vec::new(),
+        let unexplained = || architecture.is_some_and(|name| UNEXPLAINED.contains(&name));
+        let vision = Spelling::of_vision_model(architecture);
+        let Some(spelling) = vision.or_else(|| unexplained().then_some(Spelling::Text)) else {
+            return Vec::new();
         };
-        let sglang: Vec<String> = match spelling {
-            Spelling::Text => entries.clone().map(str::to_string).collect(),
-            Spelling::Qwen2Vl | Spelling::Qwen3Vl => entries.clone().map(renamed_by_sglang).collect(),
+        let explained: &[&str] = match architecture {
+            Some("Qwen2_5_VLForConditionalGeneration") => &["gate_up_proj"],
+            _ => &[],
         };
-        let vllm =
-            entries.map(|entry| if entry.starts_with("re:") { entry.into() } else { name_in_vllm(entry) });
-        let vllm: Vec<String> = vllm.collect();
-        let reading = |engine, entries: Vec<String>, explained| {
+        let reading = |engine, explained| {
+            let entries: Vec<String> = entries.clone().map(|entry| spelling.entry(engine, entry)).collect();
             let list = Matcher::new(entries.iter().map(String::as_str));
             Reading { engine, spelling, list, explained }
         };
-        vec![
-            reading(Engine::Vllm, vllm, &["qkv_proj", "gate_up_proj"] as &[_]),
-            reading(Engine::Sglang, sglang, explained),
-        ]
+        vec![reading(Engine::Vllm, &["qkv_proj", "gate_up_proj"] as &[_]), reading(Engine::Sglang, explained)]
     }
 
     /// The name under which the engine looks for the layer that Transformers calls `in_memory`; nothing when it never
     /// quantises that layer, or its name is not known.
     pub fn asks_for(&self, in_memory: &str) -> Option<String> {
-        let inner = bare_name(in_memory);
-        let is_language = inner.starts_with("layers.");
-        if self.spelling == Spelling::Text {
-            let known = in_memory.starts_with("model.layers.");
-            return known.then(|| self.fused(in_memory));
-        }
-        match self.engine {
-            Engine::Vllm => Some(name_in_vllm(in_memory)),
-            _ if is_language && self.spelling == Spelling::Qwen2Vl => {
-                Some(self.fused(&format!("model.{inner}")))
-            }
-            _ if is_language => Some(self.fused(&format!("model.language_model.{inner}"))),
-            _ if inner.starts_with("visual.") && self.spelling == Spelling::Qwen2Vl => {
-                Some(self.fused(inner))
-            }
-            _ => None,
-        }
+        self.spelling.layer(self.engine, in_memory).map(|name| self.fused(&name))
     }
 
     /// `name`, or that of the fused layer that SGLang has in its place.
@@ -159,28 +126,4 @@ impl Reading {
             _ => self.list.matches(name),
         }
     }
-}
-
-/// vLLM's name of a layer of a model with a vision tower; it renames plain entries likewise.
-fn name_in_vllm(in_memory: &str) -> String {
-    match in_memory.strip_prefix("model.language_model.") {
-        Some(rest) => format!("language_model.model.{rest}"),
-        None => match in_memory.strip_prefix("model.visual.") {
-            Some(rest) => format!("visual.{rest}"),
-            None => in_memory.into(),
-        },
-    }
-}
-
-/// What SGLang's name mapper of Qwen's models with a vision tower makes of an entry, a regular expression among them.
-fn renamed_by_sglang(entry: &str) -> String {
-    const PREFIXES: [(&str, &str); 4] = [
-        ("model.language_model.", "language_model.model."),
-        ("model.visual.", "visual."),
-        ("lm_head.", "language_model.lm_head."),
-        ("model.", "language_model.model."),
-    ];
-    let entry = entry.replacen("attn.qkv", "attn.qkv_proj", 1);
-    let renamed = PREFIXES.iter().find_map(|(from, to)| Some(format!("{to}{}", entry.strip_prefix(from)?)));
-    renamed.unwrap_or(entry)
 }

@@ -27,7 +27,7 @@ impl Decoder {
                 "codes can be turned into BF16, F16 or F32, not into {target}"
             )));
         }
-        let grid = ScaleGrid::new(scales.granularity, row_length);
+        let grid = scales.grid(row_length);
         Ok(Decoder { target, grid, scales: scales.values.clone(), kernel: Kernel::best() })
     }
 
@@ -71,7 +71,7 @@ pub fn dequantize(codes: &Tensor, scales: &Scales, target: Dtype) -> Result<Tens
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Granularity;
+    use crate::format::{BLOCK_SIZE, Granularity};
     use half::{bf16, f16};
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
         ] {
             let count = shape.iter().product();
             let values: Vec<f32> = (0..count).map(|i| 1e-4 * (1.0 + i as f32).sqrt()).collect();
-            let scales = Scales { granularity, shape, values };
+            let scales = Scales { granularity, block: BLOCK_SIZE, shape, values };
             let expected = |element: usize| {
                 let (row, column) = (element / input, element % input);
                 let index = match granularity {

@@ -4,7 +4,7 @@ use super::loops::encode_run;
 use super::rounding::Rounding;
 use crate::format::amax::require_quantisable;
 use crate::format::scale::Scales;
-use crate::format::scale_grid::{BLOCK, CHUNK, Granularity, ScaleGrid, row_length};
+use crate::format::scale_grid::{CHUNK, Granularity, ScaleGrid, row_length};
 use crate::tensor::{Dtype, Kernel, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -33,12 +33,14 @@ impl Encoder {
     pub fn new(dtype: Dtype, rounding: Rounding, scales: &Scales, row_length: usize) -> Result<Self> {
         require_quantisable(dtype)?;
         scales.check_values()?;
-        let grid = ScaleGrid::new(scales.granularity, row_length);
+        let grid = scales.grid(row_length);
         let count = scales.values.len();
         let fits = match scales.granularity {
             Granularity::Tensor => count == 1,
             Granularity::Channel => true,
-            Granularity::Block => count == 0 || count.is_multiple_of(row_length.div_ceil(BLOCK).max(1)),
+            Granularity::Block => {
+                count == 0 || count.is_multiple_of(row_length.div_ceil(scales.block[1]).max(1))
+            }
         };
         if !fits {
             return Err(Error::argument(format!(
@@ -112,7 +114,7 @@ pub fn quantize(tensor: &Tensor, scales: &Scales, rounding: Rounding) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::encode;
+    use crate::format::{BLOCK_SIZE, encode};
     use half::{bf16, f16};
     use proptest::prelude::*;
 
@@ -166,7 +168,7 @@ mod tests {
             ] {
                 let count = shape.iter().product();
                 let scales = (0..count).map(|i| scale * (1.0 + i as f32).sqrt()).collect();
-                let scales = Scales { granularity, shape, values: scales };
+                let scales = Scales { granularity, block: BLOCK_SIZE, shape, values: scales };
                 for dtype in DTYPES {
                     let tensor = Tensor::owned(dtype, vec![out, input], bytes_of(dtype, &values));
                     for rounding in [Rounding::Exact, Rounding::ModelOpt] {
@@ -218,7 +220,12 @@ mod tests {
         assert!(new(Dtype::BF16, &Scales::tensor(0.5), 7));
         assert!(!new(Dtype::F8E4M3, &Scales::tensor(0.5), 7));
         assert!(!new(Dtype::BF16, &Scales::tensor(0.0), 7));
-        let blocks = Scales { granularity: Granularity::Block, shape: vec![1, 3], values: vec![1.0; 3] };
+        let blocks = Scales {
+            granularity: Granularity::Block,
+            block: BLOCK_SIZE,
+            shape: vec![1, 3],
+            values: vec![1.0; 3],
+        };
         assert!(new(Dtype::BF16, &blocks, 300));
         assert!(!new(Dtype::BF16, &blocks, 256));
         let tensor = Tensor::owned(Dtype::F32, vec![2, 2, 1], vec![0; 16]);

@@ -3,7 +3,7 @@
 use super::code::MAX;
 use crate::format::amax::require_quantisable;
 use crate::format::scale::Scales;
-use crate::format::scale_grid::{CHUNK, ScaleGrid, row_length};
+use crate::format::scale_grid::{CHUNK, row_length};
 use crate::tensor::float::{bf16_to_f32, e4m3_to_f32, f16_to_f32};
 use crate::tensor::kernel::for_each_kernel;
 use crate::tensor::{Dtype, Kernel, Tensor};
@@ -76,14 +76,10 @@ impl QuantisationError {
         let size = dtype.size();
         assert_eq!(source.len(), codes.len() * size, "one code for each element");
         let (mut sums, kernel) = (Sums::default(), Kernel::best());
-        ScaleGrid::new(scales.granularity, row_length).for_each_run(
-            first_element,
-            codes.len(),
-            |index, run| {
-                let source = &source[run.start * size..run.end * size];
-                add_run(kernel, &mut sums, dtype, scales.values[index], source, &codes[run]);
-            },
-        );
+        scales.grid(row_length).for_each_run(first_element, codes.len(), |index, run| {
+            let source = &source[run.start * size..run.end * size];
+            add_run(kernel, &mut sums, dtype, scales.values[index], source, &codes[run]);
+        });
         Ok(sums.total(codes.len()))
     }
 

@@ -103,8 +103,17 @@ pub(super) fn declare() -> Namespace {
     .function(
         Function::new("dequantize", "The values that codes and scales stand for: code × scale in F32, then rounded.")
             .param("codes", Type::Handle("Tensor"), "F8_E4M3 codes")
-            .param("scales", Type::Handle("Tensor"), "one value, one a row, or one a 128×128 block; told by the shape")
-            .options(on_device(Options::new().default("dtype", TARGETS, "bf16", "the element type of the result")))
+            .param("scales", Type::Handle("Tensor"), "one value, one a row, or one a block of 128×128 or of `block_size`")
+            .options(on_device(
+                Options::new()
+                    .default("dtype", TARGETS, "bf16", "the element type of the result")
+                    .described(
+                        "block_size",
+                        Type::List(&Type::Integer),
+                        "told by the shape",
+                        "rows and columns of a block that one of the scales is for, as `weight_block_size` has them",
+                    ),
+            ))
             .returns(Type::Handle("Tensor"), "the values")
             .raises("the scales do not fit the codes, or the codes are not F8_E4M3")
             .example(
@@ -113,7 +122,15 @@ pub(super) fn declare() -> Namespace {
             ),
         |call| {
             let codes = call.handle::<Tensor>("codes")?;
-            let scales = Scales::from_tensor(&*call.handle::<Tensor>("scales")?, codes.shape())?;
+            let tensor = call.handle::<Tensor>("scales")?;
+            let scales = match call.get::<Option<Vec<usize>>>("block_size")? {
+                None => Scales::from_tensor(&tensor, codes.shape())?,
+                Some(block) => {
+                    let block = block.try_into();
+                    let block = block.map_err(|_| call.refuse("block_size", "must be two sizes, of rows and columns"))?;
+                    Scales::of_blocks(&tensor, codes.shape(), block)?
+                }
+            };
             Ok(Handle(device(call)?.dequantize(&codes, &scales, dtype(call, "dtype")?)?))
         },
     )

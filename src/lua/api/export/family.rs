@@ -24,7 +24,7 @@ use crate::write::{DEFAULT_SHARD_SIZE, LinkChoice, Request};
 row! {
     /// The layout of a family's schemes; over a manifest alone there is none.
     const DECISION = "Decision" for |planned: &Planned| {
-        /// `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
+        /// a word of the option `dialect` other than `auto`; nil over a manifest alone
         dialect: Type::Optional(&Type::String) => planned.dialect.map(|dialect| dialect.to_string()),
         /// `static` or `dynamic`; nil over a manifest alone
         activations: Type::Optional(&Type::String) => planned.layout.map(|l| l.activations.to_string()),

@@ -7,7 +7,7 @@ use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
 use super::{WRITTEN, max_shard_size, threads};
-use crate::format::{Rounding, ScaleRule};
+use crate::format::{Granularity, Rounding};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, Row, Selector, Type, progress};
@@ -102,11 +102,11 @@ fn class() -> Class<RefCell<Writer>> {
             |this, call| Ok(this.borrow_mut().cast(&call.get::<String>("name")?, dtype(call, "dtype")?)?),
         )
         .method(
-            Function::new("quantize", "Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.")
+            Function::new("quantize", "Adds the E4M3 codes of a linear layer's weight, and its scales beside them: BF16, or for blocks F32.")
                 .param("module", Type::String, "the layer's on-disk name, without `.weight`")
                 .options(
                     Options::new()
-                        .default("granularity", Type::Choice(&["tensor", "channel"]), "channel", "one scale, or one per output channel")
+                        .default("granularity", Type::Choice(Granularity::WORDS), "channel", "one scale, one per output channel, or one per block of 128×128")
                         .default("rounding", Type::Choice(Rounding::WORDS), "exact", "how quotients are rounded")
                         .option("input_scale", Type::Number, "the activation scale, for static activations"),
                 )
@@ -115,7 +115,6 @@ fn class() -> Class<RefCell<Writer>> {
             |this, call| {
                 let options = QuantizeOptions {
                     granularity: call.word("granularity")?,
-                    rule: ScaleRule::Bf16Up,
                     rounding: call.word("rounding")?,
                     input_scale: call.get("input_scale")?,
                 };
@@ -123,7 +122,7 @@ fn class() -> Class<RefCell<Writer>> {
             },
         )
         .method(
-            Function::new("dequantize", "Adds the weight of an FP8 layer of the base as code × scale.")
+            Function::new("dequantize", "Adds the weight of an FP8 layer of the base as code × scale. Blocks are as large as the base's `weight_block_size` says.")
                 .param("module", Type::String, "the layer's on-disk name, without `.weight`")
                 .default("dtype", TARGETS, "bf16", "the element type")
                 .raises("the layer is not FP8, or has no scales that fit")
