@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use qlua::manifest::Manifest;
-use qlua::plan::solver::{Choice, Problem};
+use qlua::plan::solver::{Choice, Knapsack};
 
 fn main() {
     published();
@@ -26,7 +26,7 @@ fn published() {
         g.scores.iter().zip(&g.costs).map(|(&score, &cost)| Choice { score, cost }).collect()
     };
     let start = Instant::now();
-    let problem = Problem::new(manifest.groups().iter().map(choices).collect()).expect("costs are numbers");
+    let problem = Knapsack::new(manifest.groups().iter().map(choices).collect()).expect("costs are numbers");
     let (floor, ceiling) = (problem.floor(), problem.ceiling());
     let mut worst = 0f64;
     let mut longest = 0f64;
@@ -65,7 +65,7 @@ fn large(kind: &str) {
         })
         .collect();
     let start = Instant::now();
-    let problem = Problem::new(groups).expect("costs are numbers");
+    let problem = Knapsack::new(groups).expect("costs are numbers");
     let budget = 0.6 * problem.ceiling();
     let solution = problem.solve(budget).expect("above the floor");
     let seconds = start.elapsed().as_secs_f64();

@@ -244,7 +244,7 @@ fn modelopts_own_manifests_carry_the_amax_of_every_quantizer() {
         assert!(amax.get(&format!("{member}.input_quantizer")).is_some(), "{member}");
     }
     assert_eq!(ranking.not_candidates, ["model.visual.patch_embed.proj", "lm_head"]);
-    assert_eq!(*amax, qlua::manifest::Amax::open(manifest.path()).unwrap());
+    assert_eq!(*amax, qlua::manifest::RecordedAmax::open(manifest.path()).unwrap());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use qlua::checkpoint::Checkpoint;
 use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
-use qlua::plan::solver::{Choice, Problem};
+use qlua::plan::solver::{Choice, Knapsack};
 use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, hull, knee};
 use qlua::tensor::Dtype;
 use serde_json::Value;
@@ -180,7 +180,7 @@ fn published_searches_are_solved_at_least_as_well() {
             serde_json::from_slice::<Value>(manifest.bytes()).unwrap()["scheme"]["auto_quantize_bits"]
                 .as_f64()
                 .unwrap();
-        let problem = Problem::new(choices(&manifest)).unwrap();
+        let problem = Knapsack::new(choices(&manifest)).unwrap();
         let total: f64 =
             manifest.groups().iter().map(|g| g.costs.iter().fold(0.0, |a: f64, b| a.max(*b))).sum();
         let solution = problem.solve(total * asked / 16.0).unwrap();

@@ -89,7 +89,7 @@ fn each_map_shows_every_group_of_its_scheme() {
                 let rects = figure.descendants().filter(|n| n.has_tag_name("rect"));
                 rects.filter(|n| n.attribute("class") == Some(class)).count()
             };
-            use qlua::report::sweep::Stored::{Bf16, Fp8, Kept};
+            use qlua::report::sweep::GroupForm::{Bf16, Fp8, Kept};
             for (class, stored) in [("fp8", Fp8), ("bf16", Bf16), ("kept", Kept)] {
                 let expected = scheme.stored.iter().filter(|s| **s == stored).count();
                 assert_eq!(cells(class), expected, "{} {class}", scheme.name);
@@ -149,7 +149,7 @@ fn a_report_is_replaced_and_other_files_never_are() {
 fn the_published_top50_has_138_groups_and_10_1_effective_bits() {
     let Some(sweep) = of_published_manifest("qwen2_5_vl_3b_all_layers_fp8.json") else { return };
     let top50 = &sweep.schemes[4];
-    let fp8 = top50.stored.iter().filter(|s| **s == qlua::report::sweep::Stored::Fp8).count();
+    let fp8 = top50.stored.iter().filter(|s| **s == qlua::report::sweep::GroupForm::Fp8).count();
     assert_eq!((fp8, format!("{:.1}", top50.figures.effective_bits.unwrap())), (138, "10.1".to_string()));
 }
 

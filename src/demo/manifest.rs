@@ -15,7 +15,7 @@ const FP8: &str = "FP8_DEFAULT_CFG(effective-bits: 8.0)";
 const NONE: &str = "NONE(effective-bits: 16.0)";
 
 /// A recipe group: modules that share one decision.
-struct Group {
+struct DemoGroup {
     /// In-memory names, the first of which names the group.
     modules: Vec<String>,
     /// Weights of all members together.
@@ -25,8 +25,8 @@ struct Group {
 }
 
 /// The groups in model order: vision, language, `lm_head`. q, k, v share one, gate and up share one.
-fn groups(shape: &Qwen25VlShape) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(shape: &Qwen25VlShape) -> Vec<DemoGroup> {
+    let mut groups: Vec<DemoGroup> = Vec::new();
     for tensor in shape.tensors() {
         let Some(module) = tensor.name.strip_suffix(".weight").filter(|_| tensor.shape.len() > 1) else {
             continue;
@@ -45,11 +45,11 @@ fn groups(shape: &Qwen25VlShape) -> Vec<Group> {
                 group.modules.push(module);
                 group.parameters += parameters;
             }
-            _ => groups.push(Group { modules: vec![module], parameters, candidate: true }),
+            _ => groups.push(DemoGroup { modules: vec![module], parameters, candidate: true }),
         }
     }
     let parameters = shape.vocab_size * shape.hidden_size;
-    groups.push(Group { modules: vec!["lm_head".into()], parameters, candidate: false });
+    groups.push(DemoGroup { modules: vec!["lm_head".into()], parameters, candidate: false });
     groups
 }
 

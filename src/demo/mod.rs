@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use manifest::{SCHEME, manifest};
 pub use shape::{Qwen25VlShape, VisionShape};
 pub use values::Values;
-pub use write::{Written, write_checkpoint};
+pub use write::{DemoWeights, write_checkpoint};
 
 use crate::error::{Error, Result};
 use crate::json;

@@ -21,7 +21,7 @@ const CHUNK: u64 = 1 << 19;
 
 /// What [`write_checkpoint`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct DemoWeights {
     /// Number of tensors.
     pub tensors: usize,
     /// Bytes of tensor data.
@@ -36,7 +36,7 @@ pub struct Written {
 /// # Errors
 /// [`Error::Exists`] when `directory` is there already; [`Error::Io`] and [`Error::Interrupted`], with nothing left
 /// behind.
-pub fn write_checkpoint(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> Result<Written> {
+pub fn write_checkpoint(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> Result<DemoWeights> {
     if directory.symlink_metadata().is_ok() {
         return Err(
             Error::exists(directory, "is there already").with_hint("remove it, or name another directory")
@@ -66,7 +66,7 @@ pub(super) fn staging_directory(parent: &Path) -> Result<tempfile::TempDir> {
 }
 
 /// Fills the empty `directory`.
-pub(super) fn write_files(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> Result<Written> {
+pub(super) fn write_files(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> Result<DemoWeights> {
     let mut files = config::files(shape);
     let shards = shape.shards();
     let name = |i: usize| format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
@@ -76,7 +76,7 @@ pub(super) fn write_files(directory: &Path, shape: &Qwen25VlShape, seed: u64) ->
         let path = directory.join(file);
         fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
     }
-    let mut written = Written { tensors: 0, bytes: 0, shards: Vec::new() };
+    let mut written = DemoWeights { tensors: 0, bytes: 0, shards: Vec::new() };
     let mut open = Vec::new();
     for (i, shard) in shards.iter().enumerate() {
         let layout = ShardLayout::new(shard.clone())?;

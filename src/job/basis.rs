@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
-use crate::manifest::{Amax, Manifest};
+use crate::manifest::{Manifest, RecordedAmax};
 use crate::model::Model;
 use crate::plan::{Activations, InputScales, Located};
 
@@ -74,7 +74,7 @@ fn input_scales(options: &FamilyOptions, manifest: &Manifest) -> Result<Option<I
                 .with_hint("pass --baseline or --amax, not both"));
         }
         (Some(directory), None) => Some(InputScales::from_baseline(directory)?),
-        (None, Some(path)) => Some(InputScales::from_amax(path, &Amax::open(path)?)?),
+        (None, Some(path)) => Some(InputScales::from_amax(path, &RecordedAmax::open(path)?)?),
         (None, None) => {
             manifest.amax().map(|amax| InputScales::from_amax(manifest.path(), amax)).transpose()?
         }

@@ -12,12 +12,12 @@ use crate::json::{self, Number};
 /// An ordered map from quantizer name (`<module>.input_quantizer`, `<module>.weight_quantizer`) to amax, in the spelling
 /// of the file. Values are as published: not checked for sign, NaN or infinity.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Amax {
+pub struct RecordedAmax {
     entries: Vec<(String, f64)>,
     index: HashMap<String, usize>,
 }
 
-impl Amax {
+impl RecordedAmax {
     /// Reads an amax file: `{"<module>.input_quantizer": amax}`, or the same under the top-level key `amax`, as in a
     /// manifest.
     ///
@@ -29,10 +29,10 @@ impl Amax {
         Self::parse(path, &bytes)
     }
 
-    /// As [`Amax::open`], from `bytes`; `path` is named in errors only.
+    /// As [`RecordedAmax::open`], from `bytes`; `path` is named in errors only.
     ///
     /// # Errors
-    /// [`Error::Format`] as for [`Amax::open`].
+    /// [`Error::Format`] as for [`RecordedAmax::open`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let Section::Object(top) = json::parse::<Section<Value>>(path, bytes)? else {
             return Err(Error::format(path, "is not an amax file, which is a JSON object"));
@@ -55,7 +55,7 @@ impl Amax {
         }
         let entries: Vec<_> = entries.into_iter().map(|(name, value)| (name, value.0)).collect();
         let index = entries.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        Ok(Amax { entries, index })
+        Ok(RecordedAmax { entries, index })
     }
 
     /// The amax of the quantizer `name`, e.g. `visual.blocks.0.attn.qkv.input_quantizer`.
@@ -104,8 +104,8 @@ fn numbers(path: &Path, entries: Vec<(String, Value)>) -> Result<Vec<(String, Nu
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Amax> {
-        Amax::parse(Path::new("amax.json"), text.as_bytes())
+    fn parse(text: &str) -> Result<RecordedAmax> {
+        RecordedAmax::parse(Path::new("amax.json"), text.as_bytes())
     }
 
     #[test]

@@ -9,21 +9,21 @@ pub(super) const KEY_SUFFIX: &str = ".quant_recipe";
 
 /// A format that a group may take.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Format {
+pub struct RecipeFormat {
     /// ModelOpt's name for it, e.g. `FP8_DEFAULT_CFG`; `NONE` leaves the group as it is.
     pub name: String,
     /// Bits per weight, scales included: 8 for FP8, 16 for `NONE`.
     pub effective_bits: f64,
 }
 
-impl Format {
+impl RecipeFormat {
     /// Reads ModelOpt's spelling, `NAME(effective-bits: 8.0)`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, rest) = text.split_once('(')?;
         let bits = rest.strip_suffix(')')?.trim().strip_prefix("effective-bits:")?;
         let effective_bits: f64 = bits.trim().parse().ok()?;
         let usable = !name.is_empty() && effective_bits.is_finite() && effective_bits > 0.0;
-        usable.then(|| Format { name: name.trim().to_string(), effective_bits })
+        usable.then(|| RecipeFormat { name: name.trim().to_string(), effective_bits })
     }
 
     /// Whether this is `NONE`, which quantises nothing.
@@ -36,7 +36,7 @@ impl Format {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate<'a> {
     /// The format.
-    pub format: &'a Format,
+    pub format: &'a RecipeFormat,
     /// Its sensitivity score: higher is more harmful.
     pub score: f64,
     /// Its cost, in weights of 16 bits: parameters × effective bits / 16.
@@ -53,7 +53,7 @@ pub struct Group {
     /// The modules that share the decision, in model order; never empty.
     pub members: Vec<String>,
     /// The formats that were tried; never empty.
-    pub formats: Vec<Format>,
+    pub formats: Vec<RecipeFormat>,
     /// The sensitivity score of each format.
     pub scores: Vec<f64>,
     /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
@@ -130,7 +130,7 @@ impl Group {
     /// 256) for q, k and v of Qwen2.5-VL-3B, 8,755,200 = 2 × 1280 × 3420 for gate and up of its vision blocks. `None` when
     /// no cost is a usable number.
     pub fn parameters(&self) -> Option<u64> {
-        let unquantised = self.formats.iter().position(Format::is_none).unwrap_or(0);
+        let unquantised = self.formats.iter().position(RecipeFormat::is_none).unwrap_or(0);
         let option = self.option(unquantised)?;
         let parameters = (option.cost * 16.0 / option.format.effective_bits).round();
         // Above 2^53 a cost no longer counts single weights.
@@ -170,7 +170,7 @@ mod tests {
             name: name.into(),
             key: format!("{name}{KEY_SUFFIX}"),
             members: vec![name.into()],
-            formats: formats.iter().map(|f| Format::parse(f.0).unwrap()).collect(),
+            formats: formats.iter().map(|f| RecipeFormat::parse(f.0).unwrap()).collect(),
             scores: formats.iter().map(|f| f.1).collect(),
             costs: formats.iter().map(|f| f.2).collect(),
             score: formats.iter().map(|f| f.1).fold(0.0, f64::max),
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn formats_are_read_in_modelopts_spelling_only() {
-        let format = Format::parse("FP8_DEFAULT_CFG(effective-bits: 8.0)").unwrap();
+        let format = RecipeFormat::parse("FP8_DEFAULT_CFG(effective-bits: 8.0)").unwrap();
         assert_eq!((format.name.as_str(), format.effective_bits), ("FP8_DEFAULT_CFG", 8.0));
-        assert_eq!(Format::parse("W4A8_AWQ(effective-bits: 4.5)").unwrap().effective_bits, 4.5);
+        assert_eq!(RecipeFormat::parse("W4A8_AWQ(effective-bits: 4.5)").unwrap().effective_bits, 4.5);
         for text in
             ["FP8", "FP8()", "FP8(effective-bits: x)", "(effective-bits: 8)", "FP8(effective-bits: NaN)"]
         {
-            assert_eq!(Format::parse(text), None, "{text}");
+            assert_eq!(RecipeFormat::parse(text), None, "{text}");
         }
     }
 

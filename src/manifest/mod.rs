@@ -20,11 +20,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use amax::Amax;
+pub use amax::RecordedAmax;
 pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, Format, Group, compare_scores};
+pub use group::{Candidate, RecipeFormat, Group, compare_scores};
 pub use order::Order;
 pub use percent::Percent;
 pub use ranking::{Criterion, Predicate, Ranking, RankingOptions};
@@ -50,7 +50,7 @@ pub struct Manifest {
     groups: Arc<[Group]>,
     by_name: HashMap<String, usize>,
     published_ranking: Option<Vec<String>>,
-    amax: Option<Amax>,
+    amax: Option<RecordedAmax>,
 }
 
 impl Manifest {
@@ -87,7 +87,7 @@ impl Manifest {
             return Err(Error::format(path, format!("has the layer `{name}` twice")));
         }
         let version = version(&document, &raw);
-        let amax = document.amax.take().map(|section| Amax::from_section(path, section)).transpose()?;
+        let amax = document.amax.take().map(|section| RecordedAmax::from_section(path, section)).transpose()?;
         let (groups, by_name) = groups(path, raw, &layers)?;
         Ok(Manifest {
             path: path.to_path_buf(),
@@ -195,7 +195,7 @@ impl Manifest {
     }
 
     /// What calibration saw, by quantizer name, where the manifest carries it.
-    pub fn amax(&self) -> Option<&Amax> {
+    pub fn amax(&self) -> Option<&RecordedAmax> {
         self.amax.as_ref()
     }
 
@@ -295,7 +295,7 @@ fn group(
     }
     let mut parsed = Vec::with_capacity(formats.len());
     for text in formats {
-        match Format::parse(&text) {
+        match RecipeFormat::parse(&text) {
             Some(format) => parsed.push(format),
             None => {
                 return Err((

@@ -12,7 +12,7 @@ mod spelling;
 
 pub use fused::{expert_group, fused_group};
 pub use modules::{Model, Modules, is_embedding};
-pub use order::in_model_order;
+pub use order::{in_model_order, order_in_block};
 pub use place::{Tower, block_of, is_head, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};

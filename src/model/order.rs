@@ -23,3 +23,14 @@ pub fn in_model_order(module: &str) -> Vec<Component> {
     };
     module.split('.').map(component).collect()
 }
+
+/// Kinds of modules without `_proj`, in the order in which a block computes.
+const KINDS: [&str; 13] =
+    ["qkv", "q", "k", "v", "o", "proj", "gate", "up", "fc1", "linear_fc1", "down", "fc2", "linear_fc2"];
+
+/// Where a kind of module, or the first of kinds such as `q,k,v_proj`, stands in its block; unknown ones come last.
+pub fn order_in_block(kind: &str) -> usize {
+    let first = kind.split(',').next().unwrap_or(kind);
+    let stem = first.strip_suffix("_proj").unwrap_or(first);
+    KINDS.iter().position(|known| *known == stem).unwrap_or(KINDS.len())
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::CostModel;
-use super::solver::{Choice, Problem};
+use super::solver::{Choice, Knapsack};
 use crate::error::{Error, Result};
 use crate::manifest::{Ranking, Selection};
 use crate::words::words;
@@ -77,7 +77,7 @@ pub struct BudgetSolver<'a> {
     costs: &'a CostModel,
     ranking: &'a Ranking,
     measure: Measure,
-    problem: Problem,
+    problem: Knapsack,
 }
 
 /// Whether a group is chosen to be quantised: the second of its choices where there are two.
@@ -134,7 +134,7 @@ impl<'a> BudgetSolver<'a> {
         }
         // What is not ranked costs the same in every solution.
         groups.push(vec![Choice { score: 0.0, cost: total - ranked }]);
-        Ok(BudgetSolver { costs, ranking, measure, problem: Problem::new(groups)? })
+        Ok(BudgetSolver { costs, ranking, measure, problem: Knapsack::new(groups)? })
     }
 
     /// The selection of least summed score that fits `budget`.
@@ -166,7 +166,7 @@ impl<'a> BudgetSolver<'a> {
     }
 
     /// The problem, of which group n is the n-th of the ranking and choice 1 is FP8.
-    pub(super) fn problem(&self) -> &Problem {
+    pub(super) fn problem(&self) -> &Knapsack {
         &self.problem
     }
 

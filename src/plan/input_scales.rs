@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::format::ScaleRule;
-use crate::manifest::Amax;
+use crate::manifest::RecordedAmax;
 use crate::model::canonical;
 use crate::tensor::Dtype;
 
@@ -63,7 +63,7 @@ impl InputScales {
     ///
     /// # Errors
     /// [`Error::Format`] when there is no such entry or an amax is not a non-negative finite number.
-    pub fn from_amax(origin: &Path, amax: &Amax) -> Result<Self> {
+    pub fn from_amax(origin: &Path, amax: &RecordedAmax) -> Result<Self> {
         let mut scales = HashMap::new();
         for (key, amax) in amax.iter() {
             let Some(module) = key.strip_suffix(AMAX_SUFFIX) else { continue };
@@ -99,7 +99,7 @@ mod tests {
 
     fn from(text: &str) -> Result<InputScales> {
         let path = Path::new("amax.json");
-        InputScales::from_amax(path, &Amax::parse(path, text.as_bytes())?)
+        InputScales::from_amax(path, &RecordedAmax::parse(path, text.as_bytes())?)
     }
 
     #[test]

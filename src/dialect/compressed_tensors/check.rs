@@ -12,7 +12,7 @@ use crate::tensor::Dtype;
 const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized"];
 
 /// One entry of `config_groups`.
-struct Group {
+struct ConfigGroup {
     name: String,
     targets: Matcher,
     /// Whether it says that weights are FP8.
@@ -34,7 +34,7 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     }
     let ignored = words(&config["ignore"]);
     let ignore = Matcher::new(ignored.iter().copied());
-    let groups: Vec<Group> = config["config_groups"]
+    let groups: Vec<ConfigGroup> = config["config_groups"]
         .as_object()
         .into_iter()
         .flatten()
@@ -147,10 +147,10 @@ fn misread_by(reading: &Reading, differing: &[(&Layer, String)]) -> Option<Probl
 }
 
 /// Reads an entry of `config_groups`; its own format goes before that of the whole configuration.
-fn read_group(name: &str, group: &Value, format: &Value) -> Group {
+fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
     let activations = &group["input_activations"];
     let format = group["format"].as_str().or(format.as_str());
-    Group {
+    ConfigGroup {
         name: name.into(),
         targets: Matcher::new(words(&group["targets"]).into_iter()),
         fp8: group["weights"]["type"] == "float"
@@ -162,7 +162,7 @@ fn read_group(name: &str, group: &Value, format: &Value) -> Group {
 }
 
 /// `in_f32` says that the rest of the model is F32, and so may its scales be.
-fn check_layer(layer: &Layer, group: &Group, in_f32: bool, problems: &mut Vec<Problem>) {
+fn check_layer(layer: &Layer, group: &ConfigGroup, in_f32: bool, problems: &mut Vec<Problem>) {
     let granularity = group.strategy.parse::<Granularity>().ok();
     let expected = granularity.and_then(|g| ScaleShape::WithOnes.of(g, layer.weight.shape()).ok());
     if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 
 /// Groups of choices, prepared for any number of budgets.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Knapsack {
     groups: Vec<Vec<Choice>>,
     integers: Integers,
     relaxation: Relaxation,
@@ -40,7 +40,7 @@ pub struct Solution {
     pub gap: f64,
 }
 
-impl Problem {
+impl Knapsack {
     /// Prepares `groups`, each a list of choices.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Problem {
         }
         let integers = Integers::new(&groups);
         let relaxation = Relaxation::new(&groups, &integers);
-        Ok(Problem { groups, integers, relaxation })
+        Ok(Knapsack { groups, integers, relaxation })
     }
 
     /// The least summed cost that there is.
@@ -73,7 +73,7 @@ impl Problem {
     }
 
     /// The choices of least summed score whose summed cost is at most `budget`; `None` when `budget` is below
-    /// [`Problem::floor`]. A budget that only rounding keeps below a sum of costs counts as that sum. Among solutions of equal score the same one is found every time.
+    /// [`Knapsack::floor`]. A budget that only rounding keeps below a sum of costs counts as that sum. Among solutions of equal score the same one is found every time.
     pub fn solve(&self, budget: f64) -> Option<Solution> {
         self.solve_within(budget, Limits::DEFAULT)
     }

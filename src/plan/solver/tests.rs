@@ -72,7 +72,7 @@ fn two_thousand_random_instances_equal_brute_force() {
     for number in 0..2_000 {
         let groups = instance(&mut random, number % 8);
         let everything = all(&groups);
-        let problem = Problem::new(groups.clone()).unwrap();
+        let problem = Knapsack::new(groups.clone()).unwrap();
         let floor = everything.iter().map(|(cost, _)| *cost).fold(f64::INFINITY, f64::min);
         let most = everything.iter().map(|(cost, _)| *cost).fold(0.0, f64::max);
         assert_eq!(problem.floor(), floor);
@@ -105,7 +105,7 @@ fn two_thousand_random_instances_equal_brute_force() {
 fn a_budget_below_the_floor_has_no_solution_and_one_above_the_ceiling_has_the_best() {
     let choice = |score, cost| Choice { score, cost };
     let groups = vec![vec![choice(1.0, 2.0), choice(0.0, 4.0)], vec![choice(3.0, 1.0), choice(0.0, 2.0)]];
-    let problem = Problem::new(groups).unwrap();
+    let problem = Knapsack::new(groups).unwrap();
     assert_eq!((problem.floor(), problem.ceiling()), (3.0, 6.0));
     for budget in [2.99, -1.0, f64::NEG_INFINITY, f64::NAN] {
         assert_eq!(problem.solve(budget), None, "{budget}");
@@ -120,12 +120,12 @@ fn a_budget_below_the_floor_has_no_solution_and_one_above_the_ceiling_has_the_be
 
 #[test]
 fn what_is_no_problem_is_refused() {
-    let of = |score, cost| Problem::new(vec![vec![Choice { score, cost }]]).map(|_| ());
+    let of = |score, cost| Knapsack::new(vec![vec![Choice { score, cost }]]).map(|_| ());
     assert!(of(f64::NAN, 1.0).unwrap_err().to_string().contains("no choice with a finite score"));
     for cost in [-1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(of(0.0, cost).unwrap_err().kind(), "argument");
     }
-    assert_eq!(Problem::new(vec![]).unwrap().solve(0.0).unwrap().choices, [0; 0]);
+    assert_eq!(Knapsack::new(vec![]).unwrap().solve(0.0).unwrap().choices, [0; 0]);
 }
 
 /// A core that may not grow: whatever is found then, the bound holds.
@@ -143,7 +143,7 @@ fn the_gap_is_proven_when_the_core_outgrows_its_limits() {
                 ]
             })
             .collect();
-        let problem = Problem::new(groups.clone()).unwrap();
+        let problem = Knapsack::new(groups.clone()).unwrap();
         let budget = problem.floor() + 0.4 * (problem.ceiling() - problem.floor());
         let best = all(&groups).iter().filter(|s| s.0 <= budget).map(|s| s.1).fold(f64::INFINITY, f64::min);
         let solution = problem.solve_within(budget, Limits { states: 4, decisions: 30 }).unwrap();
@@ -160,7 +160,7 @@ fn every_supported_solution_is_optimal_for_its_own_cost() {
     for kind in 0..5 {
         for _ in 0..50 {
             let groups = instance(&mut random, kind);
-            let problem = Problem::new(groups.clone()).unwrap();
+            let problem = Knapsack::new(groups.clone()).unwrap();
             let (mut choices, steps) = problem.supported();
             let sum = |choices: &[usize], of: fn(&Choice) -> f64| -> f64 {
                 groups.iter().zip(choices).map(|(group, &choice)| of(&group[choice])).sum()

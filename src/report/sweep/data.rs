@@ -63,7 +63,7 @@ pub struct GroupRow {
 
 /// How a scheme stores a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum GroupForm {
     /// As in the base checkpoint.
     Bf16,
     /// In FP8.
@@ -80,7 +80,7 @@ pub struct SchemeRow {
     /// The coverage point in percent, for a policy that has them.
     pub percent: Option<f64>,
     /// How each of [`SweepReport::groups`] is stored, in the same order.
-    pub stored: Vec<Stored>,
+    pub stored: Vec<GroupForm>,
     /// What it amounts to.
     pub figures: Figures,
 }
@@ -132,12 +132,12 @@ impl GroupRow {
 impl SchemeRow {
     /// How many groups are in FP8.
     pub fn fp8_groups(&self) -> usize {
-        self.stored.iter().filter(|s| **s == Stored::Fp8).count()
+        self.stored.iter().filter(|s| **s == GroupForm::Fp8).count()
     }
 
     /// Whether every group that is selected here is selected in `other` too.
     pub(super) fn is_within(&self, other: &SchemeRow) -> bool {
-        self.stored.iter().zip(&other.stored).all(|(a, b)| *a == Stored::Bf16 || *b != Stored::Bf16)
+        self.stored.iter().zip(&other.stored).all(|(a, b)| *a == GroupForm::Bf16 || *b != GroupForm::Bf16)
     }
 }
 
@@ -183,9 +183,9 @@ impl SweepReport {
     pub fn add(&mut self, name: &str, selection: &Selection, figures: Figures) {
         let selected: HashSet<&str> = selection.selected().map(|g| g.name.as_str()).collect();
         let stored = |group: &GroupRow| match selected.contains(group.name.as_str()) {
-            true if group.kept.is_some() => Stored::Kept,
-            true => Stored::Fp8,
-            false => Stored::Bf16,
+            true if group.kept.is_some() => GroupForm::Kept,
+            true => GroupForm::Fp8,
+            false => GroupForm::Bf16,
         };
         self.schemes.push(SchemeRow {
             name: name.into(),
@@ -220,7 +220,7 @@ impl SweepReport {
     /// counts where a scheme stores it so all the same.
     pub(super) fn is_choice(&self, group: usize) -> bool {
         let row = &self.groups[group];
-        let is_used = || self.schemes.iter().any(|s| s.stored[group] == Stored::Fp8);
+        let is_used = || self.schemes.iter().any(|s| s.stored[group] == GroupForm::Fp8);
         row.is_candidate && row.kept.is_none() && row.score.is_finite() && (row.is_scored || is_used())
     }
 
@@ -228,7 +228,7 @@ impl SweepReport {
     /// have nothing in common that a line between them could show.
     pub(super) fn is_nested(&self) -> bool {
         let mut schemes: Vec<&SchemeRow> = self.schemes.iter().collect();
-        schemes.sort_by_key(|s| s.stored.iter().filter(|stored| **stored != Stored::Bf16).count());
+        schemes.sort_by_key(|s| s.stored.iter().filter(|stored| **stored != GroupForm::Bf16).count());
         schemes.windows(2).all(|pair| pair[0].is_within(pair[1]))
     }
 }

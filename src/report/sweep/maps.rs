@@ -2,17 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::data::{GroupRow, LayerError, SchemeRow, Stored, SweepReport};
+use super::data::{GroupRow, LayerError, SchemeRow, GroupForm, SweepReport};
 use super::shades::Shades;
 use crate::manifest::compare_scores;
-use crate::model::{Tower, block_of, kind_of};
+use crate::model::{Tower, block_of, kind_of, order_in_block};
 use crate::report::svg::{HeatMap, Section, Tile};
 use crate::units;
-
-const TOWERS: [Tower; 5] = [Tower::Language, Tower::Vision, Tower::Merger, Tower::Head, Tower::Other];
-/// The order of the rows, where the kinds are known, without `_proj`: as a block computes.
-const KINDS: [&str; 13] =
-    ["qkv", "q", "k", "v", "o", "proj", "gate", "up", "fc1", "linear_fc1", "down", "fc2", "linear_fc2"];
 
 /// A tower's blocks × kinds, and which items fall on each place.
 pub(super) struct Grid {
@@ -48,7 +43,7 @@ impl Grids {
                     rows.push(kind);
                 }
             }
-            rows.sort_by_key(|kind| rank(kind));
+            rows.sort_by_key(|kind| order_in_block(kind));
             let mut items_at = vec![Vec::new(); rows.len() * blocks.len()];
             for (at, block, kind) in inside() {
                 let row = rows.iter().position(|r| *r == kind);
@@ -61,7 +56,7 @@ impl Grids {
             let items = filled.map(|(at, items)| (at / columns, at % columns, items)).collect();
             Grid { tower, rows: rows.into_iter().map(String::from).collect(), blocks, items }
         };
-        let towers = TOWERS.into_iter().map(grid).filter(|g| !g.items.is_empty()).collect();
+        let towers = Tower::ALL.iter().copied().map(grid).filter(|g| !g.items.is_empty()).collect();
         Grids { outside: outside.collect(), towers }
     }
 
@@ -75,12 +70,6 @@ impl Grids {
         let of = |module| (Tower::of(module), block_of(module), kind_of(module));
         Grids::of(layers.iter().map(|l| of(&l.module)))
     }
-}
-
-fn rank(kind: &str) -> usize {
-    let first = kind.split(',').next().unwrap_or(kind);
-    let stem = first.strip_suffix("_proj").unwrap_or(first);
-    KINDS.iter().position(|known| *known == stem).unwrap_or(KINDS.len())
 }
 
 impl Grid {
@@ -128,13 +117,13 @@ fn outside(sweep: &SweepReport, grids: &Grids, look: impl Fn(&[usize]) -> (Strin
     Section { heading: "outside of blocks".into(), rows, columns: Vec::new(), tiles: tiles.collect() }
 }
 
-fn stored(all: impl Iterator<Item = Stored> + Clone) -> (String, String) {
-    let fp8 = all.clone().filter(|s| *s == Stored::Fp8).count();
+fn stored(all: impl Iterator<Item = GroupForm> + Clone) -> (String, String) {
+    let fp8 = all.clone().filter(|s| *s == GroupForm::Fp8).count();
     let count = all.clone().count();
     let (class, words) = match () {
         () if fp8 == count => ("fp8", "FP8".to_string()),
         () if fp8 > 0 => ("mixed", format!("FP8 in {fp8} of {count} groups")),
-        () if all.clone().any(|s| s == Stored::Kept) => ("kept", "selected, kept in BF16".to_string()),
+        () if all.clone().any(|s| s == GroupForm::Kept) => ("kept", "selected, kept in BF16".to_string()),
         () => ("bf16", "BF16".to_string()),
     };
     (class.into(), words)

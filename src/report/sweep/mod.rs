@@ -9,7 +9,7 @@ mod shades;
 mod tables;
 mod words;
 
-pub use data::{GroupRow, LayerError, SchemeRow, Sharing, Stored, SweepReport};
+pub use data::{GroupRow, LayerError, SchemeRow, Sharing, GroupForm, SweepReport};
 
 #[cfg(test)]
 mod tests;

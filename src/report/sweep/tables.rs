@@ -1,6 +1,6 @@
 //! The tables of a sweep, for the page and for Markdown alike.
 
-use super::data::{GroupRow, LayerError, Stored, SweepReport};
+use super::data::{GroupRow, LayerError, GroupForm, SweepReport};
 use crate::manifest::compare_scores;
 use crate::model::Tower;
 use crate::report::table::{Align, Cell, Column, Table, Unit};
@@ -62,7 +62,7 @@ pub(super) fn parts(sweep: &SweepReport) -> Table {
     let columns = parts.iter().map(|(name, groups)| Column::new(format!("{name} ({})", groups.len())));
     let mut table = Table::new([Column::new("scheme")].into_iter().chain(columns).collect::<Vec<_>>());
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
-        let fp8 = |groups: &[usize]| groups.iter().filter(|at| scheme.stored[**at] == Stored::Fp8).count();
+        let fp8 = |groups: &[usize]| groups.iter().filter(|at| scheme.stored[**at] == GroupForm::Fp8).count();
         let counts = parts.iter().map(|(_, groups)| Cell::from(fp8(groups)));
         table.push([Cell::from(name)].into_iter().chain(counts).collect::<Vec<_>>());
     }

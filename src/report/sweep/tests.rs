@@ -67,7 +67,7 @@ fn kinds_of_fused_modules_share_their_ending() {
 
 #[test]
 fn groups_that_stay_in_bf16_are_counted_once_each_and_cost_what_they_did() {
-    use Stored::{Bf16, Fp8, Kept};
+    use GroupForm::{Bf16, Fp8, Kept};
     let sweep = with_schemes(&[("none", &[]), ("some", &[0, 2]), ("all", &[0, 1, 2, 4])]);
     let rows: Vec<_> =
         sweep.schemes.iter().map(|s| (s.figures.effective_bits, s.figures.score, s.figures.kept)).collect();

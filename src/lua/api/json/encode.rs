@@ -17,24 +17,24 @@ pub(super) fn encode(call: &Call) -> anyhow::Result<String> {
         Some(_) => return Err(call.refuse("indent", "must be from 0 to 16 spaces")),
     };
     let mut encoder = Encoder { call, indent, allow_nan: call.get("allow_nan")?, out: String::new() };
-    encoder.value(&call.get("value")?, &Place { parent: None, name: String::new(), depth: 0 })?;
+    encoder.value(&call.get("value")?, &Position { parent: None, name: String::new(), depth: 0 })?;
     Ok(encoder.out)
 }
 
 /// Where in the value the encoder stands, for messages.
-struct Place<'a> {
-    parent: Option<&'a Place<'a>>,
+struct Position<'a> {
+    parent: Option<&'a Position<'a>>,
     name: String,
     depth: usize,
 }
 
-impl Place<'_> {
-    fn inside(&self, name: String) -> Place<'_> {
-        Place { parent: Some(self), name, depth: self.depth + 1 }
+impl Position<'_> {
+    fn inside(&self, name: String) -> Position<'_> {
+        Position { parent: Some(self), name, depth: self.depth + 1 }
     }
 
     fn path(&self) -> String {
-        let before = self.parent.map_or(String::new(), Place::path);
+        let before = self.parent.map_or(String::new(), Position::path);
         format!("{before}{}", self.name)
     }
 }
@@ -47,7 +47,7 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn value(&mut self, value: &Value, place: &Place) -> anyhow::Result<()> {
+    fn value(&mut self, value: &Value, place: &Position) -> anyhow::Result<()> {
         match value {
             Value::Boolean(b) => self.out.push_str(if *b { "true" } else { "false" }),
             Value::Integer(i) => self.out.push_str(&i.to_string()),
@@ -66,7 +66,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn number(&mut self, x: f64, place: &Place) -> anyhow::Result<()> {
+    fn number(&mut self, x: f64, place: &Position) -> anyhow::Result<()> {
         let text = match x {
             _ if x.is_finite() => serde_json::to_string(&x)?,
             _ if !self.allow_nan => {
@@ -88,7 +88,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn table(&mut self, table: &Table, place: &Place) -> anyhow::Result<()> {
+    fn table(&mut self, table: &Table, place: &Position) -> anyhow::Result<()> {
         if place.depth >= MOST_DEPTH {
             return Err(self.refuse(place, "is nested too deeply (does the table contain itself?)"));
         }
@@ -113,7 +113,7 @@ impl Encoder<'_> {
         &mut self,
         open: char,
         close: char,
-        place: &Place,
+        place: &Position,
         keys: Vec<(Option<String>, Value)>,
         table: &Table,
     ) -> anyhow::Result<()> {
@@ -148,7 +148,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn refuse(&self, place: &Place, problem: &str) -> anyhow::Error {
+    fn refuse(&self, place: &Position, problem: &str) -> anyhow::Error {
         self.call.refuse(&format!("value{}", place.path()), problem)
     }
 }
