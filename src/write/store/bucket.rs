@@ -52,15 +52,16 @@ struct Bucket {
 /// bytes. Nested coverage points give at most two buckets a point; of unrelated schemes, only the buckets that save most
 /// are shared, and each scheme keeps the rest to itself. The shards come in an order that depends on their content only.
 pub(crate) fn plan_shards(items: &Items, needs: &[Vec<usize>], max_shard_size: u64) -> Vec<PlannedShard> {
-    let mut holders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut holders: Vec<Vec<usize>> = vec![Vec::new(); items.tensors.len()];
     for (scheme, needed) in needs.iter().enumerate() {
-        needed.iter().for_each(|&item| holders.entry(item).or_default().push(scheme));
+        needed.iter().for_each(|&item| holders[item].push(scheme));
     }
-    let mut by_signature: BTreeMap<(Vec<usize>, Form), Vec<usize>> = BTreeMap::new();
-    for (item, schemes) in holders {
+    let mut by_signature: BTreeMap<(&[usize], Form), Vec<usize>> = BTreeMap::new();
+    for (item, schemes) in holders.iter().enumerate().filter(|(_, schemes)| !schemes.is_empty()) {
         by_signature.entry((schemes, items.tensors[item].form())).or_default().push(item);
     }
-    let buckets = by_signature.into_iter().map(|((schemes, _), members)| bucket(items, schemes, members));
+    let buckets =
+        by_signature.into_iter().map(|((schemes, _), members)| bucket(items, schemes.to_vec(), members));
     let mut buckets = without_dust(items, buckets.collect(), needs.len());
     buckets.sort_by_key(|bucket| bucket.items[0]);
     let mut shards = Vec::new();
