@@ -210,7 +210,7 @@ function Parser:help() end
 
 ---The layout of a family's schemes; over a manifest alone there is none.
 ---@class qlua.Decision
----@field dialect? string `universal`, `compressed-tensors` or `modelopt`; nil over a manifest alone
+---@field dialect? string a word of the option `dialect` other than `auto`; nil over a manifest alone
 ---@field activations? string `static` or `dynamic`; nil over a manifest alone
 ---@field rounding? string `exact` or `modelopt`; nil over a manifest alone
 ---@field scale_sharing? string `group` or `none`; nil over a manifest alone
@@ -262,7 +262,7 @@ function Parser:help() end
 ---@field baseline? string an FP8 baseline whose `input_scale` tensors are used
 ---@field amax? string a JSON file of amax values that input scales are made from (default: the manifest's own `amax`, where it has one)
 ---@field state? string an AutoQuant state that is copied into every directory as it is
----@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
+---@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt"|"fp8-block" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
 ---@field for_engines? ("vllm"|"sglang"|"transformers")[] engines that have to read every scheme: what one of them gets wrong is refused before anything is written
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
@@ -284,7 +284,7 @@ function Parser:help() end
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
----@field granularity? "tensor"|"channel" one scale, or one per output channel (default: `"channel"`)
+---@field granularity? "tensor"|"channel"|"block" one scale, one per output channel, or one per block of 128×128 (default: `"channel"`)
 ---@field rounding? "exact"|"modelopt" how quotients are rounded (default: `"exact"`)
 ---@field input_scale? number the activation scale, for static activations
 
@@ -544,7 +544,7 @@ function Writer:add(name, tensor) end
 ---@param dtype "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type
 function Writer:cast(name, dtype) end
 
----Adds the E4M3 codes of a linear layer's weight, and its scales in BF16 beside them.
+---Adds the E4M3 codes of a linear layer's weight, and its scales beside them: BF16, or for blocks F32.
 ---
 ---Raises when the base has no such layer, or its weight has no FP8 form.
 ---
@@ -560,7 +560,7 @@ function Writer:cast(name, dtype) end
 ---@param options? qlua.Writer.quantize.Options
 function Writer:quantize(module, options) end
 
----Adds the weight of an FP8 layer of the base as code × scale.
+---Adds the weight of an FP8 layer of the base as code × scale. Blocks are as large as the base's `weight_block_size` says.
 ---
 ---Raises when the layer is not FP8, or has no scales that fit.
 ---
@@ -666,6 +666,7 @@ function Writer:finish() end
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
 ---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type of the result (default: `"bf16"`)
+---@field block_size? integer[] rows and columns of a block that one of the scales is for, as `weight_block_size` has them (default: told by the shape)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
 ---Options of qlua.fp8.error.
@@ -759,7 +760,7 @@ function qlua.fp8.quantize(tensor, options) end
 ---
 ---Since 0.1.0.
 ---@param codes qlua.Tensor F8_E4M3 codes
----@param scales qlua.Tensor one value, one a row, or one a 128×128 block; told by the shape
+---@param scales qlua.Tensor one value, one a row, or one a block of 128×128 or of `block_size`
 ---@param options? qlua.fp8.dequantize.Options
 ---@return qlua.Tensor # the values
 function qlua.fp8.dequantize(codes, scales, options) end

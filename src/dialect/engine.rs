@@ -64,7 +64,7 @@ const QWEN3_VL: &[&str] = &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForCon
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 6] = [
+pub const LIMITS: [Limit; 7] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -130,6 +130,24 @@ pub const LIMITS: [Limit; 6] = [
         scope: Scope::Everything,
         reason: "SGLang hands its layers of this architecture names that no entry of `ignore` can meet",
         instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &[
+            "IQuestCoderForCausalLM",
+            "InternLM3ForCausalLM",
+            "LlamaForCausalLM",
+            "Ministral3ForCausalLM",
+            "MistralForCausalLM",
+            "Phi3ForCausalLM",
+            "TeleFLMForCausalLM",
+        ],
+        dialects: &[DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang renames the scales of blocks to weight_scale for this architecture, finds no such parameter, and leaves \
+                 the scales unset",
+        instead: "choose --dialect compressed-tensors, or serve it with vLLM or Transformers",
     },
 ];
 
@@ -203,6 +221,15 @@ mod tests {
         let (qwen3_vl, llama) = (Some("Qwen3VLForConditionalGeneration"), Some("LlamaForCausalLM"));
         assert_eq!(of(llama, DialectId::Universal, Activations::Static), []);
         assert_eq!(of(None, DialectId::CompressedTensors, Activations::Dynamic), []);
+        assert_eq!(of(Some("Qwen3ForCausalLM"), DialectId::Fp8Block, Activations::Dynamic), []);
+        assert_eq!(
+            of(llama, DialectId::Fp8Block, Activations::Dynamic),
+            [(Engine::Sglang, Scope::Everything)]
+        );
+        assert_eq!(
+            of(qwen3_vl, DialectId::Fp8Block, Activations::Dynamic),
+            [(Engine::Sglang, Scope::Vision)]
+        );
         assert_eq!(
             of(qwen3_vl, DialectId::Universal, Activations::Static),
             [(Engine::Sglang, Scope::Vision)]

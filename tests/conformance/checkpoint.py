@@ -35,9 +35,12 @@ class Directory:
         return [n.removesuffix(".weight") for n, t in self.tensors.items() if t.dtype == FP8 and n.endswith(".weight")]
 
     def weight(self, layer: str) -> torch.Tensor:
-        """The weight of `layer` in F32: code × scale for FP8, the scale one number or one a row."""
+        """The weight of `layer` in F32: code × scale for FP8, the scale one number, one a row, or one a block."""
         weight = self.tensors[f"{layer}.weight"].float()
-        if layer in self.fp8_layers:
+        blocks = self.tensors.get(f"{layer}.weight_scale_inv")
+        if blocks is not None:
+            weight = weight * spread(blocks.float(), weight.shape, self.config["quantization_config"]["weight_block_size"])
+        elif layer in self.fp8_layers:
             weight = weight * self.tensors[f"{layer}.weight_scale"].float().reshape(-1, 1)
         return weight
 
@@ -55,6 +58,11 @@ class Directory:
         return name
 
 
+def spread(scales: torch.Tensor, shape: torch.Size, block: list[int]) -> torch.Tensor:
+    """One scale for each element of a weight of `shape`, from one for each block."""
+    return scales.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1)[: shape[0], : shape[1]]
+
+
 class Inputs:
     """Prepared inputs: tensors named `text.N.*` and `vlm.N.*` in one safetensors file."""
 
@@ -70,13 +78,19 @@ class Inputs:
             yield {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
 
 
-def expected_fp8(manifest: Path, percent: int, language_only: bool) -> set[str]:
+def expected_fp8(job: dict) -> set[str]:
     """The in-memory names of the layers that a scheme must store in FP8, worked out from the manifest alone: the least
-    sensitive ⌈percent × N / 100⌉ of the N scored groups, less what is no linear layer."""
-    groups = json.loads(manifest.read_text())["layer_sensitivity"].values()
+    sensitive ⌈percent × N / 100⌉ of the N scored groups, less what is no linear layer, and for blocks less the groups of
+    which a layer is not made of whole ones."""
+    percent, language_only = job["percent"], job["language_only"]
+    groups = json.loads(Path(job["manifest"]).read_text())["layer_sensitivity"].values()
     ranked = [g for g in groups if any(not f.startswith("NONE") for f in g["formats"]) and g["importance"] != 0]
     if language_only:
         ranked = [g for g in ranked if not any("visual" in m or "lm_head" in m for m in g["module_names"])]
     ranked.sort(key=lambda group: group["importance"])
     chosen = ranked[: max(1, -(-percent * len(ranked) // 100))]
+    if job["dialect"] == "fp8-block":
+        base = Directory(Path(job["base"]))
+        weights = {base.in_memory(n.removesuffix(".weight")): t for n, t in base.tensors.items() if n.endswith(".weight")}
+        chosen = [g for g in chosen if all(s % 128 == 0 for m in g["module_names"] for s in weights[m].shape)]
     return {m for group in chosen for m in group["module_names"] if "patch_embed" not in m and m != "lm_head"}

@@ -37,6 +37,8 @@ TEXT = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
     "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.1,
 }
+WHOLE = TEXT | {"hidden_size": 256, "intermediate_size": 384, "initializer_range": 0.05}
+"""The same in whole blocks of 128×128, keys and values among them: two heads of 64."""
 TOKENS = {
     "image_token_id": IMAGE, "video_token_id": VIDEO,
     "vision_start_token_id": VISION_START, "vision_end_token_id": VISION_END,
@@ -71,6 +73,43 @@ def qwen3_vl() -> PreTrainedModel:
     )
 
 
+def qwen2_5_vl_blocks() -> PreTrainedModel:
+    """In blocks, but for the vision MLP, whose width is no multiple of 128, as in the published models."""
+    vision = {
+        "depth": 2, "hidden_size": 256, "intermediate_size": 220, "num_heads": 4, "out_hidden_size": 256, "patch_size": 14,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 56, "fullatt_block_indexes": [1],
+        "initializer_range": 0.05,
+    }
+    text = WHOLE | {"tie_word_embeddings": True, "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]}}
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
+    )
+
+
+def qwen3_vl_blocks() -> PreTrainedModel:
+    """In blocks throughout."""
+    vision = {
+        "depth": 2, "hidden_size": 256, "intermediate_size": 384, "num_heads": 4, "out_hidden_size": 256, "patch_size": 16,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1],
+        "num_position_embeddings": 256, "initializer_range": 0.05,
+    }
+    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [12, 10, 10]}
+    text = WHOLE | {"head_dim": 64, "tie_word_embeddings": True, "rope_scaling": rope}
+    return Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
+    )
+
+
+def qwen2_blocks() -> PreTrainedModel:
+    """In blocks, with keys and values of half a block: q, k and v stay as they are."""
+    return Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, **WHOLE | {"num_key_value_heads": 1}))
+
+
+def llama_blocks() -> PreTrainedModel:
+    """In blocks throughout."""
+    return LlamaForCausalLM(LlamaConfig(tie_word_embeddings=False, **WHOLE))
+
+
 def qwen2() -> PreTrainedModel:
     """Biases in q, k and v, tied embeddings."""
     return Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, **TEXT))
@@ -83,6 +122,8 @@ def llama() -> PreTrainedModel:
 
 FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl, "qwen2": qwen2, "llama": llama,
+    "qwen2_5_vl_blocks": qwen2_5_vl_blocks, "qwen3_vl_blocks": qwen3_vl_blocks, "qwen2_blocks": qwen2_blocks,
+    "llama_blocks": llama_blocks,
 }
 
 

@@ -26,7 +26,7 @@ from whole_job import whole_job
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 SEEDED = {"qwen2_5_vl": True, "qwen3_vl": True, "qwen2": False, "llama": False}
-"""The families, and whether they have a vision tower."""
+"""The families, and whether they have a vision tower. Each is there a second time in whole blocks of 128×128."""
 LINES = ("transformers", "transformers-4.57")
 OPTIONAL = ("vllm", "sglang")
 """Environments without which the checks of one engine are skipped."""
@@ -94,14 +94,16 @@ class Run:
     def models(self) -> list[Model]:
         """Makes the seeded models, and takes the trained one where it is there."""
         folder = self.work / "models"
-        words = [*SEEDED] + ([f"trained={self.golden / 'tiny-qwen2_5-vl'}"] if self.golden else [])
+        seeded = {f"{name}{kind}": (name, kind) for kind in ("", "_blocks") for name in SEEDED}
+        words = [*seeded] + ([f"trained={self.golden / 'tiny-qwen2_5-vl'}"] if self.golden else [])
         self.must("transformers-4.57", HERE / "models.py", folder, *words)
         models = [
             Model(
                 name, folder / name / "base", folder / name / "inputs.safetensors", folder / name / "manifest.json",
-                folder / name / "manifest.json", {"all_layers_topx": "50,100", "lm_only_topx": "50"}, vision=vision,
+                folder / name / "manifest.json", {"all_layers_topx": "50,100", "lm_only_topx": "50"}, vision=SEEDED[family],
+                layouts=schemes.BLOCK_LAYOUTS if kind else schemes.LAYOUTS,
             )
-            for name, vision in SEEDED.items()
+            for name, (family, kind) in seeded.items()
         ]
         if self.golden:
             answers = self.golden / "modelopt"

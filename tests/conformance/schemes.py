@@ -17,7 +17,9 @@ LAYOUTS = (
     ("modelopt", "static"),
     ("modelopt", "dynamic"),
 )
-"""Every dialect with every kind of activations that it has."""
+"""Every dialect of scales per tensor and channel, with every kind of activations that it has."""
+BLOCK_LAYOUTS = (("fp8-block", "dynamic"),)
+"""Those of scales per block, of which a model of any other size would have nothing."""
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Model:
     scales: tuple[str, ...] = ()
     """Options that say where input scales come from; a manifest with amax needs none."""
     vision: bool = True
+    layouts: tuple[tuple[str, str], ...] = LAYOUTS
+    """What is written of it."""
 
 
 @dataclass
@@ -52,7 +56,7 @@ class Job:
     language_only: bool
     vision: bool
     view: str = ""
-    """How vLLM or SGLang is to read it: `compressed-tensors` or `modelopt`."""
+    """How vLLM or SGLang is to read it: `compressed-tensors`, `modelopt` or `fp8`."""
     command: list[str] = field(default_factory=list)
     """The command line that wrote it and its siblings."""
 
@@ -63,7 +67,7 @@ class Job:
 
     def viewed(self, view: str, scratch: Path) -> Job:
         """This job with the directory as a reader of one format sees it: for ModelOpt, without what compressed-tensors says."""
-        if view == "compressed-tensors" or self.dialect == "modelopt":
+        if view != "modelopt" or self.dialect == "modelopt":
             return replace(self, view=view)
         copy = scratch / self.model / f"{self.dialect}-{self.activations}" / self.policy / self.scheme
         shutil.rmtree(copy, ignore_errors=True)
@@ -77,7 +81,7 @@ class Job:
     @property
     def sglang_view(self) -> str:
         """The format in which SGLang reads it: it looks into `config.json` first."""
-        return "modelopt" if self.dialect == "modelopt" else "compressed-tensors"
+        return self.views()[0]
 
     def refusal(self, engine: str) -> str:
         """What qlua says when it is asked for this scheme alone `--for` an engine that cannot read it; nothing when it can."""
@@ -92,7 +96,7 @@ class Job:
         """The formats in which vLLM can read it."""
         return {
             "universal": ("compressed-tensors", "modelopt"), "compressed-tensors": ("compressed-tensors",),
-            "modelopt": ("modelopt",),
+            "modelopt": ("modelopt",), "fp8-block": ("fp8",),
         }[self.dialect]
 
 
@@ -104,9 +108,9 @@ def link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def write(qlua: Path, model: Model, out: Path, layouts: tuple[tuple[str, str], ...] = LAYOUTS) -> Iterator[Job]:
-    """Writes every scheme of `model` in every layout; the policies and options are those that users type."""
-    for dialect, activations in layouts:
+def write(qlua: Path, model: Model, out: Path, layouts: tuple[tuple[str, str], ...] = ()) -> Iterator[Job]:
+    """Writes every scheme of `model` in these layouts, or its own; the policies and options are those that users type."""
+    for dialect, activations in layouts or model.layouts:
         for policy, points in model.points.items():
             folder = out / model.name / f"{dialect}-{activations}" / policy
             shutil.rmtree(folder, ignore_errors=True)

@@ -103,14 +103,15 @@ from sglang.srt.model_loader.weight_utils import default_weight_loader  # noqa: 
 from sglang.srt.models import llama, qwen2, qwen2_5_vl, qwen3_vl  # noqa: E402, F401 - imported before the forks
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 
-from checkpoint import FP8, Directory, expected_fp8  # noqa: E402
+from checkpoint import FP8, Directory, expected_fp8, spread  # noqa: E402
 from forking import forked  # noqa: E402
 from outcome import check, require  # noqa: E402
 
-METHODS = {"compressed-tensors": "compressed-tensors", "modelopt": "modelopt_fp8"}
+METHODS = {"compressed-tensors": "compressed-tensors", "modelopt": "modelopt_fp8", "fp8": "fp8"}
 """SGLang's words for what it reads."""
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 SLOTS = {"q": 0, "k": 1, "v": 2}
+SCALES = ("_scale", "_scale_inv")
 UNLOADED = torch.finfo(torch.float32).min
 """What SGLang fills scales with before it loads them."""
 CACHE_SCALES = (".k_scale", ".v_scale")
@@ -157,7 +158,7 @@ class Loaded:
                 if parameter.dtype == FP8:
                     parameter.data.view(torch.uint8).fill_(0x7F)
                 elif parameter.is_floating_point():
-                    parameter.data.fill_(UNLOADED if name.endswith("_scale") else torch.nan)
+                    parameter.data.fill_(UNLOADED if name.endswith(SCALES) else torch.nan)
 
     def load(self) -> set[str]:
         """Loads the weights and returns the parameters that SGLang's loaders were called for."""
@@ -211,7 +212,7 @@ def members(name: str, known: dict[str, str]) -> list[str]:
 
 def check_formats(job: dict[str, Any], loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
     """Every linear layer is FP8 exactly when the manifest's ranking says so."""
-    wanted = expected_fp8(Path(job["manifest"]), job["percent"], job["language_only"])
+    wanted = expected_fp8(job)
     for name, layer in loaded.linears.items():
         parts = members(name, known)
         require(bool(parts), f"{name} has no weight on disk")
@@ -233,7 +234,11 @@ def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> No
             weight = scheme.weight(part)
             first = at * share if share else sum(rows[:at])
             held = layer.weight.data[first:first + rows[at], : weight.shape[1]].float()
-            if quantised(layer):
+            if quantised(layer) and hasattr(layer, "weight_scale_inv"):
+                every = spread(layer.weight_scale_inv.data.float(), layer.weight.shape, layer.quant_method.weight_block_size)
+                held = held * every[first:first + rows[at], : weight.shape[1]]
+                compared += 1
+            elif quantised(layer):
                 scales = layer.weight_scale.data.float().flatten()
                 one_each = scales.numel() == layer.weight.shape[0]
                 # A fused tensor on disk has one scale, of which SGLang takes the largest slot.
@@ -280,7 +285,7 @@ def check_scheme(job: dict[str, Any]) -> None:
 def used(name: str, values: torch.Tensor) -> torch.Tensor:
     """What of a parameter counts. A fused layer that is one tensor on disk has its scale in the first of three slots, of which
     SGLang takes the largest; rows that it pads have the scale 0 and are 0."""
-    if not name.endswith("_scale"):
+    if not name.endswith(SCALES):
         return values
     flat = values.flatten()
     return flat[:1] if ".attn.qkv_proj." in name and flat.numel() == len(SLOTS) else flat[flat != 0]
@@ -290,7 +295,7 @@ def is_set(name: str, values: torch.Tensor) -> bool:
     """Whether loading has put usable values everywhere."""
     if values.dtype == FP8:
         return bool((values.view(torch.uint8) & 0x7F != 0x7F).all())
-    if name.endswith("_scale"):
+    if name.endswith(SCALES):
         return bool(((values != UNLOADED) & values.isfinite() & (values > 0)).all())
     return not values.is_floating_point() or not bool(values.isnan().any())
 

@@ -14,12 +14,13 @@ HERE = Path(__file__).resolve().parent
 README = HERE.parents[1] / "README.md"
 START, END = "<!-- conformance -->\n", "<!-- /conformance -->\n"
 FAMILIES = {
-    "Qwen2.5-VL": ("qwen2_5_vl", "trained"), "Qwen3-VL": ("qwen3_vl",), "Qwen2": ("qwen2",), "Llama": ("llama",),
+    "Qwen2.5-VL": ("qwen2_5_vl", "qwen2_5_vl_blocks", "trained"), "Qwen3-VL": ("qwen3_vl", "qwen3_vl_blocks"),
+    "Qwen2": ("qwen2", "qwen2_blocks"), "Llama": ("llama", "llama_blocks"),
 }
-DIALECTS = ("universal", "compressed-tensors", "modelopt")
+DIALECTS = ("universal", "compressed-tensors", "modelopt", "fp8-block")
 ENGINES = (
-    ("transformers",), ("transformers-4.57",), ("vllm-compressed-tensors",), ("vllm-modelopt",),
-    ("sglang-compressed-tensors", "sglang-modelopt"),
+    ("transformers",), ("transformers-4.57",), ("vllm-compressed-tensors", "vllm-fp8"), ("vllm-modelopt",),
+    ("sglang-compressed-tensors", "sglang-modelopt", "sglang-fp8"),
 )
 """The columns; SGLang reads one format of each directory."""
 
@@ -29,8 +30,8 @@ def table(results: dict) -> str:
     v = results["versions"]
     header = [
         "dialect", "model", f"Transformers {v['transformers/transformers']}",
-        f"Transformers {v['transformers-4.57/transformers']}", f"vLLM {v['vllm/vllm']}, compressed-tensors view",
-        f"vLLM {v['vllm/vllm']}, ModelOpt view", f"SGLang {v['sglang/sglang']}",
+        f"Transformers {v['transformers-4.57/transformers']}", f"vLLM {v['vllm/vllm']}, config.json",
+        f"vLLM {v['vllm/vllm']}, hf_quant_config.json", f"SGLang {v['sglang/sglang']}",
     ]
     rows = [header]
     for dialect in DIALECTS:

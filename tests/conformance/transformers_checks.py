@@ -18,9 +18,10 @@ import torch
 import transformers
 from compressed_tensors.quantization import disable_quantization
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
-from transformers.utils.quantization_config import CompressedTensorsConfig
+from transformers.quantizers.quantizer_finegrained_fp8 import FineGrainedFP8HfQuantizer
+from transformers.utils.quantization_config import CompressedTensorsConfig, FineGrainedFP8Config
 
-from checkpoint import FP8, Directory, Inputs, expected_fp8
+from checkpoint import FP8, Directory, Inputs, expected_fp8, spread
 from outcome import check, require
 
 ENGINE = "transformers-4.57" if transformers.__version__.startswith("4.57.") else "transformers"
@@ -141,6 +142,86 @@ def farthest(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
     return max((a - b).abs().max().item() for a, b in zip(one, other))
 
 
+def load_blocks(directory: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model in `directory` with block FP8 as on a GPU: only the question for one is not asked."""
+    asked = FineGrainedFP8HfQuantizer.validate_environment
+    FineGrainedFP8HfQuantizer.validate_environment = lambda *_, **__: None
+    try:
+        return load(directory)
+    finally:
+        FineGrainedFP8HfQuantizer.validate_environment = asked
+
+
+def as_kept(scales: torch.Tensor) -> torch.Tensor:
+    """The scales of blocks as this line of Transformers keeps them: 4.57 in the dtype of the model."""
+    return scales.to(torch.bfloat16).float() if ENGINE == "transformers-4.57" else scales
+
+
+def fp8_modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    """The layers that Transformers takes for block FP8, by their names."""
+    return {n: m for n, m in model.named_modules() if type(m).__name__ == "FP8Linear"}
+
+
+def without_kernels(model: PreTrainedModel, block: list[int]) -> PreTrainedModel:
+    """`model` with code × scale as it holds them in the place of layers whose kernels need a GPU."""
+    for name, module in fp8_modules(model).items():
+        rows, columns = module.weight.shape
+        plain = torch.nn.Linear(columns, rows, bias=module.bias is not None, dtype=torch.bfloat16)
+        scales = spread(module.weight_scale_inv.data.float(), module.weight.shape, block)
+        plain.weight.data = (module.weight.data.float() * scales).to(torch.bfloat16)
+        if module.bias is not None:
+            plain.bias.data = module.bias.data.to(torch.bfloat16)
+        model.set_submodule(name, plain)
+    return model
+
+
+def check_blocks(job: dict[str, Any], scheme: Directory, reference: Reference, kinds: list[str]) -> None:
+    """The checks of `fp8-block` after the first: weights as they are held, and logits and text of code × scale. The inputs are
+    not rounded, which only the kernels of a GPU do."""
+    model = None
+    with check(ENGINE, job, "loads with nothing missing or unexpected"):
+        model, report = load_blocks(scheme.path)
+        require(clean(report), f"reported {summary(report)}")
+    if model is None:
+        return
+    block = scheme.config["quantization_config"]["weight_block_size"]
+    kept = Directory(scheme.path)
+    kept.tensors |= {n: as_kept(t) for n, t in kept.tensors.items() if n.endswith(".weight_scale_inv")}
+    with check(ENGINE, job, "has FP8 where the plan says, and holds codes and scales"):
+        held, wanted = fp8_modules(model), expected_fp8(job)
+        require(set(held) == wanted, f"differs in {sorted(set(held) ^ wanted)[:4]}")
+        for layer in scheme.fp8_layers:
+            module = held[scheme.in_memory(layer)]
+            codes, scales = scheme.tensors[f"{layer}.weight"], scheme.tensors[f"{layer}.weight_scale_inv"]
+            require(torch.equal(module.weight.data.view(torch.uint8), codes.view(torch.uint8)), f"other codes of {layer}")
+            require(torch.equal(module.weight_scale_inv.data.float(), as_kept(scales)), f"other scales of {layer}")
+    model = without_kernels(model, block)
+    for kind in kinds:
+        with check(ENGINE, job, f"computes the {kind} logits of FP8 weights") as outcome:
+            logits = reference.logits(model, kind)
+            with reference.standing_in(kept, None) as stand_in:
+                difference = farthest(logits, reference.logits(stand_in, kind))
+            require(difference == 0, f"logits differ by up to {difference}")
+            outcome.detail = f"kl {divergence(reference.base_logits[kind], logits):.3e}"
+    for kind in kinds:
+        with check(ENGINE, job, f"generates from {kind}"):
+            answers = reference.greedy(model, kind)
+            with reference.standing_in(kept, None) as stand_in:
+                wanted_answers = reference.greedy(stand_in, kind)
+            require(all(answers), "generated nothing")
+            require(answers == wanted_answers, f"generated {answers} instead of {wanted_answers}")
+    del model
+    if "dequantize" not in inspect.signature(FineGrainedFP8Config.__init__).parameters:
+        return
+    with check(ENGINE, job, "gives code × scale when dequantised"):
+        plain, report = load(scheme.path, quantization_config=FineGrainedFP8Config(dequantize=True))
+        require(clean(report), f"reported {summary(report)}")
+        for kind in kinds:
+            with reference.standing_in(scheme, None) as stand_in:
+                difference = farthest(reference.logits(plain, kind), reference.logits(stand_in, kind))
+            require(difference == 0, f"{kind} logits differ by up to {difference}")
+
+
 def check_scheme(job: dict[str, Any], reference: Reference) -> None:
     """All checks of one directory; prints the divergence from BF16."""
     scheme = Directory(Path(job["directory"]))
@@ -149,9 +230,12 @@ def check_scheme(job: dict[str, Any], reference: Reference) -> None:
 
     with check(ENGINE, job, "stores in FP8 what the manifest ranks lowest"):
         stored = {scheme.in_memory(layer) for layer in scheme.fp8_layers}
-        wanted = expected_fp8(Path(job["manifest"]), job["percent"], job["language_only"])
+        wanted = expected_fp8(job)
         require(stored == wanted, f"differs in {sorted(stored ^ wanted)[:4]}")
 
+    if job["dialect"] == "fp8-block":
+        check_blocks(job, scheme, reference, kinds)
+        return
     model = None
     with check(ENGINE, job, "loads with nothing missing or unexpected"):
         model, report = load(scheme.path)

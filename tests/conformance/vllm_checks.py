@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from vllm.config import DeviceConfig, LoadConfig, ModelConfig, VllmConfig, set_current_vllm_config  # noqa: E402
 from vllm.distributed import init_distributed_environment, initialize_model_parallel  # noqa: E402
 from vllm.model_executor.layers.linear import LinearBase, UnquantizedLinearMethod  # noqa: E402
-from vllm.model_executor.layers.quantization import modelopt  # noqa: E402
+from vllm.model_executor.layers.quantization import fp8, modelopt  # noqa: E402
 from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (  # noqa: E402
     compressed_tensors_w8a8_fp8,
 )
@@ -31,11 +31,12 @@ from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmb
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader  # noqa: E402
 from vllm.model_executor.model_loader.utils import initialize_model  # noqa: E402
 
-from checkpoint import FP8, Directory, expected_fp8  # noqa: E402
+from checkpoint import FP8, Directory, expected_fp8, spread  # noqa: E402
 from forking import forked  # noqa: E402
 from outcome import check, require  # noqa: E402
 
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+SCALES = ("_scale", "_scale_inv")
 UNLOADED = torch.finfo(torch.float32).min
 """What vLLM fills scales with before it loads them."""
 CACHE_SCALES = tuple(f".attn.{part}_{kind}" for part in ("q", "k", "v", "prob") for kind in ("scale", "zero_point"))
@@ -56,7 +57,7 @@ class AnyKernel:
 
 def replace_kernels() -> None:
     """Lets layers be made where no kernel is found."""
-    for module in (modelopt, compressed_tensors_w8a8_fp8):
+    for module in (fp8, modelopt, compressed_tensors_w8a8_fp8):
         module.init_fp8_linear_kernel = AnyKernel
         module.expose_input_quant_key = lambda *_, **__: None
 
@@ -84,7 +85,7 @@ class Loaded:
             for name, parameter in self.parameters.items():
                 if parameter.dtype == FP8:
                     parameter.data.view(torch.uint8).fill_(0x7F)
-                elif parameter.is_floating_point() and not name.endswith("_scale"):
+                elif parameter.is_floating_point() and not name.endswith(SCALES):
                     parameter.data.fill_(torch.nan)
 
     def load(self) -> set[str]:
@@ -125,7 +126,7 @@ def members(name: str, known: dict[str, str]) -> list[str]:
 
 def check_formats(job: dict[str, Any], loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
     """Every linear layer is FP8 exactly when the manifest's ranking says so."""
-    wanted = expected_fp8(Path(job["manifest"]), job["percent"], job["language_only"])
+    wanted = expected_fp8(job)
     for name, layer in loaded.linears.items():
         parts = members(name, known)
         require(bool(parts), f"{name} has no weight on disk")
@@ -142,11 +143,18 @@ def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> No
         if not quantised(layer):
             continue
         row, parts = 0, members(name, known)
-        scales = layer.weight_scale.data.float().flatten()
+        blocks = getattr(layer, "weight_scale_inv", None)
+        if blocks is not None:
+            every = spread(blocks.data.float(), layer.weight.shape, layer.weight_block_size)
+        else:
+            scales = layer.weight_scale.data.float().flatten()
         for at, part in enumerate(parts):
             weight = scheme.weight(part)
             rows = slice(row, row + weight.shape[0])
-            scale = scales[rows].reshape(-1, 1) if scales.numel() == layer.weight.shape[0] else scales[at]
+            if blocks is not None:
+                scale = every[rows]
+            else:
+                scale = scales[rows].reshape(-1, 1) if scales.numel() == layer.weight.shape[0] else scales[at]
             held = layer.weight.data[rows].float() * scale
             require(torch.equal(held, weight), f"{part} differs by up to {(held - weight).abs().max()}")
             static = scheme.input_scale(part)
@@ -198,7 +206,7 @@ def is_set(name: str, values: torch.Tensor) -> bool:
     """Whether loading has put usable values everywhere."""
     if values.dtype == FP8:
         return bool((values.view(torch.uint8) & 0x7F != 0x7F).all())
-    if name.endswith("_scale"):
+    if name.endswith(SCALES):
         return bool(((values != UNLOADED) & values.isfinite() & (values > 0)).all())
     return not values.is_floating_point() or not bool(values.isnan().any())
 

@@ -48,15 +48,6 @@ pub fn cases() -> Vec<Case> {
             quantization_config(d, |q| remove_from(&mut q[LIST], &module));
             one(Code::EngineSpelling, module)
         }),
-        Case(
-            "a BF16 layer that is listed by its name on disk alone: Transformers 4 has another",
-            Block,
-            |d| {
-                let module = bf16(d);
-                quantization_config(d, |q| remove_from(&mut q[LIST], &in_memory(&module)));
-                one(Code::EngineSpelling, module)
-            },
-        ),
         Case("a vision layer without the parts that SGLang asks for", Block, |d| {
             let module = d.module(Dtype::BF16, ".attn.qkv");
             quantization_config(d, |q| {
