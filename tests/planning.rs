@@ -12,6 +12,7 @@ use std::sync::Arc;
 use common::place::Place;
 use common::{layouts, shared};
 use qlua::checkpoint::Checkpoint;
+use qlua::format::FormatId;
 use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
@@ -128,8 +129,11 @@ fn planned_sizes_are_the_bytes_written_in_every_dialect() {
     let place = tempfile::tempdir().unwrap();
     for (dialect, activations) in layouts() {
         let (dialect, activations) = (dialect.word(), activations.word());
-        for policy in ["effective_bits", "top_params", "per_tower", "from_list"] {
-            let words = [policy, "--dialect", dialect, "--activations", activations];
+        // Blocks fit few layers of the demo, so there 14 bits are the round number above the floor.
+        let policies: [&[&str]; 4] =
+            [&["effective_bits", "--bits", "14"], &["top_params"], &["per_tower"], &["from_list"]];
+        for policy in policies {
+            let words = [policy, &["--dialect", dialect, "--activations", activations]].concat();
             let planned = json(place.path(), &[&words[..], &["--dry-run"]].concat());
             let written = json(place.path(), &words);
             assert_eq!(planned["schemes"], written["schemes"]);
@@ -144,7 +148,11 @@ fn planned_sizes_are_the_bytes_written_in_every_dialect() {
                 assert_eq!(scheme["fp8_parameters"], fp8.iter().map(|(_, n)| n).sum::<usize>());
                 for (module, format) in scheme["formats"].as_object().unwrap() {
                     let name = format!("{module}.weight");
-                    let expected = if format == "FP8" { "F8_E4M3" } else { format.as_str().unwrap() };
+                    let expected = if format.as_str().unwrap().starts_with("FP8") {
+                        "F8_E4M3"
+                    } else {
+                        format.as_str().unwrap()
+                    };
                     assert_eq!(checkpoint.tensor(&name).unwrap().dtype().to_string(), expected, "{name}");
                 }
             }
@@ -286,6 +294,10 @@ fn the_costs_of_groups_add_up_to_the_planned_tensors() {
         let nothing = costs.figures([]);
         assert_eq!((nothing.effective_bits, nothing.bits_on_disk), (Some(16.0), Some(16.0)));
         assert_eq!((nothing.bytes, nothing.score), (costs.base_bytes(), Some(0.0)));
+        let written = family.planned().unwrap().layout.unwrap().encoding.format;
+        if written != FormatId::Fp8 {
+            continue; // a manifest alone does not know which layers are whole blocks
+        }
         let from_manifest =
             CostModel::of_manifest(family.manifest(), &Located::in_manifest(family.manifest()));
         for percent in [10.0, 50.0, 100.0] {

@@ -24,7 +24,7 @@ pub use amax::RecordedAmax;
 pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, Kept};
-pub use group::{Candidate, RecipeFormat, Group, compare_scores};
+pub use group::{Candidate, Group, RecipeFormat, compare_scores};
 pub use order::Order;
 pub use percent::Percent;
 pub use ranking::{Criterion, Predicate, Ranking, RankingOptions};
@@ -87,7 +87,8 @@ impl Manifest {
             return Err(Error::format(path, format!("has the layer `{name}` twice")));
         }
         let version = version(&document, &raw);
-        let amax = document.amax.take().map(|section| RecordedAmax::from_section(path, section)).transpose()?;
+        let amax =
+            document.amax.take().map(|section| RecordedAmax::from_section(path, section)).transpose()?;
         let (groups, by_name) = groups(path, raw, &layers)?;
         Ok(Manifest {
             path: path.to_path_buf(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::data::{GroupRow, LayerError, SchemeRow, GroupForm, SweepReport};
+use super::data::{GroupForm, GroupRow, LayerError, SchemeRow, SweepReport};
 use super::shades::Shades;
 use crate::manifest::compare_scores;
 use crate::model::{Tower, block_of, kind_of, order_in_block};

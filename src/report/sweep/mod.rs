@@ -9,7 +9,7 @@ mod shades;
 mod tables;
 mod words;
 
-pub use data::{GroupRow, LayerError, SchemeRow, Sharing, GroupForm, SweepReport};
+pub use data::{GroupForm, GroupRow, LayerError, SchemeRow, Sharing, SweepReport};
 
 #[cfg(test)]
 mod tests;

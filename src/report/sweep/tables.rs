@@ -1,6 +1,6 @@
 //! The tables of a sweep, for the page and for Markdown alike.
 
-use super::data::{GroupRow, LayerError, GroupForm, SweepReport};
+use super::data::{GroupForm, GroupRow, LayerError, SweepReport};
 use crate::manifest::compare_scores;
 use crate::model::Tower;
 use crate::report::table::{Align, Cell, Column, Table, Unit};
