@@ -49,7 +49,7 @@ mod tests {
             assert_eq!(id.format().id(), id);
         }
         let error = "fp8block".parse::<FormatId>().err().and_then(|error| error.hint());
-        assert_eq!(error.as_deref(), Some("did you mean `fp8_block`? Known: fp8, fp8_block"));
+        assert_eq!(error.as_deref(), Some("did you mean `fp8_block`? The words are fp8, fp8_block"));
     }
 
     #[test]
