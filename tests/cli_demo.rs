@@ -163,7 +163,10 @@ fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
     }
     let code = "local demo = qlua.checkpoint.demo('qlua-demo') local options = { model = demo.model, manifest = demo.manifest, out = 'out' }";
     for (option, expected) in [
-        ("threads = 0", "`threads` of qlua.export.family must be at least 1, not 0\n  hint: the least is 1"),
+        (
+            "threads = 0",
+            "`threads` of qlua.export.family must be from 1 to 1024, not 0\n  hint: the least is 1",
+        ),
         (
             "max_shard_size = 10",
             "`max_shard_size` of qlua.export.family is 10 bytes, which no shard can keep to\n  hint: the least is 100000",

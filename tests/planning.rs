@@ -3,7 +3,6 @@
 mod common;
 
 use qlua::dialect::DialectChoice;
-use qlua::format::FormatId;
 use qlua::plan::ActivationsChoice;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
