@@ -9,6 +9,7 @@ use super::options::FamilyOptions;
 use super::scheme::Scheme;
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
+use crate::format::FormatId;
 use crate::manifest::{Coverage, Selection};
 use crate::plan::{CostModel, Figures, Layout, Plan};
 use crate::write::shard::ShardLayout;
@@ -18,6 +19,20 @@ use crate::write::{scheme_outputs, shard_name};
 
 const MANIFEST_ALONE: &str =
     "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms";
+
+const UNKNOWN_SHAPES: &str = "a manifest alone does not say which layers are whole blocks of 128×128: with the base \
+                              checkpoint more of them stay as they are";
+
+/// What is to be said of schemes that quantise nothing, because all that was selected for them stays as it is.
+fn unquantised(schemes: &[Scheme]) -> impl Iterator<Item = String> {
+    schemes.iter().filter(|scheme| scheme.plan.formats.is_empty()).map(|scheme| {
+        let reason = scheme.plan.kept.first().map_or("", |kept| kept.reason.as_str());
+        format!(
+            "`{}` has no quantised layer: all that was selected for it stays as it is ({reason})",
+            scheme.name
+        )
+    })
+}
 
 /// A family before anything of it is written. Sizes and names are exact: they follow from headers and from the layout of
 /// every file.
@@ -80,12 +95,15 @@ impl Planned {
     pub(super) fn of(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<Self> {
         let Some(model) = &basis.model else {
             let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
-            let schemes = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
-            let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(basis.note.clone()).collect();
-            return Ok(Planned { dialect: None, layout: None, notes, schemes, costs, files: None });
+            let rows = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
+            let shapes = (options.dialect.format() == FormatId::Fp8Block).then(|| UNKNOWN_SHAPES.to_string());
+            let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(shapes).chain(basis.note.clone());
+            let notes = notes.chain(unquantised(schemes)).collect();
+            return Ok(Planned { dialect: None, layout: None, notes, schemes: rows, costs, files: None });
         };
         let Decision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
         notes.extend(basis.note.clone());
+        notes.extend(unquantised(schemes));
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());

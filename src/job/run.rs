@@ -96,6 +96,10 @@ impl<'a> Run<'a> {
             schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
         }
         require_ours(&options.out)?;
+        if let Some(state) = options.state.as_ref().filter(|state| !state.is_file()) {
+            let problem = format!("the AutoQuant state `{}` is no file that can be copied", state.display());
+            return Err(Error::not_found(problem).with_hint("leave --state out, or name the file of the run"));
+        }
         let directories = DirectoryWriter {
             model,
             manifest: &basis.manifest,

@@ -151,12 +151,10 @@ impl<'a> BudgetSolver<'a> {
         };
         let (floor, ceiling) = (self.of_cost(self.problem.floor()), self.of_cost(self.problem.ceiling()));
         let Some(solution) = self.problem.solve(limit) else {
-            let ranked = match self.ranking.len() {
-                1 => "the only ranked group is".into(),
-                count => format!("all {count} ranked groups are"),
-            };
-            let problem =
-                format!("{budget} are below the floor of {}, where {ranked} in FP8", floor.rounded_up());
+            let problem = format!(
+                "{budget} are below the floor of {}, where every ranked group that can be quantised and has a finite score is",
+                floor.rounded_up()
+            );
             return Err(Error::argument(problem)
                 .with_hint("raise the budget, or rank more groups: those that are left out stay in BF16"));
         };
