@@ -14,7 +14,7 @@ local function options(extra)
     { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
-    { name = "for", metavar = "LIST", type = "string list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
+    { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
     { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
     { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },
     { name = "scale-sharing", type = "scale sharing", default = "group", doc = "whether fused modules share scales" },

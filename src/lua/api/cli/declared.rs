@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ValueHint};
 use mlua::{Table, Value as LuaValue};
 
-use crate::dialect::DialectChoice;
+use crate::dialect::{DialectChoice, Engine};
 use crate::error::Error;
 use crate::format::{Granularity, Rounding};
 use crate::lua::types::describe;
@@ -30,6 +30,7 @@ const KINDS: &[&str] = &[
     "link",
     "order",
     "granularity",
+    "engine",
     "string list",
     "path list",
     "glob list",
@@ -39,6 +40,7 @@ const KINDS: &[&str] = &[
     "coverage point list",
     "size list",
     "granularity list",
+    "engine list",
 ];
 
 /// The kinds that have words of their own.
@@ -50,6 +52,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("link", LinkChoice::WORDS),
     ("order", Order::WORDS),
     ("granularity", Granularity::WORDS),
+    ("engine", Engine::WORDS),
 ];
 
 pub(super) const OPTION: Record = Record {
@@ -67,7 +70,7 @@ pub(super) const OPTION: Record = Record {
             Type::Choice(KINDS),
             "what the value must be (default: `\"string\"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list \
              of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, \
-             `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order` and `granularity` take the words \
+             `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words \
              that the functions of those options take",
         ),
         Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
