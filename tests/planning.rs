@@ -219,7 +219,9 @@ fn qwen2_5_vl_3b_at_11_bits_is_the_recorded_solution() {
     }
     let below = solver.fit(Budget::EffectiveBits(8.0)).unwrap_err().to_string();
     assert!(
-        below.starts_with("8 effective bits are below the floor of 8.004 effective bits, where every ranked group "),
+        below.starts_with(
+            "8 effective bits are below the floor of 8.004 effective bits, where every ranked group "
+        ),
         "{below}"
     );
     let above = solver.fit(Budget::EffectiveBits(16.0)).unwrap();
