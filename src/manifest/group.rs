@@ -80,7 +80,7 @@ impl Group {
         self.candidate().is_some_and(|candidate| candidate.score != 0.0)
     }
 
-    /// The format whose score and cost count, of those that quantise: see [`Group::choose`].
+    /// The format whose score and cost count, of those that quantise: see [`Manifest::with_candidates`](crate::manifest::Manifest::with_candidates).
     pub fn candidate(&self) -> Option<Candidate<'_>> {
         self.option(self.chosen?)
     }
