@@ -5,7 +5,7 @@ local opts = qlua.cli.parser {
   name = "json_keys",
   about = "Lists the keys of a JSON file (a config, a manifest, an index) in their order, with what each one holds.",
   options = { { name = "depth", type = "integer", least = 1, default = 1, doc = "how many levels of objects to open" } },
-  arguments = { { name = "file", type = "path", required = true, doc = "the JSON file" } },
+  arguments = { { name = "file", type = "file", required = true, doc = "the JSON file" } },
 }:parse()
 
 local rows = {}

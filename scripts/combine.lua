@@ -5,7 +5,7 @@ local sweep = require "lib.sweep"
 
 local opts = sweep.options("combine",
   "Quantises by several manifests of one model, such as runs on captions and on image-text pairs, and prints how far they agree.", {
-    { name = "with", metavar = "FILE", type = "path", repeated = true, doc = "a further manifest (the demo has a second one)" },
+    { name = "with", metavar = "FILE", type = "file", repeated = true, doc = "a further manifest (the demo has a second one)" },
     { name = "mode", choices = { "mean", "union", "intersection" }, default = "mean", doc = "mean of the scores, or set algebra of the selections" },
     { name = "weights", metavar = "LIST", type = "number list", doc = "weights of the mean, --manifest first (default: all the same)" },
     { name = "normalise", choices = { "median", "none" }, default = "median", doc = "how scores are made comparable for the mean" },

@@ -4,7 +4,7 @@ local list = require "lib.list"
 local sweep = require "lib.sweep"
 
 local opts = sweep.options("from_list", "Quantises exactly the layers that a list names.", {
-  { name = "list", metavar = "FILE", type = "path", doc = "a name or glob a line; ! leaves out again, # is a remark" },
+  { name = "list", metavar = "FILE", type = "file", doc = "a name or glob a line; ! leaves out again, # is a remark" },
   { name = "layers", metavar = "GLOB", type = "string", repeated = true, doc = "the same on the command line (the demo has *.mlp.*)" },
   { name = "name", metavar = "TEXT", default = "list", doc = "the middle part of the directory's name" },
 })

@@ -5,8 +5,8 @@ local qlua = require "qlua"
 local opts = qlua.cli.parser{
   name = "import_autoquant",
   about = "Shows what is usable from an AutoQuant run: groups, unscored groups, missing input scales, convolutions and tied layers.",
-  options = { { name = "model", metavar = "DIR", type = "path", doc = "its checkpoint; without it convolutions and heads are told by name" } },
-  arguments = { { name = "file", type = "path", required = true, doc = "a sensitivity manifest, or a state exported as JSON" } },
+  options = { { name = "model", metavar = "DIR", type = "directory", doc = "its checkpoint; without it convolutions and heads are told by name" } },
+  arguments = { { name = "file", type = "file", required = true, doc = "a sensitivity manifest, or a state exported as JSON" } },
 }:parse()
 
 local manifest = qlua.manifest.open(opts.file)

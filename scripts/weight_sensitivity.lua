@@ -8,11 +8,11 @@ local opts = qlua.cli.parser{
   options = {
     { name = "out", metavar = "FILE", type = "path", default = "weight_error_quant_manifest.json", doc = "where the manifest goes" },
     { name = "formats", metavar = "LIST", type = "granularity list", default = "tensor,channel,block", doc = "scales for a tensor, each row, each 128×128 block" },
-    { name = "compare", metavar = "FILE", type = "path", doc = "an AutoQuant manifest: prints the rank correlation with it" },
+    { name = "compare", metavar = "FILE", type = "file", doc = "an AutoQuant manifest: prints the rank correlation with it" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to compute; cuda:N is one GPU" },
     { name = "overwrite", flag = true, doc = "replace an existing manifest" },
   },
-  arguments = { { name = "model", type = "path", required = true, doc = "the base checkpoint" } },
+  arguments = { { name = "model", type = "directory", required = true, doc = "the base checkpoint" } },
 }:parse()
 
 if qlua.fs.exists(opts.out) and not opts.overwrite then

@@ -154,6 +154,23 @@ fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
         (["--max-shard-size", "10"], "the value of `--max-shard-size` must be at least 100kB, not `10`"),
         (["--device", "cuda:x"], "the value of `--device` cannot be used: there is no device `cuda:x`"),
         (["--rounding", "exat"], "the value of `--rounding` must be one of exact, modelopt, not `exat`"),
+        (
+            ["--suffix", "a/b"],
+            "the value of `--suffix` must be a part of a directory's name, without `/`, not `a/b`",
+        ),
+        (
+            ["--baseline", "nowhere"],
+            "the value of `--baseline` must be a directory that is there, and there is no `nowhere`",
+        ),
+        (
+            ["--baseline", "/dev/null"],
+            "the value of `--baseline` must be a directory that is there, and `/dev/null` is none",
+        ),
+        (
+            ["--amax", "nowhere"],
+            "the value of `--amax` must be a file that is there, and there is no `nowhere`",
+        ),
+        (["--state", "/"], "the value of `--state` must be a file that is there, and `/` is none"),
     ] {
         let output = qlua(place.path(), &[&["all_layers_topx"][..], &words].concat());
         let text = stderr(&output);
@@ -308,9 +325,9 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
         "the dialect universal is always static, and dynamic activations were chosen",
     );
     check(
-        1,
+        2,
         &with(&["--amax", "nowhere.json"]),
-        "cannot read `nowhere.json`: No such file or directory (os error 2)",
+        "the value of `--amax` must be a file that is there, and there is no `nowhere.json`",
     );
     check(
         1,
@@ -320,9 +337,9 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
     check(2, &with(&["--dialct", "auto"]), "there is no option `--dialct`");
     check(2, &["--model", "qlua-demo/model"], "--model needs the --manifest that belongs to it");
     check(
-        1,
+        2,
         &["--model", "nowhere", "--manifest", "m.json"],
-        "the checkpoint directory `nowhere` does not exist",
+        "the value of `--model` must be a directory that is there, and there is no `nowhere`",
     );
 }
 

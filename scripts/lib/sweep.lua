@@ -7,11 +7,11 @@ local DEMO = "qlua-demo"
 
 local function options(extra)
   local list = {
-    { name = "model", metavar = "DIR", type = "path", doc = "the base checkpoint; without it a small demo is built" },
-    { name = "manifest", metavar = "FILE", type = "path", doc = "the sensitivity manifest; with --dry-run it is enough" },
-    { name = "baseline", metavar = "DIR", type = "path", doc = "an FP8 baseline whose input scales are used" },
-    { name = "amax", metavar = "FILE", type = "path", doc = "amax values that input scales are made from" },
-    { name = "state", metavar = "FILE", type = "path", doc = "an AutoQuant state that is copied along" },
+    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is built" },
+    { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
+    { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
+    { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
+    { name = "state", metavar = "FILE", type = "file", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
     { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
@@ -21,7 +21,7 @@ local function options(extra)
     { name = "include", metavar = "GLOB", type = "glob", repeated = true, doc = "only groups that match" },
     { name = "exclude", metavar = "GLOB", type = "glob", repeated = true, doc = "leave out groups that match" },
     { name = "unscored", flag = true, doc = "also select groups that were never scored" },
-    { name = "suffix", metavar = "TEXT", default = "coco2017", doc = "the last part of the directories' names" },
+    { name = "suffix", metavar = "TEXT", type = "name part", default = "coco2017", doc = "the last part of the directories' names" },
     { name = "link", type = "link", default = "auto", doc = "how schemes share files" },
     { name = "max-shard-size", metavar = "SIZE", type = "size", least = 100000, default = "5GB", doc = "the largest weight file" },
     { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },

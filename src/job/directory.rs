@@ -84,6 +84,21 @@ impl DirectoryWriter<'_> {
         Ok(inputs_key(&scheme.name, source, &files, content))
     }
 
+    /// Bytes of what a scheme directory holds beside its weights, but for records whose size depends on the scheme, which
+    /// are small.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn other_bytes(&self) -> Result<u64> {
+        let companions = companion_files(self.model.directory())?;
+        let paths = companions.iter().map(|file| self.model.directory().join(file));
+        let mut bytes = (self.model.config_text().len() + self.manifest.bytes().len()) as u64;
+        for path in paths.chain(self.options.state.clone()) {
+            bytes += fs::metadata(&path).map_err(|e| Error::io("read", &path, e))?.len();
+        }
+        Ok(bytes)
+    }
+
     /// Fills `partial`, which holds the weight files and will be called `directory`, and checks it as every loader would.
     ///
     /// # Errors

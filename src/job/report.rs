@@ -30,6 +30,7 @@ pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) 
     report.base_bytes = basis.model.as_ref().map(|model| model.bytes());
     if let (Some(dialect), Some(layout)) = (planned.dialect, &planned.layout) {
         let words = [
+            ("Format written", dialect.dialect().format().to_string()),
             ("Dialect", dialect.to_string()),
             ("Activations", layout.activations.to_string()),
             ("Rounding", layout.encoding.rounding.to_string()),

@@ -16,7 +16,7 @@ use crate::plan::Layout;
 use crate::tensor::TensorSpec;
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
-use crate::write::destination::{require_apart, require_space};
+use crate::write::destination::{require_apart, require_space, require_writable};
 use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
@@ -96,6 +96,7 @@ impl<'a> Run<'a> {
             schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
         }
         require_ours(&options.out)?;
+        require_writable(&options.out)?;
         if let Some(state) = options.state.as_ref().filter(|state| !state.is_file()) {
             let problem = format!("the AutoQuant state `{}` is no file that can be copied", state.display());
             return Err(Error::not_found(problem).with_hint("leave --state out, or name the file of the run"));
@@ -114,7 +115,37 @@ impl<'a> Run<'a> {
         };
         let mut run = Run { options, model, layout: *layout, items, directories, sources, schemes };
         run.find_up_to_date()?;
+        run.require_workplace(planned)?;
         Ok(run)
+    }
+
+    /// Fails when the workplace belongs to a run on other inputs, or the disk has too little room. What finished schemes
+    /// have in common with these is known only once the source is hashed: where there are any, the run itself looks for
+    /// room.
+    fn require_workplace(&self, planned: &Planned) -> Result<()> {
+        let pending = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date).count();
+        if pending == 0 {
+            return Ok(());
+        }
+        if !self.options.overwrite {
+            Workplace::require_usable(&self.options.out, &self.inputs()?)?;
+        }
+        if !siblings(&self.options.out).is_empty() {
+            return Ok(());
+        }
+        let bytes = match self.options.link {
+            LinkChoice::Copy => planned.copied_bytes(),
+            _ => planned.unique_bytes(),
+        };
+        self.require_room(bytes.unwrap_or(0), pending)
+    }
+
+    /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has finished, and for the
+    /// other files of `schemes` directories.
+    fn require_room(&self, weights: u64, schemes: usize) -> Result<()> {
+        let out = &self.options.out;
+        let others = schemes as u64 * self.directories.other_bytes()?;
+        require_space(out, weights.saturating_sub(Workplace::finished_bytes(out)) + others)
     }
 
     /// Marks the schemes whose directories are there, made from the same inputs.
@@ -165,7 +196,7 @@ impl<'a> Run<'a> {
             pending.iter().map(|&scheme| self.items.of_scheme[scheme].clone()).collect();
         let reused = self.reused(pending, &mut needs)?;
         let shards = plan_shards(self.items, &needs, self.options.max_shard_size);
-        require_space(&self.options.out, shards.iter().map(|s| s.bytes * self.copies(s)).sum())?;
+        self.require_room(shards.iter().map(|s| s.bytes * self.copies(s)).sum(), pending.len())?;
         let device = self.device(&shards, progress)?;
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.

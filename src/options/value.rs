@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::path::Path;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 
@@ -21,6 +22,12 @@ pub enum Kind {
     Text,
     /// A path; not empty.
     Path,
+    /// A path at which there is a file.
+    File,
+    /// A path at which there is a directory.
+    Directory,
+    /// Text that can stand in the name of a file or directory.
+    NamePart,
     /// A glob that parses.
     Glob,
     /// A whole number.
@@ -61,6 +68,9 @@ impl fmt::Display for Kind {
         match self {
             Kind::Text => f.write_str("a text"),
             Kind::Path => f.write_str("a path"),
+            Kind::File => f.write_str("a file that is there"),
+            Kind::Directory => f.write_str("a directory that is there"),
+            Kind::NamePart => f.write_str("a part of a directory's name, without `/`"),
             Kind::Glob => f.write_str("a glob"),
             Kind::Integer => f.write_str("a whole number"),
             Kind::Number => f.write_str("a number"),
@@ -87,8 +97,15 @@ impl Kind {
         let bad = || Error::usage(format!("must be {self}, not `{text}`"));
         match self {
             Kind::Text => Ok(Value::Text(text.into())),
-            Kind::Path if text.is_empty() => Err(Error::usage("is an empty path")),
+            Kind::Path | Kind::File | Kind::Directory if text.is_empty() => {
+                Err(Error::usage("is an empty path"))
+            }
             Kind::Path => Ok(Value::Text(text.into())),
+            Kind::File | Kind::Directory => self.existing(text),
+            Kind::NamePart if text.contains(['/', '\0']) => {
+                Err(bad().with_hint("leave out the `/`; --out says where directories go"))
+            }
+            Kind::NamePart => Ok(Value::Text(text.into())),
             Kind::Glob => Globs::new([text]).map(|_| Value::Text(text.into())).map_err(|e| unusable(&e)),
             Kind::Integer => text.parse().map(Value::Integer).map_err(|_| bad()),
             Kind::Number => finite(text).map(Value::Number).ok_or_else(bad),
@@ -112,6 +129,24 @@ impl Kind {
                 text.split(',').map(|part| item.parse(part.trim())).collect::<Result<_, _>>().map(Value::List)
             }
         }
+    }
+
+    /// A path to what is there, whatever of the two this asks for.
+    fn existing(&self, text: &str) -> Result<Value, Error> {
+        let path = Path::new(text);
+        let (is_right, wanted) = match self {
+            Kind::Directory => (path.is_dir(), "directory"),
+            _ => (path.is_file(), "file"),
+        };
+        if is_right {
+            return Ok(Value::Text(text.into()));
+        }
+        Err(match path.symlink_metadata() {
+            Ok(_) => Error::usage(format!("must be {self}, and `{text}` is none"))
+                .with_hint(format!("give the path of a {wanted}")),
+            Err(_) => Error::usage(format!("must be {self}, and there is no `{text}`"))
+                .with_hint("check the path; a relative one begins in the current directory"),
+        })
     }
 
     /// The words that the value may be, where there are only so many.

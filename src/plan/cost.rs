@@ -95,7 +95,9 @@ impl CostModel {
             let (stored, quantisable) = (weights(&found.stored), weights(&found.quantisable));
             let bytes = stored.iter().map(|(_, weight)| weight.bytes().len() as u64).sum();
             (cost.unquantised.bytes, cost.quantised.bytes) = (bytes, bytes);
-            cost.parameters = stored.iter().map(|(_, weight)| weight.elements() as u64).sum();
+            if group.parameters().is_none() {
+                cost.parameters = stored.iter().map(|(_, weight)| weight.elements() as u64).sum();
+            }
             cost.quantisable_parameters =
                 quantisable.iter().map(|(_, weight)| weight.elements() as u64).sum();
             for (module, weight) in &quantisable {

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::Access;
+
 use crate::error::{Error, Result};
 use crate::units::bytes as bytes_with_unit;
 
@@ -28,15 +30,34 @@ pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
     Err(Error::refused(problem).with_hint("choose another --out"))
 }
 
+/// Fails when nothing can be made at `target`: its nearest existing parent is no directory, may not be written to, or lies
+/// on a file system that takes nothing.
+///
+/// # Errors
+/// [`Error::Refused`] naming that parent and why.
+pub(crate) fn require_writable(target: &Path) -> Result<()> {
+    let existing = nearest_existing(target);
+    let refused = |why: String| {
+        let problem = format!("nothing can be written to `{}`: {why}", existing.display());
+        Err(Error::refused(problem).with_hint("choose another --out"))
+    };
+    if !existing.is_dir() {
+        return refused("it is no directory".into());
+    }
+    match rustix::fs::access(&existing, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(error) => refused(std::io::Error::from(error).to_string()),
+    }
+}
+
 /// Fails when the file system of `target` (or of its nearest existing parent) has fewer than `bytes` bytes free.
 ///
 /// # Errors
 /// [`Error::Refused`] with both numbers.
 pub(crate) fn require_space(target: &Path, bytes: u64) -> Result<()> {
-    let resolved = resolve(target);
-    let existing = resolved.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let existing = nearest_existing(target);
     // A file system that does not tell is written to all the same: a full disk is noticed then.
-    let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
+    let Ok(stat) = rustix::fs::statvfs(&existing) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes > free {
         let problem = format!(
@@ -49,6 +70,12 @@ pub(crate) fn require_space(target: &Path, bytes: u64) -> Result<()> {
             .with_hint("free some space, choose another --out, or write fewer schemes"));
     }
     Ok(())
+}
+
+/// `target`, or the nearest of its parents that is there.
+fn nearest_existing(target: &Path) -> PathBuf {
+    let resolved = resolve(target);
+    resolved.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/")).to_path_buf()
 }
 
 /// The absolute path with symlinks resolved as far as it exists, and `.` and `..` taken out of the rest.
@@ -87,6 +114,21 @@ mod tests {
         assert!(relation("out/../model/x").contains(" lies inside the source"));
         assert!(relation("").contains(" contains the source"));
         assert_eq!(relation("model2"), "");
+    }
+
+    #[test]
+    fn a_file_in_the_way_and_a_read_only_file_system_are_refused_before_writing() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = require_writable(&file.join("out")).unwrap_err().to_string();
+        assert!(error.ends_with("it is no directory"), "{error}");
+        // Whoever runs the test, nobody can make a directory there.
+        let error = require_writable(Path::new("/proc/qlua/out")).err().map(|e| e.to_string());
+        if let Some(error) = error {
+            assert!(error.starts_with("nothing can be written to `/proc`"), "{error}");
+        }
+        require_writable(&base.path().join("not/there/yet")).unwrap();
     }
 
     #[test]

@@ -4,6 +4,8 @@ use qlua::dialect::{DialectChoice, DialectId};
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use serde_json::json;
+
 use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
@@ -112,8 +114,35 @@ fn a_failed_overwrite_leaves_the_old_directory() {
 fn a_parent_that_is_a_file_is_named() {
     let place = Place::new();
     let error = place.refused_with(FamilyOptions { out: place.manifest.join("out"), ..place.options() });
-    assert_eq!(error.kind(), "io");
-    require_message(&error, &["cannot create `", "manifest.json"], "");
+    assert_eq!(error.kind(), "refused");
+    require_message(
+        &error,
+        &["nothing can be written to `", "manifest.json`: it is no directory"],
+        "another --out",
+    );
+}
+
+/// What the check before a dry run says, which is the run's own sentence.
+fn foreseen(options: FamilyOptions) -> qlua::error::Error {
+    let foreseen = crate::common::ascending_family(options.clone(), &[50.0]).check().unwrap_err();
+    let met = export(options, &[50.0], &Silent).unwrap_err();
+    assert_eq!(foreseen.to_string(), met.to_string());
+    foreseen
+}
+
+#[test]
+fn a_dry_run_finds_the_file_in_the_way_and_what_another_run_left() {
+    let place = Place::new();
+    let options = FamilyOptions { out: place.manifest.join("out"), ..place.options() };
+    require_message(&foreseen(options), &["it is no directory"], "another --out");
+
+    // A run on other inputs that was stopped after its first shard.
+    let left = place.out.join(".qlua.partial");
+    fs::create_dir_all(&left).unwrap();
+    let shard = json!({"key": "k", "bytes": 1, "blake3": "b", "errors": {}});
+    fs::write(left.join("journal.jsonl"), format!("{}\n{shard}\n", json!({"inputs": "others"}))).unwrap();
+    require_message(&foreseen(place.options()), &["was left by a run on other inputs"], "repeat that run");
+    assert!(foreseen(place.options()).to_string().contains(".qlua.partial"));
 }
 
 #[test]

@@ -149,8 +149,11 @@ fn a_disk_that_is_too_small_is_noticed_before_anything_is_written() {
 fn small_disk() {
     let Some((place, options)) = here() else { return };
     let disk = place.join("small/disk");
-    let error = export(FamilyOptions { out: disk.join("out"), ..options }, &[50.0], &Silent).unwrap_err();
+    let options = FamilyOptions { out: disk.join("out"), ..options };
+    let foreseen = ascending_family(options.clone(), &[50.0]).check().unwrap_err();
+    let error = export(options, &[50.0], &Silent).unwrap_err();
     assert_eq!(error.kind(), "refused");
+    assert_eq!(foreseen.to_string(), error.to_string(), "a dry run says the same");
     require_message(
         &error,
         &["the output needs", "MB", &disk.display().to_string(), "free"],

@@ -248,7 +248,7 @@ fn facts(manifest: &Manifest, groups: &[GroupRow]) -> Vec<(String, String)> {
         fact("Scored by", method.to_string());
     }
     if !manifest.quant_formats().is_empty() {
-        fact("Format", manifest.quant_formats().join(", "));
+        fact("Formats scored", manifest.quant_formats().join(", "));
     }
     fact("Candidates", format!("{} of {}", candidates.count(), counted(groups.len())));
     fact("Weights in groups", units::count(groups.iter().map(|g| g.parameters).sum()));

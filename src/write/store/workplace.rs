@@ -70,10 +70,7 @@ impl Workplace {
                 return Ok(Workplace { path, journal, finished, created, keep: false, _lock: lock });
             }
             if !finished.is_empty() && !overwrite {
-                return Err(Error::exists(&path, "was left by a run on other inputs that was stopped")
-                    .with_hint(
-                        "repeat that run to finish it, or pass --overwrite, which drops what it had written",
-                    ));
+                return Err(of_other_inputs(&path));
             }
             fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
@@ -84,6 +81,26 @@ impl Workplace {
         append(&mut journal, &journal_path, &Inputs { inputs: inputs.into() })?;
         let finished = Mutex::new(HashMap::new());
         Ok(Workplace { path, journal: Mutex::new(journal), finished, created, keep: false, _lock: lock })
+    }
+
+    /// Fails when [`Workplace::open`] would refuse what lies below `out`; nothing is touched.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when a run on other inputs left finished shards there.
+    pub fn require_usable(out: &Path, inputs: &str) -> Result<()> {
+        let path = out.join(DIRECTORY);
+        let (left, finished) = read_journal(&path.join(JOURNAL));
+        if finished.is_empty() || left.as_deref() == Some(inputs) {
+            Ok(())
+        } else {
+            Err(of_other_inputs(&path))
+        }
+    }
+
+    /// How many bytes of shards lie below `out` that a run has finished.
+    pub fn finished_bytes(out: &Path) -> u64 {
+        let (_, finished) = read_journal(&out.join(DIRECTORY).join(JOURNAL));
+        finished.values().map(|shard| shard.bytes).sum()
     }
 
     /// Removes what a run left that was killed after it had given every scheme its name. What holds a finished shard that
@@ -183,6 +200,11 @@ fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> 
 }
 
 /// The inputs and the finished shards of a journal, as far as it can be read: a kill may have cut its last line.
+fn of_other_inputs(path: &Path) -> Error {
+    Error::exists(path, "was left by a run on other inputs that was stopped")
+        .with_hint("repeat that run to finish it, or pass --overwrite, which drops what it had written")
+}
+
 fn read_journal(path: &Path) -> (Option<String>, HashMap<String, Finished>) {
     let text = fs::read(path).unwrap_or_default();
     let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));

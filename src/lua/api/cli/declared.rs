@@ -16,6 +16,9 @@ use crate::write::LinkChoice;
 const KINDS: &[&str] = &[
     "string",
     "path",
+    "file",
+    "directory",
+    "name part",
     "glob",
     "integer",
     "number",
@@ -33,6 +36,8 @@ const KINDS: &[&str] = &[
     "engine",
     "string list",
     "path list",
+    "file list",
+    "directory list",
     "glob list",
     "integer list",
     "number list",
@@ -175,8 +180,8 @@ impl Declared {
     /// What a shell may offer for the value.
     fn hint(&self, kind: &Kind) -> ValueHint {
         match (kind, self.metavar.as_str()) {
-            (Kind::Path, "DIR") => ValueHint::DirPath,
-            (Kind::Path, "FILE") => ValueHint::FilePath,
+            (Kind::Directory, _) | (Kind::Path, "DIR") => ValueHint::DirPath,
+            (Kind::File, _) | (Kind::Path, "FILE") => ValueHint::FilePath,
             (Kind::Path, _) => ValueHint::AnyPath,
             _ => ValueHint::Other,
         }
@@ -239,6 +244,9 @@ fn kind(name: &str) -> Kind {
     }
     match name {
         "path" => Kind::Path,
+        "file" => Kind::File,
+        "directory" => Kind::Directory,
+        "name part" => Kind::NamePart,
         "glob" => Kind::Glob,
         "integer" => Kind::Integer,
         "number" => Kind::Number,
