@@ -1,6 +1,6 @@
 """Records what one line of Transformers makes of every architecture. Runs in its environment; no weight is ever allocated.
 
-Usage: `architecture_probe.py record OUT.json` or `architecture_probe.py check NAMES.json OUT.json`, where NAMES holds the
+Usage: `architecture_probe.py record OUT.json`, or `architecture_probe.py check NAMES.json OUT.json`, where NAMES holds
 spellings of each architecture that may load, and OUT gets the names in memory that they are loaded to.
 """
 
@@ -90,6 +90,21 @@ def build(name: str, model_type: str, change: dict[str, Any]) -> nn.Module | Non
     return model
 
 
+def repetitions(model: nn.Module) -> tuple[str, ...]:
+    """The members of lists that are made as two before them are: they tell nothing new, and most of a model is such."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or name.startswith(tuple(found)):
+            continue
+        seen: dict[Any, int] = {}
+        for index, child in enumerate(module):
+            form = tuple((n, p.dim()) for n, p in child.named_parameters()), tuple(type(m) for m in child.modules())
+            seen[form] = seen.get(form, 0) + 1
+            if seen[form] > 2:
+                found.append(f"{name}.{index}.")
+    return tuple(found)
+
+
 def written(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The names that `save_pretrained` writes, with those in memory that each was made of."""
     found: dict[str, tuple[str, ...]] = {}
@@ -99,10 +114,20 @@ def written(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
     traced: dict[int, Traced] = {}
     state = {}
+    repeated = repetitions(model)
     for name, tensor in model.state_dict(keep_vars=True).items():
-        state[name] = traced.setdefault(id(tensor), Traced.of(tensor, name))
+        if not name.startswith(repeated):
+            state[name] = traced.setdefault(id(tensor), Traced.of(tensor, name))
     modeling_utils.safe_save_file = take
     model.can_generate = lambda: False
+    kept: list[Any] = []
+
+    def parameter(name: str) -> Any:
+        # The 4.57 line tells tensors without data apart by their parameters, which it cannot find once it has renamed them.
+        kept.append(state.get(name, object()))
+        return kept[-1]
+
+    model.get_parameter = parameter
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, state_dict=state, max_shard_size="1000TB")
     return found
@@ -265,11 +290,11 @@ def loaded(model: nn.Module, names: list[str]) -> dict[str, str]:
     return model._get_key_renaming_mapping(names, mapping, has and not expects, not has and expects)
 
 
-def check(name: str, model_type: str, spellings: dict[str, dict[str, list[str]]]) -> dict[str, list[str]]:
-    """Which names of each of `spellings` (names on disk, and those in memory that they should have) do not load."""
-    good = {spelling: set(pairs) for spelling, pairs in spellings.items()}
+def check(name: str, model_type: str, spellings: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """What tensors are loaded to that are called as each of `spellings` has it: only names that the model has."""
+    found: dict[str, dict[str, set[str]]] = {spelling: {} for spelling in spellings}
     for change in variants.CHANGES:
-        if change.get("tie_word_embeddings") is True:
+        if change.get("tie_word_embeddings"):
             continue
         try:
             model = build(name, model_type, change)
@@ -278,16 +303,15 @@ def check(name: str, model_type: str, spellings: dict[str, dict[str, list[str]]]
         if model is None:
             continue
         state = model.state_dict()
-        for spelling, pairs in spellings.items():
-            here = {disk: memory for disk, memory in pairs.items() if any(m in state for m in memory)}
+        for spelling, names in spellings.items():
             try:
-                found = loaded(model, list(here))
+                for disk, memory in loaded(model, names).items():
+                    if memory in state:
+                        found[spelling].setdefault(disk, set()).add(memory)
             except ValueError:
-                found = {}
-            for disk, memory in here.items():
-                if found.get(disk) not in memory:
-                    good[spelling].discard(disk)
-    return {spelling: sorted(set(spellings[spelling]) - names) for spelling, names in good.items()}
+                # The 4.57 line refuses a mixture of spellings.
+                continue
+    return {spelling: {disk: sorted(to) for disk, to in names.items()} for spelling, names in found.items()}
 
 
 def main() -> None:
@@ -297,7 +321,10 @@ def main() -> None:
     wanted = os.environ.get("QLUA_ARCHITECTURES", "").split()
     found = {key: of for key, of in architectures().items() if not wanted or of[0] in wanted}
     if sys.argv[1] == "record":
-        made: dict[str, Any] = {key: record(*of) for key, of in found.items()}
+        made: dict[str, Any] = {}
+        for key, of in found.items():
+            print(key, file=sys.stderr, flush=True)
+            made[key] = record(*of)
     else:
         spellings = json.loads(Path(sys.argv[2]).read_text())
         made = {key: check(*of[:2], spellings[key]) for key, of in found.items() if key in spellings}
