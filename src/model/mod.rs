@@ -3,17 +3,22 @@
 //! Some of it follows from a name alone (tower, block, fused group, recipe group), the rest from a checkpoint, which
 //! becomes a [`Model`] so.
 
+mod architecture;
 mod fused;
 mod modules;
 mod order;
+mod pattern;
 mod place;
 mod recipe;
+mod recorded;
 mod spelling;
 
+pub use architecture::{Architecture, Class, Line, Module};
 pub use fused::{expert_group, fused_group};
 pub use modules::{Model, Modules, is_embedding};
 pub use order::{in_model_order, order_in_block};
 pub use place::{Tower, block_of, is_head, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};
+pub use recorded::{Mixture, recorded_with};
 pub use spelling::{WRAPPERS, bare_name, canonical, has_known_root};

@@ -1,0 +1,219 @@
+//! `architectures.jsonl` as it is written: a line for each set of facts, with the architectures that have it.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use serde::Deserialize;
+
+use super::architecture::{Architecture, Class, Line};
+use super::pattern::Rules;
+use super::place::Tower;
+
+static DATA: &str = include_str!("architectures.jsonl");
+/// The file, looked through once.
+pub(super) static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(DATA));
+
+/// The first line.
+#[derive(Deserialize)]
+pub(super) struct Header {
+    /// The versions that the facts were recorded with, by the requirements that pin them.
+    pub versions: HashMap<String, String>,
+}
+
+/// What a line begins with: whose facts it has.
+#[derive(Deserialize)]
+pub(super) struct Owners<'a> {
+    /// Classes with model types that they serve, as `class/type`.
+    #[serde(borrow, default)]
+    pub of: Vec<&'a str>,
+    /// Those of the classes that are meant when nothing but the class is known.
+    #[serde(borrow, default)]
+    pub names: Vec<&'a str>,
+    /// Those of the model types that are meant when nothing but the type is known.
+    #[serde(borrow, default)]
+    pub types: Vec<&'a str>,
+    /// The classes of vLLM that a line of vLLM's facts is about.
+    #[serde(borrow, default)]
+    pub vllm: Vec<&'a str>,
+}
+
+/// A mixture of experts on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Mixture {
+    /// The name before the numbers of experts or, where they are stacked, before the stacks: `model.layers.#.mlp.experts`.
+    pub at: String,
+    /// Whether each expert has tensors of its own, `{at}.{number}.{part}`; otherwise `{at}.{part}` are stacks.
+    pub numbered: bool,
+    /// What an expert is made of, or the stacks.
+    pub parts: Vec<String>,
+    /// The stacks that a line merges the parts of all experts into, with the parts of which each is made.
+    #[serde(default)]
+    pub stacks: HashMap<Line, HashMap<String, Vec<String>>>,
+}
+
+/// A spelling on disk besides the table's.
+#[derive(Deserialize)]
+pub(super) struct Spelling {
+    /// The lines that load it, one digit each.
+    pub lines: String,
+    /// What to replace in a name of the table.
+    pub rules: Rules,
+}
+
+/// The facts of an architecture.
+#[derive(Deserialize)]
+pub(super) struct Facts {
+    /// The lines that know it, one digit each.
+    pub lines: String,
+    /// The lines that load the table's own spelling.
+    pub loads: String,
+    /// The table: last parts of names and what they are, by what comes before.
+    pub modules: HashMap<String, String>,
+    #[serde(default)]
+    pub spellings: Vec<Spelling>,
+    /// What to replace in a name of the table for the name in memory.
+    #[serde(default)]
+    pub memory: HashMap<Line, Rules>,
+    #[serde(default)]
+    pub ties: Vec<Vec<String>>,
+    #[serde(default)]
+    pub stacks: Vec<String>,
+    #[serde(default)]
+    pub towers: HashMap<String, Tower>,
+    #[serde(default)]
+    pub ignored: Vec<String>,
+    #[serde(default)]
+    pub experts: Vec<Mixture>,
+}
+
+/// What vLLM's class of an architecture says of itself.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Engine {
+    #[serde(default)]
+    pub fused: HashMap<String, Vec<String>>,
+    #[serde(default)]
+    pub prefix: Changes,
+    #[serde(default)]
+    pub substr: Changes,
+    #[serde(default)]
+    pub suffix: Changes,
+    #[serde(default)]
+    pub experts: HashMap<String, String>,
+}
+
+/// Parts of names that vLLM replaces; what has nothing in its place is dropped with the tensor.
+pub(super) type Changes = Vec<(String, Option<String>)>;
+
+/// The lines that `digits` names.
+pub(super) fn lines(digits: &str) -> Vec<Line> {
+    Line::ALL.iter().copied().filter(|line| digits.contains(line.word())).collect()
+}
+
+/// What a line makes of a module, as the table has it: a letter for the class, the rank where the class does not say it,
+/// `l` for an `nn.Linear` of another use, `p` for a bare parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub class: Class,
+    pub rank: u8,
+    pub linear: bool,
+    pub bare: bool,
+}
+
+impl Kind {
+    /// Reads `code`; nothing where it is none, such as `-` for a module that a line does not have.
+    fn read(code: &str) -> Option<Kind> {
+        let class = match code.as_bytes().first()? {
+            b'L' => Class::Linear,
+            b'E' => Class::Embedding,
+            b'C' => Class::Convolution,
+            b'R' => Class::Router,
+            b'H' => Class::Head,
+            b'S' => Class::Experts,
+            b'T' => Class::Transposed,
+            b'O' => Class::Other,
+            _ => return None,
+        };
+        let rank = code.bytes().find(u8::is_ascii_digit).map_or(2, |digit| digit - b'0');
+        let linear = class == Class::Linear || code.ends_with('l');
+        Some(Kind { class, rank, linear, bare: code.ends_with('p') })
+    }
+}
+
+impl Facts {
+    /// The rows of the table: the name, and what each line makes of it.
+    pub fn rows(&self) -> impl Iterator<Item = (String, [Option<Kind>; Line::ALL.len()])> {
+        let known = lines(&self.lines);
+        self.modules.iter().flat_map(move |(parent, leaves)| {
+            let known = known.clone();
+            leaves.split(' ').map(move |leaf| {
+                let (leaf, code) = leaf.split_once(':').unwrap_or((leaf, "L"));
+                let name = if parent.is_empty() { leaf.to_string() } else { format!("{parent}.{leaf}") };
+                let mut codes = code.split('/');
+                let first = codes.next().unwrap_or_default();
+                let mut kinds = [None; Line::ALL.len()];
+                for line in &known {
+                    let position = *line as usize;
+                    // One code stands for all lines that know the architecture, several for each in turn.
+                    let code =
+                        if code.contains('/') && *line != known[0] { codes.next() } else { Some(first) };
+                    kinds[position] = code.and_then(Kind::read);
+                }
+                (name, kinds)
+            })
+        })
+    }
+}
+
+/// Where the facts of each architecture are in the file.
+pub(super) struct Index {
+    slots: Vec<Slot>,
+    /// By class, by `class/type` and by `/type`.
+    by_name: HashMap<String, usize>,
+    vllm: HashMap<&'static str, &'static str>,
+}
+
+struct Slot {
+    name: &'static str,
+    facts: &'static str,
+    architecture: OnceLock<Option<Architecture>>,
+}
+
+impl Index {
+    fn of(data: &'static str) -> Index {
+        let mut index = Index { slots: Vec::new(), by_name: HashMap::new(), vllm: HashMap::new() };
+        for facts in data.lines().skip(1) {
+            let Ok(owners) = serde_json::from_str::<Owners>(facts) else { continue };
+            for key in owners.of {
+                let Some((name, model_type)) = key.split_once('/') else { continue };
+                let slot = index.slots.len();
+                index.slots.push(Slot { name, facts, architecture: OnceLock::new() });
+                index.by_name.insert(key.to_string(), slot);
+                if owners.names.contains(&key) {
+                    index.by_name.insert(name.to_string(), slot);
+                }
+                if owners.types.contains(&key) {
+                    index.by_name.insert(format!("/{model_type}"), slot);
+                }
+            }
+            index.vllm.extend(owners.vllm.into_iter().map(|name| (name, facts)));
+        }
+        index
+    }
+
+    /// The architecture of a class, of `class/type`, or of `/type`.
+    pub fn get(&self, key: &str) -> Option<&Architecture> {
+        let slot = &self.slots[*self.by_name.get(key)?];
+        let read = || {
+            let engine = self.vllm.get(slot.name).and_then(|facts| serde_json::from_str(facts).ok());
+            let facts = serde_json::from_str(slot.facts).ok()?;
+            Some(Architecture::of(slot.name, &facts, engine))
+        };
+        slot.architecture.get_or_init(read).as_ref()
+    }
+}
+
+/// The versions that the facts were recorded with, by the requirements that pin them.
+pub fn recorded_with() -> HashMap<String, String> {
+    let header = DATA.lines().next().and_then(|line| serde_json::from_str::<Header>(line).ok());
+    header.map_or_else(HashMap::new, |header| header.versions)
+}

@@ -1,0 +1,71 @@
+"""Records what vLLM's model classes say of themselves: which modules they fuse and how they rename. Runs in its environment.
+
+Usage: `architecture_engine.py OUT.json`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ |= {
+    "VLLM_TARGET_DEVICE": "cpu", "VLLM_LOGGING_LEVEL": "CRITICAL", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "critical", "CUDA_VISIBLE_DEVICES": "",
+}
+
+from vllm.model_executor.models.registry import ModelRegistry  # noqa: E402
+
+MAPS = ("prefix", "substr", "suffix", "regex")
+EXPERT_NAMES = re.compile(r'ckpt_(gate|down|up)_proj_name\s*=\s*"(\w+)"')
+
+
+def facts(kind: type) -> dict[str, Any]:
+    """What the class `kind` says."""
+    found: dict[str, Any] = {}
+    fused = getattr(kind, "packed_modules_mapping", None)
+    if isinstance(fused, dict):
+        found["fused"] = {name: list(parts) for name, parts in fused.items() if list(parts) != [name]}
+    mapper = getattr(kind, "hf_to_vllm_mapper", None)
+    for word in MAPS:
+        changes = getattr(mapper, f"orig_to_new_{word}", None)
+        if changes:
+            found[word] = [[getattr(old, "pattern", old), new] for old, new in changes.items()]
+    if experts := expert_names(kind):
+        found["experts"] = experts
+    return {key: value for key, value in found.items() if value}
+
+
+def expert_names(kind: type) -> dict[str, str]:
+    """How the class calls the three matrices of an expert where it hands them to the fused mixture; nothing unless its file
+    says it in plain words, once."""
+    try:
+        named = EXPERT_NAMES.findall(inspect.getsource(inspect.getmodule(kind)))
+    except (OSError, TypeError):
+        return {}
+    names: dict[str, set[str]] = {}
+    for part, name in named:
+        names.setdefault(part, set()).add(name)
+    return {part: next(iter(found)) for part, found in sorted(names.items()) if len(found) == 1}
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.CRITICAL)
+    made, failed = {}, {}
+    for name, registered in sorted(ModelRegistry.models.items()):
+        try:
+            made[name] = facts(registered.load_model_cls())
+        except Exception as error:  # noqa: BLE001: a class that cannot be imported is one that nothing is known of
+            failed[name] = f"{type(error).__name__}: {str(error).strip()[:160]}"
+    Path(sys.argv[-1]).write_text(json.dumps({"made": made, "failed": failed}))
+
+
+if __name__ == "__main__":
+    main()
