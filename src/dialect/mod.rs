@@ -7,6 +7,7 @@ mod engine;
 mod fp8_block;
 mod id;
 mod interface;
+mod mixtures;
 mod modelopt;
 mod problem;
 mod registry;

@@ -1,4 +1,4 @@
-//! What is on disk for every linear layer, whatever the configuration claims.
+//! What is on disk for every layer that loaders build as a linear one, whatever the configuration claims.
 
 use crate::model::{Model, is_head};
 use crate::tensor::{Dtype, Tensor};
@@ -38,7 +38,7 @@ pub struct Stored<'a> {
 impl<'a> Stored<'a> {
     /// The linear layers of `model`.
     pub fn of(model: &'a Model) -> Self {
-        let layers = model.modules().linears().filter_map(|name| {
+        let layers = model.modules().built_as_linears().filter_map(|name| {
             let tensor = |leaf: &str| model.tensor(&format!("{name}.{leaf}"));
             Some(Layer {
                 name,

@@ -1,14 +1,28 @@
 //! Modules that loaders make one of, and that therefore share a format.
 
-/// The modules that vLLM fuses into one: `{q,k,v}_proj` and `{gate,up}_proj` beside each other, in the language model and
-/// in the vision tower. Returns the prefix and the fused name that all members share, nothing for any other module.
+/// What loaders make one module of, by the last parts of the names: the fused name and its parts. Groups of which one has the
+/// parts of another are one here, so that what is whole is whole for both. After vLLM 0.33 (`packed_modules_mapping` of all
+/// its models, `qk_proj` and `kv_proj` within `qkv_proj`) and SGLang 0.5.23.
+const FUSED: [(&str, &[&str]); 11] = [
+    ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
+    ("gate_up_proj", &["gate_proj", "up_proj", "dense_h_to_4h"]),
+    ("qkv_proj", &["query", "key", "value"]),
+    ("qkv", &["q", "k", "v"]),
+    ("merged_qkv", &["wq", "wk", "wv"]),
+    ("w13", &["w1", "w3"]),
+    ("c_fc", &["c_fc_0", "c_fc_1"]),
+    ("fc13", &["fc1", "fc3"]),
+    ("fused_qkv_a_proj", &["q_a_proj", "kv_a_proj_with_mqa"]),
+    ("in_proj_qkvz", &["in_proj_qkv", "in_proj_z"]),
+    ("in_proj_ba", &["in_proj_b", "in_proj_a"]),
+];
+
+/// The modules that loaders fuse into one, in the language model and in other towers. Returns the prefix and the fused name
+/// that all members share, nothing for any other module.
 pub fn fused_group(module: &str) -> Option<(&str, &'static str)> {
     let (prefix, leaf) = module.rsplit_once('.')?;
-    match leaf {
-        "q_proj" | "k_proj" | "v_proj" => Some((prefix, "qkv_proj")),
-        "gate_proj" | "up_proj" => Some((prefix, "gate_up_proj")),
-        _ => None,
-    }
+    let (fused, _) = FUSED.iter().find(|(_, parts)| parts.contains(&leaf))?;
+    Some((prefix, fused))
 }
 
 /// The experts of a mixture that vLLM loads as one, with one format for all: `….experts.<number>.…`. Returns the prefix
@@ -32,6 +46,13 @@ mod tests {
         assert_eq!(fused_group("visual.blocks.0.mlp.up_proj"), Some(("visual.blocks.0.mlp", "gate_up_proj")));
         assert_eq!(fused_group("visual.blocks.0.attn.qkv"), None);
         assert_eq!(fused_group("model.layers.0.mlp.down_proj"), None);
+        let attention = |leaf: &str| fused_group(leaf).map(|(_, fused)| fused);
+        assert_eq!(attention("m.self_attn.q_a_proj"), attention("m.self_attn.kv_a_proj_with_mqa"));
+        assert_eq!(attention("m.linear_attn.in_proj_qkv"), attention("m.linear_attn.in_proj_z"));
+        assert_eq!(attention("m.linear_attn.in_proj_a"), attention("m.linear_attn.in_proj_b"));
+        assert_ne!(attention("m.linear_attn.in_proj_a"), attention("m.linear_attn.in_proj_z"));
+        assert_eq!(attention("m.feed_forward.w1"), attention("m.feed_forward.w3"));
+        assert_eq!(attention("m.feed_forward.w2"), None);
     }
 
     #[test]

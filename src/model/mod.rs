@@ -5,6 +5,8 @@
 
 mod architecture;
 mod fused;
+mod kind;
+mod known;
 mod modules;
 mod order;
 mod pattern;
@@ -15,9 +17,11 @@ mod spelling;
 
 pub use architecture::{Architecture, Class, Line, Module};
 pub use fused::{expert_group, fused_group};
-pub use modules::{Model, Modules, is_embedding};
+pub use kind::is_head;
+pub use known::Model;
+pub use modules::Modules;
 pub use order::{in_model_order, order_in_block};
-pub use place::{Tower, block_of, is_head, kind_of};
+pub use place::{Tower, block_of, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};
 pub use recorded::{Mixture, recorded_with};

@@ -1,110 +1,126 @@
-//! Module names: the same layer is spelled in up to four ways (on disk, in memory, in manifests, in vLLM).
+//! The modules of a checkpoint: what each weight belongs to, and its names elsewhere.
 //!
-//! Spellings are reconciled from the tensors that are there: a name is reduced to its tower and the path inside it, so
-//! `model.language_model.layers.0.mlp.up_proj`, `language_model.model.layers.0.mlp.up_proj`,
-//! `model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` meet in one canonical name.
+//! Where the architecture is known, its facts say so; otherwise names and shapes do, and in doubt a module stays as it is.
 
-use std::collections::HashMap;
-use std::ops::Deref;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
+
+use super::architecture::{Architecture, Class, Line, Module};
+use super::fused::expert_group;
+use super::kind::class_by_name;
 use super::spelling::canonical;
-use crate::checkpoint::Checkpoint;
-use crate::error::Result;
-use crate::tensor::Tensor;
 
-/// Whether a module is an embedding table rather than a linear layer, told by its name (`embed_tokens`, `pos_embed`).
-pub fn is_embedding(module: &str) -> bool {
-    module.rsplit('.').next().is_some_and(|leaf| leaf.contains("embed"))
-}
+/// Lines of Transformers, the newest first.
+const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
-/// A checkpoint whose modules are known: what each weight is, and how it is spelled elsewhere.
-#[derive(Clone)]
-pub struct Model {
-    checkpoint: Checkpoint,
-    modules: Modules,
-}
-
-impl Model {
-    /// Opens the checkpoint in `directory`.
-    ///
-    /// # Errors
-    /// Those of [`Checkpoint::open`].
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        Checkpoint::open(directory).map(Model::of)
-    }
-
-    /// The modules of `checkpoint`.
-    pub fn of(checkpoint: Checkpoint) -> Self {
-        let modules = Modules::new(checkpoint.tensors().map(|(name, tensor)| (name, tensor.shape())));
-        Model { checkpoint, modules }
-    }
-
-    /// Its modules.
-    pub fn modules(&self) -> &Modules {
-        &self.modules
-    }
-
-    /// The weight of the module `on_disk`.
-    pub fn weight(&self, on_disk: &str) -> Option<&Tensor> {
-        self.checkpoint.tensor(&format!("{on_disk}.weight"))
-    }
-}
-
-/// A model is its checkpoint, and knows more.
-impl Deref for Model {
-    type Target = Checkpoint;
-
-    fn deref(&self) -> &Checkpoint {
-        &self.checkpoint
-    }
-}
-
-/// What a `.weight` tensor belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Linear,
-    Convolution,
-    Other,
+/// A module that owns a weight.
+#[derive(Debug, Clone)]
+struct Entry {
+    on_disk: String,
+    /// Nothing where it cannot be told.
+    class: Option<Class>,
+    /// The number of dimensions of its weight.
+    rank: usize,
 }
 
 /// The modules of a checkpoint in on-disk spelling, found by any spelling.
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
-    modules: Vec<(String, Kind)>,
-    by_canonical: HashMap<String, usize>,
+    modules: Vec<Entry>,
+    /// Their names on disk and in memory.
+    by_name: HashMap<String, usize>,
+    /// What all spellings share; nothing where that is not one module's.
+    by_canonical: HashMap<String, Option<usize>>,
+    architecture: Option<&'static Architecture>,
     bare_vision_root: bool,
 }
 
 impl Modules {
-    /// Collects the modules that own a `.weight` among `tensors` (on-disk name and shape, in file order).
-    pub fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> Self {
-        let mut names = Modules::default();
+    /// Collects the modules that own a weight among `tensors` (on-disk name and shape, in file order), with what is known
+    /// of the architecture that `config` names. Stacks of experts are bare parameters and count as modules.
+    pub fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>, config: &Value) -> Self {
+        let mut names = Modules { architecture: Architecture::of_config(config), ..Modules::default() };
         let mut has_wrapped_layers = false;
         for (tensor, shape) in tensors {
-            let Some(module) = tensor.strip_suffix(".weight") else { continue };
-            let kind = match shape.len() {
-                2 if !is_embedding(module) => Kind::Linear,
-                4 | 5 => Kind::Convolution,
-                _ => Kind::Other,
-            };
-            names.bare_vision_root |= module.starts_with("visual.");
-            has_wrapped_layers |= module.starts_with("model.layers.");
-            names.by_canonical.insert(canonical(module), names.modules.len());
-            names.modules.push((module.to_string(), kind));
+            let owner = tensor.strip_suffix(".weight");
+            let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else { continue };
+            names.bare_vision_root |= on_disk.starts_with("visual.");
+            has_wrapped_layers |= on_disk.starts_with("model.layers.");
+            names.add(tensor, on_disk, shape);
         }
         // The hub spelling of Qwen2-VL and Qwen2.5-VL, which Transformers renames while loading.
         names.bare_vision_root &= has_wrapped_layers;
         names
     }
 
-    /// The on-disk name of the module that `name` means, in whatever spelling.
-    pub fn on_disk(&self, name: &str) -> Option<&str> {
-        self.by_canonical.get(&canonical(name)).map(|&i| self.modules[i].0.as_str())
+    fn add(&mut self, tensor: &str, on_disk: &str, shape: &[usize]) {
+        let at = self.modules.len();
+        let fact = self.architecture.and_then(|architecture| architecture.module(tensor));
+        let class = match fact.as_ref().and_then(newest_class) {
+            // One of those that the newest line stacks while it loads them.
+            Some(Class::Experts) if shape.len() == 2 => Some(Class::Linear),
+            Some(class) => Some(class),
+            None => class_by_name(on_disk, shape),
+        };
+        // A surplus tensor of another shape than the architecture has is none of its linear layers.
+        let class = if class == Some(Class::Linear) && shape.len() != 2 { Some(Class::Other) } else { class };
+        for line in NEWEST_FIRST {
+            let in_memory = fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
+            if let [name] = in_memory.as_slice() {
+                self.by_name.entry(name.clone()).or_insert(at);
+            }
+        }
+        self.by_name.insert(on_disk.to_string(), at);
+        self.by_canonical.entry(canonical(on_disk)).and_modify(|known| *known = None).or_insert(Some(at));
+        self.modules.push(Entry { on_disk: on_disk.to_string(), class, rank: shape.len() });
     }
 
-    /// The name that Transformers gives the module in memory, for an on-disk name: what compressed-tensors lists use.
+    /// What is known of the architecture; nothing where it is not.
+    pub fn architecture(&self) -> Option<&'static Architecture> {
+        self.architecture
+    }
+
+    /// The on-disk name of the module that `name` means, in whatever spelling; a name that is spelled out on disk means that
+    /// module and no other.
+    pub fn on_disk(&self, name: &str) -> Option<&str> {
+        self.at(name).map(|at| self.modules[at].on_disk.as_str())
+    }
+
+    fn at(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied().or_else(|| self.by_canonical.get(&canonical(name)).copied().flatten())
+    }
+
+    /// The name that Transformers gives the module in memory, for an on-disk name: what compressed-tensors lists use. That of
+    /// the newest line where lines differ; for an expert that it stacks, what the expert was called before.
     pub fn in_memory(&self, on_disk: &str) -> String {
+        self.names_in_memory(on_disk).swap_remove(0)
+    }
+
+    /// The names that the lines of Transformers give the module in memory, the newest first; at least one.
+    pub fn names_in_memory(&self, on_disk: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        if let Some(module) = self.fact(on_disk) {
+            for line in NEWEST_FIRST {
+                let is_stacked = module.class(line) == Some(Class::Experts) && self.is_linear(on_disk);
+                for name in module.in_memory(line) {
+                    if !is_stacked && !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+            }
+        }
+        if names.is_empty() {
+            names.push(self.guessed_in_memory(on_disk));
+        }
+        names
+    }
+
+    fn fact<'a>(&'a self, on_disk: &'a str) -> Option<Module<'a>> {
+        self.architecture?.module(on_disk)
+    }
+
+    fn guessed_in_memory(&self, on_disk: &str) -> String {
         if !self.bare_vision_root {
             return on_disk.to_string();
         }
@@ -115,96 +131,90 @@ impl Modules {
         }
     }
 
-    /// Every linear layer in on-disk spelling and file order: two-dimensional weights that are no embedding. `lm_head` is
-    /// among them when it is stored.
+    /// Every linear layer that can be quantised, in on-disk spelling and file order: no head, router or table, and nothing of
+    /// which it cannot be told.
     pub fn linears(&self) -> impl Iterator<Item = &str> {
-        self.modules.iter().filter(|(_, kind)| *kind == Kind::Linear).map(|(name, _)| name.as_str())
+        let linears = self.modules.iter().filter(|entry| entry.class == Some(Class::Linear));
+        linears.map(|entry| entry.on_disk.as_str())
     }
 
-    /// Whether the on-disk module is a linear layer.
+    /// Every two-dimensional weight that loaders may build as a linear layer, in file order: linear layers, routers and
+    /// heads.
+    pub fn built_as_linears(&self) -> impl Iterator<Item = &str> {
+        let classes = [Class::Linear, Class::Router, Class::Head];
+        let is_one = move |entry: &&Entry| {
+            entry.rank == 2 && entry.class.is_some_and(|class| classes.contains(&class))
+        };
+        self.modules.iter().filter(is_one).map(|entry| entry.on_disk.as_str())
+    }
+
+    /// Every module that loaders must be told about when it stays as it is, in file order: [`Modules::built_as_linears`] and
+    /// what may be one. Of an unknown architecture that is whatever has two or three dimensions.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let is_known = self.architecture.is_some();
+        let is_one = move |entry: &&Entry| match entry.class {
+            Some(Class::Linear | Class::Router | Class::Head | Class::Transposed) => entry.rank == 2,
+            Some(Class::Experts) => true,
+            Some(Class::Embedding | Class::Convolution | Class::Other) => !is_known && matches!(entry.rank, 2 | 3),
+            None => true,
+        };
+        self.modules.iter().filter(is_one).map(|entry| entry.on_disk.as_str())
+    }
+
+    /// The mixtures whose experts are stacked on disk: names below which the stacks are, such as `model.layers.0.mlp.experts`.
+    pub fn stacked_mixtures(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        let stacks = self.modules.iter().filter(|entry| entry.class == Some(Class::Experts));
+        stacks.map(|entry| mixture_of(&entry.on_disk)).filter(move |mixture| seen.insert(*mixture))
+    }
+
+    /// The experts, one by one, that `name` means where it is that of a mixture (`….mlp.experts`) or of a stack that a
+    /// line makes of them (`….mlp.experts.gate_up_proj`); empty where it is neither.
+    pub fn experts(&self, name: &str) -> Vec<&str> {
+        let (mixture, stack) = match name.rsplit_once('.') {
+            Some((mixture, leaf)) if leaf != "experts" => (mixture, Some(leaf)),
+            _ => (name, None),
+        };
+        let Some(mixture) = mixture.strip_suffix("experts").and_then(|m| m.strip_suffix('.')) else {
+            return Vec::new();
+        };
+        let mixture = canonical(mixture);
+        let is_part = |leaf: &str| match stack {
+            None => true,
+            Some("gate_up_proj" | "w13") => matches!(leaf, "gate_proj" | "up_proj" | "w1" | "w3"),
+            Some("down_proj") => matches!(leaf, "down_proj" | "w2"),
+            Some(stack) => stack == leaf,
+        };
+        let is_one = |on_disk: &&str| {
+            let leaf = on_disk.rsplit('.').next().unwrap_or(on_disk);
+            expert_group(on_disk).is_some_and(|(prefix, _)| is_part(leaf) && canonical(prefix) == mixture)
+        };
+        self.linears().filter(is_one).collect()
+    }
+
+    /// What the on-disk module is; nothing where it cannot be told, or there is no such module.
+    pub fn class(&self, on_disk: &str) -> Option<Class> {
+        self.by_name.get(on_disk).and_then(|&at| self.modules[at].class)
+    }
+
+    /// Whether the on-disk module is a linear layer that can be quantised.
     pub fn is_linear(&self, on_disk: &str) -> bool {
-        self.kind(on_disk) == Some(Kind::Linear)
+        self.class(on_disk) == Some(Class::Linear)
     }
+}
 
-    /// Whether the on-disk module is a convolution (a four- or five-dimensional weight).
-    pub fn is_convolution(&self, on_disk: &str) -> bool {
-        self.kind(on_disk) == Some(Kind::Convolution)
-    }
+/// What the newest line that knows `module` takes it for.
+fn newest_class(module: &Module) -> Option<Class> {
+    let classes: Vec<Class> = NEWEST_FIRST.into_iter().filter_map(|line| module.class(line)).collect();
+    // Bare parameters in the newest line may be modules before it.
+    let is_telling = |class: &&Class| **class != Class::Other;
+    classes.iter().find(is_telling).or(classes.first()).copied()
+}
 
-    fn kind(&self, on_disk: &str) -> Option<Kind> {
-        self.by_canonical.get(&canonical(on_disk)).map(|&i| self.modules[i].1)
-    }
+/// The mixture that the stack `on_disk` belongs to.
+fn mixture_of(on_disk: &str) -> &str {
+    on_disk.rsplit_once('.').map_or(on_disk, |(mixture, _)| mixture)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(tensors: &[&str]) -> Modules {
-        let shapes: Vec<(String, Vec<usize>)> = tensors
-            .iter()
-            .map(|t| (t.to_string(), if t.contains("patch_embed") { vec![1; 5] } else { vec![4, 4] }))
-            .collect();
-        Modules::new(shapes.iter().map(|(n, s)| (n.as_str(), s.as_slice())))
-    }
-
-    /// The table of `facts/loaders.md`: on disk, in memory, vLLM, and the manifests' own spellings.
-    #[test]
-    fn every_spelling_finds_the_module_on_disk() {
-        let qwen25 = names(&[
-            "model.layers.0.mlp.up_proj.weight",
-            "visual.blocks.0.attn.qkv.weight",
-            "visual.merger.mlp.0.weight",
-        ]);
-        for spelling in [
-            "model.layers.0.mlp.up_proj",
-            "layers.0.mlp.up_proj",
-            "language_model.layers.0.mlp.up_proj",
-            "model.language_model.layers.0.mlp.up_proj",
-            "language_model.model.layers.0.mlp.up_proj",
-        ] {
-            assert_eq!(qwen25.on_disk(spelling), Some("model.layers.0.mlp.up_proj"), "{spelling}");
-        }
-        for spelling in ["visual.blocks.0.attn.qkv", "model.visual.blocks.0.attn.qkv"] {
-            assert_eq!(qwen25.on_disk(spelling), Some("visual.blocks.0.attn.qkv"));
-        }
-        assert_eq!(qwen25.on_disk("visual.merger.mlp.0"), Some("visual.merger.mlp.0"));
-        assert_eq!(qwen25.on_disk("layers.1.mlp.up_proj"), None);
-        assert_eq!(
-            qwen25.in_memory("model.layers.0.mlp.up_proj"),
-            "model.language_model.layers.0.mlp.up_proj"
-        );
-        assert_eq!(qwen25.in_memory("visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
-        assert_eq!(qwen25.in_memory("lm_head"), "lm_head");
-
-        let qwen3 = names(&[
-            "model.language_model.layers.0.mlp.up_proj.weight",
-            "model.visual.blocks.0.attn.qkv.weight",
-        ]);
-        assert_eq!(qwen3.on_disk("layers.0.mlp.up_proj"), Some("model.language_model.layers.0.mlp.up_proj"));
-        assert_eq!(qwen3.in_memory("model.visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
-
-        let llama = names(&["model.layers.0.mlp.up_proj.weight", "lm_head.weight"]);
-        assert_eq!(llama.on_disk("lm_head"), Some("lm_head"));
-        assert_eq!(llama.in_memory("model.layers.0.mlp.up_proj"), "model.layers.0.mlp.up_proj");
-    }
-
-    #[test]
-    fn layers_of_other_stacks_are_not_taken_for_the_language_model() {
-        let with_mtp = names(&["model.layers.0.mlp.up_proj.weight", "mtp.layers.0.mlp.up_proj.weight"]);
-        assert_eq!(with_mtp.on_disk("layers.0.mlp.up_proj"), Some("model.layers.0.mlp.up_proj"));
-        assert_eq!(with_mtp.on_disk("mtp.layers.0.mlp.up_proj"), Some("mtp.layers.0.mlp.up_proj"));
-    }
-
-    #[test]
-    fn embeddings_and_convolutions_are_no_linears() {
-        let names = names(&[
-            "model.embed_tokens.weight",
-            "model.visual.pos_embed.weight",
-            "model.visual.patch_embed.proj.weight",
-            "model.layers.0.mlp.up_proj.weight",
-        ]);
-        assert_eq!(names.linears().collect::<Vec<_>>(), ["model.layers.0.mlp.up_proj"]);
-        assert!(names.is_convolution("model.visual.patch_embed.proj"));
-    }
-}
+mod tests;

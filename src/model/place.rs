@@ -1,6 +1,25 @@
 //! Where a module stands in its model, by its name in any spelling: tower, block and kind.
 
+use super::kind::is_head;
 use crate::words::words;
+
+/// Components of what joins an encoder to the language model.
+const MERGERS: [&str; 9] = [
+    "merger",
+    "deepstack_merger_list",
+    "multi_modal_projector",
+    "mm_projector",
+    "connector",
+    "projector",
+    "aligner",
+    "mlp1",
+    "embed_vision",
+];
+/// Components below which language models have their blocks.
+const LANGUAGE: [&str; 9] =
+    ["language_model", "text_model", "layers", "embed_tokens", "h", "blocks", "block", "layer", "transformer"];
+/// Components before the number of a block.
+const STACKS: [&str; 5] = ["layers", "blocks", "h", "block", "layer"];
 
 words! {
     /// The part of a model that a module belongs to.
@@ -23,16 +42,15 @@ impl Tower {
     /// The tower of the module `name`, in any spelling, from the components of its name.
     pub fn of(name: &str) -> Self {
         let any = |test: fn(&str) -> bool| name.split('.').any(test);
-        if any(|c| matches!(c, "merger" | "deepstack_merger_list" | "multi_modal_projector" | "mm_projector"))
-        {
+        if any(|c| MERGERS.contains(&c)) {
             Tower::Merger
-        } else if any(|c| c == "lm_head") {
+        } else if is_head(name) {
             Tower::Head
         } else if any(|c| c == "visual" || c.starts_with("vision")) {
             Tower::Vision
-        } else if any(|c| c.starts_with("audio")) {
+        } else if any(|c| c.starts_with("audio") || c.starts_with("speech")) {
             Tower::Other
-        } else if any(|c| matches!(c, "language_model" | "text_model" | "layers" | "embed_tokens")) {
+        } else if any(|c| LANGUAGE.contains(&c)) {
             Tower::Language
         } else {
             Tower::Other
@@ -40,16 +58,18 @@ impl Tower {
     }
 }
 
-/// Whether the module `name` is the output head, in any spelling: every configuration treats it apart.
-pub fn is_head(name: &str) -> bool {
-    name == "lm_head" || name.ends_with(".lm_head")
-}
-
-/// The number of the block that the module `name` belongs to: the component after `layers` or `blocks`.
+/// The number of the block that the module `name` belongs to: the component after the first that is a stack of blocks,
+/// such as `layers`, `blocks` or `h`.
 pub fn block_of(name: &str) -> Option<u32> {
     let mut components = name.split('.');
-    components.find(|c| matches!(*c, "layers" | "blocks"))?;
-    components.next()?.parse().ok()
+    while let Some(component) = components.next() {
+        if STACKS.contains(&component)
+            && let Some(number) = components.clone().next().and_then(|next| next.parse().ok())
+        {
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// The last component of the module `name`, e.g. `o_proj`; with the one before it where the last is a number, e.g. `mlp.0`.
@@ -81,6 +101,13 @@ mod tests {
             ("lm_head", Tower::Head, None, "lm_head"),
             ("audio_tower.layers.1.fc1", Tower::Other, Some(1), "fc1"),
             ("mlp.0", Tower::Other, None, "mlp.0"),
+            ("transformer.h.3.attn.c_attn", Tower::Language, Some(3), "c_attn"),
+            ("gpt_neox.layers.3.mlp.dense_h_to_4h", Tower::Language, Some(3), "dense_h_to_4h"),
+            ("encoder.block.2.layer.1.DenseReluDense.wo", Tower::Language, Some(2), "wo"),
+            ("bert.encoder.layer.7.attention.self.query", Tower::Language, Some(7), "query"),
+            ("vision_model.transformer.layers.4.self_attn.q_proj", Tower::Vision, Some(4), "q_proj"),
+            ("model.connector.modality_projection.proj", Tower::Merger, None, "proj"),
+            ("embed_out", Tower::Head, None, "embed_out"),
         ];
         for (name, tower, block, kind) in cases {
             assert_eq!((Tower::of(name), block_of(name), kind_of(name)), (tower, block, kind), "{name}");

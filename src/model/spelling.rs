@@ -25,20 +25,15 @@ pub fn has_known_root(module: &str) -> bool {
     root == "layers" || VISION_ROOTS.contains(&root)
 }
 
-/// Reduces a module name in any spelling to one that all spellings share, such as `language.layers.0.mlp.up_proj` or
-/// `vision.blocks.3.attn.qkv`. Names of an unknown structure stay as they are.
+/// Reduces a module name in any spelling to what all spellings share, such as `layers.0.mlp.up_proj` or
+/// `vision.blocks.3.attn.qkv`: without wrappers, also those of a model within a model (`thinker.…`), and with one name for the
+/// root of a vision tower.
 pub fn canonical(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    let wrappers = parts.iter().take_while(|p| WRAPPERS.contains(p)).count();
-    let (head, rest) = parts.split_at(wrappers);
-    match rest.first() {
-        Some(root) if VISION_ROOTS.contains(root) => {
-            let inner = rest.iter().skip_while(|p| VISION_ROOTS.contains(p)).copied().collect::<Vec<_>>();
-            format!("vision.{}", inner.join("."))
-        }
-        Some(&"lm_head") => rest.join("."),
-        Some(&"layers") => format!("language.{}", rest.join(".")),
-        Some(_) if !head.is_empty() => format!("language.{}", rest.join(".")),
-        _ => name.to_string(),
+    let name = bare_name(name);
+    let name = name.strip_prefix("thinker.").map_or(name, bare_name);
+    let mut rest = name;
+    while let Some((_, after)) = rest.split_once('.').filter(|(first, _)| VISION_ROOTS.contains(first)) {
+        rest = after;
     }
+    if rest.len() == name.len() { name.to_string() } else { format!("vision.{rest}") }
 }

@@ -5,10 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest};
-use crate::model::{Model, expert_group, fused_group, is_head};
+use crate::model::{Class, Model, canonical, expert_group, fused_group, is_head};
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
+const OTHER_HEAD: &str = "an output head stays in BF16: loaders disagree on a quantised one";
+const ROUTER: &str = "a router: it decides by small differences, and loaders build it without scales";
+const TABLE: &str = "an embedding table: rows are looked up in it, and loaders read it without scales";
+const STACK: &str = "experts in one tensor: loaders read such a stack without scales";
+const TRANSPOSED: &str = "a linear layer stored as [in, out]: loaders have no FP8 form of it";
+const UNCERTAIN: &str = "its architecture is not known, and its name does not say that it is a linear layer";
+const NO_LINEAR_LAYER: &str = "no linear layer: there is no FP8 form of it";
 const CONVOLUTION: &str = "a convolution: no exporter packs it to FP8 and no loader reads it so";
 const NOT_LINEAR: &str = "not among the manifest's linear layers: no exporter packs a convolution to FP8";
 
@@ -40,8 +47,8 @@ pub struct LocatedGroup {
 
 /// Where a member of a group is found.
 enum Place {
-    /// A linear layer, by its on-disk name.
-    Linear(String),
+    /// Linear layers, by their on-disk names: one, or the experts that the member stands for.
+    Linear(Vec<String>),
     /// Something that stays as it is, and why.
     Kept(&'static str),
     /// Nowhere.
@@ -60,14 +67,13 @@ impl Located {
         let mut located = Located::new(model.modules().linears().map(str::to_string).collect());
         let mut missing = Vec::new();
         for group in manifest.groups() {
-            let on_disk = |member: &String| model.modules().on_disk(member).map(str::to_string);
             let mut found = LocatedGroup {
-                stored: group.members.iter().filter_map(on_disk).collect(),
+                stored: group.members.iter().flat_map(|member| stored(model, member)).collect(),
                 ..LocatedGroup::default()
             };
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
-                    Place::Linear(module) => found.quantisable.push(module),
+                    Place::Linear(modules) => found.quantisable.extend(modules),
                     Place::Kept(reason) => found.kept = Some(reason),
                     Place::Missing => missing.push(member.as_str()),
                 }
@@ -204,23 +210,41 @@ impl Located {
     }
 }
 
+/// The modules on disk that `member` stands for: itself, or the experts of a mixture that has them one by one, or its stacks.
+fn stored(model: &Model, member: &str) -> Vec<String> {
+    let modules = model.modules();
+    let own = modules.on_disk(member).map(|module| vec![module.to_string()]);
+    own.unwrap_or_else(|| modules.experts(member).into_iter().map(str::to_string).collect())
+}
+
 fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
     let modules = model.modules();
     if is_head(member) {
-        let tied = modules.on_disk("lm_head").is_none() || model.ties_word_embeddings();
+        let tied = modules.on_disk(member).is_none() || model.ties_word_embeddings();
         return Ok(Place::Kept(if tied { TIED_HEAD } else { HEAD }));
     }
-    let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
-    if modules.is_convolution(module) {
-        return Ok(Place::Kept(CONVOLUTION));
-    }
-    if !modules.is_linear(module) {
-        return Err(Error::refused(format!(
-            "the manifest ranks `{member}`, which is no linear layer on disk"
-        )));
+    let Some(module) = modules.on_disk(member) else {
+        let experts = stored(model, member);
+        let is_stacked = || modules.stacked_mixtures().any(|mixture| canonical(mixture) == canonical(member));
+        return Ok(match experts.is_empty() {
+            false => Place::Linear(experts),
+            true if is_stacked() => Place::Kept(STACK),
+            true => Place::Missing,
+        });
+    };
+    match modules.class(module) {
+        Some(Class::Linear) => (),
+        Some(Class::Head) => return Ok(Place::Kept(OTHER_HEAD)),
+        Some(Class::Router) => return Ok(Place::Kept(ROUTER)),
+        Some(Class::Embedding) => return Ok(Place::Kept(TABLE)),
+        Some(Class::Convolution) => return Ok(Place::Kept(CONVOLUTION)),
+        Some(Class::Experts) => return Ok(Place::Kept(STACK)),
+        Some(Class::Transposed) => return Ok(Place::Kept(TRANSPOSED)),
+        Some(Class::Other) => return Ok(Place::Kept(NO_LINEAR_LAYER)),
+        None => return Ok(Place::Kept(UNCERTAIN)),
     }
     match model.weight(module).map(|weight| weight.dtype()) {
-        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module.to_string())),
+        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(vec![module.to_string()])),
         Some(dtype) => {
             Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
                 .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights")))

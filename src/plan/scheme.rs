@@ -60,8 +60,9 @@ impl Plan {
         })
     }
 
-    /// On-disk names of the linear layers that stay as they are, in file order. A stored `lm_head` is among them.
-    pub fn unquantised_linears<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = &'a str> {
-        model.modules().linears().filter(|module| !self.formats.contains_key(*module))
+    /// On-disk names of the modules that stay as they are and that loaders must be told of, in file order: see
+    /// [`Modules::listed`](crate::model::Modules::listed). A stored `lm_head` is among them.
+    pub fn listed<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = &'a str> {
+        model.modules().listed().filter(|module| !self.formats.contains_key(*module))
     }
 }

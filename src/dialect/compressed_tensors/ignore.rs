@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::model::{Model, WRAPPERS, bare_name, expert_group, has_known_root};
+use crate::dialect::mixtures::unquantised_mixtures;
+use crate::model::{Class, Model, WRAPPERS, bare_name, expert_group, has_known_root};
 use crate::plan::Plan;
 
 /// The layers that SGLang builds as one, with what they are made of.
@@ -55,7 +56,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     // What stays in BF16 of each fused group, or of each layer that is in none, by its parent, in file order.
     let mut together: Vec<(&str, BTreeSet<&str>)> = Vec::new();
     let mut index = HashMap::new();
-    for module in plan.unquantised_linears(model).filter(|module| *module != "lm_head") {
+    for module in listed(model, plan) {
         let (parent, leaf, group) = split(bare_name(module));
         let at = *index.entry((parent, group)).or_insert(together.len());
         if at == together.len() {
@@ -65,8 +66,16 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         together[at].1.extend(leaves(module, leaf).map(|leaf| leaf as &str));
         if !has_known_root(module) {
             // Of other towers vLLM renames what is plain in a way of each model's own.
-            beside.push(model.modules().in_memory(module));
+            beside.extend(model.modules().names_in_memory(module));
         }
+    }
+    let mixtures = unquantised_mixtures(model, plan);
+    let experts: Vec<String> = mixtures.iter().map(|mixture| format!("{}.0", bare_name(mixture))).collect();
+    for (mixture, expert) in mixtures.iter().zip(&experts) {
+        let (parent, leaf, _) = split(bare_name(mixture));
+        together.push((parent, [leaf].into()));
+        // vLLM asks for the parts of the first expert, whatever a mixture is made of.
+        together.push((expert, EXPERTS.iter().map(|(_, part)| *part).collect()));
     }
     // The numbers of what differs in nothing else, in the order of its first appearance.
     type Kind<'a> = (Vec<Part<'a>>, BTreeSet<&'a str>);
@@ -90,6 +99,13 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     entries.extend(beside);
     entries.push("lm_head".into());
     entries
+}
+
+/// What stays as it is and has an entry, but for the head, which has one of its own, and stacks of experts.
+fn listed<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = &'a str> {
+    let modules = model.modules();
+    let is_stack = |module: &str| modules.class(module) == Some(Class::Experts);
+    plan.listed(model).filter(move |module| *module != "lm_head" && !is_stack(module))
 }
 
 /// A component of a name: a number, or anything else.
@@ -167,7 +183,7 @@ fn choice(words: impl Iterator<Item = String>) -> String {
 /// [`Error::Refused`] naming both.
 pub(super) fn require_distinct(model: &Model, plan: &Plan) -> Result<()> {
     let fp8: HashSet<&str> = plan.formats.keys().map(|module| bare_name(module)).collect();
-    for module in plan.unquantised_linears(model).filter(|module| *module != "lm_head") {
+    for module in listed(model, plan) {
         let name = bare_name(module);
         let (parent, leaf, _) = split(name);
         let others = leaves(module, leaf).map(|leaf| format!("{parent}.{leaf}"));

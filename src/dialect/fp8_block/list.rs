@@ -16,7 +16,8 @@ use regex::{Regex, RegexBuilder};
 use crate::dialect::engine::Engine;
 use crate::dialect::spelling::Spelling;
 use crate::error::{Error, Result};
-use crate::model::{Model, expert_group};
+use crate::dialect::mixtures::unquantised_mixtures;
+use crate::model::{Class, Model, expert_group};
 use crate::plan::Plan;
 
 /// Layers that are one tensor on disk, with the parts by which SGLang looks for them.
@@ -48,13 +49,17 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
             entries.push(entry);
         }
     };
-    for module in plan.unquantised_linears(model).filter(|module| *module != "lm_head") {
-        let in_memory = whole(&model.modules().in_memory(module));
-        let of_parts: Vec<String> = parts(&in_memory).into_iter().flatten().collect();
-        add(in_memory);
+    let modules = model.modules();
+    let is_stack = |module: &str| modules.class(module) == Some(Class::Experts);
+    for module in plan.listed(model).filter(|module| *module != "lm_head" && !is_stack(module)) {
+        let in_memory: Vec<String> =
+            modules.names_in_memory(module).iter().map(|name| whole(name)).collect();
+        let of_parts: Vec<String> = in_memory.iter().flat_map(|name| parts(name)).flatten().collect();
+        in_memory.into_iter().for_each(&mut add);
         add(whole(module));
         of_parts.into_iter().for_each(&mut add);
     }
+    unquantised_mixtures(model, plan).into_iter().for_each(&mut add);
     add("lm_head".into());
     entries
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
+use super::mixtures::unquantised_mixtures;
 use super::problem::Problem;
 use super::stored::Stored;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
@@ -77,8 +78,9 @@ fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
     })
 }
 
-/// The BF16 linear layers of `plan` by their full names on disk, then `lm_head`: loaders must be told about the head even
-/// where it is tied and not stored.
-fn excluded<'a>(model: &'a Model, plan: &'a Plan) -> Vec<&'a str> {
-    plan.unquantised_linears(model).filter(|module| *module != "lm_head").chain(["lm_head"]).collect()
+/// What stays as it is by its full name on disk, mixtures of experts also as a whole, as vLLM and SGLang look for them, then
+/// `lm_head`: loaders must be told about the head even where it is tied and not stored.
+fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
+    let listed = plan.listed(model).filter(|module| *module != "lm_head").map(str::to_string);
+    listed.chain(unquantised_mixtures(model, plan)).chain(["lm_head".to_string()]).collect()
 }
