@@ -69,20 +69,20 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         }
     }
     // The numbers of what differs in nothing else, in the order of its first appearance.
-    type NameShape<'a> = (Vec<NameComponent<'a>>, BTreeSet<&'a str>);
-    let mut kinds: Vec<(NameShape, BTreeSet<Vec<u64>>)> = Vec::new();
-    let mut index: HashMap<NameShape, usize> = HashMap::new();
+    type NamePattern<'a> = (Vec<NameComponent<'a>>, BTreeSet<&'a str>);
+    let mut patterns: Vec<(NamePattern, BTreeSet<Vec<u64>>)> = Vec::new();
+    let mut index: HashMap<NamePattern, usize> = HashMap::new();
     for (parent, leaves) in together {
         let (shape, numbers) = shape(parent);
-        let kind = (shape, leaves);
-        let at = *index.entry(kind.clone()).or_insert(kinds.len());
-        if at == kinds.len() {
-            kinds.push((kind, BTreeSet::new()));
+        let pattern = (shape, leaves);
+        let at = *index.entry(pattern.clone()).or_insert(patterns.len());
+        if at == patterns.len() {
+            patterns.push((pattern, BTreeSet::new()));
         }
-        kinds[at].1.insert(numbers);
+        patterns[at].1.insert(numbers);
     }
     let mut entries = Vec::new();
-    for ((shape, leaves), numbers) in &kinds {
+    for ((shape, leaves), numbers) in &patterns {
         for choice in products(numbers.iter().map(Vec::as_slice)) {
             entries.push(expression(shape, &choice, leaves));
         }
