@@ -155,7 +155,9 @@ impl Modules {
         let is_one = move |entry: &&Entry| match entry.class {
             Some(Class::Linear | Class::Router | Class::Head | Class::Transposed) => entry.rank == 2,
             Some(Class::Experts) => true,
-            Some(Class::Embedding | Class::Convolution | Class::Other) => !is_known && matches!(entry.rank, 2 | 3),
+            Some(Class::Embedding | Class::Convolution | Class::Other) => {
+                !is_known && matches!(entry.rank, 2 | 3)
+            }
             None => true,
         };
         self.modules.iter().filter(is_one).map(|entry| entry.on_disk.as_str())

@@ -16,8 +16,17 @@ const MERGERS: [&str; 9] = [
     "embed_vision",
 ];
 /// Components below which language models have their blocks.
-const LANGUAGE: [&str; 9] =
-    ["language_model", "text_model", "layers", "embed_tokens", "h", "blocks", "block", "layer", "transformer"];
+const LANGUAGE: [&str; 9] = [
+    "language_model",
+    "text_model",
+    "layers",
+    "embed_tokens",
+    "h",
+    "blocks",
+    "block",
+    "layer",
+    "transformer",
+];
 /// Components before the number of a block.
 const STACKS: [&str; 5] = ["layers", "blocks", "h", "block", "layer"];
 

@@ -46,7 +46,7 @@ pub struct LocatedGroup {
 }
 
 /// Where a member of a group is found.
-enum Place {
+enum MemberPlace {
     /// Linear layers, by their on-disk names: one, or the experts that the member stands for.
     Linear(Vec<String>),
     /// Something that stays as it is, and why.
@@ -73,9 +73,9 @@ impl Located {
             };
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
-                    Place::Linear(modules) => found.quantisable.extend(modules),
-                    Place::Kept(reason) => found.kept = Some(reason),
-                    Place::Missing => missing.push(member.as_str()),
+                    MemberPlace::Linear(modules) => found.quantisable.extend(modules),
+                    MemberPlace::Kept(reason) => found.kept = Some(reason),
+                    MemberPlace::Missing => missing.push(member.as_str()),
                 }
             }
             located.add(group, found);
@@ -217,39 +217,39 @@ fn stored(model: &Model, member: &str) -> Vec<String> {
     own.unwrap_or_else(|| modules.experts(member).into_iter().map(str::to_string).collect())
 }
 
-fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
+fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> {
     let modules = model.modules();
     if is_head(member) {
         let tied = modules.on_disk(member).is_none() || model.ties_word_embeddings();
-        return Ok(Place::Kept(if tied { TIED_HEAD } else { HEAD }));
+        return Ok(MemberPlace::Kept(if tied { TIED_HEAD } else { HEAD }));
     }
     let Some(module) = modules.on_disk(member) else {
         let experts = stored(model, member);
         let is_stacked = || modules.stacked_mixtures().any(|mixture| canonical(mixture) == canonical(member));
         return Ok(match experts.is_empty() {
-            false => Place::Linear(experts),
-            true if is_stacked() => Place::Kept(STACK),
-            true => Place::Missing,
+            false => MemberPlace::Linear(experts),
+            true if is_stacked() => MemberPlace::Kept(STACK),
+            true => MemberPlace::Missing,
         });
     };
     match modules.class(module) {
         Some(Class::Linear) => (),
-        Some(Class::Head) => return Ok(Place::Kept(OTHER_HEAD)),
-        Some(Class::Router) => return Ok(Place::Kept(ROUTER)),
-        Some(Class::Embedding) => return Ok(Place::Kept(TABLE)),
-        Some(Class::Convolution) => return Ok(Place::Kept(CONVOLUTION)),
-        Some(Class::Experts) => return Ok(Place::Kept(STACK)),
-        Some(Class::Transposed) => return Ok(Place::Kept(TRANSPOSED)),
-        Some(Class::Other) => return Ok(Place::Kept(NO_LINEAR_LAYER)),
-        None => return Ok(Place::Kept(UNCERTAIN)),
+        Some(Class::Head) => return Ok(MemberPlace::Kept(OTHER_HEAD)),
+        Some(Class::Router) => return Ok(MemberPlace::Kept(ROUTER)),
+        Some(Class::Embedding) => return Ok(MemberPlace::Kept(TABLE)),
+        Some(Class::Convolution) => return Ok(MemberPlace::Kept(CONVOLUTION)),
+        Some(Class::Experts) => return Ok(MemberPlace::Kept(STACK)),
+        Some(Class::Transposed) => return Ok(MemberPlace::Kept(TRANSPOSED)),
+        Some(Class::Other) => return Ok(MemberPlace::Kept(NO_LINEAR_LAYER)),
+        None => return Ok(MemberPlace::Kept(UNCERTAIN)),
     }
     match model.weight(module).map(|weight| weight.dtype()) {
-        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(vec![module.to_string()])),
+        Some(dtype) if dtype.is_quantisable() => Ok(MemberPlace::Linear(vec![module.to_string()])),
         Some(dtype) => {
             Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
                 .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights")))
         }
-        None => Ok(Place::Missing),
+        None => Ok(MemberPlace::Missing),
     }
 }
 

@@ -34,17 +34,12 @@ fn every_spelling_finds_the_module_on_disk() {
     }
     assert_eq!(qwen25.on_disk("visual.merger.mlp.0"), Some("visual.merger.mlp.0"));
     assert_eq!(qwen25.on_disk("layers.1.mlp.up_proj"), None);
-    assert_eq!(
-        qwen25.in_memory("model.layers.0.mlp.up_proj"),
-        "model.language_model.layers.0.mlp.up_proj"
-    );
+    assert_eq!(qwen25.in_memory("model.layers.0.mlp.up_proj"), "model.language_model.layers.0.mlp.up_proj");
     assert_eq!(qwen25.in_memory("visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
     assert_eq!(qwen25.in_memory("lm_head"), "lm_head");
 
-    let qwen3 = names(&[
-        "model.language_model.layers.0.mlp.up_proj.weight",
-        "model.visual.blocks.0.attn.qkv.weight",
-    ]);
+    let qwen3 =
+        names(&["model.language_model.layers.0.mlp.up_proj.weight", "model.visual.blocks.0.attn.qkv.weight"]);
     assert_eq!(qwen3.on_disk("layers.0.mlp.up_proj"), Some("model.language_model.layers.0.mlp.up_proj"));
     assert_eq!(qwen3.in_memory("model.visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
 
@@ -71,4 +66,3 @@ fn embeddings_and_convolutions_are_no_linears() {
     assert_eq!(names.linears().collect::<Vec<_>>(), ["model.layers.0.mlp.up_proj"]);
     assert_eq!(names.class("model.visual.patch_embed.proj"), Some(Class::Convolution));
 }
-
