@@ -217,3 +217,59 @@ pub fn recorded_with() -> HashMap<String, String> {
     let header = DATA.lines().next().and_then(|line| serde_json::from_str::<Header>(line).ok());
     header.map_or_else(HashMap::new, |header| header.versions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recording anew needs the engines; that what is pinned is what was recorded does not.
+    #[test]
+    fn the_file_is_of_the_versions_that_are_pinned() {
+        let pinned = |environment: &str, package: &str| {
+            let path =
+                format!("{}/tests/conformance/requirements/{environment}.txt", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let version = text.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+            version.unwrap().to_string()
+        };
+        let recorded = recorded_with();
+        for (environment, package) in
+            [("transformers", "transformers"), ("transformers-4.57", "transformers"), ("vllm", "vllm")]
+        {
+            assert_eq!(recorded[environment], pinned(environment, package), "{environment}: record anew");
+        }
+    }
+
+    #[test]
+    fn every_line_is_read_whole() {
+        let mut slots = 0;
+        for line in DATA.lines().skip(1) {
+            let owners: Owners = serde_json::from_str(line).unwrap();
+            if owners.of.is_empty() {
+                assert!(!owners.vllm.is_empty());
+                serde_json::from_str::<Engine>(line).unwrap();
+                continue;
+            }
+            let facts: Facts = serde_json::from_str(line).unwrap();
+            assert!(!lines(&facts.lines).is_empty());
+            for (name, kinds) in facts.rows() {
+                assert!(kinds.iter().any(Option::is_some), "{name} of {:?}", owners.of);
+            }
+            slots += owners.of.len();
+        }
+        assert_eq!(INDEX.slots.len(), slots);
+        for key in INDEX.by_name.keys() {
+            assert!(INDEX.get(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn codes_say_what_a_module_is() {
+        let kind = |class, rank, linear, bare| Some(Kind { class, rank, linear, bare });
+        assert_eq!(Kind::read("L"), kind(Class::Linear, 2, true, false));
+        assert_eq!(Kind::read("Rl"), kind(Class::Router, 2, true, false));
+        assert_eq!(Kind::read("S3p"), kind(Class::Experts, 3, false, true));
+        assert_eq!(Kind::read("-"), None);
+        assert_eq!(Kind::read(""), None);
+    }
+}
