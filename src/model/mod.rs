@@ -5,6 +5,7 @@
 
 mod architecture;
 mod fused;
+mod known;
 mod modules;
 mod order;
 mod pattern;
@@ -13,8 +14,9 @@ mod recipe;
 mod recorded;
 mod spelling;
 
-pub use architecture::{Architecture, Class, Line, Module};
+pub use architecture::Architecture;
 pub use fused::{expert_group, fused_group};
+pub use known::{Class, Line, Module};
 pub use modules::{Model, Modules, is_embedding};
 pub use order::{in_model_order, order_in_block};
 pub use place::{Tower, block_of, is_head, kind_of};

@@ -5,7 +5,8 @@ use std::sync::{LazyLock, OnceLock};
 
 use serde::Deserialize;
 
-use super::architecture::{Architecture, Class, Line};
+use super::architecture::Architecture;
+use super::known::{Class, Line};
 use super::pattern::Rules;
 use super::place::Tower;
 
@@ -26,12 +27,12 @@ pub(super) struct Owners<'a> {
     /// Classes with model types that they serve, as `class/type`.
     #[serde(borrow, default)]
     pub of: Vec<&'a str>,
-    /// Those of the classes that are meant when nothing but the class is known.
+    /// Those that are meant by the class alone; all, where it is not said.
     #[serde(borrow, default)]
-    pub names: Vec<&'a str>,
-    /// Those of the model types that are meant when nothing but the type is known.
+    pub names: Option<Vec<&'a str>>,
+    /// Those that are meant by the model type alone; all, where it is not said.
     #[serde(borrow, default)]
-    pub types: Vec<&'a str>,
+    pub types: Option<Vec<&'a str>>,
     /// The classes of vLLM that a line of vLLM's facts is about.
     #[serde(borrow, default)]
     pub vllm: Vec<&'a str>,
@@ -91,6 +92,9 @@ pub(super) struct Facts {
 pub(super) struct Engine {
     #[serde(default)]
     pub fused: HashMap<String, Vec<String>>,
+    /// What its loader stacks besides.
+    #[serde(default)]
+    pub stacked: HashMap<String, Vec<String>>,
     #[serde(default)]
     pub prefix: Changes,
     #[serde(default)]
@@ -99,10 +103,13 @@ pub(super) struct Engine {
     pub suffix: Changes,
     #[serde(default)]
     pub experts: HashMap<String, String>,
+    /// Whether it renames in other ways too.
+    #[serde(default)]
+    pub more: bool,
 }
 
-/// Parts of names that vLLM replaces; what has nothing in its place is dropped with the tensor.
-pub(super) type Changes = Vec<(String, Option<String>)>;
+/// Parts of names that vLLM replaces.
+pub(super) type Changes = Vec<(String, String)>;
 
 /// The lines that `digits` names.
 pub(super) fn lines(digits: &str) -> Vec<Line> {
@@ -188,10 +195,11 @@ impl Index {
                 let slot = index.slots.len();
                 index.slots.push(Slot { name, facts, architecture: OnceLock::new() });
                 index.by_name.insert(key.to_string(), slot);
-                if owners.names.contains(&key) {
+                let meant = |some: &Option<Vec<&str>>| some.as_ref().is_none_or(|keys| keys.contains(&key));
+                if meant(&owners.names) {
                     index.by_name.insert(name.to_string(), slot);
                 }
-                if owners.types.contains(&key) {
+                if meant(&owners.types) {
                     index.by_name.insert(format!("/{model_type}"), slot);
                 }
             }

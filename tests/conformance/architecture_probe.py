@@ -287,7 +287,7 @@ def record(name: str, model_type: str, mapping: str) -> dict[str, Any]:
                 rows.setdefault(row[0], row)
             if not facts["built"]:
                 facts |= {"towers": towers(model), "base": model.base_model_prefix}
-                facts["ignored"] = sorted(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())
+                facts["ignored"] = sorted(getattr(type(model), "_keys_to_ignore_on_load_unexpected", None) or ())
                 facts["own"] = type(model).__module__.split(".")[2] == model_type.replace("-", "_")
             facts["stacks"] = sorted({*facts.get("stacks", ()), *stacks(model)})
             facts["built"] += 1
