@@ -15,6 +15,7 @@ local function options(extra)
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
     { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
+    { name = "format-from", metavar = "NAME", doc = "rank and count by this format's scores, although another one is written" },
     { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
     { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },
     { name = "scale-sharing", type = "scale sharing", default = "group", doc = "whether fused modules share scales" },
@@ -66,7 +67,7 @@ function sweep.family(opts)
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
     baseline = opts.baseline, amax = opts.amax, state = opts.state,
-    dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"],
+    dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"], format_from = opts.format_from,
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
     device = opts.device,
@@ -89,6 +90,9 @@ function sweep.rank(manifest, opts, where)
   end
   if #ranking.not_finite > 0 then
     qlua.log.warn("%s without a finite score and ranked as the most sensitive, such as %s", were(#ranking.not_finite), ranking.not_finite[1])
+  end
+  if #ranking.negative > 0 then
+    qlua.log.warn("%s scored below 0, which no scoring of AutoQuant gives, and ranked as they are, such as %s", were(#ranking.negative), ranking.negative[1])
   end
   return ranking
 end

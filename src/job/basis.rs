@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::candidates::with_candidates;
+use super::fit::{left_out, require_same_shapes, require_same_weights};
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
-use crate::format::FormatId;
 use crate::manifest::{Manifest, RecordedAmax};
-use crate::model::Model;
-use crate::plan::{Activations, InputScales, Located};
+use crate::model::{Model, canonical, expert_group, fused_group};
+use crate::plan::{InputScales, Located};
+use crate::units::counted;
 
 /// A manifest, its groups in the model, and what activations are scaled by.
 pub(super) struct Basis {
@@ -19,16 +21,18 @@ pub(super) struct Basis {
     pub model: Option<Arc<Model>>,
     /// Where static activations take their scales from.
     pub input_scales: Option<InputScales>,
-    /// What is to be said of the scores.
-    pub note: Option<String>,
+    /// What is to be said of the scores, of the model, and of what of it the manifest leaves out.
+    pub notes: Vec<String>,
 }
 
 impl Basis {
-    /// Opens what `options` name; `manifest` is the one at their path where it is open already.
+    /// Opens what `options` name; `manifest` is the one at their path where it is open already. Groups that hold parts of one
+    /// module of loaders are joined.
     ///
     /// # Errors
     /// Those of [`Model::open`], [`Manifest::open`], [`InputScales`] and [`Located`]; [`Error::Refused`] when the
-    /// checkpoint is quantised already; [`Error::Argument`] for both a baseline and an amax file.
+    /// checkpoint is quantised already, the manifest has no candidate in the format that is written, or manifest or baseline
+    /// are those of another model; [`Error::Argument`] for both a baseline and an amax file.
     pub fn open(options: &FamilyOptions, manifest: Option<Arc<Manifest>>) -> Result<Self> {
         let model = options.model.as_ref().map(Model::open).transpose()?.map(Arc::new);
         if let Some(model) = &model {
@@ -39,12 +43,29 @@ impl Basis {
             None => Arc::new(Manifest::open(&options.manifest)?),
         };
         let input_scales = input_scales(options, &manifest)?;
-        let (manifest, note) = with_candidates(options, manifest, input_scales.is_some());
+        if let (Some(model), Some(baseline)) = (&model, &options.baseline) {
+            require_same_shapes(baseline, model)?;
+        }
+        let (manifest, note) = with_candidates(options, &manifest, input_scales.is_some())?;
+        let mut notes: Vec<String> = note.into_iter().collect();
+        let (manifest, joined) = manifest.joined(wholes);
+        let manifest = Arc::new(manifest);
+        notes.extend(joined.map(|(before, after)| {
+            format!(
+                "{} of the manifest hold parts of what loaders fuse and became {after}: their scores are added",
+                counted(before, "group")
+            )
+        }));
         let located = match &model {
-            Some(model) => Located::in_model(&manifest, model, options.dialect.format())?,
+            Some(model) => {
+                let located = Located::in_model(&manifest, model, options.dialect.format())?;
+                require_same_weights(&manifest, &located, model)?;
+                notes.extend(left_out(&located, model));
+                located
+            }
             None => Located::in_manifest(&manifest),
         };
-        Ok(Basis { manifest, located, model, input_scales, note })
+        Ok(Basis { manifest, located, model, input_scales, notes })
     }
 
     /// Whether `module`, in any spelling, has an input scale.
@@ -81,30 +102,8 @@ fn input_scales(options: &FamilyOptions, manifest: &Manifest) -> Result<Option<I
     })
 }
 
-/// The manifest with the candidates of the format that will be written, as far as it is known before any scheme is there,
-/// and what is to be said where it has none.
-fn with_candidates(
-    options: &FamilyOptions,
-    manifest: Arc<Manifest>,
-    has_input_scales: bool,
-) -> (Arc<Manifest>, Option<String>) {
-    let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
-    let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
-    let dialect = options.dialect.with(activations).dialect();
-    let format = dialect.format();
-    let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
-    let rank = |name: &str| match FormatId::of_manifest(name) {
-        Some((id, scales)) if id == format && Some(scales) == granularity => 0,
-        Some((id, _)) if id == format => 1,
-        Some(_) => 2,
-        None if name.starts_with(&format.to_string()) => 3,
-        None => 4,
-    };
-    let formats = manifest.formats();
-    let best = formats.iter().map(|name| rank(name)).min();
-    let note = best.filter(|best| matches!(best, 2 | 4)).map(|_| {
-        let known = formats.iter().copied().collect::<Vec<_>>().join(", ");
-        format!("no group was scored in {format}: the scores are those of {known}")
-    });
-    (Arc::new(manifest.with_candidates(rank)), note)
+/// The modules of loaders that the module of this name is a part of, whatever its spelling.
+fn wholes(module: &str) -> impl Iterator<Item = (String, &'static str)> {
+    let parts = fused_group(module).into_iter().chain(expert_group(module));
+    parts.map(|(parent, whole)| (canonical(parent), whole))
 }

@@ -56,6 +56,15 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
                     Activations::Static,
                     format!("every selected layer has an input scale in `{}`", scales.origin().display()),
                 ),
+                Some(scales) if options.baseline.is_some() || options.amax.is_some() => {
+                    return Err(Error::refused(format!(
+                        "`{}` was given for the input scales and has none for {} selected layers: {}",
+                        scales.origin().display(),
+                        missing.len(),
+                        listed(&missing)
+                    ))
+                    .with_hint("give one that covers them, or choose --activations dynamic, which needs none"));
+                }
                 Some(_) => (
                     Activations::Dynamic,
                     format!("{} selected layers have no input scale: {}", missing.len(), listed(&missing)),

@@ -1,10 +1,12 @@
 //! From a family to directories: what is planned, how it is run, and what it leaves on record.
 
 mod basis;
+mod candidates;
 mod decision;
 mod directory;
 mod engines;
 mod family;
+mod fit;
 mod options;
 mod planned;
 mod report;

@@ -28,6 +28,9 @@ pub struct FamilyOptions {
     pub dialect: DialectChoice,
     /// Engines that have to read every scheme: what one of them gets wrong is refused before anything is written.
     pub for_engines: Vec<Engine>,
+    /// The format whose scores and costs decide, by the beginning of its name in the manifest, although another one is
+    /// written; without it only candidates of the format that is written count.
+    pub format_from: Option<String>,
     /// The kind of activations, or the choice of one.
     pub activations: ActivationsChoice,
     /// How quotients are rounded to codes.

@@ -97,12 +97,12 @@ impl Planned {
             let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
             let rows = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
             let shapes = (options.dialect.format() == FormatId::Fp8Block).then(|| UNKNOWN_SHAPES.to_string());
-            let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(shapes).chain(basis.note.clone());
+            let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(shapes).chain(basis.notes.clone());
             let notes = notes.chain(unquantised(schemes)).collect();
             return Ok(Planned { dialect: None, layout: None, notes, schemes: rows, costs, files: None });
         };
         let LayoutDecision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
-        notes.extend(basis.note.clone());
+        notes.extend(basis.notes.clone());
         notes.extend(unquantised(schemes));
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =

@@ -26,7 +26,7 @@ pub(super) struct RawGroup {
     pub scores: Option<Vec<Number>>,
     pub costs: Option<Vec<Number>>,
     pub importance: Option<Number>,
-    pub rank: Option<IgnoredAny>,
+    pub rank: Option<Value>,
     pub module_names: Option<Vec<String>>,
 }
 

@@ -64,14 +64,18 @@ pub struct Group {
     pub score: f64,
     /// As published.
     pub(super) importance: Option<f64>,
+    /// As published.
+    pub(super) rank: Option<u64>,
     /// The format that is the candidate, of those that quantise.
     pub(super) chosen: Option<usize>,
+    /// Whether the manifest is that of a model without other towers: what belongs to none by its name is language then.
+    pub(super) is_text_only: bool,
 }
 
 impl Group {
-    /// Whether there is a format other than `NONE`; a group without one was disabled in the search.
+    /// Whether there is a format that can be chosen; a group that has only `NONE` was disabled in the search.
     pub fn is_candidate(&self) -> bool {
-        self.formats.iter().any(|f| !f.is_none())
+        self.chosen.is_some()
     }
 
     /// Whether the scoring inputs exercised the group: false for a candidate whose score is exactly 0, and for a group that
@@ -85,11 +89,12 @@ impl Group {
         self.option(self.chosen?)
     }
 
-    /// Makes that format the candidate for which `rank`, given its name, answers the least; of equal ones the first. The
-    /// score that ranks the group follows.
-    pub(super) fn choose(&mut self, rank: impl Fn(&str) -> u8) {
+    /// Makes that format the candidate for which `rank`, given its name, answers the least; of equal ones the first. One
+    /// without a rank is none. The score that ranks the group follows.
+    pub(super) fn choose(&mut self, rank: impl Fn(&str) -> Option<u8>) {
         let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
-        self.chosen = quantising().min_by_key(|(_, format)| rank(&format.name)).map(|(at, _)| at);
+        let ranked = quantising().filter_map(|(at, format)| Some((rank(&format.name)?, at)));
+        self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
         let several = quantising().count() > 1;
         let counts = |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
         let counted =
@@ -109,9 +114,12 @@ impl Group {
         })
     }
 
-    /// The part of the model that the group belongs to.
+    /// The part of the model that the group belongs to. All of a model without other towers is language, but its head.
     pub fn tower(&self) -> Tower {
-        Tower::of(&self.name)
+        match Tower::of(&self.name) {
+            Tower::Other if self.is_text_only => Tower::Language,
+            tower => tower,
+        }
     }
 
     /// The block's number: see [`block_of`].
@@ -144,12 +152,12 @@ impl Group {
 }
 
 /// How formats are preferred as long as nobody says what is written: FP8 with one scale a tensor, any other FP8, the rest.
-pub(super) fn preferred(format: &str) -> u8 {
-    match format {
+pub(super) fn preferred(format: &str) -> Option<u8> {
+    Some(match format {
         "FP8_DEFAULT_CFG" => 0,
         _ if format.starts_with("FP8") => 1,
         _ => 2,
-    }
+    })
 }
 
 /// Orders two scores from harmless to harmful: numbers by value, then infinities, then NaN.

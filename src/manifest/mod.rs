@@ -10,6 +10,7 @@ mod coverage;
 mod document;
 mod group;
 mod group_names;
+mod join;
 mod order;
 mod percent;
 mod ranking;
@@ -35,7 +36,7 @@ pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::json::Number;
-use crate::model;
+use crate::model::{self, Tower};
 use document::{Document, ManifestSection, RawGroup, first_duplicate};
 use group::{KEY_SUFFIX, preferred};
 
@@ -114,8 +115,8 @@ impl Manifest {
     }
 
     /// The same manifest with other candidates: of each group the format for which `rank`, given its name, answers the
-    /// least. Scores that rank the groups follow.
-    pub fn with_candidates(&self, rank: impl Fn(&str) -> u8) -> Self {
+    /// least; a group without a format that has a rank is no candidate. Scores that rank the groups follow.
+    pub fn with_candidates(&self, rank: impl Fn(&str) -> Option<u8>) -> Self {
         let mut groups = self.groups.to_vec();
         groups.iter_mut().for_each(|group| group.choose(&rank));
         Manifest { groups: groups.into(), ..self.clone() }
@@ -200,6 +201,16 @@ impl Manifest {
         self.published_ranking.as_deref()
     }
 
+    /// The published ranks between the first and the last that no group has, in ascending order: groups that were ranked and
+    /// left out.
+    pub fn rank_gaps(&self) -> Vec<u64> {
+        let ranks: std::collections::BTreeSet<u64> = self.groups.iter().filter_map(|group| group.rank).collect();
+        let (Some(&first), Some(&last)) = (ranks.first(), ranks.last()) else { return Vec::new() };
+        // A rank that is no rank is no reason to count to it.
+        let most = 2 * self.groups.len() as u64;
+        (first..=last.min(first.saturating_add(most))).filter(|rank| !ranks.contains(rank)).collect()
+    }
+
     /// What calibration saw, by quantizer name, where the manifest carries it.
     pub fn amax(&self) -> Option<&RecordedAmax> {
         self.amax.as_ref()
@@ -260,7 +271,7 @@ fn groups(
     }
     let derived = model::members(&names, layers);
     let names: Vec<String> = names.into_iter().map(str::to_string).collect();
-    let groups = raw
+    let mut groups = raw
         .into_iter()
         .zip(names)
         .zip(derived)
@@ -278,7 +289,15 @@ fn groups(
             }
         }
     }
+    let is_text = |group: &Group| matches!(group.tower(), Tower::Language | Tower::Head | Tower::Other);
+    let is_text_only = groups.iter().all(is_text) && !groups.iter().any(|group| is_of_another_kind(&group.name));
+    groups.iter_mut().for_each(|group| group.is_text_only = is_text_only);
     Ok((groups, by_name))
+}
+
+/// Whether a module belongs to an encoder of neither text nor images.
+fn is_of_another_kind(module: &str) -> bool {
+    module.split('.').any(|part| part.starts_with("audio") || part.starts_with("speech"))
 }
 
 /// Builds one group; the error is its key and the rest of the sentence.
@@ -315,8 +334,10 @@ fn group(
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
     let costs = costs.into_iter().map(|n| n.0).collect();
     let importance = raw.importance.map(|n| n.0);
-    let (score, chosen) = (0.0, None);
-    let mut group = Group { name, key, members, formats: parsed, scores, costs, score, importance, chosen };
+    let rank = raw.rank.as_ref().and_then(Value::as_u64);
+    let (score, chosen, is_text_only) = (0.0, None, false);
+    let mut group =
+        Group { name, key, members, formats: parsed, scores, costs, score, importance, rank, chosen, is_text_only };
     group.choose(preferred);
     Ok(group)
 }

@@ -7,72 +7,25 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::pattern::{after, filled, fold, numbers, replaced};
+use super::known::{Line, Module, Name, Row};
+use super::pattern::{fold, numbers, replaced};
 use super::place::Tower;
 use super::recorded::{Engine, Facts, INDEX, Kind, Mixture, lines};
-use crate::words::words;
-
-words! {
-    /// A line of Transformers: they differ in what modules are called in memory.
-    #[derive(PartialOrd, Ord, Hash)]
-    pub enum Line: "line of Transformers" {
-        /// Transformers 4.57.
-        V4 = "4",
-        /// Transformers 5.
-        V5 = "5",
-    }
-}
-
-/// What a module or a bare parameter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// A linear layer whose weight is [out, in].
-    Linear,
-    /// A table of embeddings.
-    Embedding,
-    /// A convolution of any rank.
-    Convolution,
-    /// What chooses experts, or weighs them.
-    Router,
-    /// The output head.
-    Head,
-    /// The matrices of several experts in one tensor, or one on disk that becomes a part of such in memory.
-    Experts,
-    /// A linear layer whose weight is [in, out], as GPT-2 has them.
-    Transposed,
-    /// Anything else: norms, bare parameters.
-    Other,
-}
 
 /// An architecture whose modules are known.
 #[derive(Debug)]
 pub struct Architecture {
     name: &'static str,
     lines: Vec<Line>,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// The spellings of rows on disk, by their folded names.
     names: HashMap<String, Vec<Name>>,
     ties: Vec<Vec<String>>,
-    stacks: Vec<String>,
-    towers: HashMap<String, Tower>,
+    pub(super) stacks: Vec<String>,
+    pub(super) towers: HashMap<String, Tower>,
     ignored: Vec<String>,
     experts: Vec<Mixture>,
     engine: Option<Engine>,
-}
-
-/// A row of the table: what each line makes of it, and calls it in memory.
-#[derive(Debug)]
-struct Row {
-    kinds: [Option<Kind>; Line::ALL.len()],
-    memory: [Vec<String>; Line::ALL.len()],
-}
-
-/// A spelling of a row, with the lines that load it.
-#[derive(Debug)]
-struct Name {
-    pattern: String,
-    row: usize,
-    lines: Vec<Line>,
 }
 
 impl Architecture {
@@ -152,7 +105,7 @@ impl Architecture {
 
     /// What vLLM fuses: the fused name, and the names of its parts. These may be more than a leaf, as `attn.qkv`.
     pub fn fused(&self) -> impl Iterator<Item = (&str, &[String])> {
-        let fused = self.engine.iter().flat_map(|engine| &engine.fused);
+        let fused = self.engine.iter().flat_map(|engine| engine.fused.iter().chain(&engine.stacked));
         fused.map(|(name, parts)| (name.as_str(), parts.as_slice()))
     }
 
@@ -170,25 +123,25 @@ impl Architecture {
         self.engine.as_ref()?.experts.get(part).map(String::as_str)
     }
 
-    /// The name that vLLM gives to what is called `name` on disk, as its class says; nothing where it drops the tensor, or has
-    /// no such class.
+    /// The name that vLLM gives to what is called `name` on disk or in memory, as its class says; nothing where it has no such
+    /// class, or renames by regular expressions, which are not recorded.
     pub fn in_vllm_called(&self, name: &str) -> Option<String> {
-        let engine = self.engine.as_ref()?;
+        let engine = self.engine.as_ref().filter(|engine| !engine.more)?;
         let mut name = name.to_string();
         // Each change sees what those before it made of the name.
         for (old, new) in &engine.substr {
             if name.contains(old.as_str()) {
-                name = name.replacen(old.as_str(), new.as_deref()?, 1);
+                name = name.replacen(old.as_str(), new, 1);
             }
         }
         for (old, new) in &engine.prefix {
             if let Some(rest) = name.strip_prefix(old.as_str()) {
-                name = format!("{}{rest}", new.as_deref()?);
+                name = format!("{}{rest}", new);
             }
         }
         for (old, new) in &engine.suffix {
             if let Some(rest) = name.strip_suffix(old.as_str()) {
-                name = format!("{rest}{}", new.as_deref()?);
+                name = format!("{rest}{}", new);
             }
         }
         Some(name)
@@ -236,77 +189,150 @@ impl Architecture {
     }
 }
 
-/// A module or bare parameter on disk that an [`Architecture`] knows.
-#[derive(Debug, Clone)]
-pub struct Module<'a> {
-    architecture: &'a Architecture,
-    spelling: &'a Name,
-    numbers: Vec<&'a str>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Class;
+    use serde_json::json;
+    use std::time::Instant;
 
-impl<'a> Module<'a> {
-    fn row(&self) -> &'a Row {
-        &self.architecture.rows[self.spelling.row]
+    fn named(name: &str) -> &'static Architecture {
+        Architecture::named(name).unwrap_or_else(|| panic!("{name} is recorded"))
     }
 
-    fn kind(&self, line: Line) -> Option<Kind> {
-        self.row().kinds[line as usize]
+    /// The class in the newest line, what both lines call it in memory, and the tower.
+    fn seen(name: &str, on_disk: &str) -> (Class, String, String, Tower) {
+        let module = named(name).module(on_disk).unwrap_or_else(|| panic!("{on_disk} of {name} is recorded"));
+        let line = *Line::ALL.iter().rev().find(|line| module.class(**line).is_some()).unwrap();
+        let memory = |line| module.in_memory(line).join("|");
+        (module.class(line).unwrap(), memory(Line::V4), memory(Line::V5), module.tower())
     }
 
-    /// What it is in `line`; nothing where that line does not have it.
-    pub fn class(&self, line: Line) -> Option<Class> {
-        self.kind(line).map(|kind| kind.class)
+    fn check(name: &str, on_disk: &str, class: Class, in_memory: &str, tower: Tower) {
+        let expected = (class, in_memory.to_string(), in_memory.to_string(), tower);
+        assert_eq!(seen(name, on_disk), expected, "{on_disk} of {name}");
     }
 
-    /// The rank of its weight in memory, or of the parameter.
-    pub fn rank(&self, line: Line) -> Option<usize> {
-        self.kind(line).map(|kind| kind.rank.into())
-    }
-
-    /// Whether it is an `nn.Linear` in memory, as routers and heads may be too: what quantisers of Transformers look for.
-    pub fn is_linear_module(&self, line: Line) -> bool {
-        self.kind(line).is_some_and(|kind| kind.linear)
-    }
-
-    /// Whether it is a parameter of its own in memory, and not the `weight` of a module.
-    pub fn is_bare(&self, line: Line) -> bool {
-        self.kind(line).is_some_and(|kind| kind.bare)
-    }
-
-    /// Whether `line` loads it as it is spelled.
-    pub fn loads(&self, line: Line) -> bool {
-        self.spelling.lines.contains(&line)
-    }
-
-    /// What `line` calls it in memory: the module, or the bare parameter that it is or becomes a part of. Several where one
-    /// tensor is split; none where the line does not have it.
-    pub fn in_memory(&self, line: Line) -> Vec<String> {
-        let known = self.kind(line).is_some();
-        let templates = self.row().memory[line as usize].iter().filter(|_| known);
-        templates.map(|template| filled(template, &self.numbers)).collect()
-    }
-
-    /// The folded name that the newest line that knows it gives it in memory.
-    fn template(&self) -> Option<&'a str> {
-        let line = Line::ALL.iter().rev().find(|line| self.kind(**line).is_some())?;
-        self.row().memory[*line as usize].first().map(String::as_str)
-    }
-
-    /// The stack of blocks that it is in, and the number of its block.
-    pub fn block(&self) -> Option<(&'a str, u64)> {
-        let template = self.template()?;
-        let stack = self.architecture.stacks.iter().find(|stack| after(template, stack).is_some())?;
-        let position = stack.matches('#').count().checked_sub(1)?;
-        Some((stack, self.numbers.get(position)?.parse().ok()?))
-    }
-
-    /// The part of the model that it is in.
-    pub fn tower(&self) -> Tower {
-        if Line::ALL.iter().any(|line| self.class(*line) == Some(Class::Head)) {
-            return Tower::Head;
+    #[test]
+    fn published_names_are_found_in_memory() {
+        use Class::*;
+        let qwen = "Qwen2_5_VLForConditionalGeneration";
+        let up = "model.language_model.layers.3.mlp.up_proj";
+        for spelling in ["model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj.weight", up] {
+            check(qwen, spelling, Linear, up, Tower::Language);
         }
-        let template = self.template().unwrap_or_default();
-        let towers = self.architecture.towers.iter().filter(|(prefix, _)| after(template, prefix).is_some());
-        towers.max_by_key(|(prefix, _)| prefix.len()).map_or(Tower::Other, |(_, tower)| *tower)
+        check(qwen, "visual.blocks.31.attn.qkv", Linear, "model.visual.blocks.31.attn.qkv", Tower::Vision);
+        check(qwen, "visual.merger.mlp.2", Linear, "model.visual.merger.mlp.2", Tower::Merger);
+        check(qwen, "visual.patch_embed.proj", Convolution, "model.visual.patch_embed.proj", Tower::Vision);
+        check(qwen, "lm_head", Head, "lm_head", Tower::Head);
+        check(qwen, "model.embed_tokens", Embedding, "model.language_model.embed_tokens", Tower::Language);
+        let llava = "LlavaForConditionalGeneration";
+        let q = "model.language_model.layers.0.self_attn.q_proj";
+        check(llava, "language_model.model.layers.0.self_attn.q_proj", Linear, q, Tower::Language);
+        check(llava, q, Linear, q, Tower::Language);
+        check(llava, "language_model.lm_head", Head, "lm_head", Tower::Head);
+        let projector = "model.multi_modal_projector.linear_1";
+        check(llava, "multi_modal_projector.linear_1", Linear, projector, Tower::Merger);
+        let gemma = "Gemma3ForConditionalGeneration";
+        let matrix = "model.multi_modal_projector.mm_input_projection_weight";
+        check(gemma, "multi_modal_projector.mm_input_projection_weight", Other, matrix, Tower::Merger);
+        let q = "model.language_model.layers.7.self_attn.q_proj";
+        check(gemma, "language_model.model.layers.7.self_attn.q_proj", Linear, q, Tower::Language);
+        let internvl = "InternVLForConditionalGeneration";
+        let q = "model.language_model.layers.2.self_attn.q_proj";
+        check(internvl, "language_model.model.layers.2.self_attn.q_proj", Linear, q, Tower::Language);
+        let projector = "model.multi_modal_projector.linear_2";
+        check(internvl, "multi_modal_projector.linear_2", Linear, projector, Tower::Merger);
+    }
+
+    #[test]
+    fn names_deceive_and_facts_do_not() {
+        use Class::*;
+        let patches = seen(
+            "Lfm2VlForConditionalGeneration",
+            "model.vision_tower.vision_model.embeddings.patch_embedding",
+        );
+        assert_eq!((patches.0, patches.3), (Linear, Tower::Vision));
+        let gemma = "Gemma3nForConditionalGeneration";
+        let projection = "model.embed_vision.embedding_projection";
+        assert_eq!(seen(gemma, projection).0, Linear);
+        assert_eq!(seen(gemma, "model.embed_vision.embedding").0, Embedding);
+        assert_eq!(seen("GPT2LMHeadModel", "transformer.h.0.attn.c_attn").0, Transposed);
+        assert_eq!(seen("GPT2LMHeadModel", "h.11.mlp.c_fc.weight").2, "transformer.h.11.mlp.c_fc");
+        let head = seen("GPTNeoXForCausalLM", "embed_out");
+        assert_eq!((head.0, head.1.as_str(), head.2.as_str()), (Head, "embed_out", "lm_head"));
+        assert_eq!(seen("GPTNeoXForCausalLM", "gpt_neox.embed_in").0, Embedding);
+        let shared = "model.layers.0.mlp.shared_expert_gate";
+        assert_eq!(seen("Qwen2MoeForCausalLM", shared).0, Router);
+        assert_eq!(seen("Qwen3NextForCausalLM", "model.layers.0.linear_attn.conv1d").0, Convolution);
+    }
+
+    #[test]
+    fn mixtures_say_what_becomes_of_experts() {
+        let module = named("Qwen3MoeForCausalLM").module("model.layers.3.mlp.experts.12.up_proj").unwrap();
+        assert_eq!(module.class(Line::V5), Some(Class::Experts));
+        assert_eq!(module.in_memory(Line::V5), ["model.layers.3.mlp.experts.gate_up_proj"]);
+        assert_eq!(module.class(Line::V4), Some(Class::Linear));
+        assert_eq!(module.in_memory(Line::V4), ["model.layers.3.mlp.experts.12.up_proj"]);
+        assert_eq!(module.block(), Some(("model.layers.#", 3)));
+        let gate = named("Qwen3MoeForCausalLM").module("model.layers.3.mlp.gate").unwrap();
+        assert_eq!(gate.class(Line::V5), Some(Class::Router));
+        assert!(gate.is_linear_module(Line::V4) && !gate.is_linear_module(Line::V5));
+
+        let deepseek = named("DeepseekV3ForCausalLM");
+        let [mixture] = deepseek.experts().iter().filter(|m| m.numbered).collect::<Vec<_>>()[..] else {
+            panic!("one mixture: {:?}", deepseek.experts())
+        };
+        assert_eq!(mixture.at, "model.layers.#.mlp.experts");
+        assert_eq!(mixture.parts, ["down_proj", "gate_proj", "up_proj"]);
+        assert_eq!(mixture.stacks[&Line::V5]["gate_up_proj"], ["gate_proj", "up_proj"]);
+        let group = deepseek.fused_group("model.layers.0.self_attn.kv_a_proj_with_mqa");
+        assert_eq!(group, Some(("model.layers.0.self_attn", "fused_qkv_a_proj")));
+        assert!(deepseek.ignored().iter().any(|expression| expression.contains("61")));
+
+        let llama = named("Llama4ForConditionalGeneration");
+        let stack = llama.module("language_model.model.layers.1.feed_forward.experts.gate_up_proj").unwrap();
+        assert_eq!((stack.class(Line::V5), stack.rank(Line::V5)), (Some(Class::Experts), Some(3)));
+        assert!(stack.is_bare(Line::V5));
+    }
+
+    #[test]
+    fn configurations_name_architectures() {
+        let of = |config: Value| Architecture::of_config(&config).map(Architecture::name);
+        let llama = Some("LlamaForCausalLM");
+        assert_eq!(of(json!({"architectures": ["LlamaForCausalLM"], "model_type": "x"})), llama);
+        assert_eq!(of(json!({"architectures": ["None"], "model_type": "llama"})), llama);
+        assert_eq!(of(json!({"model_type": "none", "text_config": {"model_type": "llama"}})), llama);
+        assert_eq!(of(json!({"model_type": "none"})), None);
+        assert_eq!(of(json!({"architectures": 3, "text_config": "x"})), None);
+        let gemma = of(json!({"model_type": "gemma3"}));
+        assert_eq!(gemma, Some("Gemma3ForConditionalGeneration"));
+    }
+
+    #[test]
+    fn vllm_says_its_own_names() {
+        let qwen = named("Qwen2_5_VLForConditionalGeneration");
+        let name = |name| qwen.in_vllm_called(name);
+        assert_eq!(
+            name("model.layers.0.mlp.up_proj").as_deref(),
+            Some("language_model.model.layers.0.mlp.up_proj")
+        );
+        assert_eq!(name("model.visual.merger.mlp.0").as_deref(), Some("visual.merger.mlp.0"));
+        let group = qwen.fused_group("visual.blocks.0.mlp.gate_proj");
+        assert_eq!(group, Some(("visual.blocks.0.mlp", "gate_up_proj")));
+        assert_eq!(qwen.tied(), [["lm_head", "model.language_model.embed_tokens"]]);
+    }
+
+    #[test]
+    fn names_of_many_experts_are_found_in_no_time() {
+        let deepseek = named("DeepseekV3ForCausalLM");
+        let names: Vec<String> = (3..61)
+            .flat_map(|layer| {
+                (0..256).map(move |expert| format!("model.layers.{layer}.mlp.experts.{expert}.up_proj"))
+            })
+            .collect();
+        let start = Instant::now();
+        assert!(names.iter().all(|name| deepseek.module(name).is_some()));
+        assert!(start.elapsed().as_millis() < 1000, "{:?} in a build without optimisation", start.elapsed());
     }
 }

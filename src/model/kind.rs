@@ -2,7 +2,7 @@
 //!
 //! In doubt the answer is the one that leaves the module as it is.
 
-use super::architecture::Class;
+use super::known::Class;
 
 /// Last parts of names of output heads.
 const HEADS: [&str; 5] = ["lm_head", "embed_out", "score", "classifier", "head"];

@@ -1,52 +1,129 @@
-//! A checkpoint whose modules are known.
+//! What is known of a module on disk, once its architecture is.
 
-use std::ops::Deref;
-use std::path::Path;
+use super::architecture::Architecture;
+use super::pattern::{after, filled};
+use super::place::Tower;
+use super::recorded::Kind;
+use crate::words::words;
 
-use super::modules::Modules;
-use crate::checkpoint::Checkpoint;
-use crate::error::Result;
-use crate::tensor::Tensor;
-
-/// A checkpoint whose modules are known: what each weight is, and how it is spelled elsewhere.
-#[derive(Clone)]
-pub struct Model {
-    checkpoint: Checkpoint,
-    modules: Modules,
-}
-
-impl Model {
-    /// Opens the checkpoint in `directory`.
-    ///
-    /// # Errors
-    /// Those of [`Checkpoint::open`].
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        Checkpoint::open(directory).map(Model::of)
-    }
-
-    /// The modules of `checkpoint`.
-    pub fn of(checkpoint: Checkpoint) -> Self {
-        let tensors = checkpoint.tensors().map(|(name, tensor)| (name, tensor.shape()));
-        let modules = Modules::new(tensors, checkpoint.config());
-        Model { checkpoint, modules }
-    }
-
-    /// Its modules.
-    pub fn modules(&self) -> &Modules {
-        &self.modules
-    }
-
-    /// The weight of the module `on_disk`, which is a bare parameter for a stack of experts.
-    pub fn weight(&self, on_disk: &str) -> Option<&Tensor> {
-        self.checkpoint.tensor(&format!("{on_disk}.weight")).or_else(|| self.checkpoint.tensor(on_disk))
+words! {
+    /// A line of Transformers: they differ in what modules are called in memory.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Line: "line of Transformers" {
+        /// Transformers 4.57.
+        V4 = "4",
+        /// Transformers 5.
+        V5 = "5",
     }
 }
 
-/// A model is its checkpoint, and knows more.
-impl Deref for Model {
-    type Target = Checkpoint;
+/// What a module or a bare parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A linear layer whose weight is [out, in].
+    Linear,
+    /// A table of embeddings.
+    Embedding,
+    /// A convolution of any rank.
+    Convolution,
+    /// What chooses experts, or weighs them.
+    Router,
+    /// The output head.
+    Head,
+    /// The matrices of several experts in one tensor, or one on disk that becomes a part of such in memory.
+    Experts,
+    /// A linear layer whose weight is [in, out], as GPT-2 has them.
+    Transposed,
+    /// Anything else: norms, bare parameters.
+    Other,
+}
 
-    fn deref(&self) -> &Checkpoint {
-        &self.checkpoint
+/// A row of the table: what each line makes of it, and calls it in memory.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub kinds: [Option<Kind>; Line::ALL.len()],
+    pub memory: [Vec<String>; Line::ALL.len()],
+}
+
+/// A spelling of a row, with the lines that load it.
+#[derive(Debug)]
+pub(super) struct Name {
+    pub pattern: String,
+    pub row: usize,
+    pub lines: Vec<Line>,
+}
+
+/// A module or bare parameter on disk that an [`Architecture`] knows.
+#[derive(Debug, Clone)]
+pub struct Module<'a> {
+    pub(super) architecture: &'a Architecture,
+    pub(super) spelling: &'a Name,
+    pub(super) numbers: Vec<&'a str>,
+}
+
+impl<'a> Module<'a> {
+    fn row(&self) -> &'a Row {
+        &self.architecture.rows[self.spelling.row]
+    }
+
+    fn kind(&self, line: Line) -> Option<Kind> {
+        self.row().kinds[line as usize]
+    }
+
+    /// What it is in `line`; nothing where that line does not have it.
+    pub fn class(&self, line: Line) -> Option<Class> {
+        self.kind(line).map(|kind| kind.class)
+    }
+
+    /// The rank of its weight in memory, or of the parameter.
+    pub fn rank(&self, line: Line) -> Option<usize> {
+        self.kind(line).map(|kind| kind.rank.into())
+    }
+
+    /// Whether it is an `nn.Linear` in memory, as routers and heads may be too: what quantisers of Transformers look for.
+    pub fn is_linear_module(&self, line: Line) -> bool {
+        self.kind(line).is_some_and(|kind| kind.linear)
+    }
+
+    /// Whether it is a parameter of its own in memory, and not the `weight` of a module.
+    pub fn is_bare(&self, line: Line) -> bool {
+        self.kind(line).is_some_and(|kind| kind.bare)
+    }
+
+    /// Whether `line` loads it as it is spelled.
+    pub fn loads(&self, line: Line) -> bool {
+        self.spelling.lines.contains(&line)
+    }
+
+    /// What `line` calls it in memory: the module, or the bare parameter that it is or becomes a part of. Several where one
+    /// tensor is split; none where the line does not have it.
+    pub fn in_memory(&self, line: Line) -> Vec<String> {
+        let known = self.kind(line).is_some();
+        let templates = self.row().memory[line as usize].iter().filter(|_| known);
+        templates.map(|template| filled(template, &self.numbers)).collect()
+    }
+
+    /// The folded name that the newest line that knows it gives it in memory.
+    fn template(&self) -> Option<&'a str> {
+        let line = Line::ALL.iter().rev().find(|line| self.kind(**line).is_some())?;
+        self.row().memory[*line as usize].first().map(String::as_str)
+    }
+
+    /// The stack of blocks that it is in, and the number of its block.
+    pub fn block(&self) -> Option<(&'a str, u64)> {
+        let template = self.template()?;
+        let stack = self.architecture.stacks.iter().find(|stack| after(template, stack).is_some())?;
+        let position = stack.matches('#').count().checked_sub(1)?;
+        Some((stack, self.numbers.get(position)?.parse().ok()?))
+    }
+
+    /// The part of the model that it is in.
+    pub fn tower(&self) -> Tower {
+        if Line::ALL.iter().any(|line| self.class(*line) == Some(Class::Head)) {
+            return Tower::Head;
+        }
+        let template = self.template().unwrap_or_default();
+        let towers = self.architecture.towers.iter().filter(|(prefix, _)| after(template, prefix).is_some());
+        towers.max_by_key(|(prefix, _)| prefix.len()).map_or(Tower::Other, |(_, tower)| *tower)
     }
 }

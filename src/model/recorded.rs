@@ -5,7 +5,8 @@ use std::sync::{LazyLock, OnceLock};
 
 use serde::Deserialize;
 
-use super::architecture::{Architecture, Class, Line};
+use super::architecture::Architecture;
+use super::known::{Class, Line};
 use super::pattern::Rules;
 use super::place::Tower;
 
@@ -26,12 +27,12 @@ pub(super) struct Owners<'a> {
     /// Classes with model types that they serve, as `class/type`.
     #[serde(borrow, default)]
     pub of: Vec<&'a str>,
-    /// Those of the classes that are meant when nothing but the class is known.
+    /// Those that are meant by the class alone; all, where it is not said.
     #[serde(borrow, default)]
-    pub names: Vec<&'a str>,
-    /// Those of the model types that are meant when nothing but the type is known.
+    pub names: Option<Vec<&'a str>>,
+    /// Those that are meant by the model type alone; all, where it is not said.
     #[serde(borrow, default)]
-    pub types: Vec<&'a str>,
+    pub types: Option<Vec<&'a str>>,
     /// The classes of vLLM that a line of vLLM's facts is about.
     #[serde(borrow, default)]
     pub vllm: Vec<&'a str>,
@@ -91,6 +92,9 @@ pub(super) struct Facts {
 pub(super) struct Engine {
     #[serde(default)]
     pub fused: HashMap<String, Vec<String>>,
+    /// What its loader stacks besides.
+    #[serde(default)]
+    pub stacked: HashMap<String, Vec<String>>,
     #[serde(default)]
     pub prefix: Changes,
     #[serde(default)]
@@ -99,10 +103,13 @@ pub(super) struct Engine {
     pub suffix: Changes,
     #[serde(default)]
     pub experts: HashMap<String, String>,
+    /// Whether it renames in other ways too.
+    #[serde(default)]
+    pub more: bool,
 }
 
-/// Parts of names that vLLM replaces; what has nothing in its place is dropped with the tensor.
-pub(super) type Changes = Vec<(String, Option<String>)>;
+/// Parts of names that vLLM replaces.
+pub(super) type Changes = Vec<(String, String)>;
 
 /// The lines that `digits` names.
 pub(super) fn lines(digits: &str) -> Vec<Line> {
@@ -188,10 +195,11 @@ impl Index {
                 let slot = index.slots.len();
                 index.slots.push(Slot { name, facts, architecture: OnceLock::new() });
                 index.by_name.insert(key.to_string(), slot);
-                if owners.names.contains(&key) {
+                let meant = |some: &Option<Vec<&str>>| some.as_ref().is_none_or(|keys| keys.contains(&key));
+                if meant(&owners.names) {
                     index.by_name.insert(name.to_string(), slot);
                 }
-                if owners.types.contains(&key) {
+                if meant(&owners.types) {
                     index.by_name.insert(format!("/{model_type}"), slot);
                 }
             }
@@ -216,4 +224,60 @@ impl Index {
 pub fn recorded_with() -> HashMap<String, String> {
     let header = DATA.lines().next().and_then(|line| serde_json::from_str::<Header>(line).ok());
     header.map_or_else(HashMap::new, |header| header.versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recording anew needs the engines; that what is pinned is what was recorded does not.
+    #[test]
+    fn the_file_is_of_the_versions_that_are_pinned() {
+        let pinned = |environment: &str, package: &str| {
+            let path =
+                format!("{}/tests/conformance/requirements/{environment}.txt", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let version = text.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+            version.unwrap().to_string()
+        };
+        let recorded = recorded_with();
+        for (environment, package) in
+            [("transformers", "transformers"), ("transformers-4.57", "transformers"), ("vllm", "vllm")]
+        {
+            assert_eq!(recorded[environment], pinned(environment, package), "{environment}: record anew");
+        }
+    }
+
+    #[test]
+    fn every_line_is_read_whole() {
+        let mut slots = 0;
+        for line in DATA.lines().skip(1) {
+            let owners: Owners = serde_json::from_str(line).unwrap();
+            if owners.of.is_empty() {
+                assert!(!owners.vllm.is_empty());
+                serde_json::from_str::<Engine>(line).unwrap();
+                continue;
+            }
+            let facts: Facts = serde_json::from_str(line).unwrap();
+            assert!(!lines(&facts.lines).is_empty());
+            for (name, kinds) in facts.rows() {
+                assert!(kinds.iter().any(Option::is_some), "{name} of {:?}", owners.of);
+            }
+            slots += owners.of.len();
+        }
+        assert_eq!(INDEX.slots.len(), slots);
+        for key in INDEX.by_name.keys() {
+            assert!(INDEX.get(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn codes_say_what_a_module_is() {
+        let kind = |class, rank, linear, bare| Some(Kind { class, rank, linear, bare });
+        assert_eq!(Kind::read("L"), kind(Class::Linear, 2, true, false));
+        assert_eq!(Kind::read("Rl"), kind(Class::Router, 2, true, false));
+        assert_eq!(Kind::read("S3p"), kind(Class::Experts, 3, false, true));
+        assert_eq!(Kind::read("-"), None);
+        assert_eq!(Kind::read(""), None);
+    }
 }

@@ -41,6 +41,8 @@ pub struct LocatedGroup {
     pub stored: Vec<String>,
     /// The modules that can be quantised: on-disk names, or the manifest's where there is no model.
     pub quantisable: Vec<String>,
+    /// Whether all members were found.
+    pub is_whole: bool,
     /// Why the group, or a part of it, stays as it is even when it is selected.
     pub kept: Option<&'static str>,
 }
@@ -67,10 +69,12 @@ impl Located {
         let mut located = Located::new(model.modules().linears().map(str::to_string).collect());
         let mut missing = Vec::new();
         for group in manifest.groups() {
-            let mut found = LocatedGroup {
-                stored: group.members.iter().flat_map(|member| stored(model, member)).collect(),
-                ..LocatedGroup::default()
-            };
+            let mut found = LocatedGroup { is_whole: true, ..LocatedGroup::default() };
+            for member in &group.members {
+                let modules = stored(model, member);
+                found.is_whole &= !modules.is_empty();
+                found.stored.extend(modules);
+            }
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
                     MemberPlace::Linear(modules) => found.quantisable.extend(modules),

@@ -35,6 +35,7 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         amax: None,
         state: None,
         for_engines: Vec::new(),
+        format_from: None,
         dialect: DialectChoice::Auto,
         activations: ActivationsChoice::Auto,
         rounding: Rounding::Exact,

@@ -22,7 +22,7 @@ os.environ |= {
 
 from vllm.model_executor.models.registry import ModelRegistry  # noqa: E402
 
-MAPS = ("prefix", "substr", "suffix", "regex")
+MAPS = ("prefix", "substr", "suffix")
 EXPERT_NAMES = re.compile(r'ckpt_(gate|down|up)_proj_name\s*=\s*"(\w+)"')
 
 
@@ -34,12 +34,23 @@ def facts(kind: type) -> dict[str, Any]:
         found["fused"] = {name: list(parts) for name, parts in fused.items() if list(parts) != [name]}
     mapper = getattr(kind, "hf_to_vllm_mapper", None)
     for word in MAPS:
-        changes = getattr(mapper, f"orig_to_new_{word}", None)
-        if changes:
-            found[word] = [[getattr(old, "pattern", old), new] for old, new in changes.items()]
+        # What is mapped to nothing is not loaded, which does not matter to names.
+        found[word] = [[old, new] for old, new in getattr(mapper, f"orig_to_new_{word}", {}).items() if new is not None]
+    stacked = merged(getattr(mapper, "orig_to_new_stacked", {}))
+    found["stacked"] = {name: parts for name, parts in stacked.items() if found.get("fused", {}).get(name) != parts}
+    if any(getattr(mapper, f"orig_to_new_{word}", None) for word in ("regex", "renaming")):
+        found["more"] = True
     if experts := expert_names(kind):
         found["experts"] = experts
     return {key: value for key, value in found.items() if value}
+
+
+def merged(stacked: dict[str, tuple[str, Any]]) -> dict[str, list[str]]:
+    """What the loader stacks: the parts by what they become."""
+    found: dict[str, list[str]] = {}
+    for part, (name, _) in stacked.items():
+        found.setdefault(name.strip("."), []).append(part.strip("."))
+    return found
 
 
 def expert_names(kind: type) -> dict[str, str]:

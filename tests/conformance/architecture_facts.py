@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from typing import Any, Iterable
 
-from folding import EITHER, NUMBER, Rules, apply, fold, numbers, shortest_rules
+from folding import EITHER, NUMBER, Rules, apply, fold, numbers, shortest_rules, under
 
 LINES = ("4", "5")
 Probed = dict[str, Any]
@@ -27,7 +27,8 @@ def candidates(lines: dict[str, Probed]) -> dict[str, list[str]]:
         found[f"memory{line}"] = [name for _, memory in facts["examples"] for name in memory]
     for key, names in list(found.items()):
         facts = lines[key[-1]]
-        found[f"bare-{key}"] = [without(name, facts["base"]) for name in names]
+        base = facts["base"]
+        found[f"bare-{key}"] = [without(name, base) for name in names if base and name.startswith(f"{base}.")]
     newest = lines[max(lines)]
     memory = [name for _, names in newest["examples"] for name in names]
     if any(name.startswith("model.language_model.") for name in memory):
@@ -110,7 +111,12 @@ class Table:
                 for row, name in found.items():
                     self.spellings[spelling].setdefault(row, name)
                 had = {row for row, facts in self.rows.items() if line in facts and row not in self.stacks}
-                lacking = had - found.keys()
+                # Experts that are stacked in memory are there, by the names of the stacks.
+                stacked = {row for row in had if self.rows[row][line][0] in self.stacks & found.keys()}
+                lacking = had - found.keys() - (stacked if "memory" in spelling else set())
+                if spelling.startswith("bare"):
+                    # The base model has no head.
+                    lacking = {row for row in lacking if under(self.rows[row][line][0], self.lines[line]["base"])}
                 if not lacking:
                     readable[spelling] = readable.get(spelling, "") + line
                 elif len(lacking) * 4 < len(had):
@@ -125,7 +131,8 @@ class Table:
             lines = self.readable[spelling]
             if all(set(lines) <= set(seen.get(pair, "")) for pair in self.spellings[spelling].items()):
                 continue
-            if rules := shortest_rules(self.spellings[spelling]):
+            rules = shortest_rules(self.spellings[spelling])
+            if rules and not any(one["rules"] == rules and set(lines) <= set(one["lines"]) for one in found):
                 found.append({"lines": lines, "rules": rules})
                 seen |= {pair: seen.get(pair, "") + lines for pair in self.spellings[spelling].items()}
         return found
@@ -176,9 +183,15 @@ def owned(owners: dict[str, list[tuple[str, str]]], name: str) -> list[str]:
 def only(name: str, rows: list[str]) -> str | None:
     """The one of `rows` that is called `name`, or else ends like it, or else is the only one."""
     rows = list(dict.fromkeys(rows))
-    last = name.rpartition(".")[2]
-    ways = rows, [r for r in rows if r == name or fits(r, name)], [r for r in rows if r.rpartition(".")[2] in (last, NUMBER)]
+    last, count = name.rpartition(".")[2], len(numbers(fold_back(name)))
+    alike = [row for row in rows if row.rpartition(".")[2] in (last, NUMBER)]
+    ways = rows, [row for row in rows if fits(row, name)], alike, [row for row in alike if len(numbers(fold_back(row))) == count]
     return next((same[0] for same in ways if len(same) == 1), None)
+
+
+def fold_back(name: str) -> str:
+    """`name` with a number in place of each folded one."""
+    return name.replace(NUMBER, "0")
 
 
 def fold_as(name: str, row: str) -> str:
@@ -217,7 +230,9 @@ def document(versions: dict[str, str], facts: dict[str, dict[str, Any]], chosen:
         groups[dumped(one)].append(key)
     lines = []
     for text, keys in groups.items():
-        head = {"of": keys, "names": [k for k in keys if k in chosen], "types": [k for k in keys if f"/{k}" in chosen]}
+        # What all are meant by is not said.
+        names, types = [k for k in keys if k in chosen], [k for k in keys if f"/{k}" in chosen]
+        head = {"of": keys} | ({"names": names} if names != keys else {}) | ({"types": types} if types != keys else {})
         lines.append(dumped(head)[:-1] + "," + text[1:])
     engines: dict[str, list[str]] = defaultdict(list)
     for name, one in sorted(vllm.items()):

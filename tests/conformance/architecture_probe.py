@@ -39,6 +39,17 @@ EXPERTS = re.compile(r"expert", re.IGNORECASE)
 HEADS = re.compile(r"(^|\.)(lm_head|embed_out|score|classifier)$")
 
 
+class Unknown(modeling_utils.PreTrainedModel):
+    """Stands for a vision tower of the library timm, which is not installed: nothing is recorded of its modules."""
+
+    def __init__(self, config: Any, *_: Any, **__: Any) -> None:
+        super().__init__(config)
+
+
+for config_class in (transformers.TimmWrapperConfig, transformers.Gemma3nVisionConfig):
+    transformers.AutoModel.register(config_class, type("Unknown", (Unknown,), {"config_class": config_class}), exist_ok=True)
+
+
 class Traced(torch.Tensor):
     """A tensor without data that remembers which parameters it was made of."""
 
@@ -83,8 +94,18 @@ def build(name: str, model_type: str, change: dict[str, Any]) -> nn.Module | Non
     config = variants.configuration(CONFIG_MAPPING[model_type], change)
     if config is None:
         return None
-    with torch.device("meta"), modeling_utils.no_init_weights() if hasattr(modeling_utils, "no_init_weights") else torch.no_grad():
-        model = getattr(transformers, name)(config)
+    kind = getattr(transformers, name)
+    if kind.config_class and not isinstance(config, kind.config_class):
+        # The mapping names the configuration of the composite model for its language model, too.
+        config = config.get_text_config()
+    without_values = modeling_utils.no_init_weights() if hasattr(modeling_utils, "no_init_weights") else torch.no_grad()
+    with without_values:
+        try:
+            with torch.device("meta"):
+                model = kind(config)
+        except NotImplementedError:
+            # It computes with values; its configuration is a small one.
+            model = kind(config)
     if change.get("tie_word_embeddings"):
         model.tie_weights()
     return model
@@ -129,7 +150,12 @@ def written(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
     model.get_parameter = parameter
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, state_dict=state, max_shard_size="1000TB")
+        try:
+            model.save_pretrained(folder, state_dict=dict(state), max_shard_size="1000TB")
+        except RuntimeError:
+            # The 4.57 line refuses shared tensors that it does not expect, such as those of layers that are left out here.
+            state = {name: Traced.of(tensor, name) for name, tensor in state.items()}
+            model.save_pretrained(folder, state_dict=dict(state), max_shard_size="1000TB")
     return found
 
 
@@ -261,7 +287,7 @@ def record(name: str, model_type: str, mapping: str) -> dict[str, Any]:
                 rows.setdefault(row[0], row)
             if not facts["built"]:
                 facts |= {"towers": towers(model), "base": model.base_model_prefix}
-                facts["ignored"] = sorted(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())
+                facts["ignored"] = sorted(getattr(type(model), "_keys_to_ignore_on_load_unexpected", None) or ())
                 facts["own"] = type(model).__module__.split(".")[2] == model_type.replace("-", "_")
             facts["stacks"] = sorted({*facts.get("stacks", ()), *stacks(model)})
             facts["built"] += 1

@@ -178,6 +178,11 @@ fn options() -> Options {
             Type::List(&Type::Choice(Engine::WORDS)),
             "engines that have to read every scheme: what one of them gets wrong is refused before anything is written",
         )
+        .option(
+            "format_from",
+            Type::String,
+            "the format whose scores and costs decide, by the beginning of its name in the manifest, although another one is written",
+        )
         .default(
             "activations",
             Type::Choice(ActivationsChoice::WORDS),
@@ -240,6 +245,7 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
         amax: path("amax")?,
         state: path("state")?,
         dialect: call.word("dialect")?,
+        format_from: call.get("format_from")?,
         activations: call.word("activations")?,
         rounding: call.word("rounding")?,
         scale_sharing: call.word("scale_sharing")?,

@@ -47,6 +47,12 @@ pub(super) fn class() -> Class<Ranking> {
             "ranked groups with an infinite or NaN score; ranked as the most sensitive",
             |this, _| Ok(this.not_finite.clone()),
         )
+        .field(
+            "negative",
+            NAMES,
+            "ranked groups with a score below 0, which no scoring of AutoQuant gives; ranked as they are",
+            |this, _| Ok(this.negative.clone()),
+        )
         .method(
             select(
                 "first",

@@ -1,0 +1,60 @@
+//! Which of the formats that a manifest scored decides.
+
+use super::options::FamilyOptions;
+use crate::error::{Error, Result};
+use crate::format::FormatId;
+use crate::manifest::Manifest;
+use crate::plan::Activations;
+
+/// The manifest with the candidates of the format that will be written, as far as it is known before any scheme is there, or
+/// of the one whose scores were asked for, and what is to be said of it. A group that has no such candidate is none.
+///
+/// # Errors
+/// [`Error::Refused`] when no group has such a candidate, with the formats that there are.
+pub(super) fn with_candidates(
+    options: &FamilyOptions,
+    manifest: &Manifest,
+    has_input_scales: bool,
+) -> Result<(Manifest, Option<String>)> {
+    let formats = manifest.formats();
+    let known = || formats.iter().copied().collect::<Vec<_>>().join(", ");
+    let path = manifest.path().display();
+    if let Some(wanted) = &options.format_from {
+        let is_wanted = |name: &str| {
+            name.get(..wanted.len()).is_some_and(|start| !wanted.is_empty() && start.eq_ignore_ascii_case(wanted))
+        };
+        if !formats.iter().any(|name| is_wanted(name)) {
+            return Err(Error::refused(format!("`{path}` has no candidate in a format `{wanted}…`"))
+                .with_hint(format!("its formats are {}", known())));
+        }
+        let format = options.dialect.format();
+        let note = format!("the scores are those of {wanted}, as asked for, and {format} is written");
+        return Ok((manifest.with_candidates(|name| is_wanted(name).then_some(0)), Some(note)));
+    }
+    let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
+    let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
+    let dialect = options.dialect.with(activations).dialect();
+    let format = dialect.format();
+    let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
+    let rank = |name: &str| match FormatId::of_manifest(name) {
+        Some((id, scales)) if id == format && Some(scales) == granularity => Some(0),
+        Some((id, _)) if id == format => Some(1),
+        // Codes of the same kind under scales of another shape.
+        Some(_) => Some(2),
+        None if name.starts_with("FP8") => Some(3),
+        None => None,
+    };
+    match formats.iter().filter_map(|name| rank(name)).min() {
+        None if formats.is_empty() => Ok((manifest.clone(), None)),
+        None => Err(Error::refused(format!("`{path}` has no candidate in {format}: its formats are {}", known()))
+            .with_hint(format!(
+                "score the model in {format}, or pass --format-from {} to use those scores on purpose",
+                formats.first().copied().unwrap_or("NAME")
+            ))),
+        Some(best) => {
+            let note = (best == 2)
+                .then(|| format!("no group was scored in {format}: the scores are those of {}", known()));
+            Ok((manifest.with_candidates(rank), note))
+        }
+    }
+}
