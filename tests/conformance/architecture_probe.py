@@ -337,6 +337,9 @@ def check(name: str, model_type: str, spellings: dict[str, list[str]]) -> dict[s
             except ValueError:
                 # The 4.57 line refuses a mixture of spellings.
                 continue
+        own = "disk5" if NEWEST else "disk4"
+        if found[own].keys() >= set(spellings[own]):
+            break
     return {spelling: {disk: sorted(to) for disk, to in names.items()} for spelling, names in found.items()}
 
 

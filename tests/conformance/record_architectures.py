@@ -62,9 +62,9 @@ def record(work: Path) -> tuple[str, list[str]]:
     vllm = run("vllm", work, "vllm.json", "architecture_engine.py")
     facts, tables = {}, []
     for key, of in lines.items():
-        found = {line: loads[line][key] for line in of}
-        facts[key] = facts_of(of, found)
-        tables.append((key, Table(of, found)))
+        table = Table(of, {line: loads[line][key] for line in of})
+        facts[key] = facts_of(table)
+        tables.append((key, table))
     notes = [f"{line}: {sum(line in of for of in lines.values())} of {len(said[line])} built" for line in LINES]
     notes += [f"vLLM: {len(vllm['made'])} classes, not imported: {vllm['failed']}"]
     notes += [f"{line} {key}: not built: {said[line][key]['problems']}" for key in keys for line in LINES
