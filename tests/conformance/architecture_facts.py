@@ -200,7 +200,8 @@ def fold_back(name: str) -> str:
 
 def fold_as(name: str, row: str) -> str:
     """`name` folded but for the numbers that `row` keeps, counted from the end."""
-    kept = [position for position, part in enumerate(reversed([p for p in row.split(".") if p.isdigit() or p == NUMBER])) if part != NUMBER]
+    ending = reversed([part for part in row.split(".") if part.isdigit() or part == NUMBER])
+    kept = [position for position, part in enumerate(ending) if part != NUMBER]
     count = len(numbers(name))
     return fold(name, frozenset(count - 1 - position for position in kept))
 

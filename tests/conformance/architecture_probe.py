@@ -219,7 +219,8 @@ def stacks(model: nn.Module) -> list[str]:
     unsplit = {name for m in model.modules() for name in getattr(m, "_no_split_modules", None) or ()}
     found: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, (nn.ModuleList, nn.Sequential)) or not len(module) or any(name.startswith(f"{f}.") for f in found):
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        if inside or not isinstance(module, (nn.ModuleList, nn.Sequential)) or not len(module):
             continue
         classes = [c.__name__ for child in module for c in type(child).__mro__]
         if unsplit & set(classes) or "GradientCheckpointingLayer" in classes or re.search(r"(^|\.)(layers|blocks|h)$", name):
