@@ -23,6 +23,7 @@ os.environ |= {
 from vllm.model_executor.models.registry import ModelRegistry  # noqa: E402
 
 MAPS = ("prefix", "substr", "suffix")
+ADDED = re.compile(r'self\.packed_modules_mapping\["(\w+)"\] = \[([^\]]+)\]')
 EXPERT_NAMES = re.compile(r'ckpt_(gate|down|up)_proj_name\s*=\s*"(\w+)"')
 
 
@@ -30,8 +31,8 @@ def facts(kind: type) -> dict[str, Any]:
     """What the class `kind` says."""
     found: dict[str, Any] = {}
     fused = getattr(kind, "packed_modules_mapping", None)
-    if isinstance(fused, dict):
-        found["fused"] = {name: list(parts) for name, parts in fused.items() if list(parts) != [name]}
+    fused = (fused if isinstance(fused, dict) else {}) | added(kind)
+    found["fused"] = {name: list(parts) for name, parts in fused.items() if list(parts) != [name]}
     mapper = getattr(kind, "hf_to_vllm_mapper", None)
     for word in MAPS:
         # What is mapped to nothing is not loaded, which does not matter to names.
@@ -45,12 +46,24 @@ def facts(kind: type) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
+def added(kind: type) -> dict[str, list[str]]:
+    """What the class adds to its fused modules when it is made from some configurations, such as MLA's with `q_lora_rank`."""
+    found: dict[str, list[str]] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("vllm."):
+            for name, parts in ADDED.findall(inspect.getsource(base)):
+                found[name] = re.findall(r'"([^"]+)"', parts)
+    return found
+
+
 def merged(stacked: dict[str, tuple[str, Any]]) -> dict[str, list[str]]:
-    """What the loader stacks: the parts by what they become."""
+    """What the loader stacks: the parts by what they become, without what comes before both."""
     found: dict[str, list[str]] = {}
     for part, (name, _) in stacked.items():
-        found.setdefault(name.strip("."), []).append(part.strip("."))
-    return found
+        name, part = (text.removesuffix(".weight").removesuffix(".bias").rpartition(".")[2] for text in (name, part))
+        if part not in found.setdefault(name, []):
+            found[name].append(part)
+    return {name: parts for name, parts in found.items() if len(parts) > 1}
 
 
 def expert_names(kind: type) -> dict[str, str]:

@@ -69,7 +69,8 @@ class Table:
         self.add_stacks()
         self.near: list[str] = []
         self.readable = self.find_spellings()
-        self.loads_own = self.readable.get(f"disk{self.newest}", "")
+        # What a line writes it loads, though names that are split or merged in odd ways cannot be followed one by one.
+        self.loads_own = self.readable.get(f"disk{self.newest}", self.newest)
 
     def known(self, line: str, name: str) -> str | None:
         """The name in the table of what `line` writes as `name`: what the newest line loads to the same place."""
@@ -110,7 +111,10 @@ class Table:
                         found.setdefault(row, name)
                 for row, name in found.items():
                     self.spellings[spelling].setdefault(row, name)
-                had = {row for row, facts in self.rows.items() if line in facts and row not in self.stacks}
+                # Of names that differ in a number alone there are but two, so those that keep theirs may be missing.
+                source = spelling[-1] if spelling[-1].isdigit() else self.newest
+                known = (r for r, facts in self.rows.items() if line in facts and source in facts)
+                had = {r for r in known if r not in self.stacks and not numbers(r)}
                 # Experts that are stacked in memory are there, by the names of the stacks.
                 stacked = {row for row in had if self.rows[row][line][0] in self.stacks & found.keys()}
                 lacking = had - found.keys() - (stacked if "memory" in spelling else set())
@@ -196,14 +200,15 @@ def fold_back(name: str) -> str:
 
 def fold_as(name: str, row: str) -> str:
     """`name` folded but for the numbers that `row` keeps, counted from the end."""
-    kept = [position for position, part in enumerate(reversed([p for p in row.split(".") if p.isdigit() or p == NUMBER])) if part != NUMBER]
+    ending = reversed([part for part in row.split(".") if part.isdigit() or part == NUMBER])
+    kept = [position for position, part in enumerate(ending) if part != NUMBER]
     count = len(numbers(name))
     return fold(name, frozenset(count - 1 - position for position in kept))
 
 
-def facts_of(lines: dict[str, Probed], loads: dict[str, Any]) -> dict[str, Any]:
+def facts_of(table: Table) -> dict[str, Any]:
     """All that is recorded of an architecture but its names."""
-    table = Table(lines, loads)
+    lines = table.lines
     newest = lines[table.newest]
     facts: dict[str, Any] = {"lines": "".join(lines), "loads": table.loads_own, "modules": table.modules()}
     if others := table.other_spellings():

@@ -219,7 +219,8 @@ def stacks(model: nn.Module) -> list[str]:
     unsplit = {name for m in model.modules() for name in getattr(m, "_no_split_modules", None) or ()}
     found: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, (nn.ModuleList, nn.Sequential)) or not len(module) or any(name.startswith(f"{f}.") for f in found):
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        if inside or not isinstance(module, (nn.ModuleList, nn.Sequential)) or not len(module):
             continue
         classes = [c.__name__ for child in module for c in type(child).__mro__]
         if unsplit & set(classes) or "GradientCheckpointingLayer" in classes or re.search(r"(^|\.)(layers|blocks|h)$", name):
@@ -337,6 +338,9 @@ def check(name: str, model_type: str, spellings: dict[str, list[str]]) -> dict[s
             except ValueError:
                 # The 4.57 line refuses a mixture of spellings.
                 continue
+        own = "disk5" if NEWEST else "disk4"
+        if found[own].keys() >= set(spellings[own]):
+            break
     return {spelling: {disk: sorted(to) for disk, to in names.items()} for spelling, names in found.items()}
 
 

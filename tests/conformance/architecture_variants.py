@@ -36,6 +36,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "vocab_size": 512, "pad_token_id": 0,
     },
     "aya_vision": {"vision_config": {"model_type": "siglip_vision_model", "hidden_size": 1152, "num_attention_heads": 16}},
+    "bamba": {"attn_layer_indices": [1, 3]},
     "chameleon": {"vocabulary_map": {"<image>": 5}},
     "cohere_compass": {"text_config": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}}},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
@@ -50,22 +51,25 @@ NEEDED: dict[str, dict[str, Any]] = {
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": FEW, "moe_topk": 2},
     "hunyuan_vl": {"text_config": {"head_dim": 128}},
     "idefics3": {"text_config": {"model_type": "llama", "pad_token_id": 0}},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 16},
+    "lfm2_vl": {"text_config": {"layer_types": ["conv", "full_attention"] * 16}},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
     "qwen4_exp_text": {
         "ple_layer_ids": [1], "ple_embed_dim": 64, "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 256,
-        "indexer_budget": 64, "indexer_compress_ratio": 4, "eos_token_id": 2,
+        "indexer_budget": 64, "indexer_compress_ratio": 4, "eos_token_id": 2, "split_ngram_parts": 2,
     },
     "phi4_multimodal": {"vision_config": {}, "audio_config": {}},
     "smolvlm": {"text_config": {"model_type": "llama", "pad_token_id": 0}},
     "reformer": {"is_decoder": True},
 }
 NEEDED["qwen4_exp"] = {"text_config": NEEDED["qwen4_exp_text"]}
-"""What the default lacks for a model to be built."""
+"""What the default lacks for a model to be built, or to have layers of all kinds."""
 SECTIONS = {"rope_type": "default", "mrope_section": [24, 20, 20]}
 NEEDED_BEFORE_5: dict[str, dict[str, Any]] = {
+    "lfm2-vl": {"text_config": {"model_type": "lfm2", "full_attn_idxs": [1, 3, 5]}},
     "mllama": {"text_config": {"rope_scaling": {"rope_type": "default"}}},
     "mllama_text_model": {"rope_scaling": {"rope_type": "default"}},
     "qwen3_vl": {"text_config": {"rope_scaling": SECTIONS}},

@@ -9,6 +9,7 @@ from typing import Iterable
 NUMBER = "#"
 EITHER = "|"
 """Between the names in memory that one tensor on disk becomes."""
+MANY = 16
 Row = tuple[str, tuple[str, ...], str]
 """A name on disk, its names in memory, and what it is."""
 Rules = list[list[str]]
@@ -65,6 +66,9 @@ def one_kind(rows: list[Row], kept: frozenset[int]) -> tuple[str, str] | None:
         if name is None:
             return None
         names.append(name)
+    if len(names) > MANY:
+        # A tensor that is cut into many: the first stands for all.
+        names = names[:1]
     return EITHER.join(names), rows[0][2]
 
 

@@ -49,7 +49,10 @@ def built(facts: dict[str, Any]) -> bool:
 
 def record(work: Path) -> tuple[str, list[str]]:
     """The data file's text, and what should be known of how it was made."""
-    said = {line: run(environment, work, f"record-{line}.json", "architecture_probe.py", "record") for line, environment in LINES.items()}
+    said = {
+        line: run(environment, work, f"record-{line}.json", "architecture_probe.py", "record")
+        for line, environment in LINES.items()
+    }
     keys = sorted({key for line in said.values() for key in line})
     lines = {key: {line: said[line][key] for line in LINES if key in said[line] and built(said[line][key])} for key in keys}
     lines = {key: of for key, of in lines.items() if of}
@@ -62,14 +65,14 @@ def record(work: Path) -> tuple[str, list[str]]:
     vllm = run("vllm", work, "vllm.json", "architecture_engine.py")
     facts, tables = {}, []
     for key, of in lines.items():
-        found = {line: loads[line][key] for line in of}
-        facts[key] = facts_of(of, found)
-        tables.append((key, Table(of, found)))
+        table = Table(of, {line: loads[line][key] for line in of})
+        facts[key] = facts_of(table)
+        tables.append((key, table))
     notes = [f"{line}: {sum(line in of for of in lines.values())} of {len(said[line])} built" for line in LINES]
     notes += [f"vLLM: {len(vllm['made'])} classes, not imported: {vllm['failed']}"]
     notes += [f"{line} {key}: not built: {said[line][key]['problems']}" for key in keys for line in LINES
               if key in said[line] and not built(said[line][key])]
-    notes += [f"{line} {key}: of several kinds: {of[line]['mixed']}" for key, of in lines.items() for line in of if of[line]["mixed"]]
+    notes += [f"{line} {key}: of several kinds: {one['mixed']}" for key, of in lines.items() for line, one in of.items() if one["mixed"]]
     notes += [f"{key}: nearly a spelling: {near}" for key, table in tables for near in table.near]
     notes += unexplained(tables)
     return document(versions(), facts, chosen(lines), vllm["made"]), notes
@@ -95,7 +98,8 @@ def stale(work: Path) -> list[str]:
         return [f"{DATA.name} was recorded with {recorded}, pinned are {versions()}; run tests/conformance/record_architectures.py"]
     fresh = record(work)[0]
     then, now = set(text.splitlines()), set(fresh.splitlines())
-    return [f"recorded, no longer so: {line[:160]}" for line in sorted(then - now)] + [f"not recorded: {line[:160]}" for line in sorted(now - then)]
+    gone = [f"recorded, no longer so: {line[:160]}" for line in sorted(then - now)]
+    return gone + [f"not recorded: {line[:160]}" for line in sorted(now - then)]
 
 
 def main() -> None:
