@@ -16,11 +16,11 @@ mod spelling;
 
 pub use architecture::Architecture;
 pub use fused::{expert_group, fused_group};
-pub use known::{Class, Line, Module};
+pub use known::Module;
 pub use modules::{Model, Modules, is_embedding};
 pub use order::{in_model_order, order_in_block};
 pub use place::{Tower, block_of, is_head, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};
-pub use recorded::{Mixture, recorded_with};
+pub use recorded::{Class, Line, Mixture, recorded_with};
 pub use spelling::{WRAPPERS, bare_name, canonical, has_known_root};
