@@ -4,25 +4,26 @@
 //! asked for. `tests/conformance/record_architectures.py` writes them.
 
 use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 
-use super::known::{Line, Module, Name, Row};
+use super::known::{Module, Name, Row, Table};
 use super::pattern::{fold, numbers, replaced};
-use super::place::Tower;
-use super::recorded::{Engine, Facts, INDEX, Kind, Mixture, lines};
+use super::recorded::{DATA, Engine, Facts, Kind, Line, Mixture, Owners, lines};
+
+/// The file, looked through once.
+static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(DATA));
 
 /// An architecture whose modules are known.
 #[derive(Debug)]
 pub struct Architecture {
     name: &'static str,
     lines: Vec<Line>,
-    pub(super) rows: Vec<Row>,
+    table: Table,
     /// The spellings of rows on disk, by their folded names.
     names: HashMap<String, Vec<Name>>,
     ties: Vec<Vec<String>>,
-    pub(super) stacks: Vec<String>,
-    pub(super) towers: HashMap<String, Tower>,
     ignored: Vec<String>,
     experts: Vec<Mixture>,
     engine: Option<Engine>,
@@ -70,7 +71,7 @@ impl Architecture {
             let found = self.names.get(&fold(name))?;
             found.iter().find_map(|spelling| {
                 let numbers = numbers(&spelling.pattern, name)?;
-                Some(Module { architecture: self, spelling, numbers })
+                Some(Module { table: &self.table, spelling, numbers })
             })
         };
         let owner = || on_disk.strip_suffix(".weight").or_else(|| on_disk.strip_suffix(".bias"));
@@ -84,7 +85,7 @@ impl Architecture {
 
     /// The stacks of blocks in memory, as `model.layers.#`.
     pub fn stacks(&self) -> &[String] {
-        &self.stacks
+        &self.table.stacks
     }
 
     /// Its mixtures of experts.
@@ -148,7 +149,7 @@ impl Architecture {
     }
 
     /// The architecture `name` with `facts` and what vLLM has of it.
-    pub(super) fn of(name: &'static str, facts: &Facts, engine: Option<Engine>) -> Architecture {
+    fn of(name: &'static str, facts: &Facts, engine: Option<Engine>) -> Architecture {
         let mut rows = Vec::new();
         let mut names: HashMap<String, Vec<Name>> = HashMap::new();
         let table: Vec<(String, [Option<Kind>; Line::ALL.len()])> = facts.rows().collect();
@@ -177,11 +178,9 @@ impl Architecture {
         Architecture {
             name,
             lines: lines(&facts.lines),
-            rows,
+            table: Table { rows, stacks: facts.stacks.clone(), towers: facts.towers.clone() },
             names,
             ties: facts.ties.clone(),
-            stacks: facts.stacks.clone(),
-            towers: facts.towers.clone(),
             ignored: facts.ignored.clone(),
             experts: facts.experts.clone(),
             engine,
@@ -189,10 +188,60 @@ impl Architecture {
     }
 }
 
+/// Where the facts of each architecture are in the file.
+struct Index {
+    slots: Vec<Slot>,
+    /// By class, by `class/type` and by `/type`.
+    by_name: HashMap<String, usize>,
+    vllm: HashMap<&'static str, &'static str>,
+}
+
+struct Slot {
+    name: &'static str,
+    facts: &'static str,
+    architecture: OnceLock<Option<Architecture>>,
+}
+
+impl Index {
+    fn of(data: &'static str) -> Index {
+        let mut index = Index { slots: Vec::new(), by_name: HashMap::new(), vllm: HashMap::new() };
+        for facts in data.lines().skip(1) {
+            let Ok(owners) = serde_json::from_str::<Owners>(facts) else { continue };
+            for key in owners.of {
+                let Some((name, model_type)) = key.split_once('/') else { continue };
+                let slot = index.slots.len();
+                index.slots.push(Slot { name, facts, architecture: OnceLock::new() });
+                index.by_name.insert(key.to_string(), slot);
+                let meant = |some: &Option<Vec<&str>>| some.as_ref().is_none_or(|keys| keys.contains(&key));
+                if meant(&owners.names) {
+                    index.by_name.insert(name.to_string(), slot);
+                }
+                if meant(&owners.types) {
+                    index.by_name.insert(format!("/{model_type}"), slot);
+                }
+            }
+            index.vllm.extend(owners.vllm.into_iter().map(|name| (name, facts)));
+        }
+        index
+    }
+
+    /// The architecture of a class, of `class/type`, or of `/type`.
+    fn get(&self, key: &str) -> Option<&Architecture> {
+        let slot = &self.slots[*self.by_name.get(key)?];
+        let read = || {
+            let engine = self.vllm.get(slot.name).and_then(|facts| serde_json::from_str(facts).ok());
+            let facts = serde_json::from_str(slot.facts).ok()?;
+            Some(Architecture::of(slot.name, &facts, engine))
+        };
+        slot.architecture.get_or_init(read).as_ref()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::model::place::Tower;
+    use crate::model::recorded::Class;
     use super::*;
-    use crate::model::Class;
     use serde_json::json;
     use std::time::Instant;
 
@@ -294,6 +343,14 @@ mod tests {
         let stack = llama.module("language_model.model.layers.1.feed_forward.experts.gate_up_proj").unwrap();
         assert_eq!((stack.class(Line::V5), stack.rank(Line::V5)), (Some(Class::Experts), Some(3)));
         assert!(stack.is_bare(Line::V5));
+    }
+
+    #[test]
+    fn every_architecture_is_read() {
+        assert!(INDEX.slots.len() > 250);
+        for key in INDEX.by_name.keys() {
+            assert!(INDEX.get(key).is_some(), "{key}");
+        }
     }
 
     #[test]

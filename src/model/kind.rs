@@ -2,7 +2,7 @@
 //!
 //! In doubt the answer is the one that leaves the module as it is.
 
-use super::known::Class;
+use super::recorded::Class;
 
 /// Last parts of names of output heads.
 const HEADS: [&str; 5] = ["lm_head", "embed_out", "score", "classifier", "head"];

@@ -1,42 +1,10 @@
 //! What is known of a module on disk, once its architecture is.
 
-use super::architecture::Architecture;
+use std::collections::HashMap;
+
 use super::pattern::{after, filled};
 use super::place::Tower;
-use super::recorded::Kind;
-use crate::words::words;
-
-words! {
-    /// A line of Transformers: they differ in what modules are called in memory.
-    #[derive(PartialOrd, Ord, Hash)]
-    pub enum Line: "line of Transformers" {
-        /// Transformers 4.57.
-        V4 = "4",
-        /// Transformers 5.
-        V5 = "5",
-    }
-}
-
-/// What a module or a bare parameter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// A linear layer whose weight is [out, in].
-    Linear,
-    /// A table of embeddings.
-    Embedding,
-    /// A convolution of any rank.
-    Convolution,
-    /// What chooses experts, or weighs them.
-    Router,
-    /// The output head.
-    Head,
-    /// The matrices of several experts in one tensor, or one on disk that becomes a part of such in memory.
-    Experts,
-    /// A linear layer whose weight is [in, out], as GPT-2 has them.
-    Transposed,
-    /// Anything else: norms, bare parameters.
-    Other,
-}
+use super::recorded::{Class, Kind, Line};
 
 /// A row of the table: what each line makes of it, and calls it in memory.
 #[derive(Debug)]
@@ -53,17 +21,25 @@ pub(super) struct Name {
     pub lines: Vec<Line>,
 }
 
-/// A module or bare parameter on disk that an [`Architecture`] knows.
+/// What is the same for all modules of an architecture.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub rows: Vec<Row>,
+    pub stacks: Vec<String>,
+    pub towers: HashMap<String, Tower>,
+}
+
+/// A module or bare parameter on disk whose architecture is known.
 #[derive(Debug, Clone)]
 pub struct Module<'a> {
-    pub(super) architecture: &'a Architecture,
+    pub(super) table: &'a Table,
     pub(super) spelling: &'a Name,
     pub(super) numbers: Vec<&'a str>,
 }
 
 impl<'a> Module<'a> {
     fn row(&self) -> &'a Row {
-        &self.architecture.rows[self.spelling.row]
+        &self.table.rows[self.spelling.row]
     }
 
     fn kind(&self, line: Line) -> Option<Kind> {
@@ -112,7 +88,7 @@ impl<'a> Module<'a> {
     /// The stack of blocks that it is in, and the number of its block.
     pub fn block(&self) -> Option<(&'a str, u64)> {
         let template = self.template()?;
-        let stack = self.architecture.stacks.iter().find(|stack| after(template, stack).is_some())?;
+        let stack = self.table.stacks.iter().find(|stack| after(template, stack).is_some())?;
         let position = stack.matches('#').count().checked_sub(1)?;
         Some((stack, self.numbers.get(position)?.parse().ok()?))
     }
@@ -123,7 +99,7 @@ impl<'a> Module<'a> {
             return Tower::Head;
         }
         let template = self.template().unwrap_or_default();
-        let towers = self.architecture.towers.iter().filter(|(prefix, _)| after(template, prefix).is_some());
+        let towers = self.table.towers.iter().filter(|(prefix, _)| after(template, prefix).is_some());
         towers.max_by_key(|(prefix, _)| prefix.len()).map_or(Tower::Other, |(_, tower)| *tower)
     }
 }

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::known::{Class, Line, Module};
+use super::known::Module;
+use super::recorded::{Class, Line};
 use super::fused::expert_group;
 use super::kind::class_by_name;
 use super::spelling::canonical;

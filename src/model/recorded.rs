@@ -1,18 +1,47 @@
 //! `architectures.jsonl` as it is written: a line for each set of facts, with the architectures that have it.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, OnceLock};
 
 use serde::Deserialize;
 
-use super::architecture::Architecture;
-use super::known::{Class, Line};
 use super::pattern::Rules;
 use super::place::Tower;
+use crate::words::words;
 
-static DATA: &str = include_str!("architectures.jsonl");
-/// The file, looked through once.
-pub(super) static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(DATA));
+/// The file.
+pub(super) static DATA: &str = include_str!("architectures.jsonl");
+
+words! {
+    /// A line of Transformers: they differ in what modules are called in memory.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Line: "line of Transformers" {
+        /// Transformers 4.57.
+        V4 = "4",
+        /// Transformers 5.
+        V5 = "5",
+    }
+}
+
+/// What a module or a bare parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A linear layer whose weight is [out, in].
+    Linear,
+    /// A table of embeddings.
+    Embedding,
+    /// A convolution of any rank.
+    Convolution,
+    /// What chooses experts, or weighs them.
+    Router,
+    /// The output head.
+    Head,
+    /// The matrices of several experts in one tensor, or one on disk that becomes a part of such in memory.
+    Experts,
+    /// A linear layer whose weight is [in, out], as GPT-2 has them.
+    Transposed,
+    /// Anything else: norms, bare parameters.
+    Other,
+}
 
 /// The first line.
 #[derive(Deserialize)]
@@ -171,55 +200,6 @@ impl Facts {
     }
 }
 
-/// Where the facts of each architecture are in the file.
-pub(super) struct Index {
-    slots: Vec<Slot>,
-    /// By class, by `class/type` and by `/type`.
-    by_name: HashMap<String, usize>,
-    vllm: HashMap<&'static str, &'static str>,
-}
-
-struct Slot {
-    name: &'static str,
-    facts: &'static str,
-    architecture: OnceLock<Option<Architecture>>,
-}
-
-impl Index {
-    fn of(data: &'static str) -> Index {
-        let mut index = Index { slots: Vec::new(), by_name: HashMap::new(), vllm: HashMap::new() };
-        for facts in data.lines().skip(1) {
-            let Ok(owners) = serde_json::from_str::<Owners>(facts) else { continue };
-            for key in owners.of {
-                let Some((name, model_type)) = key.split_once('/') else { continue };
-                let slot = index.slots.len();
-                index.slots.push(Slot { name, facts, architecture: OnceLock::new() });
-                index.by_name.insert(key.to_string(), slot);
-                let meant = |some: &Option<Vec<&str>>| some.as_ref().is_none_or(|keys| keys.contains(&key));
-                if meant(&owners.names) {
-                    index.by_name.insert(name.to_string(), slot);
-                }
-                if meant(&owners.types) {
-                    index.by_name.insert(format!("/{model_type}"), slot);
-                }
-            }
-            index.vllm.extend(owners.vllm.into_iter().map(|name| (name, facts)));
-        }
-        index
-    }
-
-    /// The architecture of a class, of `class/type`, or of `/type`.
-    pub fn get(&self, key: &str) -> Option<&Architecture> {
-        let slot = &self.slots[*self.by_name.get(key)?];
-        let read = || {
-            let engine = self.vllm.get(slot.name).and_then(|facts| serde_json::from_str(facts).ok());
-            let facts = serde_json::from_str(slot.facts).ok()?;
-            Some(Architecture::of(slot.name, &facts, engine))
-        };
-        slot.architecture.get_or_init(read).as_ref()
-    }
-}
-
 /// The versions that the facts were recorded with, by the requirements that pin them.
 pub fn recorded_with() -> HashMap<String, String> {
     let header = DATA.lines().next().and_then(|line| serde_json::from_str::<Header>(line).ok());
@@ -250,7 +230,6 @@ mod tests {
 
     #[test]
     fn every_line_is_read_whole() {
-        let mut slots = 0;
         for line in DATA.lines().skip(1) {
             let owners: Owners = serde_json::from_str(line).unwrap();
             if owners.of.is_empty() {
@@ -263,11 +242,6 @@ mod tests {
             for (name, kinds) in facts.rows() {
                 assert!(kinds.iter().any(Option::is_some), "{name} of {:?}", owners.of);
             }
-            slots += owners.of.len();
-        }
-        assert_eq!(INDEX.slots.len(), slots);
-        for key in INDEX.by_name.keys() {
-            assert!(INDEX.get(key).is_some(), "{key}");
         }
     }
 
