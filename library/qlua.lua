@@ -135,7 +135,7 @@ function Checkpoint:in_memory(module) end
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
+---@field type? "string"|"path"|"file"|"directory"|"name part"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
 ---@field least? number the least that a number or size may be
 ---@field flag? boolean takes no value; false in the result when it is not there
@@ -264,6 +264,7 @@ function Parser:help() end
 ---@field state? string an AutoQuant state that is copied into every directory as it is
 ---@field dialect? "auto"|"universal"|"compressed-tensors"|"modelopt"|"fp8-block" `auto` is `universal` when static and `compressed-tensors` when dynamic (default: `"auto"`)
 ---@field for_engines? ("vllm"|"sglang"|"transformers")[] engines that have to read every scheme: what one of them gets wrong is refused before anything is written
+---@field format_from? string the format whose scores and costs decide, by the beginning of its name in the manifest, although another one is written
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
@@ -1214,6 +1215,7 @@ function Manifest:ranking(options) end
 ---@field unscored string[] candidates that were never scored (score exactly 0), ranked or not
 ---@field not_candidates string[] groups that only have the format `NONE`; never ranked
 ---@field not_finite string[] ranked groups with an infinite or NaN score; ranked as the most sensitive
+---@field negative string[] ranked groups with a score below 0, which no scoring of AutoQuant gives; ranked as they are
 ---@operator len: integer
 local Ranking = {}
 

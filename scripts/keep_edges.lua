@@ -10,7 +10,10 @@ local opts = sweep.options("keep_edges",
 local family = sweep.family(opts)
 local last = {}
 for _, group in ipairs(family.manifest.groups) do
-  last[group.tower] = math.max(last[group.tower] or 0, group.block or 0)
+  last[group.tower] = group.block and math.max(last[group.tower] or 0, group.block) or last[group.tower]
+end
+if not next(last) then
+  error{ kind = "refused", message = "no group of the manifest is in a numbered block, so there are no edges to keep", hint = "all_layers_topx takes any names" }
 end
 local ranking = sweep.ranking(family, opts, function(group)
   return not group.block or group.block >= opts.keep and group.block <= last[group.tower] - opts.keep

@@ -13,6 +13,7 @@ use common::{ascending_family, options, shared};
 use qlua::error::Result;
 use qlua::format::FormatId;
 use qlua::job::{Family, FamilyOptions};
+use qlua::manifest::Manifest;
 use qlua::model::Model;
 use qlua::plan::{Located, Plan};
 use qlua::verify::{Depth, verify};
@@ -35,12 +36,23 @@ fn checkpoint(base: &Path, config: Value, linears: &[&str], others: &[(&str, &[u
     Directory::create(&base.join("model"), &config, &tensors)
 }
 
-/// A manifest of recipe groups, the least sensitive first, every module with an input scale.
+/// A manifest of recipe groups, the least sensitive first, every module with an input scale. Costs are the weights of the
+/// checkpoint beside it; what is not in it counts nothing.
 fn write_manifest(base: &Path, groups: &[&[&str]]) {
+    let tensors = Directory(base.join("model")).tensors();
+    let end = |name: &str| {
+        name.split('.').skip_while(|c| ["model", "language_model"].contains(c)).collect::<Vec<_>>().join(".")
+    };
+    let weights = |member: &str| {
+        let wanted = end(&format!("{member}.weight"));
+        let shape = tensors.iter().find(|(name, _)| end(name) == wanted).map(|(_, tensor)| &tensor.shape);
+        shape.map_or(0, |shape| shape.iter().product::<usize>()) as f64
+    };
     let group = |(number, members): (usize, &&[&str])| {
+        let cost: f64 = members.iter().map(|member| weights(member)).sum();
         let entry = json!({
             "formats": ["FP8_DEFAULT_CFG(effective-bits: 8.0)", "NONE(effective-bits: 16.0)"],
-            "scores": [number as f64 + 1.0, 0.0], "costs": [128.0, 256.0], "module_names": members});
+            "scores": [number as f64 + 1.0, 0.0], "costs": [cost / 2.0, cost], "module_names": members});
         (format!("{}.quant_recipe", members[0]), entry)
     };
     let sensitivity: serde_json::Map<String, Value> = groups.iter().enumerate().map(group).collect();
@@ -143,7 +155,12 @@ fn qwen2_5_vl() {
         ("visual.patch_embed.proj.weight", &[16, 3, 2, 4, 4]),
         ("visual.blocks.0.attn.qkv.bias", &[16]),
     ];
-    checkpoint(base.path(), json!({"tie_word_embeddings": true}), &linears, &others);
+    checkpoint(
+        base.path(),
+        json!({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "tie_word_embeddings": true}),
+        &linears,
+        &others,
+    );
     for (language, vision) in [
         ("language_model.layers", "visual"),
         ("model.language_model.layers", "model.visual"),
@@ -184,7 +201,12 @@ fn qwen2_5_vl_in_the_spelling_of_memory() {
     let linears =
         ["model.language_model.layers.0.mlp.down_proj", "model.visual.blocks.0.attn.proj", "lm_head"];
     let others: [(&str, &[usize]); 1] = [("model.language_model.embed_tokens.weight", &[16, 16])];
-    checkpoint(base.path(), json!({"tie_word_embeddings": false}), &linears, &others);
+    checkpoint(
+        base.path(),
+        json!({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "tie_word_embeddings": false}),
+        &linears,
+        &others,
+    );
     write_manifest(
         base.path(),
         &[&["language_model.layers.0.mlp.down_proj"], &["visual.blocks.0.attn.proj"]],
@@ -206,7 +228,12 @@ fn a_text_only_manifest_of_a_vision_language_model() {
         // The vision tower has blocks of its own, and of the same leaves.
         "visual.blocks.0.mlp.down_proj",
     ];
-    checkpoint(base.path(), json!({"tie_word_embeddings": true}), &linears, &[]);
+    checkpoint(
+        base.path(),
+        json!({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "tie_word_embeddings": true}),
+        &linears,
+        &[],
+    );
     let attention: &[&str] =
         &["layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj", "layers.0.self_attn.v_proj"];
     write_manifest(base.path(), &[attention, &["layers.0.mlp.down_proj"]]);
@@ -234,7 +261,12 @@ fn qwen3_vl() {
         ("model.visual.patch_embed.proj.weight", &[16, 3, 2, 4, 4]),
         ("model.visual.merger.norm.weight", &[16]),
     ];
-    checkpoint(base.path(), json!({"text_config": {"tie_word_embeddings": true}}), &linears, &others);
+    checkpoint(
+        base.path(),
+        json!({"architectures": ["Qwen3VLForConditionalGeneration"], "text_config": {"tie_word_embeddings": true}}),
+        &linears,
+        &others,
+    );
     let groups: [&[&str]; 7] = [
         &["model.visual.patch_embed.proj"],
         &["lm_head"],
@@ -267,7 +299,12 @@ fn qwen2_qwen3_and_llama() {
             ("model.layers.0.self_attn.k_norm.weight", &[16]),
             ("model.layers.0.self_attn.q_proj.bias", &[16]),
         ];
-        checkpoint(base.path(), json!({"tie_word_embeddings": !untied}), &linears, &others);
+        checkpoint(
+            base.path(),
+            json!({"architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": !untied}),
+            &linears,
+            &others,
+        );
         let [gate, up, down] = ["gate", "up", "down"].map(|leaf| format!("{spelling}.0.mlp.{leaf}_proj"));
         write_manifest(base.path(), &[&["lm_head"], &[&gate, &up], &[&down]]);
         let rest = set(&["model.layers.0.mlp.down_proj", "lm_head"]);
@@ -369,14 +406,13 @@ fn published_manifests_resolve_on_checkpoints_of_the_published_names() {
         let linears: Vec<&str> = linears.iter().map(String::as_str).collect();
         let others: [(&str, &[usize]); 1] = [(patch_embed, &[4, 3, 2, 2, 2])];
         checkpoint(base.path(), json!({"tie_word_embeddings": true}), &linears, &others);
-        let family =
-            Family::open(options(&base.path().join("model"), &path, &base.path().join("out"))).unwrap();
-        let ranking = family.manifest().ranking(&Default::default()).unwrap();
+        // A family would say that weights of this size are another model's.
+        let published = Manifest::open(&path).unwrap();
+        let model = Model::open(base.path().join("model")).unwrap();
+        let located = Located::in_model(&published, &model, FormatId::Fp8).unwrap();
+        let ranking = published.ranking(&Default::default()).unwrap();
         assert_eq!(ranking.len(), groups, "{manifest}");
-        let mut family = family;
-        family.add("all", ranking.lowest(100.0).unwrap()).unwrap();
-        let planned = family.planned().unwrap();
-        let plan = &planned.schemes[0].plan;
+        let plan = Plan::resolve(&located, ranking.lowest(100.0).unwrap().selected(), FormatId::Fp8).unwrap();
         assert_eq!(plan.formats.len(), quantised, "{manifest}");
         let checkpoint = Model::open(base.path().join("model")).unwrap();
         assert!(plan.formats.keys().all(|module| checkpoint.modules().is_linear(module)));
@@ -464,7 +500,7 @@ fn a_mixture_is_few_entries() {
     }
     let linears: Vec<&str> = linears.iter().map(String::as_str).collect();
     let entries = list(base.path(), &linears, &[&["model.layers.0.self_attn.o_proj"]]).unwrap();
-    assert_eq!(entries.len(), 3, "{entries:?}");
+    assert_eq!(entries.len(), 4, "{entries:?}");
     let looked_for: Vec<String> = ["gate_proj", "up_proj", "down_proj"]
         .iter()
         .map(|part| format!("model.layers.3.block_sparse_moe.experts.0.{part}"))

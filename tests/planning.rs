@@ -99,7 +99,16 @@ fn every_policy_plans_every_published_manifest_without_a_model() {
                 "combine" => &["--with", path],
                 _ => &[],
             };
+            // Scores of another format are used on purpose or not at all.
+            let is_int8 = path.contains("int8");
             let words = [&[name, "--dry-run", "--manifest", path], more].concat();
+            if is_int8 {
+                let output = qlua(place.path(), &words);
+                let text = String::from_utf8(output.stderr).unwrap();
+                assert!(text.contains("has no candidate in FP8: its formats are INT8_DEFAULT_CFG"), "{text}");
+            }
+            let from: &[&str] = if is_int8 { &["--format-from", "int8"] } else { &[] };
+            let words = [&words[..], from].concat();
             let result = json(place.path(), &words);
             let schemes = result["schemes"].as_array().unwrap();
             assert!(!schemes.is_empty(), "{words:?}");
@@ -440,23 +449,37 @@ fn a_list_that_splits_a_fused_group_is_told_which_and_why() {
 
 /// A manifest that scores the members of a fused group apart.
 #[test]
-fn a_family_over_a_manifest_alone_refuses_to_split_what_loaders_fuse() {
+fn a_family_over_a_manifest_alone_joins_what_loaders_fuse() {
     let entry = |name: &str, score: f64| {
         format!(
-            r#""layers.0.self_attn.{name}.quant_recipe": {{"formats": ["F(effective-bits: 8.0)"], "scores": [{score}], "costs": [1],
-                "module_names": ["layers.0.self_attn.{name}"]}}"#
+            r#""layers.0.{name}.quant_recipe": {{"formats": ["F(effective-bits: 8.0)"], "scores": [{score}], "costs": [1],
+                "module_names": ["layers.0.{name}"]}}"#
         )
     };
-    let groups = [entry("q_proj", 1.0), entry("k_proj", 2.0), entry("v_proj", 3.0)].join(",");
-    let manifest =
-        Arc::new(Manifest::parse("m.json", format!(r#"{{"layer_sensitivity": {{{groups}}}}}"#)).unwrap());
+    let groups = [
+        entry("self_attn.q_proj", 1.0),
+        entry("self_attn.k_proj", 2.0),
+        entry("mlp.down_proj", 4.0),
+        entry("self_attn.v_proj", 3.0),
+    ];
+    let text = format!(r#"{{"layer_sensitivity": {{{}}}}}"#, groups.join(","));
+    let manifest = Arc::new(Manifest::parse("m.json", text).unwrap());
     let options =
         FamilyOptions { model: None, ..common::options("".as_ref(), "m.json".as_ref(), "unused".as_ref()) };
     let mut family = Family::with_manifest(options, manifest.clone()).unwrap();
-    let ranking = ranking(&manifest);
-    let error = family.add("half", ranking.lowest(50.0).unwrap()).unwrap_err();
-    assert_eq!(error.kind(), "refused");
-    assert!(error.to_string().contains("splits the fused group `layers.0.self_attn.qkv_proj`"), "{error}");
-    family.add("all", ranking.lowest(100.0).unwrap()).unwrap();
-    assert!(family.formats("all").unwrap().iter().all(|(_, format)| format == "FP8"));
+    let ranking = ranking(family.manifest());
+    let scores: Vec<(String, f64)> = ranking.groups().map(|g| (g.name.clone(), g.score)).collect();
+    assert_eq!(scores, [("layers.0.mlp.down_proj".into(), 4.0), ("layers.0.self_attn.q_proj".into(), 6.0)]);
+    family.add("half", ranking.highest(50.0).unwrap()).unwrap();
+    let formats = family.formats("half").unwrap();
+    let fp8: Vec<&str> = formats.iter().filter(|(_, f)| f == "FP8").map(|(name, _)| name.as_str()).collect();
+    assert_eq!(fp8, ["q_proj", "k_proj", "v_proj"].map(|leaf| format!("layers.0.self_attn.{leaf}")));
+    assert!(
+        family
+            .planned()
+            .unwrap()
+            .notes
+            .iter()
+            .any(|note| note.starts_with("3 groups of the manifest hold parts"))
+    );
 }

@@ -3,23 +3,42 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Model, expert_group};
+use crate::model::{Model, ModuleClass, expert_group};
 use crate::plan::Plan;
 
-/// The mixtures of which `plan` quantises no expert, by their names on disk (`model.layers.0.mlp.experts`), in file order:
-/// those whose experts are stacked, and those that have them one by one.
-pub(super) fn unquantised_mixtures(model: &Model, plan: &Plan) -> Vec<String> {
+/// A mixture of which no expert is quantised.
+pub(super) struct UnquantisedMixture {
+    /// `model.layers.0.mlp.experts`; on disk, and in memory where that differs.
+    pub names: Vec<String>,
+    /// Whether its experts are stacked on disk.
+    pub is_stacked: bool,
+}
+
+/// The mixtures that `plan` leaves as they are, in file order.
+pub(super) fn unquantised_mixtures(model: &Model, plan: &Plan) -> Vec<UnquantisedMixture> {
+    let modules = model.modules();
     let mut seen: HashSet<&str> = HashSet::new();
-    let mut mixtures: Vec<String> = Vec::new();
-    for stacked in model.modules().stacked_mixtures() {
-        if seen.insert(stacked) {
-            mixtures.push(stacked.to_string());
-        }
-    }
-    let mut parents: HashSet<&str> = HashSet::new();
-    for (parent, experts) in plan.listed(model).filter_map(expert_group) {
-        if parents.insert(parent) {
-            mixtures.push(format!("{parent}.{experts}"));
+    let mut mixtures: Vec<UnquantisedMixture> = Vec::new();
+    for module in plan.listed(model) {
+        let is_stacked = modules.class(module) == Some(ModuleClass::Experts);
+        let (parent, leaf) = match expert_group(module) {
+            Some(group) if !is_stacked => group,
+            _ if is_stacked => {
+                match module.rsplit_once('.').and_then(|(mixture, _)| mixture.rsplit_once('.')) {
+                    Some(split) => split,
+                    None => continue,
+                }
+            }
+            _ => continue,
+        };
+        if seen.insert(parent) {
+            let mut names = vec![format!("{parent}.{leaf}")];
+            for name in modules.mixtures_in_memory(module) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            mixtures.push(UnquantisedMixture { names, is_stacked });
         }
     }
     mixtures

@@ -3,7 +3,7 @@
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, RecipeFormat};
 use crate::plan::Activations;
 
 /// The manifest with the candidates of the format that will be written, as far as it is known before any scheme is there, or
@@ -21,7 +21,8 @@ pub(super) fn with_candidates(
     let path = manifest.path().display();
     if let Some(wanted) = &options.format_from {
         let is_wanted = |name: &str| {
-            name.get(..wanted.len()).is_some_and(|start| !wanted.is_empty() && start.eq_ignore_ascii_case(wanted))
+            name.get(..wanted.len())
+                .is_some_and(|start| !wanted.is_empty() && start.eq_ignore_ascii_case(wanted))
         };
         if !formats.iter().any(|name| is_wanted(name)) {
             return Err(Error::refused(format!("`{path}` has no candidate in a format `{wanted}…`"))
@@ -29,32 +30,44 @@ pub(super) fn with_candidates(
         }
         let format = options.dialect.format();
         let note = format!("the scores are those of {wanted}, as asked for, and {format} is written");
-        return Ok((manifest.with_candidates(|name| is_wanted(name).then_some(0)), Some(note)));
+        return Ok((manifest.with_candidates(|format| is_wanted(&format.name).then_some(0)), Some(note)));
     }
     let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
     let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
     let dialect = options.dialect.with(activations).dialect();
     let format = dialect.format();
     let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
-    let rank = |name: &str| match FormatId::of_manifest(name) {
+    let rank = |scored: &RecipeFormat| match FormatId::of_manifest(&scored.name) {
         Some((id, scales)) if id == format && Some(scales) == granularity => Some(0),
         Some((id, _)) if id == format => Some(1),
         // Codes of the same kind under scales of another shape.
         Some(_) => Some(2),
-        None if name.starts_with("FP8") => Some(3),
+        None if scored.name.starts_with("FP8") => Some(3),
+        // A configuration of the user's own, which ModelOpt numbers: its bits say what it can be.
+        None if !is_of_another_kind(&scored.name) && scored.effective_bits == 8.0 => Some(4),
         None => None,
     };
-    match formats.iter().filter_map(|name| rank(name)).min() {
+    let scored = manifest.groups().iter().flat_map(|group| &group.formats).filter(|format| !format.is_none());
+    match scored.filter_map(rank).min() {
         None if formats.is_empty() => Ok((manifest.clone(), None)),
-        None => Err(Error::refused(format!("`{path}` has no candidate in {format}: its formats are {}", known()))
-            .with_hint(format!(
-                "score the model in {format}, or pass --format-from {} to use those scores on purpose",
-                formats.first().copied().unwrap_or("NAME")
-            ))),
+        None => {
+            Err(Error::refused(format!("`{path}` has no candidate in {format}: its formats are {}", known()))
+                .with_hint(format!(
+                    "score the model in {format}, or pass --format-from {} to use those scores on purpose",
+                    formats.first().copied().unwrap_or("NAME")
+                )))
+        }
         Some(best) => {
             let note = (best == 2)
                 .then(|| format!("no group was scored in {format}: the scores are those of {}", known()));
             Ok((manifest.with_candidates(rank), note))
         }
     }
+}
+
+/// Whether ModelOpt calls formats so that have other codes than E4M3.
+fn is_of_another_kind(format: &str) -> bool {
+    ["NVFP4", "MXFP", "MXINT", "INT", "W4", "W8", "MAMBA", "NF4"]
+        .iter()
+        .any(|start| format.starts_with(start))
 }

@@ -63,7 +63,9 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
                         missing.len(),
                         listed(&missing)
                     ))
-                    .with_hint("give one that covers them, or choose --activations dynamic, which needs none"));
+                    .with_hint(
+                        "give one that covers them, or choose --activations dynamic, which needs none",
+                    ));
                 }
                 Some(_) => (
                     Activations::Dynamic,

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::model::{Class, Model};
+use crate::model::{Model, ModuleClass};
 use crate::plan::Located;
-use crate::units::{self, counted};
+use crate::units::counted;
 
 /// Fails when a group costs another number of weights than the model has in it: costs are numbers of weights, so the manifest
 /// is one of another model.
@@ -19,7 +19,10 @@ pub(super) fn require_same_weights(manifest: &Manifest, located: &Located, model
     let mut others = 0;
     let mut first = None;
     for (group, found) in manifest.groups().iter().zip(located.groups()) {
-        let Some(stated) = group.parameters().filter(|_| found.is_whole) else { continue };
+        // One weight is no linear layer: it stands where the number is not known.
+        let Some(stated) = group.parameters().filter(|&stated| found.is_whole && stated > 1) else {
+            continue;
+        };
         let weights = found.stored.iter().filter_map(|module| model.weight(module));
         let there: u64 = weights.map(|weight| weight.elements() as u64).sum();
         // A cost is a sum of floating-point numbers.
@@ -30,7 +33,8 @@ pub(super) fn require_same_weights(manifest: &Manifest, located: &Located, model
         first.get_or_insert((group.name.as_str(), stated, there));
     }
     let Some((name, stated, there)) = first else { return Ok(()) };
-    let more = if others > 1 { format!(", and {} differ so", counted(others, "group")) } else { String::new() };
+    let more =
+        if others > 1 { format!(", and {} differ so", counted(others, "group")) } else { String::new() };
     Err(Error::refused(format!(
         "the manifest `{}` is of another model: its costs give `{name}` {stated} weights, and `{}` has {there} there{more}",
         manifest.path().display(),
@@ -59,7 +63,9 @@ pub(super) fn require_same_shapes(directory: &Path, model: &Model) -> Result<()>
                 weight.shape(),
                 model.directory().display()
             ))
-            .with_hint("give the FP8 export of this checkpoint, or --activations dynamic, which needs none"));
+            .with_hint(
+                "give the FP8 export of this checkpoint, or --activations dynamic, which needs none",
+            ));
         }
     }
     Ok(())
@@ -82,21 +88,24 @@ pub(super) fn left_out(located: &Located, model: &Model) -> Vec<String> {
     let unnamed: Vec<&str> = modules.linears().filter(|module| !named.contains(module)).collect();
     if let Some(first) = unnamed.first() {
         notes.push(format!(
-            "{} of the model {} not in the manifest and stay as they are, such as `{first}`",
+            "{} of the model {}, such as `{first}`",
             counted(unnamed.len(), "linear layer"),
-            if unnamed.len() == 1 { "is" } else { "are" },
+            match unnamed.len() {
+                1 => "is not in the manifest and stays as it is",
+                _ => "are not in the manifest and stay as they are",
+            },
         ));
     }
     let elements = |stacks: bool| -> u64 {
-        let is_stack = |name: &str| modules.class(name) == Some(Class::Experts);
+        let is_stack = |name: &str| modules.class(name) == Some(ModuleClass::Experts);
         model.tensors().filter(|(name, _)| !stacks || is_stack(name)).map(|(_, t)| t.elements() as u64).sum()
     };
     let stacked = elements(true);
     if stacked > 0 {
         notes.push(format!(
-            "{} have their experts in one tensor and stay as they are: {} % of all weights",
+            "experts in one tensor stay as they are ({}): {:.1} % of all weights",
             counted(modules.stacked_mixtures().count(), "mixture"),
-            units::number(100.0 * stacked as f64 / elements(false) as f64)
+            100.0 * stacked as f64 / elements(false) as f64
         ));
     }
     notes

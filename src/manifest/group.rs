@@ -89,11 +89,11 @@ impl Group {
         self.option(self.chosen?)
     }
 
-    /// Makes that format the candidate for which `rank`, given its name, answers the least; of equal ones the first. One
+    /// Makes that format the candidate for which `rank` answers the least; of equal ones the first. One
     /// without a rank is none. The score that ranks the group follows.
-    pub(super) fn choose(&mut self, rank: impl Fn(&str) -> Option<u8>) {
+    pub(super) fn choose(&mut self, rank: impl Fn(&RecipeFormat) -> Option<u8>) {
         let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
-        let ranked = quantising().filter_map(|(at, format)| Some((rank(&format.name)?, at)));
+        let ranked = quantising().filter_map(|(at, format)| Some((rank(format)?, at)));
         self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
         let several = quantising().count() > 1;
         let counts = |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
@@ -152,10 +152,10 @@ impl Group {
 }
 
 /// How formats are preferred as long as nobody says what is written: FP8 with one scale a tensor, any other FP8, the rest.
-pub(super) fn preferred(format: &str) -> Option<u8> {
-    Some(match format {
+pub(super) fn preferred(format: &RecipeFormat) -> Option<u8> {
+    Some(match format.name.as_str() {
         "FP8_DEFAULT_CFG" => 0,
-        _ if format.starts_with("FP8") => 1,
+        name if name.starts_with("FP8") => 1,
         _ => 2,
     })
 }
@@ -183,6 +183,8 @@ mod tests {
             costs: formats.iter().map(|f| f.2).collect(),
             score: formats.iter().map(|f| f.1).fold(0.0, f64::max),
             importance: None,
+            rank: None,
+            is_text_only: false,
             chosen: None,
         };
         group.choose(preferred);
@@ -240,9 +242,9 @@ mod tests {
         );
         let candidate = |g: &Group| (g.candidate().unwrap().score, g.candidate().unwrap().cost, g.score);
         assert_eq!(candidate(&g), (0.5, 50.0, 0.5));
-        g.choose(|name| u8::from(!name.contains("PER_CHANNEL")));
+        g.choose(|format| Some(u8::from(!format.name.contains("PER_CHANNEL"))));
         assert_eq!(candidate(&g), (0.25, 50.0, 0.25));
-        g.choose(|name| u8::from(!name.starts_with("NVFP4")));
+        g.choose(|format| Some(u8::from(!format.name.starts_with("NVFP4"))));
         assert_eq!(candidate(&g), (9.0, 28.125, 9.0));
         g.scores[0] = f64::NAN;
         g.choose(preferred);

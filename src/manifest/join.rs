@@ -75,7 +75,8 @@ fn root(first: &mut [usize], mut at: usize) -> usize {
 fn join(parts: &[&Group]) -> Option<Group> {
     let (one, rest) = parts.split_first()?;
     let at = |group: &Group, name: &str| group.formats.iter().position(|format| format.name == name);
-    let mut whole = Group { formats: vec![], scores: vec![], costs: vec![], members: vec![], ..(*one).clone() };
+    let mut whole =
+        Group { formats: vec![], scores: vec![], costs: vec![], members: vec![], ..(*one).clone() };
     for format in &one.formats {
         let Some(places) = parts.iter().map(|part| at(part, &format.name)).collect::<Option<Vec<_>>>() else {
             continue;
@@ -88,7 +89,9 @@ fn join(parts: &[&Group]) -> Option<Group> {
         return None;
     }
     whole.members = parts.iter().flat_map(|part| part.members.iter().cloned()).collect();
-    whole.importance = rest.iter().try_fold(one.importance?, |sum, part| Some(sum + part.importance?));
+    whole.importance = one
+        .importance
+        .and_then(|first| rest.iter().try_fold(first, |sum, part| Some(sum + part.importance?)));
     whole.choose(preferred);
     Some(whole)
 }
@@ -127,7 +130,8 @@ mod tests {
         ]);
         let (joined, counts) = apart.joined(wholes);
         assert_eq!(counts, Some((2, 1)));
-        let seen: Vec<_> = joined.groups().iter().map(|g| (g.members.join("+"), g.score, g.costs[0])).collect();
+        let seen: Vec<_> =
+            joined.groups().iter().map(|g| (g.members.join("+"), g.score, g.costs[0])).collect();
         let expected = [("a.in_x+a.in_z", 5.0, 24.0), ("a.out", 2.0, 4.0), ("b.in_x", 8.0, 2.0)];
         assert_eq!(seen, expected.map(|(members, score, cost)| (members.to_string(), score, cost)));
         assert_eq!(joined.group("a.in_z").map(|g| g.name.as_str()), Some("a.in_x"));

@@ -114,9 +114,9 @@ impl Manifest {
         })
     }
 
-    /// The same manifest with other candidates: of each group the format for which `rank`, given its name, answers the
-    /// least; a group without a format that has a rank is no candidate. Scores that rank the groups follow.
-    pub fn with_candidates(&self, rank: impl Fn(&str) -> Option<u8>) -> Self {
+    /// The same manifest with other candidates: of each group the format for which `rank` answers the least; a group
+    /// without a format that has a rank is no candidate. Scores that rank the groups follow.
+    pub fn with_candidates(&self, rank: impl Fn(&RecipeFormat) -> Option<u8>) -> Self {
         let mut groups = self.groups.to_vec();
         groups.iter_mut().for_each(|group| group.choose(&rank));
         Manifest { groups: groups.into(), ..self.clone() }
@@ -204,7 +204,8 @@ impl Manifest {
     /// The published ranks between the first and the last that no group has, in ascending order: groups that were ranked and
     /// left out.
     pub fn rank_gaps(&self) -> Vec<u64> {
-        let ranks: std::collections::BTreeSet<u64> = self.groups.iter().filter_map(|group| group.rank).collect();
+        let ranks: std::collections::BTreeSet<u64> =
+            self.groups.iter().filter_map(|group| group.rank).collect();
         let (Some(&first), Some(&last)) = (ranks.first(), ranks.last()) else { return Vec::new() };
         // A rank that is no rank is no reason to count to it.
         let most = 2 * self.groups.len() as u64;
@@ -290,7 +291,8 @@ fn groups(
         }
     }
     let is_text = |group: &Group| matches!(group.tower(), Tower::Language | Tower::Head | Tower::Other);
-    let is_text_only = groups.iter().all(is_text) && !groups.iter().any(|group| is_of_another_kind(&group.name));
+    let is_text_only =
+        groups.iter().all(is_text) && !groups.iter().any(|group| is_of_another_kind(&group.name));
     groups.iter_mut().for_each(|group| group.is_text_only = is_text_only);
     Ok((groups, by_name))
 }
@@ -336,8 +338,19 @@ fn group(
     let importance = raw.importance.map(|n| n.0);
     let rank = raw.rank.as_ref().and_then(Value::as_u64);
     let (score, chosen, is_text_only) = (0.0, None, false);
-    let mut group =
-        Group { name, key, members, formats: parsed, scores, costs, score, importance, rank, chosen, is_text_only };
+    let mut group = Group {
+        name,
+        key,
+        members,
+        formats: parsed,
+        scores,
+        costs,
+        score,
+        importance,
+        rank,
+        chosen,
+        is_text_only,
+    };
     group.choose(preferred);
     Ok(group)
 }

@@ -8,25 +8,25 @@ use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 
-use super::known::{Module, Name, Row, Table};
+use super::known::{KnownRow, KnownTable, Module, Name};
 use super::pattern::{fold, numbers, replaced};
-use super::recorded::{DATA, Engine, Facts, Kind, Line, Mixture, Owners, lines};
+use super::recorded::{DATA, Facts, Kind, Line, Mixture, Owners, VllmFacts, lines};
 
 /// The file, looked through once.
-static INDEX: LazyLock<Index> = LazyLock::new(|| Index::of(DATA));
+static INDEX: LazyLock<ArchitectureIndex> = LazyLock::new(|| ArchitectureIndex::of(DATA));
 
 /// An architecture whose modules are known.
 #[derive(Debug)]
 pub struct Architecture {
     name: &'static str,
     lines: Vec<Line>,
-    table: Table,
+    table: KnownTable,
     /// The spellings of rows on disk, by their folded names.
     names: HashMap<String, Vec<Name>>,
     ties: Vec<Vec<String>>,
     ignored: Vec<String>,
     experts: Vec<Mixture>,
-    engine: Option<Engine>,
+    engine: Option<VllmFacts>,
 }
 
 impl Architecture {
@@ -149,7 +149,7 @@ impl Architecture {
     }
 
     /// The architecture `name` with `facts` and what vLLM has of it.
-    fn of(name: &'static str, facts: &Facts, engine: Option<Engine>) -> Architecture {
+    fn of(name: &'static str, facts: &Facts, engine: Option<VllmFacts>) -> Architecture {
         let mut rows = Vec::new();
         let mut names: HashMap<String, Vec<Name>> = HashMap::new();
         let table: Vec<(String, [Option<Kind>; Line::ALL.len()])> = facts.rows().collect();
@@ -173,12 +173,12 @@ impl Architecture {
                 None => vec![pattern.clone()],
             });
             let memory: Vec<Vec<String>> = memory.collect();
-            rows.push(Row { kinds, memory: memory.try_into().unwrap_or_default() });
+            rows.push(KnownRow { kinds, memory: memory.try_into().unwrap_or_default() });
         }
         Architecture {
             name,
             lines: lines(&facts.lines),
-            table: Table { rows, stacks: facts.stacks.clone(), towers: facts.towers.clone() },
+            table: KnownTable { rows, stacks: facts.stacks.clone(), towers: facts.towers.clone() },
             names,
             ties: facts.ties.clone(),
             ignored: facts.ignored.clone(),
@@ -189,7 +189,7 @@ impl Architecture {
 }
 
 /// Where the facts of each architecture are in the file.
-struct Index {
+struct ArchitectureIndex {
     slots: Vec<Slot>,
     /// By class, by `class/type` and by `/type`.
     by_name: HashMap<String, usize>,
@@ -202,9 +202,10 @@ struct Slot {
     architecture: OnceLock<Option<Architecture>>,
 }
 
-impl Index {
-    fn of(data: &'static str) -> Index {
-        let mut index = Index { slots: Vec::new(), by_name: HashMap::new(), vllm: HashMap::new() };
+impl ArchitectureIndex {
+    fn of(data: &'static str) -> ArchitectureIndex {
+        let mut index =
+            ArchitectureIndex { slots: Vec::new(), by_name: HashMap::new(), vllm: HashMap::new() };
         for facts in data.lines().skip(1) {
             let Ok(owners) = serde_json::from_str::<Owners>(facts) else { continue };
             for key in owners.of {
@@ -239,9 +240,9 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::place::Tower;
-    use crate::model::recorded::Class;
     use super::*;
+    use crate::model::place::Tower;
+    use crate::model::recorded::ModuleClass;
     use serde_json::json;
     use std::time::Instant;
 
@@ -250,21 +251,21 @@ mod tests {
     }
 
     /// The class in the newest line, what both lines call it in memory, and the tower.
-    fn seen(name: &str, on_disk: &str) -> (Class, String, String, Tower) {
+    fn seen(name: &str, on_disk: &str) -> (ModuleClass, String, String, Tower) {
         let module = named(name).module(on_disk).unwrap_or_else(|| panic!("{on_disk} of {name} is recorded"));
         let line = *Line::ALL.iter().rev().find(|line| module.class(**line).is_some()).unwrap();
         let memory = |line| module.in_memory(line).join("|");
         (module.class(line).unwrap(), memory(Line::V4), memory(Line::V5), module.tower())
     }
 
-    fn check(name: &str, on_disk: &str, class: Class, in_memory: &str, tower: Tower) {
+    fn check(name: &str, on_disk: &str, class: ModuleClass, in_memory: &str, tower: Tower) {
         let expected = (class, in_memory.to_string(), in_memory.to_string(), tower);
         assert_eq!(seen(name, on_disk), expected, "{on_disk} of {name}");
     }
 
     #[test]
     fn published_names_are_found_in_memory() {
-        use Class::*;
+        use ModuleClass::*;
         let qwen = "Qwen2_5_VLForConditionalGeneration";
         let up = "model.language_model.layers.3.mlp.up_proj";
         for spelling in ["model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj.weight", up] {
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn names_deceive_and_facts_do_not() {
-        use Class::*;
+        use ModuleClass::*;
         let patches = seen(
             "Lfm2VlForConditionalGeneration",
             "model.vision_tower.vision_model.embeddings.patch_embedding",
@@ -319,13 +320,13 @@ mod tests {
     #[test]
     fn mixtures_say_what_becomes_of_experts() {
         let module = named("Qwen3MoeForCausalLM").module("model.layers.3.mlp.experts.12.up_proj").unwrap();
-        assert_eq!(module.class(Line::V5), Some(Class::Experts));
+        assert_eq!(module.class(Line::V5), Some(ModuleClass::Experts));
         assert_eq!(module.in_memory(Line::V5), ["model.layers.3.mlp.experts.gate_up_proj"]);
-        assert_eq!(module.class(Line::V4), Some(Class::Linear));
+        assert_eq!(module.class(Line::V4), Some(ModuleClass::Linear));
         assert_eq!(module.in_memory(Line::V4), ["model.layers.3.mlp.experts.12.up_proj"]);
         assert_eq!(module.block(), Some(("model.layers.#", 3)));
         let gate = named("Qwen3MoeForCausalLM").module("model.layers.3.mlp.gate").unwrap();
-        assert_eq!(gate.class(Line::V5), Some(Class::Router));
+        assert_eq!(gate.class(Line::V5), Some(ModuleClass::Router));
         assert!(gate.is_linear_module(Line::V4) && !gate.is_linear_module(Line::V5));
 
         let deepseek = named("DeepseekV3ForCausalLM");
@@ -341,7 +342,7 @@ mod tests {
 
         let llama = named("Llama4ForConditionalGeneration");
         let stack = llama.module("language_model.model.layers.1.feed_forward.experts.gate_up_proj").unwrap();
-        assert_eq!((stack.class(Line::V5), stack.rank(Line::V5)), (Some(Class::Experts), Some(3)));
+        assert_eq!((stack.class(Line::V5), stack.rank(Line::V5)), (Some(ModuleClass::Experts), Some(3)));
         assert!(stack.is_bare(Line::V5));
     }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::pattern::{after, filled};
 use super::place::Tower;
-use super::recorded::{Class, Kind, Line};
+use super::recorded::{Kind, Line, ModuleClass};
 
 /// A row of the table: what each line makes of it, and calls it in memory.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct KnownRow {
     pub kinds: [Option<Kind>; Line::ALL.len()],
     pub memory: [Vec<String>; Line::ALL.len()],
 }
@@ -23,8 +23,8 @@ pub(super) struct Name {
 
 /// What is the same for all modules of an architecture.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub rows: Vec<Row>,
+pub(super) struct KnownTable {
+    pub rows: Vec<KnownRow>,
     pub stacks: Vec<String>,
     pub towers: HashMap<String, Tower>,
 }
@@ -32,13 +32,13 @@ pub(super) struct Table {
 /// A module or bare parameter on disk whose architecture is known.
 #[derive(Debug, Clone)]
 pub struct Module<'a> {
-    pub(super) table: &'a Table,
+    pub(super) table: &'a KnownTable,
     pub(super) spelling: &'a Name,
     pub(super) numbers: Vec<&'a str>,
 }
 
 impl<'a> Module<'a> {
-    fn row(&self) -> &'a Row {
+    fn row(&self) -> &'a KnownRow {
         &self.table.rows[self.spelling.row]
     }
 
@@ -47,7 +47,7 @@ impl<'a> Module<'a> {
     }
 
     /// What it is in `line`; nothing where that line does not have it.
-    pub fn class(&self, line: Line) -> Option<Class> {
+    pub fn class(&self, line: Line) -> Option<ModuleClass> {
         self.kind(line).map(|kind| kind.class)
     }
 
@@ -95,7 +95,7 @@ impl<'a> Module<'a> {
 
     /// The part of the model that it is in.
     pub fn tower(&self) -> Tower {
-        if Line::ALL.iter().any(|line| self.class(*line) == Some(Class::Head)) {
+        if Line::ALL.iter().any(|line| self.class(*line) == Some(ModuleClass::Head)) {
             return Tower::Head;
         }
         let template = self.template().unwrap_or_default();

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod fused;
+mod head;
 mod kind;
 mod known;
 mod modules;
@@ -18,7 +19,7 @@ mod spelling;
 
 pub use architecture::Architecture;
 pub use fused::{expert_group, fused_group};
-pub use kind::is_head;
+pub use head::is_head;
 pub use known::Module;
 pub use modules::Modules;
 pub use opened::Model;
@@ -26,5 +27,5 @@ pub use order::{in_model_order, order_in_block};
 pub use place::{Tower, block_of, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};
-pub use recorded::{Class, Line, Mixture, recorded_with};
+pub use recorded::{Line, Mixture, ModuleClass, recorded_with};
 pub use spelling::{WRAPPERS, bare_name, canonical, has_known_root};

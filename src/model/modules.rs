@@ -3,25 +3,28 @@
 //! Where the architecture is known, its facts say so; otherwise names and shapes do, and in doubt a module stays as it is.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::known::Module;
-use super::recorded::{Class, Line};
 use super::fused::expert_group;
 use super::kind::class_by_name;
+use super::known::Module;
+use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
+const LINEAR: Option<ModuleClass> = Some(ModuleClass::Linear);
+
 /// A module that owns a weight.
 #[derive(Debug, Clone)]
-struct Entry {
+struct ModuleEntry {
     on_disk: String,
     /// Nothing where it cannot be told.
-    class: Option<Class>,
+    class: Option<ModuleClass>,
     /// The number of dimensions of its weight.
     rank: usize,
 }
@@ -29,13 +32,15 @@ struct Entry {
 /// The modules of a checkpoint in on-disk spelling, found by any spelling.
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
-    modules: Vec<Entry>,
+    modules: Vec<ModuleEntry>,
     /// Their names on disk and in memory.
     by_name: HashMap<String, usize>,
     /// What all spellings share; nothing where that is not one module's.
     by_canonical: HashMap<String, Option<usize>>,
     architecture: Option<&'static Architecture>,
     bare_vision_root: bool,
+    /// Worked out when a manifest first speaks of a mixture.
+    experts: OnceLock<HashMap<String, Vec<usize>>>,
 }
 
 impl Modules {
@@ -61,12 +66,16 @@ impl Modules {
         let fact = self.architecture.and_then(|architecture| architecture.module(tensor));
         let class = match fact.as_ref().and_then(newest_class) {
             // One of those that the newest line stacks while it loads them.
-            Some(Class::Experts) if shape.len() == 2 => Some(Class::Linear),
+            Some(ModuleClass::Experts) if shape.len() == 2 => Some(ModuleClass::Linear),
             Some(class) => Some(class),
             None => class_by_name(on_disk, shape),
         };
         // A surplus tensor of another shape than the architecture has is none of its linear layers.
-        let class = if class == Some(Class::Linear) && shape.len() != 2 { Some(Class::Other) } else { class };
+        let class = if class == Some(ModuleClass::Linear) && shape.len() != 2 {
+            Some(ModuleClass::Other)
+        } else {
+            class
+        };
         for line in NEWEST_FIRST {
             let in_memory = fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
             if let [name] = in_memory.as_slice() {
@@ -75,7 +84,7 @@ impl Modules {
         }
         self.by_name.insert(on_disk.to_string(), at);
         self.by_canonical.entry(canonical(on_disk)).and_modify(|known| *known = None).or_insert(Some(at));
-        self.modules.push(Entry { on_disk: on_disk.to_string(), class, rank: shape.len() });
+        self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len() });
     }
 
     /// What is known of the architecture; nothing where it is not.
@@ -104,7 +113,7 @@ impl Modules {
         let mut names: Vec<String> = Vec::new();
         if let Some(module) = self.fact(on_disk) {
             for line in NEWEST_FIRST {
-                let is_stacked = module.class(line) == Some(Class::Experts) && self.is_linear(on_disk);
+                let is_stacked = module.class(line) == Some(ModuleClass::Experts) && self.is_linear(on_disk);
                 for name in module.in_memory(line) {
                     if !is_stacked && !names.contains(&name) {
                         names.push(name);
@@ -116,6 +125,11 @@ impl Modules {
             names.push(self.guessed_in_memory(on_disk));
         }
         names
+    }
+
+    /// What vLLM calls the module, where its class of the architecture is recorded.
+    pub fn in_vllm(&self, on_disk: &str) -> Option<String> {
+        self.architecture?.in_vllm_called(on_disk)
     }
 
     fn fact<'a>(&'a self, on_disk: &'a str) -> Option<Module<'a>> {
@@ -136,15 +150,15 @@ impl Modules {
     /// Every linear layer that can be quantised, in on-disk spelling and file order: no head, router or table, and nothing of
     /// which it cannot be told.
     pub fn linears(&self) -> impl Iterator<Item = &str> {
-        let linears = self.modules.iter().filter(|entry| entry.class == Some(Class::Linear));
+        let linears = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Linear));
         linears.map(|entry| entry.on_disk.as_str())
     }
 
     /// Every two-dimensional weight that loaders may build as a linear layer, in file order: linear layers, routers and
     /// heads.
     pub fn built_as_linears(&self) -> impl Iterator<Item = &str> {
-        let classes = [Class::Linear, Class::Router, Class::Head];
-        let is_one = move |entry: &&Entry| {
+        let classes = [ModuleClass::Linear, ModuleClass::Router, ModuleClass::Head];
+        let is_one = move |entry: &&ModuleEntry| {
             entry.rank == 2 && entry.class.is_some_and(|class| classes.contains(&class))
         };
         self.modules.iter().filter(is_one).map(|entry| entry.on_disk.as_str())
@@ -154,10 +168,12 @@ impl Modules {
     /// what may be one. Of an unknown architecture that is whatever has two or three dimensions.
     pub fn listed(&self) -> impl Iterator<Item = &str> {
         let is_known = self.architecture.is_some();
-        let is_one = move |entry: &&Entry| match entry.class {
-            Some(Class::Linear | Class::Router | Class::Head | Class::Transposed) => entry.rank == 2,
-            Some(Class::Experts) => true,
-            Some(Class::Embedding | Class::Convolution | Class::Other) => {
+        let is_one = move |entry: &&ModuleEntry| match entry.class {
+            Some(ModuleClass::Linear | ModuleClass::Router | ModuleClass::Head | ModuleClass::Transposed) => {
+                entry.rank == 2
+            }
+            Some(ModuleClass::Experts) => true,
+            Some(ModuleClass::Embedding | ModuleClass::Convolution | ModuleClass::Other) => {
                 !is_known && matches!(entry.rank, 2 | 3)
             }
             None => true,
@@ -168,50 +184,81 @@ impl Modules {
     /// The mixtures whose experts are stacked on disk: names below which the stacks are, such as `model.layers.0.mlp.experts`.
     pub fn stacked_mixtures(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();
-        let stacks = self.modules.iter().filter(|entry| entry.class == Some(Class::Experts));
+        let stacks = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Experts));
         stacks.map(|entry| mixture_of(&entry.on_disk)).filter(move |mixture| seen.insert(*mixture))
     }
 
+    /// The names in memory of the mixture that the expert or stack `on_disk` is in, in any line.
+    pub fn mixtures_in_memory(&self, on_disk: &str) -> Vec<String> {
+        let Some(fact) = self.fact(on_disk) else { return Vec::new() };
+        let mut names: Vec<String> = Vec::new();
+        for line in NEWEST_FIRST.into_iter().filter(|line| fact.class(*line) == Some(ModuleClass::Experts)) {
+            for name in fact.in_memory(line) {
+                let mixture = mixture_of(&name).to_string();
+                if !names.contains(&mixture) {
+                    names.push(mixture);
+                }
+            }
+        }
+        names
+    }
+
     /// The experts, one by one, that `name` means where it is that of a mixture (`….mlp.experts`) or of a stack that a
-    /// line makes of them (`….mlp.experts.gate_up_proj`); empty where it is neither.
+    /// line makes of them (`….mlp.experts.gate_up_proj`), on disk or in memory; empty where it is neither.
     pub fn experts(&self, name: &str) -> Vec<&str> {
-        let (mixture, stack) = match name.rsplit_once('.') {
-            Some((mixture, leaf)) if leaf != "experts" => (mixture, Some(leaf)),
-            _ => (name, None),
+        let experts = self.experts.get_or_init(|| self.find_experts());
+        let found = |name: &str, part: &dyn Fn(&str) -> bool| -> Vec<&str> {
+            let at = experts.get(&canonical(name)).into_iter().flatten();
+            let names = at.map(|&at| self.modules[at].on_disk.as_str());
+            names.filter(|on_disk| part(on_disk.rsplit('.').next().unwrap_or(on_disk))).collect()
         };
-        let Some(mixture) = mixture.strip_suffix("experts").and_then(|m| m.strip_suffix('.')) else {
-            return Vec::new();
-        };
-        let mixture = canonical(mixture);
-        let is_part = |leaf: &str| match stack {
-            None => true,
-            Some("gate_up_proj" | "w13") => matches!(leaf, "gate_proj" | "up_proj" | "w1" | "w3"),
-            Some("down_proj") => matches!(leaf, "down_proj" | "w2"),
-            Some(stack) => stack == leaf,
-        };
-        let is_one = |on_disk: &&str| {
-            let leaf = on_disk.rsplit('.').next().unwrap_or(on_disk);
-            expert_group(on_disk).is_some_and(|(prefix, _)| is_part(leaf) && canonical(prefix) == mixture)
-        };
-        self.linears().filter(is_one).collect()
+        let whole = found(name, &|_| true);
+        if !whole.is_empty() {
+            return whole;
+        }
+        let Some((mixture, stack)) = name.rsplit_once('.') else { return whole };
+        found(mixture, &|leaf| match stack {
+            "gate_up_proj" | "w13" => matches!(leaf, "gate_proj" | "up_proj" | "w1" | "w3"),
+            "down_proj" => matches!(leaf, "down_proj" | "w2"),
+            _ => false,
+        })
+    }
+
+    /// The experts of each mixture, by what all spellings of its names share.
+    fn find_experts(&self) -> HashMap<String, Vec<usize>> {
+        let mut experts: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, entry) in self.modules.iter().enumerate() {
+            let Some((parent, whole)) = expert_group(&entry.on_disk).filter(|_| entry.class == LINEAR) else {
+                continue;
+            };
+            let on_disk = canonical(&format!("{parent}.{whole}"));
+            for name in self.mixtures_in_memory(&entry.on_disk) {
+                let in_memory = canonical(&name);
+                if in_memory != on_disk {
+                    experts.entry(in_memory).or_default().push(at);
+                }
+            }
+            experts.entry(on_disk).or_default().push(at);
+        }
+        experts
     }
 
     /// What the on-disk module is; nothing where it cannot be told, or there is no such module.
-    pub fn class(&self, on_disk: &str) -> Option<Class> {
+    pub fn class(&self, on_disk: &str) -> Option<ModuleClass> {
         self.by_name.get(on_disk).and_then(|&at| self.modules[at].class)
     }
 
     /// Whether the on-disk module is a linear layer that can be quantised.
     pub fn is_linear(&self, on_disk: &str) -> bool {
-        self.class(on_disk) == Some(Class::Linear)
+        self.class(on_disk) == Some(ModuleClass::Linear)
     }
 }
 
 /// What the newest line that knows `module` takes it for.
-fn newest_class(module: &Module) -> Option<Class> {
-    let classes: Vec<Class> = NEWEST_FIRST.into_iter().filter_map(|line| module.class(line)).collect();
+fn newest_class(module: &Module) -> Option<ModuleClass> {
+    let classes: Vec<ModuleClass> = NEWEST_FIRST.into_iter().filter_map(|line| module.class(line)).collect();
     // Bare parameters in the newest line may be modules before it.
-    let is_telling = |class: &&Class| **class != Class::Other;
+    let is_telling = |class: &&ModuleClass| **class != ModuleClass::Other;
     classes.iter().find(is_telling).or(classes.first()).copied()
 }
 

@@ -1,6 +1,6 @@
 //! Where a module stands in its model, by its name in any spelling: tower, block and kind.
 
-use super::kind::is_head;
+use super::head::is_head;
 use crate::words::words;
 
 /// Components of what joins an encoder to the language model.

@@ -24,7 +24,7 @@ words! {
 
 /// What a module or a bare parameter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum ModuleClass {
     /// A linear layer whose weight is [out, in].
     Linear,
     /// A table of embeddings.
@@ -83,7 +83,7 @@ pub struct Mixture {
 
 /// A spelling on disk besides the table's.
 #[derive(Deserialize)]
-pub(super) struct Spelling {
+pub(super) struct RecordedSpelling {
     /// The lines that load it, one digit each.
     pub lines: String,
     /// What to replace in a name of the table.
@@ -100,7 +100,7 @@ pub(super) struct Facts {
     /// The table: last parts of names and what they are, by what comes before.
     pub modules: HashMap<String, String>,
     #[serde(default)]
-    pub spellings: Vec<Spelling>,
+    pub spellings: Vec<RecordedSpelling>,
     /// What to replace in a name of the table for the name in memory.
     #[serde(default)]
     pub memory: HashMap<Line, Rules>,
@@ -118,7 +118,7 @@ pub(super) struct Facts {
 
 /// What vLLM's class of an architecture says of itself.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Engine {
+pub(super) struct VllmFacts {
     #[serde(default)]
     pub fused: HashMap<String, Vec<String>>,
     /// What its loader stacks besides.
@@ -149,7 +149,7 @@ pub(super) fn lines(digits: &str) -> Vec<Line> {
 /// `l` for an `nn.Linear` of another use, `p` for a bare parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
-    pub class: Class,
+    pub class: ModuleClass,
     pub rank: u8,
     pub linear: bool,
     pub bare: bool,
@@ -159,18 +159,18 @@ impl Kind {
     /// Reads `code`; nothing where it is none, such as `-` for a module that a line does not have.
     fn read(code: &str) -> Option<Kind> {
         let class = match code.as_bytes().first()? {
-            b'L' => Class::Linear,
-            b'E' => Class::Embedding,
-            b'C' => Class::Convolution,
-            b'R' => Class::Router,
-            b'H' => Class::Head,
-            b'S' => Class::Experts,
-            b'T' => Class::Transposed,
-            b'O' => Class::Other,
+            b'L' => ModuleClass::Linear,
+            b'E' => ModuleClass::Embedding,
+            b'C' => ModuleClass::Convolution,
+            b'R' => ModuleClass::Router,
+            b'H' => ModuleClass::Head,
+            b'S' => ModuleClass::Experts,
+            b'T' => ModuleClass::Transposed,
+            b'O' => ModuleClass::Other,
             _ => return None,
         };
         let rank = code.bytes().find(u8::is_ascii_digit).map_or(2, |digit| digit - b'0');
-        let linear = class == Class::Linear || code.ends_with('l');
+        let linear = class == ModuleClass::Linear || code.ends_with('l');
         Some(Kind { class, rank, linear, bare: code.ends_with('p') })
     }
 }
@@ -234,7 +234,7 @@ mod tests {
             let owners: Owners = serde_json::from_str(line).unwrap();
             if owners.of.is_empty() {
                 assert!(!owners.vllm.is_empty());
-                serde_json::from_str::<Engine>(line).unwrap();
+                serde_json::from_str::<VllmFacts>(line).unwrap();
                 continue;
             }
             let facts: Facts = serde_json::from_str(line).unwrap();
@@ -248,9 +248,9 @@ mod tests {
     #[test]
     fn codes_say_what_a_module_is() {
         let kind = |class, rank, linear, bare| Some(Kind { class, rank, linear, bare });
-        assert_eq!(Kind::read("L"), kind(Class::Linear, 2, true, false));
-        assert_eq!(Kind::read("Rl"), kind(Class::Router, 2, true, false));
-        assert_eq!(Kind::read("S3p"), kind(Class::Experts, 3, false, true));
+        assert_eq!(Kind::read("L"), kind(ModuleClass::Linear, 2, true, false));
+        assert_eq!(Kind::read("Rl"), kind(ModuleClass::Router, 2, true, false));
+        assert_eq!(Kind::read("S3p"), kind(ModuleClass::Experts, 3, false, true));
         assert_eq!(Kind::read("-"), None);
         assert_eq!(Kind::read(""), None);
     }

@@ -5,6 +5,10 @@ const VISION_ROOTS: [&str; 4] = ["visual", "vision_tower", "vision_model", "visi
 /// Wrappers that say nothing about which tower follows.
 pub const WRAPPERS: [&str; 2] = ["model", "language_model"];
 
+/// What stands before all names of a model that another one holds, or that was compiled, distributed or adapted when its
+/// names were taken.
+const FOREIGN_WRAPPERS: [&str; 4] = ["thinker.", "_orig_mod.", "module.", "base_model."];
+
 /// `name` without the wrappers in which the spellings differ: `model.language_model.layers.0.mlp.up_proj`,
 /// `language_model.layers.0.mlp.up_proj` and `layers.0.mlp.up_proj` are one.
 pub fn bare_name(name: &str) -> &str {
@@ -29,8 +33,10 @@ pub fn has_known_root(module: &str) -> bool {
 /// `vision.blocks.3.attn.qkv`: without wrappers, also those of a model within a model (`thinker.…`), and with one name for the
 /// root of a vision tower.
 pub fn canonical(name: &str) -> String {
-    let name = bare_name(name);
-    let name = name.strip_prefix("thinker.").map_or(name, bare_name);
+    let mut name = bare_name(name);
+    while let Some(inner) = FOREIGN_WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = bare_name(inner);
+    }
     let mut rest = name;
     while let Some((_, after)) = rest.split_once('.').filter(|(first, _)| VISION_ROOTS.contains(first)) {
         rest = after;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest};
-use crate::model::{Class, Model, canonical, expert_group, fused_group, is_head};
+use crate::model::{Model, ModuleClass, canonical, expert_group, fused_group, is_head};
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -229,7 +229,10 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> 
     }
     let Some(module) = modules.on_disk(member) else {
         let experts = stored(model, member);
-        let is_stacked = || modules.stacked_mixtures().any(|mixture| canonical(mixture) == canonical(member));
+        // Of a mixture, or of one of its experts.
+        let mixture = expert_group(member).map(|(parent, experts)| format!("{parent}.{experts}"));
+        let mixture = canonical(mixture.as_deref().unwrap_or(member));
+        let is_stacked = || modules.stacked_mixtures().any(|stacked| canonical(stacked) == mixture);
         return Ok(match experts.is_empty() {
             false => MemberPlace::Linear(experts),
             true if is_stacked() => MemberPlace::Kept(STACK),
@@ -237,14 +240,14 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> 
         });
     };
     match modules.class(module) {
-        Some(Class::Linear) => (),
-        Some(Class::Head) => return Ok(MemberPlace::Kept(OTHER_HEAD)),
-        Some(Class::Router) => return Ok(MemberPlace::Kept(ROUTER)),
-        Some(Class::Embedding) => return Ok(MemberPlace::Kept(TABLE)),
-        Some(Class::Convolution) => return Ok(MemberPlace::Kept(CONVOLUTION)),
-        Some(Class::Experts) => return Ok(MemberPlace::Kept(STACK)),
-        Some(Class::Transposed) => return Ok(MemberPlace::Kept(TRANSPOSED)),
-        Some(Class::Other) => return Ok(MemberPlace::Kept(NO_LINEAR_LAYER)),
+        Some(ModuleClass::Linear) => (),
+        Some(ModuleClass::Head) => return Ok(MemberPlace::Kept(OTHER_HEAD)),
+        Some(ModuleClass::Router) => return Ok(MemberPlace::Kept(ROUTER)),
+        Some(ModuleClass::Embedding) => return Ok(MemberPlace::Kept(TABLE)),
+        Some(ModuleClass::Convolution) => return Ok(MemberPlace::Kept(CONVOLUTION)),
+        Some(ModuleClass::Experts) => return Ok(MemberPlace::Kept(STACK)),
+        Some(ModuleClass::Transposed) => return Ok(MemberPlace::Kept(TRANSPOSED)),
+        Some(ModuleClass::Other) => return Ok(MemberPlace::Kept(NO_LINEAR_LAYER)),
         None => return Ok(MemberPlace::Kept(UNCERTAIN)),
     }
     match model.weight(module).map(|weight| weight.dtype()) {

@@ -90,10 +90,16 @@ fn a_selection_that_splits_a_fused_group_is_refused() {
     for (leaf, sibling, fused) in [("q_proj", "k_proj", "qkv_proj"), ("gate_proj", "up_proj", "gate_up_proj")]
     {
         let place = Place::new();
+        let tensors = place.model.tensors();
         edit_manifest(&place, |m| {
             let groups = m["layer_sensitivity"].as_object_mut().unwrap();
             for (key, group) in groups.iter_mut().filter(|(key, _)| key.contains(leaf)) {
-                group["module_names"] = json!([key.strip_suffix(".quant_recipe").unwrap()]);
+                let module = key.strip_suffix(".quant_recipe").unwrap();
+                let end = format!("{}.weight", module.split_once("layers.").map_or(module, |(_, end)| end));
+                let weight = tensors.iter().find(|(name, _)| name.ends_with(&end)).unwrap().1;
+                let weights = weight.shape.iter().product::<usize>() as f64;
+                group["module_names"] = json!([module]);
+                group["costs"] = json!([weights / 2.0, weights]);
             }
         });
         let error = place.refused();

@@ -73,7 +73,8 @@ fn of_several_spoilt_weights_the_first_one_is_named_at_any_thread_count() {
     fs::remove_dir_all(&place.model.0).unwrap();
     Directory::create(&place.model.0, &json!({}), &tensors.into());
     let group = |members: &[&str]| {
-        json!({"formats": ["FP8_DEFAULT_CFG(effective-bits: 8.0)"], "scores": [1.0], "costs": [1.0],
+        json!({"formats": ["FP8_DEFAULT_CFG(effective-bits: 8.0)"], "scores": [1.0],
+               "costs": [members.len() * 512 * 512 / 2],
                "module_names": members.iter().map(|leaf| module(leaf)).collect::<Vec<_>>()})
     };
     let amax = leaves.map(|leaf| (module(leaf) + ".input_quantizer", 1.0));

@@ -48,17 +48,21 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     }
 
     let names = stored.model.modules();
-    let head = names.in_memory(stored.head());
-    let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
-    if targets_head && !ignore.matches(&head) {
+    let heads = names.names_in_memory(stored.head());
+    let targeted =
+        |head: &String| groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(head));
+    if let Some(head) = heads.iter().find(|head| targeted(head) && !ignore.matches(head)) {
         let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
         problems.push(Problem::new(Code::LmHead, stored.head(), message));
     }
     for entry in &ignore.names {
-        let in_memory = names.on_disk(entry).map(|on_disk| names.in_memory(on_disk));
-        if let Some(expected) = in_memory.filter(|expected| expected != entry) {
+        // Every list names the head so, whatever it is called.
+        let on_disk = names.on_disk(entry).filter(|_| entry != "lm_head");
+        let expected = on_disk.map(|on_disk| names.names_in_memory(on_disk)).unwrap_or_default();
+        if !expected.is_empty() && !expected.contains(entry) {
             let message = format!(
-                "`ignore` names `{entry}`; Transformers knows it as `{expected}` and ignores the entry"
+                "`ignore` names `{entry}`; Transformers knows it as `{}` and ignores the entry",
+                expected.join("` or `")
             );
             problems.push(Problem::new(Code::Spelling, entry, message));
         }
@@ -72,9 +76,14 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     // Groups that were reported already.
     let mut misread: Vec<&str> = Vec::new();
     for layer in &stored.layers {
-        let name = names.in_memory(layer.name);
+        // Lines of Transformers may have names of their own: what holds has to hold in all of them.
+        let in_memory = names.names_in_memory(layer.name);
+        let name = in_memory[0].clone();
         let group = groups.iter().find(|g| g.targets.matches(&name) || g.targets.matches("Linear"));
-        let is_ignored = ignore.matches(&name);
+        let is_ignored = match layer.is_fp8() {
+            true => in_memory.iter().any(|name| ignore.matches(name)),
+            false => in_memory.iter().all(|name| ignore.matches(name)),
+        };
         if group.is_some_and(|g| g.targets.matches("Linear"))
             && !layer.is_head()
             && is_ignored != layer.is_fp8()

@@ -16,16 +16,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::dialect::mixtures::unquantised_mixtures;
 use crate::error::{Error, Result};
-use crate::model::{Class, Model, WRAPPERS, bare_name, expert_group, has_known_root};
+use crate::model::{Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
 use crate::plan::Plan;
 
 /// The layers that SGLang builds as one, with what they are made of.
-const FUSED: [(&str, &[&str]); 8] = [
+const FUSED: [(&str, &[&str]); 9] = [
     ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
     ("qkv_proj", &["query", "key", "value"]),
     ("qkv_proj", &["qkv"]),
     ("gate_up_proj", &["gate_proj", "up_proj"]),
     ("gate_up_proj", &["w1", "w3"]),
+    ("w13", &["w1", "w3"]),
     ("fused_qkv_a_proj_with_mqa", &["q_a_proj", "kv_a_proj_with_mqa"]),
     ("in_proj_qkvz", &["in_proj_qkv", "in_proj_z"]),
     ("in_proj_ba", &["in_proj_b", "in_proj_a"]),
@@ -35,11 +36,11 @@ const EXPERTS: [(&str, &str); 3] = [("w1", "gate_proj"), ("w2", "down_proj"), ("
 
 /// The names in the place of `leaf` under which engines look for a module: its own, that of the fused layer, and that of an
 /// expert's part.
-fn leaves(module: &str, leaf: &str) -> impl Iterator<Item = &'static str> + use<> {
+fn leaves<'a>(module: &str, leaf: &'a str) -> impl Iterator<Item = &'static str> + use<'a> {
     let of_expert = expert_group(module).is_some();
-    let fused = FUSED.iter().find(|(_, members)| members.contains(&leaf)).map(|(whole, _)| *whole);
+    let fused = FUSED.iter().filter(move |(_, members)| members.contains(&leaf)).map(|(whole, _)| *whole);
     let part = EXPERTS.iter().find(|(own, _)| of_expert && *own == leaf).map(|(_, name)| *name);
-    fused.into_iter().chain(part)
+    fused.chain(part)
 }
 
 /// The parent of a module, its leaf, and the group of leaves that share an entry with it.
@@ -52,30 +53,38 @@ fn split(unwrapped: &str) -> (&str, &str, &str) {
 /// The linear layers of `plan` that stay in BF16, and the output head, which loaders must be told about even where it is tied
 /// and not stored.
 pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
+    let names: Vec<(&str, String)> = listed(model, plan)
+        .flat_map(|module| names(model, module).into_iter().map(move |name| (module, name)))
+        .collect();
     let mut beside: Vec<String> = Vec::new();
     // What stays in BF16 of each fused group, or of each layer that is in none, by its parent, in file order.
     let mut together: Vec<(&str, BTreeSet<&str>)> = Vec::new();
     let mut index = HashMap::new();
-    for module in listed(model, plan) {
-        let (parent, leaf, group) = split(bare_name(module));
+    for (module, name) in &names {
+        let (parent, leaf, group) = split(bare_name(name));
         let at = *index.entry((parent, group)).or_insert(together.len());
         if at == together.len() {
             together.push((parent, BTreeSet::new()));
         }
         together[at].1.insert(leaf);
         together[at].1.extend(leaves(module, leaf).map(|leaf| leaf as &str));
-        if !has_known_root(module) {
+        if !has_known_root(name) {
             // Of other towers vLLM renames what is plain in a way of each model's own.
-            beside.extend(model.modules().names_in_memory(module));
+            beside.push(name.clone());
         }
     }
-    let mixtures = unquantised_mixtures(model, plan);
-    let experts: Vec<String> = mixtures.iter().map(|mixture| format!("{}.0", bare_name(mixture))).collect();
-    for (mixture, expert) in mixtures.iter().zip(&experts) {
-        let (parent, leaf, _) = split(bare_name(mixture));
+    let mixtures: Vec<(bool, String)> = unquantised_mixtures(model, plan)
+        .into_iter()
+        .flat_map(|mixture| mixture.names.into_iter().map(move |name| (mixture.is_stacked, name)))
+        .collect();
+    let experts: Vec<String> = mixtures.iter().map(|(_, name)| format!("{}.0", bare_name(name))).collect();
+    for ((is_stacked, name), expert) in mixtures.iter().zip(&experts) {
+        let (parent, leaf, _) = split(bare_name(name));
         together.push((parent, [leaf].into()));
-        // vLLM asks for the parts of the first expert, whatever a mixture is made of.
-        together.push((expert, EXPERTS.iter().map(|(_, part)| *part).collect()));
+        if *is_stacked {
+            // vLLM asks for the parts of the first expert, whatever a mixture is made of.
+            together.push((expert, EXPERTS.iter().map(|(_, part)| *part).collect()));
+        }
     }
     // The numbers of what differs in nothing else, in the order of its first appearance.
     type NamePattern<'a> = (Vec<NameComponent<'a>>, BTreeSet<&'a str>);
@@ -101,10 +110,27 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     entries
 }
 
+/// The names of `module` that differ in more than wrappers, that on disk first: where engines call a tower otherwise. Of a
+/// module outside the known roots, all of its names in memory.
+fn names(model: &Model, module: &str) -> Vec<String> {
+    let in_memory = model.modules().names_in_memory(module);
+    if !has_known_root(module) {
+        return in_memory;
+    }
+    let in_vllm = model.modules().in_vllm(module);
+    let mut names = vec![module.to_string()];
+    for name in in_memory.into_iter().chain(in_vllm) {
+        if names.iter().all(|known| bare_name(known) != bare_name(&name)) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// What stays as it is and has an entry, but for the head, which has one of its own, and stacks of experts.
 fn listed<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = &'a str> {
     let modules = model.modules();
-    let is_stack = |module: &str| modules.class(module) == Some(Class::Experts);
+    let is_stack = |module: &str| modules.class(module) == Some(ModuleClass::Experts);
     plan.listed(model).filter(move |module| *module != "lm_head" && !is_stack(module))
 }
 

@@ -17,7 +17,7 @@ use crate::dialect::engine::Engine;
 use crate::dialect::mixtures::unquantised_mixtures;
 use crate::dialect::spelling::Spelling;
 use crate::error::{Error, Result};
-use crate::model::{Class, Model, expert_group};
+use crate::model::{Model, ModuleClass, expert_group};
 use crate::plan::Plan;
 
 /// Layers that are one tensor on disk, with the parts by which SGLang looks for them.
@@ -50,7 +50,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         }
     };
     let modules = model.modules();
-    let is_stack = |module: &str| modules.class(module) == Some(Class::Experts);
+    let is_stack = |module: &str| modules.class(module) == Some(ModuleClass::Experts);
     for module in plan.listed(model).filter(|module| *module != "lm_head" && !is_stack(module)) {
         let in_memory: Vec<String> = modules.names_in_memory(module).iter().map(|name| whole(name)).collect();
         let of_parts: Vec<String> = in_memory.iter().flat_map(|name| parts(name)).flatten().collect();
@@ -58,7 +58,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         add(whole(module));
         of_parts.into_iter().for_each(&mut add);
     }
-    unquantised_mixtures(model, plan).into_iter().for_each(&mut add);
+    unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names).for_each(&mut add);
     add("lm_head".into());
     entries
 }

@@ -82,5 +82,7 @@ fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
 /// `lm_head`: loaders must be told about the head even where it is tied and not stored.
 fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
     let listed = plan.listed(model).filter(|module| *module != "lm_head").map(str::to_string);
-    listed.chain(unquantised_mixtures(model, plan)).chain(["lm_head".to_string()]).collect()
+    let mixtures =
+        unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names.into_iter().take(1));
+    listed.chain(mixtures).chain(["lm_head".to_string()]).collect()
 }

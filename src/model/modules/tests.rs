@@ -64,5 +64,5 @@ fn embeddings_and_convolutions_are_no_linears() {
         "model.layers.0.mlp.up_proj.weight",
     ]);
     assert_eq!(names.linears().collect::<Vec<_>>(), ["model.layers.0.mlp.up_proj"]);
-    assert_eq!(names.class("model.visual.patch_embed.proj"), Some(Class::Convolution));
+    assert_eq!(names.class("model.visual.patch_embed.proj"), Some(ModuleClass::Convolution));
 }
