@@ -360,7 +360,10 @@ fn experts_are_quantised_together_with_scales_of_their_own() {
     }
     assert_ne!(of(0, 0), of(1, 0));
 
+    // Scored apart, they are one group all the same; with an expert that is no candidate there is nothing to choose.
     write_manifest(base.path(), &[&linears[1..4], &linears[4..]]);
+    assert_eq!(said(base.path(), 50.0).unwrap().fp8, all.fp8);
+    write_manifest(base.path(), &[&linears[1..4]]);
     let error = said(base.path(), 50.0).unwrap_err();
     assert_eq!(error.kind(), "refused");
     assert!(error.to_string().contains("splits the fused group `model.layers.0.mlp.experts`"), "{error}");

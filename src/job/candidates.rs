@@ -29,8 +29,10 @@ pub(super) fn with_candidates(
                 .with_hint(format!("its formats are {}", known())));
         }
         let format = options.dialect.format();
+        let bits = format.format().bits();
         let note = format!("the scores are those of {wanted}, as asked for, and {format} is written");
-        return Ok((manifest.with_candidates(|format| is_wanted(&format.name).then_some(0)), Some(note)));
+        let scored = manifest.with_candidates(|format| is_wanted(&format.name).then_some(0));
+        return Ok((scored.with_candidate_bits(bits), Some(note)));
     }
     let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
     let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);

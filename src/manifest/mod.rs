@@ -122,6 +122,18 @@ impl Manifest {
         Manifest { groups: groups.into(), ..self.clone() }
     }
 
+    /// The same manifest with every candidate counted as `bits` for each weight: another format is written than was scored.
+    pub fn with_candidate_bits(&self, bits: f64) -> Self {
+        let mut groups = self.groups.to_vec();
+        for group in &mut groups {
+            if let (Some(at), Some(parameters)) = (group.chosen, group.parameters()) {
+                group.costs[at] = parameters as f64 * bits / 16.0;
+                group.formats[at].effective_bits = bits;
+            }
+        }
+        Manifest { groups: groups.into(), ..self.clone() }
+    }
+
     /// The names of all formats that some group may take, `NONE` left out, sorted.
     pub fn formats(&self) -> std::collections::BTreeSet<&str> {
         let formats = self.groups.iter().flat_map(|group| &group.formats);

@@ -95,8 +95,9 @@ fn a_selection_that_splits_a_fused_group_is_refused() {
             let groups = m["layer_sensitivity"].as_object_mut().unwrap();
             for (key, group) in groups.iter_mut().filter(|(key, _)| key.contains(leaf)) {
                 let module = key.strip_suffix(".quant_recipe").unwrap();
-                let end = format!("{}.weight", module.split_once("layers.").map_or(module, |(_, end)| end));
-                let weight = tensors.iter().find(|(name, _)| name.ends_with(&end)).unwrap().1;
+                let bare = |name: &str| name.replace("model.", "").replace("language_", "");
+                let wanted = bare(&format!("{module}.weight"));
+                let weight = tensors.iter().find(|(name, _)| bare(name) == wanted).unwrap().1;
                 let weights = weight.shape.iter().product::<usize>() as f64;
                 group["module_names"] = json!([module]);
                 group["costs"] = json!([weights / 2.0, weights]);
