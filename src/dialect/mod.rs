@@ -7,13 +7,13 @@ mod engine;
 mod fp8_block;
 mod id;
 mod interface;
-mod mixtures;
 mod modelopt;
 mod problem;
 mod registry;
 mod spelling;
 mod stored;
 mod universal;
+mod wholes;
 
 pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};

@@ -29,6 +29,13 @@ struct ModuleEntry {
     rank: usize,
 }
 
+impl ModuleEntry {
+    fn is_built_as_linear(&self) -> bool {
+        let classes = [ModuleClass::Linear, ModuleClass::Router, ModuleClass::Head];
+        self.rank == 2 && self.class.is_some_and(|class| classes.contains(&class))
+    }
+}
+
 /// The modules of a checkpoint in on-disk spelling, found by any spelling.
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
@@ -157,11 +164,12 @@ impl Modules {
     /// Every two-dimensional weight that loaders may build as a linear layer, in file order: linear layers, routers and
     /// heads.
     pub fn built_as_linears(&self) -> impl Iterator<Item = &str> {
-        let classes = [ModuleClass::Linear, ModuleClass::Router, ModuleClass::Head];
-        let is_one = move |entry: &&ModuleEntry| {
-            entry.rank == 2 && entry.class.is_some_and(|class| classes.contains(&class))
-        };
-        self.modules.iter().filter(is_one).map(|entry| entry.on_disk.as_str())
+        self.modules.iter().filter(|entry| entry.is_built_as_linear()).map(|entry| entry.on_disk.as_str())
+    }
+
+    /// Whether the on-disk module is one of [`Modules::built_as_linears`].
+    pub fn is_built_as_linear(&self, on_disk: &str) -> bool {
+        self.by_name.get(on_disk).is_some_and(|&at| self.modules[at].is_built_as_linear())
     }
 
     /// Every module that loaders must be told about when it stays as it is, in file order: [`Modules::built_as_linears`] and

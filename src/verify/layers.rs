@@ -74,7 +74,7 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
 fn holds_stray_codes(stored: &StoredLayers, name: &str, tensor: &Tensor) -> bool {
     let is_linear = || {
         let module = name.strip_suffix(".weight");
-        module.is_some_and(|module| stored.model.modules().is_linear(module))
+        module.is_some_and(|module| stored.model.modules().is_built_as_linear(module))
     };
     let has_scale =
         || ["_scale", "_scale_inv"].iter().any(|s| stored.model.tensor(&format!("{name}{s}")).is_some());

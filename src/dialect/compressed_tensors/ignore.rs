@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::dialect::mixtures::unquantised_mixtures;
+use crate::dialect::wholes::unquantised_mixtures;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
 use crate::plan::Plan;

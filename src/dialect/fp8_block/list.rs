@@ -14,8 +14,8 @@ use std::collections::HashSet;
 use regex::{Regex, RegexBuilder};
 
 use crate::dialect::engine::Engine;
-use crate::dialect::mixtures::unquantised_mixtures;
 use crate::dialect::spelling::Spelling;
+use crate::dialect::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModuleClass, expert_group};
 use crate::plan::Plan;
@@ -59,6 +59,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         of_parts.into_iter().for_each(&mut add);
     }
     unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names).for_each(&mut add);
+    asked_for_as_wholes(model, plan).into_iter().for_each(&mut add);
     add("lm_head".into());
     entries
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
-use super::mixtures::unquantised_mixtures;
 use super::problem::Problem;
 use super::stored::StoredLayers;
+use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::Model;
 use crate::plan::{Activations, Layout, Plan};
@@ -84,5 +84,6 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
     let listed = plan.listed(model).filter(|module| *module != "lm_head").map(str::to_string);
     let mixtures =
         unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names.into_iter().take(1));
-    listed.chain(mixtures).chain(["lm_head".to_string()]).collect()
+    let wholes = asked_for_as_wholes(model, plan);
+    listed.chain(mixtures).chain(wholes).chain(["lm_head".to_string()]).collect()
 }

@@ -1,9 +1,9 @@
-//! Mixtures of experts that stay as they are: loaders build all experts of a layer as one module, and look for it under one
-//! name.
+//! Modules that loaders look for as wholes: mixtures of experts, of which they build all experts of a layer as one, and
+//! what some of their classes fuse under a name of its own.
 
 use std::collections::HashSet;
 
-use crate::model::{Model, ModuleClass, expert_group};
+use crate::model::{Model, ModuleClass, expert_group, fused_group};
 use crate::plan::Plan;
 
 /// A mixture of which no expert is quantised.
@@ -42,4 +42,18 @@ pub(super) fn unquantised_mixtures(model: &Model, plan: &Plan) -> Vec<Unquantise
         }
     }
     mixtures
+}
+
+/// The names of fused layers that stay as they are and that vLLM's class asks for by the name of the whole, not by those of
+/// the parts, in file order.
+pub(super) fn asked_for_as_wholes(model: &Model, plan: &Plan) -> Vec<String> {
+    let Some(architecture) = model.modules().architecture() else { return Vec::new() };
+    let asked: HashSet<&str> = architecture
+        .fused()
+        .filter(|(whole, parts)| parts.iter().any(|part| part == whole))
+        .map(|(whole, _)| whole)
+        .collect();
+    let mut seen = HashSet::new();
+    let wholes = plan.listed(model).filter_map(fused_group).filter(|(_, whole)| asked.contains(whole));
+    wholes.filter(|whole| seen.insert(*whole)).map(|(parent, whole)| format!("{parent}.{whole}")).collect()
 }
