@@ -28,11 +28,16 @@ pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 
 fn model(model: &Model) -> Result<String> {
     let method = model.config()["quantization_config"]["quant_method"].as_str();
+    let architecture = match model.modules().architecture() {
+        Some(known) => known.name().to_string(),
+        None => format!("{} (not known)", model.architecture().unwrap_or("without a name")),
+    };
     let facts = facts([
         ("checkpoint", model.directory().display().to_string().into()),
         ("model type", model.model_type().unwrap_or("unknown").into()),
         ("quantised", method.unwrap_or("no quantization_config").into()),
         ("tied head", if model.ties_word_embeddings() { "yes" } else { "no" }.into()),
+        ("architecture", architecture.into()),
         ("linears", model.modules().linears().count().into()),
     ]);
     let mut dtypes = BTreeMap::<&str, (usize, u64)>::new();
@@ -65,6 +70,9 @@ fn manifest(manifest: &Manifest) -> String {
         ("summed score", known(manifest.score().map(units::score))),
         ("input amax", if manifest.amax().is_some() { "yes" } else { "no" }.into()),
         ("groups", manifest.groups().len().into()),
+        ("candidates", manifest.groups().iter().filter(|group| group.is_candidate()).count().into()),
+        ("formats", formats(manifest).into()),
+        ("gaps in the rank", gaps(&manifest.rank_gaps()).into()),
     ];
     let ranking = match manifest.ranking(&RankingOptions::default()) {
         Ok(ranking) => ranking,
@@ -78,6 +86,7 @@ fn manifest(manifest: &Manifest) -> String {
         ("never scored", ranking.unscored.len().into()),
         ("no candidates", ranking.not_candidates.len().into()),
         ("no finite score", ranking.not_finite.len().into()),
+        ("score below 0", ranking.negative.len().into()),
     ]);
     let shown = SHOWN.min(ranking.len());
     let rest = ranking.len() - shown;
@@ -97,6 +106,26 @@ fn manifest(manifest: &Manifest) -> String {
         ]);
     }
     format!("{}\n{}", facts(lines), markdown(&groups))
+}
+
+/// The formats that groups may take, with how many may: `FP8_DEFAULT_CFG (275), NONE (280)`.
+fn formats(manifest: &Manifest) -> String {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for format in manifest.groups().iter().flat_map(|group| &group.formats) {
+        *counts.entry(format.name.as_str()).or_default() += 1;
+    }
+    counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
+}
+
+/// The ranks that no group has: how many, and the first few.
+fn gaps(ranks: &[u64]) -> String {
+    const NAMED: usize = 5;
+    let first: Vec<String> = ranks.iter().take(NAMED).map(u64::to_string).collect();
+    match ranks.len() {
+        0 => "none".into(),
+        count if count <= NAMED => first.join(", "),
+        count => format!("{count}: {}, …", first.join(", ")),
+    }
 }
 
 /// A line for each fact, the values below one another.
