@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 
 use super::built_in::Said;
 use super::console::print;
+use crate::checkpoint::quantisation;
 use crate::error::Result;
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
@@ -27,7 +28,7 @@ pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 }
 
 fn model(model: &Model) -> Result<String> {
-    let method = model.config()["quantization_config"]["quant_method"].as_str();
+    let method = model.quantization_config().map(|said| quantisation::method(said).unwrap_or("unknown"));
     let facts = facts([
         ("checkpoint", model.directory().display().to_string().into()),
         ("model type", model.model_type().unwrap_or("unknown").into()),

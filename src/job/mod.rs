@@ -2,6 +2,7 @@
 
 mod basis;
 mod decision;
+mod described;
 mod directory;
 mod engines;
 mod family;

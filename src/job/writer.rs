@@ -8,24 +8,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::described::{describe, require_describable};
 use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::{DialectId, QuantisationFiles, weight_block_size};
+use crate::dialect::weight_block_size;
 use crate::error::{Error, Result};
 use crate::format::{
-    BLOCK, Encoding, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
+    Encoding, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
 };
 use crate::json;
 use crate::model::Model;
-use crate::plan::{Activations, Plan, ScaleSharing};
 use crate::tensor::{Dtype, Tensor, TensorSpec};
 use crate::words::nearest;
-use crate::write::companions::{companion_files, copy_file, with_quantization_config};
 use crate::write::content::{Content, Member, OutputTensor, ScaleGroup};
 use crate::write::progress::{Progress, during};
 use crate::write::transaction::PartialDirectory;
 use crate::write::weights::{WriteOptions, write_weights};
-use crate::write::{require_apart, require_space};
+use crate::write::{
+    Companions, require_apart, require_space, with_quantization_config, without_quantisation,
+};
 
 const CONFIG: &str = "config.json";
 
@@ -269,6 +270,7 @@ impl Writer {
         }
         self.require_describable()?;
         require_space(&self.options.out, self.specs().map(TensorSpec::bytes).sum())?;
+        let companions = self.companions(progress)?;
         let partial = PartialDirectory::begin(&self.options.out, self.options.overwrite)?;
         let name = self.options.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let write_options = WriteOptions {
@@ -283,27 +285,32 @@ impl Writer {
             let path = partial.path().join(file);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
         }
-        if let Some(base) = self.base.as_ref().filter(|_| self.options.companions) {
-            self.write_companions(partial.path(), base)?;
+        if let (Some(base), Some(companions)) = (&self.base, &companions) {
+            self.write_companions(partial.path(), base, companions)?;
         }
         require_sound(partial.path(), &self.options.out)?;
         partial.commit()?;
         Ok(Written { name, directory: self.options.out.clone(), bytes, up_to_date: false })
     }
 
-    fn write_companions(&self, directory: &Path, base: &Model) -> Result<()> {
+    /// What comes along from the base, which can all be copied.
+    fn companions(&self, progress: &dyn Progress) -> Result<Option<Companions>> {
+        let Some(base) = self.base.as_ref().filter(|_| self.options.companions) else { return Ok(None) };
+        let companions = Companions::beside(base)?;
+        companions.require_copyable()?;
+        companions.note().iter().for_each(|note| progress.note(note));
+        Ok(Some(companions))
+    }
+
+    fn write_companions(&self, directory: &Path, base: &Model, companions: &Companions) -> Result<()> {
         let given = |file: &Path| self.files.iter().any(|(name, _)| Path::new(name) == file);
-        for file in companion_files(base.directory())? {
-            if !given(&file) {
-                copy_file(&base.directory().join(&file), &directory.join(&file))?;
-            }
-        }
+        companions.copy_into(directory, given)?;
         if given(Path::new(CONFIG)) {
             return Ok(());
         }
         let path = directory.join(CONFIG);
         let write = |path: &Path, text: &[u8]| fs::write(path, text).map_err(|e| Error::io("write", path, e));
-        let plain = plain_config(base);
+        let plain = without_quantisation(base.config(), base.config_text());
         write(&path, &plain)?;
         let output = Model::open(directory)?;
         let Some(files) = describe(&output)? else { return Ok(()) };
@@ -337,31 +344,13 @@ impl Writer {
     /// That one configuration describes all FP8 layers, where the writer is to make it.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming two layers that differ, or one that no dialect describes.
+    /// Those of [`require_describable`].
     fn require_describable(&self) -> Result<()> {
         let is_given = self.files.iter().any(|(name, _)| name == CONFIG);
         if is_given || self.base.is_none() || !self.options.companions {
             return Ok(());
         }
-        let specs: HashMap<&str, &TensorSpec> = self.specs().map(|spec| (spec.name.as_str(), spec)).collect();
-        let mut first: Option<(&str, Described)> = None;
-        for spec in self.specs().filter(|spec| spec.dtype == Dtype::F8E4M3 && spec.shape.len() == 2) {
-            let Some(module) = spec.name.strip_suffix(".weight") else { continue };
-            let Some(described) = Described::of(module, &specs)? else { continue };
-            match &first {
-                None => first = Some((module, described)),
-                Some((other, known)) if *known != described => {
-                    let problem = format!(
-                        "`{other}` has {known} and `{module}` has {described}, and no configuration says both"
-                    );
-                    return Err(Error::refused(problem).with_hint(
-                        "quantise all layers in one way, or add a config.json that says what is what",
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        require_describable(self.specs())
     }
 
     fn source(&self, name: &str) -> Result<Tensor> {
@@ -394,88 +383,4 @@ impl Writer {
 
 fn taken(name: &str) -> Error {
     Error::argument(format!("the tensor name `{name}` is used twice"))
-}
-
-/// `config.json` of the base without a quantisation configuration: byte for byte where it has none.
-fn plain_config(base: &Model) -> Vec<u8> {
-    let mut config = base.config().clone();
-    match config.as_object_mut().and_then(|fields| fields.shift_remove("quantization_config")) {
-        None => base.config_text().to_vec(),
-        Some(_) => json::pretty(&config),
-    }
-}
-
-/// What a configuration says of all FP8 layers alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Described {
-    granularity: Granularity,
-    activations: Activations,
-}
-
-impl std::fmt::Display for Described {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} scales and {} activations", self.granularity, self.activations)
-    }
-}
-
-/// The dialects in which a writer describes its layers.
-const DIALECTS: [DialectId; 2] = [DialectId::CompressedTensors, DialectId::Fp8Block];
-
-impl Described {
-    /// What the tensors beside the codes of `module` say; nothing without scales, which the checks find.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when no dialect describes it.
-    fn of(module: &str, specs: &HashMap<&str, &TensorSpec>) -> Result<Option<Described>> {
-        let tensor = |leaf: &str| specs.get(format!("{module}.{leaf}").as_str()).copied();
-        let activations =
-            if tensor("input_scale").is_some() { Activations::Static } else { Activations::Dynamic };
-        let granularity = match (tensor("weight_scale_inv"), tensor("weight_scale")) {
-            (Some(scale), _) => {
-                let codes = tensor("weight").map(|codes| codes.shape.as_slice()).unwrap_or_default();
-                if Granularity::Block.scale_shape(codes)? != scale.shape {
-                    let problem = format!("`{module}` has scales for other blocks than {BLOCK}×{BLOCK}");
-                    return Err(Error::refused(problem).with_hint(
-                        "dequantise it, or add a config.json that says how large its blocks are",
-                    ));
-                }
-                Granularity::Block
-            }
-            (None, Some(scale)) if scale.shape.iter().product::<usize>() == 1 => Granularity::Tensor,
-            (None, Some(_)) => Granularity::Channel,
-            (None, None) => return Ok(None),
-        };
-        let described = Described { granularity, activations };
-        match described.dialect() {
-            Some(_) => Ok(Some(described)),
-            None => Err(Error::refused(format!("`{module}` has {described}, which no configuration says"))
-                .with_hint(
-                    "scales per tensor go with an input_scale, scales per channel or block without one",
-                )),
-        }
-    }
-
-    fn dialect(self) -> Option<DialectId> {
-        let pair = (self.activations, self.granularity);
-        DIALECTS.into_iter().find(|id| id.dialect().activations().contains(&pair))
-    }
-}
-
-/// The configuration that the FP8 layers of a written directory need; nothing when there are none.
-fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
-    let specs: Vec<TensorSpec> = output
-        .tensors()
-        .map(|(name, tensor)| TensorSpec::new(name, tensor.dtype(), tensor.shape()))
-        .collect();
-    let specs: HashMap<&str, &TensorSpec> = specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
-    let is_fp8 = |module: &&str| output.weight(module).is_some_and(|w| w.dtype() == Dtype::F8E4M3);
-    let modules: Vec<&str> = output.modules().linears().filter(is_fp8).collect();
-    let mut described = modules.iter().filter_map(|module| Described::of(module, &specs).transpose());
-    let Some(described) = described.next().transpose()? else { return Ok(None) };
-    let Some(dialect) = described.dialect().map(DialectId::dialect) else { return Ok(None) };
-    let formats = modules.into_iter().map(|module| (module.to_string(), dialect.format())).collect();
-    let plan = Plan { formats, kept: Vec::new() };
-    dialect.require_expressible(output, &plan)?;
-    let layout = dialect.layout(described.activations, Rounding::Exact, ScaleSharing::None)?;
-    Ok(Some(dialect.files(output, &plan, &layout)))
 }
