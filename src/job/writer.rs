@@ -11,11 +11,9 @@ use std::sync::Arc;
 use super::described::{describe, require_describable};
 use super::directory::{Written, require_sound};
 use crate::checkpoint::HF_QUANT_CONFIG;
-use crate::dialect::weight_block_size;
+use crate::dialect::{Decoding, Foreign};
 use crate::error::{Error, Result};
-use crate::format::{
-    Encoding, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage, Scales,
-};
+use crate::format::{Encoding, Granularity, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage};
 use crate::json;
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
@@ -70,6 +68,8 @@ impl QuantizeOptions {
 pub struct Writer {
     options: WriterOptions,
     base: Option<Arc<Model>>,
+    /// How the base is quantised, once it was asked for.
+    foreign: Option<Foreign>,
     /// In the order in which they were added; nothing where one was dropped.
     entries: Vec<Option<OutputTensor>>,
     positions: HashMap<String, usize>,
@@ -89,7 +89,14 @@ impl Writer {
         if let Some(base) = &base {
             require_apart(&options.out, base.directory())?;
         }
-        Ok(Writer { options, base, entries: Vec::new(), positions: HashMap::new(), files: Vec::new() })
+        Ok(Writer {
+            options,
+            base,
+            foreign: None,
+            entries: Vec::new(),
+            positions: HashMap::new(),
+            files: Vec::new(),
+        })
     }
 
     /// The checkpoint that tensors are named from.
@@ -180,36 +187,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds the weight of `module` of the base as `code × scale`, rounded to `target`; the scales are read from its
-    /// `weight_scale` or `weight_scale_inv`, the latter in blocks of the base's `weight_block_size` where it says so.
+    /// Adds the weight `name` of the base, a tensor or the module that it belongs to, as `code × scale`, rounded to `target`.
+    /// Scales are found and read as [`Foreign`] says.
     ///
     /// # Errors
-    /// As for [`Writer::copy`]; [`Error::Tensor`] when the weight is not E4M3 or its scales do not fit.
-    pub fn dequantize(&mut self, module: &str, target: Dtype) -> Result<()> {
-        let name = format!("{module}.weight");
+    /// As for [`Writer::copy`]; those of [`Foreign::decoding`].
+    pub fn dequantize(&mut self, name: &str, target: Dtype) -> Result<()> {
+        let is_tensor = self.base.as_ref().is_some_and(|base| base.tensor(name).is_some());
+        let name = if is_tensor { name.to_string() } else { format!("{name}.weight") };
         let codes = self.source(&name)?;
-        if codes.dtype() != Dtype::F8E4M3 {
-            return Err(Error::tensor(name, format!("is {}, not F8_E4M3", codes.dtype())));
-        }
         if !target.is_quantisable() {
             return Err(Error::argument(format!(
                 "weights can be dequantised to BF16, F16 or F32, not to {target}"
             )));
         }
-        let scales = ["weight_scale", "weight_scale_inv"]
-            .iter()
-            .find_map(|leaf| Some((*leaf, self.source(&format!("{module}.{leaf}")).ok()?)));
-        let (leaf, scale) = scales
-            .ok_or_else(|| Error::tensor(&name, "is FP8 and has no weight_scale, so its values are lost"))?;
-        let block = self.block_size()?.filter(|_| leaf == "weight_scale_inv");
-        let scales = block
-            .map_or_else(
-                || Scales::from_tensor(&scale, codes.shape()),
-                |block| Scales::of_blocks(&scale, codes.shape(), block),
-            )
-            .map_err(|e| Error::tensor(&name, format!("cannot be dequantised: {e}")))?;
-        let spec = TensorSpec::new(name, target, codes.shape());
-        self.push(OutputTensor { spec, content: Content::Dequantised { codes, scales: Arc::new(scales) } })
+        let spec = TensorSpec::new(&name, target, codes.shape());
+        let content = match self.decoding(&name)? {
+            Decoding::Scaled(scales) => Content::Dequantised { codes, scales: Arc::new(scales) },
+            Decoding::Unscaled => Content::Cast(codes),
+        };
+        self.push(OutputTensor { spec, content })
+    }
+
+    fn decoding(&mut self, name: &str) -> Result<Decoding> {
+        let Some(base) = &self.base else { return Ok(Decoding::Unscaled) };
+        let foreign = match self.foreign.take() {
+            Some(foreign) => foreign,
+            None => Foreign::of(base)?,
+        };
+        self.foreign.insert(foreign).decoding(base, name)
     }
 
     /// Gives the added tensor `name` another name.
@@ -323,22 +329,6 @@ impl Writer {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Rows and columns of the blocks of the base, where its configuration has them.
-    ///
-    /// # Errors
-    /// [`Error::Format`] when they are not two positive sizes.
-    fn block_size(&self) -> Result<Option<[usize; 2]>> {
-        let Some(base) = &self.base else { return Ok(None) };
-        let config = &base.config()["quantization_config"];
-        let size = weight_block_size(config);
-        if size.is_none() && !config["weight_block_size"].is_null() {
-            let problem =
-                format!("has the weight_block_size {}, not two positive sizes", config["weight_block_size"]);
-            return Err(Error::format(base.directory().join(CONFIG), problem));
-        }
-        Ok(size)
     }
 
     /// That one configuration describes all FP8 layers, where the writer is to make it.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::reading::{Matcher, Reading};
+use crate::dialect::claims::CONFIG;
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, Stored};
 use crate::format::{Granularity, ScaleShape};
@@ -15,6 +16,7 @@ const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized
 struct ConfigGroup {
     name: String,
     targets: Matcher,
+    format: String,
     /// Whether it says that weights are FP8.
     fp8: bool,
     strategy: String,
@@ -22,10 +24,13 @@ struct ConfigGroup {
     dynamic: Option<bool>,
 }
 
+/// Classes of modules that are targets and have nothing to do with linear layers.
+const OTHER_CLASSES: [&str; 5] = ["Embedding", "Conv1d", "Conv2d", "Conv3d", "LayerNorm"];
+
 pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
-        |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
+        |message: String| problems.push(Problem::new(Code::Configuration, CONFIG, message));
     if config["quantization_status"] != "compressed" {
         configuration(format!(
             "quantization_status is {}, and loaders accept only compressed",
@@ -46,7 +51,34 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
     for broken in ignore.broken.iter().chain(groups.iter().flat_map(|g| &g.targets.broken)) {
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
+    if let Some(target) = groups.iter().find_map(|g| g.unknown_class()) {
+        let message = format!(
+            "config_groups has the class `{target}` for a target: which layers that means, and whether they are stored so, is \
+             not checked"
+        );
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+        return problems;
+    }
+    let certain = problems.len();
+    check_lists(config, stored, &ignore, &groups, &mut problems);
+    if !ignore.is_understood() || !groups.iter().all(|g| g.targets.is_understood()) {
+        problems.truncate(certain);
+        let message = "`ignore` or a target of config_groups has a regular expression that is not understood here: which \
+                       layers it hits is not checked";
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+    }
+    problems
+}
 
+/// Every layer against what the lists say of it.
+fn check_lists(
+    config: &Value,
+    stored: &Stored,
+    ignore: &Matcher,
+    groups: &[ConfigGroup],
+    problems: &mut Vec<Problem>,
+) {
+    let ignored = words(&config["ignore"]);
     let names = stored.model.modules();
     let head = names.in_memory(stored.head());
     let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
@@ -96,12 +128,14 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
                         "`{name}` is FP8, and `{}` of config_groups has another format or type for it",
                         group.name
                     );
-                    problems.push(Problem::new(Code::Configuration, "config.json", message));
+                    problems.push(Problem::new(Code::Configuration, CONFIG, message));
                     misread.push(&group.name);
                 }
             }
-            (Some(group), true) => check_layer(layer, group, in_f32, &mut problems),
+            (Some(group), true) => check_layer(layer, group, in_f32, problems),
             (Some(_), false) if layer.is_head() => {}
+            // What else a group packs is not known here.
+            (Some(group), false) if !group.fp8 => {}
             (Some(_), false) => {
                 let message = format!(
                     "`{name}` is {} and not in `ignore`: loaders take it for FP8",
@@ -118,7 +152,22 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
         }
     }
     problems.extend(engines.iter().filter_map(|(reading, differing)| misread_by(reading, differing)));
-    problems
+    for group in groups.iter().filter(|group| !group.fp8 && !misread.contains(&&*group.name)) {
+        let message =
+            format!("`{}` of config_groups is {}, and its layers are not checked", group.name, group.format);
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+    }
+}
+
+impl ConfigGroup {
+    /// A target that is the name of a class of whose modules nothing is known here.
+    fn unknown_class(&self) -> Option<&str> {
+        let is_class = |name: &&String| {
+            name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains('.') && *name != "Linear"
+        };
+        let classes = self.targets.names.iter().filter(is_class);
+        classes.map(String::as_str).find(|class| !OTHER_CLASSES.contains(class))
+    }
 }
 
 /// The entries of a list.
@@ -153,6 +202,7 @@ fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
     ConfigGroup {
         name: name.into(),
         targets: Matcher::new(words(&group["targets"]).into_iter()),
+        format: format.unwrap_or("of no format").into(),
         fp8: group["weights"]["type"] == "float"
             && group["weights"]["num_bits"] == 8
             && format.is_some_and(|format| FORMATS.contains(&format)),
