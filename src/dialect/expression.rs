@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_expression_that_takes_too_long_gives_up_and_says_so() {
-        let expression = Expression::new(r"(?=(a+)+$)(x+x+)+y|((a+)+)(?!a)b").unwrap();
+        let expression = Expression::new(r"(?:(?:a|a(?!b))+)+[^a]$").unwrap();
         let name = "a".repeat(60);
         assert!(!expression.is_match(&name));
         assert!(expression.gave_up() && !expression.is_match("ab"));

@@ -72,6 +72,12 @@ pub(super) fn check(stored: &Stored) -> Vec<Problem> {
             problems.push(Problem::new(Code::ExtraTensor, name, message));
         }
     }
+    let stacked = stored.model.tensors().filter(|(_, t)| t.dtype() == Dtype::F8E4M3 && t.shape().len() == 3);
+    let stacked: Vec<&str> = stacked.map(|(name, _)| name).collect();
+    if let Some(first) = stacked.first() {
+        let message = format!("stacked FP8 codes, such as `{first}`, are not checked");
+        problems.push(Problem::new(Code::NotChecked, *first, message));
+    }
     problems.extend(check_fused_groups(stored));
     problems
 }

@@ -24,14 +24,15 @@ pub(super) fn check(claims: &Claims, stored: &Stored) -> Option<Problem> {
     if !is_known && !(has_fp8 && OF_INTEGERS.contains(&method)) {
         return not_checked(CONFIG, format!("the quant_method is {method}"));
     }
+    let config = claims.configuration("fp8").filter(|_| has_fp8)?;
     // AutoFP8 and others give each tensor one scale under the name of the method that has blocks.
-    let is_per_tensor = claims.configuration("fp8").is_some_and(|config| {
-        let mut scales = stored.fp8().map(|layer| layer.weight_scale);
-        config["weight_block_size"].is_null()
-            && has_fp8
-            && scales.all(|scale| scale.is_some_and(|scale| scale.elements() == 1))
-    });
-    is_per_tensor
-        .then(|| not_checked(CONFIG, "the quant_method is fp8 with one scale per tensor".into()))
-        .flatten()
+    let mut scales = stored.fp8().map(|layer| layer.weight_scale);
+    if config["weight_block_size"].is_null() && scales.all(|scale| scale.is_some_and(|s| s.elements() == 1)) {
+        return not_checked(CONFIG, "the quant_method is fp8 with one scale per tensor".into());
+    }
+    let has_scale = |name: &str| stored.model.tensor(&format!("{name}.scale")).is_some();
+    if stored.fp8().any(|layer| layer.weight_scale.is_none() && has_scale(layer.name)) {
+        return not_checked(CONFIG, "the quant_method is fp8 with scales called `scale`".into());
+    }
+    None
 }

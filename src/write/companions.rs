@@ -74,11 +74,7 @@ impl Companions {
         };
         (!names.is_empty()).then(|| {
             format!(
-                "{} of `{}` left behind, as weights in other formats, caches and the like: {}{more}",
-                match self.left.len() {
-                    1 => "1 entry is".into(),
-                    n => format!("{n} entries are"),
-                },
+                "left behind in `{}`, as weights in other formats, caches and the like: {}{more}",
                 self.directory.display(),
                 names.join(", ")
             )
@@ -281,7 +277,7 @@ mod tests {
             shown(&found.left),
             [".hidden.json", "model.fp16.safetensors", "original", "pytorch_model.bin.index.json"]
         );
-        assert!(found.note().unwrap().starts_with("4 entries are"));
+        assert!(found.note().unwrap().ends_with("`original`, `pytorch_model.bin.index.json`"));
         found.require_copyable().unwrap();
     }
 

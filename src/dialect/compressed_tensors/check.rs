@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::reading::{Matcher, Reading};
 use crate::dialect::claims::CONFIG;
+use crate::dialect::foreign::block_structure;
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, Stored};
-use crate::format::{Granularity, ScaleShape};
+use crate::format::{BLOCK_SIZE, Granularity, ScaleShape};
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
@@ -20,6 +21,8 @@ struct ConfigGroup {
     /// Whether it says that weights are FP8.
     fp8: bool,
     strategy: String,
+    /// Rows and columns of its blocks.
+    block: [usize; 2],
     /// Nothing when only weights are quantised.
     dynamic: Option<bool>,
 }
@@ -207,6 +210,7 @@ fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
             && group["weights"]["num_bits"] == 8
             && format.is_some_and(|format| FORMATS.contains(&format)),
         strategy: group["weights"]["strategy"].as_str().unwrap_or("tensor").into(),
+        block: block_structure(&group["weights"]).unwrap_or(BLOCK_SIZE),
         dynamic: (!activations.is_null()).then(|| activations["dynamic"].as_bool().unwrap_or(false)),
     }
 }
@@ -214,7 +218,10 @@ fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
 /// `in_f32` says that the rest of the model is F32, and so may its scales be.
 fn check_layer(layer: &Layer, group: &ConfigGroup, in_f32: bool, problems: &mut Vec<Problem>) {
     let granularity = group.strategy.parse::<Granularity>().ok();
-    let expected = granularity.and_then(|g| ScaleShape::WithOnes.of(g, layer.weight.shape()).ok());
+    let expected = granularity.and_then(|granularity| match granularity {
+        Granularity::Block => granularity.shape_of_scales(layer.weight.shape(), group.block).ok(),
+        _ => ScaleShape::WithOnes.of(granularity, layer.weight.shape()).ok(),
+    });
     if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)
         && scale.shape() != expected
     {

@@ -21,8 +21,8 @@ pub(super) fn sizes(configuration: &Value) -> Result<Vec<[usize; 2]>, String> {
         let weights = &group["weights"];
         match weights["strategy"].as_str() {
             Some("block") => {
-                let structure = &weights["block_structure"];
-                add(pair(structure).ok_or_else(|| wrong("block_structure", structure))?);
+                let wrong = || wrong("block_structure", &weights["block_structure"]);
+                add(block_structure(weights).ok_or_else(wrong)?);
             }
             Some("group") => {
                 let size = &weights["group_size"];
@@ -43,9 +43,9 @@ fn wrong(key: &str, value: &Value) -> String {
     format!("has the {key} {value}, not {sizes}")
 }
 
-/// Two positive sizes, in a list or as `128x128`.
-fn pair(value: &Value) -> Option<[usize; 2]> {
-    let sizes: Option<Vec<usize>> = match value {
+/// Rows and columns of the blocks of `weights` in a group of compressed-tensors, in a list or as `128x128`.
+pub(in crate::dialect) fn block_structure(weights: &Value) -> Option<[usize; 2]> {
+    let sizes: Option<Vec<usize>> = match &weights["block_structure"] {
         Value::String(text) => {
             text.split('x').map(|size| size.trim().parse().ok().filter(|size| *size > 0)).collect()
         }

@@ -12,6 +12,7 @@ use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 use crate::words::words;
 
+pub(super) use blocks::block_structure;
 pub(crate) use names::is_calibration_state;
 
 words! {
@@ -38,8 +39,8 @@ pub enum Decoding {
 /// How a checkpoint is quantised, by whatever tool.
 #[derive(Debug, Clone)]
 pub struct Foreign {
-    /// The sizes of blocks that the configuration has.
-    blocks: Vec<[usize; 2]>,
+    /// The sizes of blocks that the configuration has, or what is wrong with them.
+    blocks: Result<Vec<[usize; 2]>, String>,
     /// What the configuration calls the method; nothing where nothing is said of quantisation.
     method: Option<String>,
     /// Whether there are codes at all.
@@ -52,12 +53,11 @@ impl Foreign {
     /// Looks at the configurations and the names and dtypes of all tensors of `model`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] when a configuration does not parse or has sizes of blocks that are none.
+    /// [`Error::Io`]; [`Error::Format`] when a configuration does not parse.
     pub fn of(model: &Model) -> Result<Self> {
         let claims = Claims::read(model)?;
         let configuration = model.quantization_config();
         let blocks = configuration.map_or(Ok(Vec::new()), blocks::sizes);
-        let blocks = blocks.map_err(|problem| Error::format(model.directory().join(CONFIG), problem))?;
         let named = configuration.map(|c| quantisation::method(c).unwrap_or("unknown").to_string());
         let of_modelopt = || {
             let algorithm = claims.modelopt.first()?.config["quantization"]["quant_algo"].as_str();
@@ -90,7 +90,8 @@ impl Foreign {
     /// How the codes `name` of `model` are turned back into weights.
     ///
     /// # Errors
-    /// [`Error::Tensor`] when they cannot be: it is another kind of codes, scales are missing, or do not fit.
+    /// [`Error::Tensor`] when they cannot be: it is another kind of codes, scales are missing, or do not fit;
+    /// [`Error::Format`] when the configuration has sizes of blocks that are none.
     pub fn decoding(&self, model: &Model, name: &str) -> Result<Decoding> {
         let tensor = model
             .tensor(name)
@@ -119,7 +120,9 @@ impl Foreign {
             return Err(Error::tensor(name, problem));
         }
         let are_blocks = names::BLOCKS.iter().any(|ending| scale_name.ends_with(ending));
-        Scales::stored(scale, tensor.shape(), &self.blocks, are_blocks)
+        let blocks = self.blocks.as_ref();
+        let blocks = blocks.map_err(|problem| Error::format(model.directory().join(CONFIG), problem))?;
+        Scales::stored(scale, tensor.shape(), blocks, are_blocks)
             .map(Decoding::Scaled)
             .map_err(|e| Error::tensor(name, format!("cannot be dequantised: {e}")))
     }
