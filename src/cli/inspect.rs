@@ -64,7 +64,7 @@ fn codes(model: &Model) -> Result<Option<Table>> {
         let scales = match foreign.decoding(model, name) {
             Ok(Decoding::Scaled(scales)) => scales.described(),
             Ok(Decoding::Unscaled) => "none: the codes are the values".into(),
-            Err(Error::Tensor { problem, .. }) => format!("not read: {problem}"),
+            Err(Error::Tensor { problem, .. } | Error::Format { problem, .. }) => problem,
             Err(error) => return Err(error),
         };
         *kinds.entry((tensor.dtype().name(), scales)).or_default() += 1;

@@ -84,7 +84,8 @@ fn check_lists(
     let ignored = words(&config["ignore"]);
     let names = stored.model.modules();
     let head = names.in_memory(stored.head());
-    let targets_head = groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(&head));
+    let targets_head =
+        groups.iter().any(|g| g.fp8 && (g.targets.matches("Linear") || g.targets.matches(&head)));
     if targets_head && !ignore.matches(&head) {
         let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
         problems.push(Problem::new(Code::LmHead, stored.head(), message));

@@ -53,17 +53,21 @@ impl Foreign {
     /// Looks at the configurations and the names and dtypes of all tensors of `model`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] when a configuration does not parse.
+    /// [`Error::Io`].
     pub fn of(model: &Model) -> Result<Self> {
-        let claims = Claims::read(model)?;
         let configuration = model.quantization_config();
         let blocks = configuration.map_or(Ok(Vec::new()), blocks::sizes);
         let named = configuration.map(|c| quantisation::method(c).unwrap_or("unknown").to_string());
-        let of_modelopt = || {
-            let algorithm = claims.modelopt.first()?.config["quantization"]["quant_algo"].as_str();
-            Some(format!("modelopt {}", algorithm.unwrap_or("unknown")))
+        // What does not parse says for certain that something is quantised.
+        let of_modelopt = match Claims::read(model) {
+            Ok(claims) => claims.modelopt.first().map(|claim| {
+                let algorithm = claim.config["quantization"]["quant_algo"].as_str();
+                format!("modelopt {}", algorithm.unwrap_or("unknown"))
+            }),
+            Err(Error::Format { .. }) => Some("modelopt unknown".into()),
+            Err(error) => return Err(error),
         };
-        let method = named.or_else(of_modelopt);
+        let method = named.or(of_modelopt);
         let has_codes = model.tensors().any(|(name, tensor)| what_codes(model, name, tensor).is_some());
         let has_scales = model.tensors().any(|(name, _)| {
             names::is_left_by_quantiser(name) && name.contains("scale") && !name.ends_with("scaled_fp8")

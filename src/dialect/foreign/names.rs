@@ -72,6 +72,9 @@ const BESIDE: [(&str, &str); 5] = [
 /// tensor of a name. Nothing where it is no packed weight.
 pub(super) fn packed(name: &str, exists: impl Fn(&str) -> bool) -> Option<&'static str> {
     let (module, leaf) = name.rsplit_once('.').unwrap_or(("", name));
+    if leaf == "weight_packed" && exists(&format!("{module}.weight_global_scale")) {
+        return Some("NVFP4 codes of compressed-tensors");
+    }
     if let Some((_, what)) = PACKED.iter().find(|(packed, _)| *packed == leaf) {
         return Some(what);
     }
