@@ -38,7 +38,7 @@ impl Claims {
     pub fn read(model: &Model) -> Result<Self> {
         let directory = model.directory();
         let config = model.quantization_config().cloned();
-        let method = config.as_ref().map(|c| quantisation::method(c).unwrap_or("none").to_string());
+        let method = config.as_ref().map(|c| quantisation::method(c).unwrap_or("unknown").to_string());
         let entries = std::fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
         let mut hf_files: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
