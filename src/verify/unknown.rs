@@ -21,7 +21,8 @@ pub(super) fn check(claims: &Claims, stored: &Stored) -> Option<Problem> {
     };
     let is_known = DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method));
     let has_fp8 = stored.fp8().next().is_some();
-    if !is_known && !(has_fp8 && OF_INTEGERS.contains(&method)) {
+    let is_wrong = has_fp8 && OF_INTEGERS.contains(&method);
+    if !is_known && !is_wrong {
         return not_checked(CONFIG, format!("the quant_method is {method}"));
     }
     let config = claims.configuration("fp8").filter(|_| has_fp8)?;

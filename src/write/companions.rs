@@ -100,8 +100,8 @@ impl Companions {
     /// # Errors
     /// [`Error::Io`].
     pub(crate) fn copy_into(&self, directory: &Path, is_given: impl Fn(&Path) -> bool) -> Result<()> {
-        let files = self.files.iter().filter(|file| !is_given(file));
-        files.map(|file| copy_file(&self.path(file), &directory.join(file))).collect()
+        let mut files = self.files.iter().filter(|file| !is_given(file));
+        files.try_for_each(|file| copy_file(&self.path(file), &directory.join(file)))
     }
 
     fn walk(&mut self, folder: &Path, walk: &Walk) -> Result<()> {
@@ -116,7 +116,8 @@ impl Companions {
             let target = fs::metadata(self.directory.join(&path));
             let is_folder = target.as_ref().is_ok_and(Metadata::is_dir);
             let is_named = walk.named.contains(&path);
-            if is_top && is_made_anew(&name) || is_top && walk.read.iter().any(|read| name == *read) {
+            let is_read = walk.read.iter().any(|read| name == *read);
+            if is_top && (is_read || is_made_anew(&name)) {
                 continue;
             }
             let is_left = is_ballast(&name, is_folder) && !is_named

@@ -11,10 +11,13 @@ fn bytes(dtype: Dtype, shape: &[usize]) -> Raw {
     Raw::new(dtype, shape, vec![1; size * shape.iter().product::<usize>()])
 }
 
+/// Tensors of the layer by their leaves, `quantization_config`, and words of the refusal.
+type Case = (Vec<(&'static str, Raw)>, Value, &'static str);
+
 #[test]
 fn codes_that_are_not_read_are_named_in_one_sentence_and_nothing_is_written() {
     let scale = || f32s(&[], &[0.5]);
-    let cases: Vec<(Vec<(&str, Raw)>, Value, &str)> = vec![
+    let cases: Vec<Case> = vec![
         (
             vec![("qweight", bytes(Dtype::I32, &[4, 8])), ("scales", f16s(&[1, 8], &[0.5; 8]))],
             json!({"quant_method": "gptq", "bits": 4}),
