@@ -157,3 +157,73 @@ fn input_scales_of_any_tool_are_read_from_a_baseline() {
     let error = InputScales::from_baseline(&at).unwrap_err().to_string();
     assert!(error.contains(&format!("two input scales for `{TOP}`")), "{error}");
 }
+
+#[test]
+fn blocks_of_other_tools_are_checked_by_their_own_size_and_names() {
+    let place = tempfile::tempdir().unwrap();
+    let layer = |leaf: &'static str, scale: Raw| {
+        let names = [format!("{TOP}.weight"), format!("{TOP}.{leaf}"), "lm_head.weight".to_string()];
+        let tensors = [codes(&[64, 32]), scale, Raw::zeros(&[4, 8])];
+        names.into_iter().zip(tensors).collect::<Tensors>()
+    };
+    let lists = |method: Value, list: &str, entries: Value| {
+        let mut said = method;
+        said[list] = entries;
+        json!({"model_type": "qwen3", "tie_word_embeddings": false, "quantization_config": said})
+    };
+    let fp8 = json!({"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [32, 16]});
+    let of_group = json!({
+        "quant_method": "compressed-tensors", "format": "float-quantized", "quantization_status": "compressed",
+        "config_groups": {"group_0": {
+            "targets": ["Linear"],
+            "weights": {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [32, 16]},
+            "input_activations": {"num_bits": 8, "type": "float", "strategy": "group", "dynamic": true},
+        }},
+    });
+    let bf16 = |shape: &[usize]| Raw::bf16(shape, &powers(shape.iter().product()));
+    let f32 = |shape: &[usize]| f32s(shape, &powers(shape.iter().product()));
+    let convert = "modules_to_not_convert";
+    let head = || json!(["lm_head"]);
+    let cases = [
+        ("group", lists(of_group.clone(), "ignore", head()), layer("weight_scale", bf16(&[2, 2])), vec![]),
+        (
+            "group of another size",
+            lists(of_group, "ignore", head()),
+            layer("weight_scale", bf16(&[1, 1])),
+            vec![Code::ScaleShape],
+        ),
+        ("blocks", lists(fp8.clone(), convert, head()), layer("weight_scale_inv", f32(&[2, 2])), vec![]),
+        ("scale", lists(fp8.clone(), convert, head()), layer("scale", f32(&[2, 2])), vec![Code::NotChecked]),
+        (
+            "exponents",
+            lists(fp8.clone(), convert, head()),
+            layer("weight_scale_inv", exponents(Dtype::F8_E8M0, &[2, 2])),
+            vec![Code::NotChecked],
+        ),
+        (
+            "look-ahead",
+            lists(fp8, convert, json!(["lm_head", "(?!.*self_attn).*"])),
+            layer("weight_scale_inv", f32(&[2, 2])),
+            vec![Code::NotChecked],
+        ),
+    ];
+    for (name, config, tensors, expected) in cases {
+        let found = Directory::create(&place.path().join(name), &config, &tensors);
+        assert_eq!(codes_found(&found), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_command_says_ok_of_nothing_that_it_does_not_know() {
+    let place = tempfile::tempdir().unwrap();
+    let found =
+        directory(&place.path().join("x"), json!({"quant_method": "quark"}), fp8_layer(f32s(&[], &[1.0])));
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_qlua")).arg("verify").arg(&found.0).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        shown.contains("not checked in 1 respect") && shown.contains("quark") && !shown.contains(": ok"),
+        "{shown}"
+    );
+}
