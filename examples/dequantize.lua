@@ -1,10 +1,10 @@
 #!/usr/bin/env qlua
---- Turn any FP8 checkpoint (ModelOpt, compressed-tensors, or fp8 in blocks of any size) back into a plain one: code × scale.
+--- Turn an FP8 checkpoint of any tool back into a plain one: code × scale.
 local qlua = require "qlua"
 
 local opts = qlua.cli.parser{
   name = "dequantize",
-  about = "Turns an FP8 checkpoint (ModelOpt, compressed-tensors, or fp8 in blocks) back into a plain one: code × scale.",
+  about = "Turns an FP8 checkpoint of any tool back into a plain one: code × scale.",
   options = {
     { name = "dtype", choices = { "bf16", "f16", "f32" }, default = "bf16", doc = "the element type of the weights" },
     { name = "overwrite", flag = true, doc = "replace an existing output" },
@@ -19,11 +19,10 @@ local model = qlua.checkpoint.open(opts.dir)
 local writer = qlua.export.writer{ out = opts.out, base = model, overwrite = opts.overwrite }
 local layers = 0
 for _, row in ipairs(model:tensors()) do
-  local module, leaf = row.name:match("^(.*)%.([%w_]+)$")
-  if row.dtype == "F8_E4M3" then
-    writer:dequantize(module, opts.dtype)
+  if row.role == "codes" then
+    writer:dequantize(row.name, opts.dtype)
     layers = layers + 1
-  elseif leaf ~= "weight_scale" and leaf ~= "weight_scale_inv" and leaf ~= "input_scale" then
+  elseif row.role == "plain" then
     writer:copy(row.name)
   end
 end

@@ -40,6 +40,7 @@ function qlua.sorted(table) end
 ---@field shape integer[] sizes of the dimensions, outermost first
 ---@field bytes integer size of the data
 ---@field shard string the file that holds it
+---@field role "plain"|"codes"|"quantiser" what it is there for: `plain`, `codes` (of a quantised weight), or `quantiser` (scales and the like)
 
 ---Hugging Face checkpoint directories: memory-mapped and never written to.
 ---@class qlua.checkpoint
@@ -561,9 +562,9 @@ function Writer:cast(name, dtype) end
 ---@param options? qlua.Writer.quantize.Options
 function Writer:quantize(module, options) end
 
----Adds the weight of an FP8 layer of the base as code × scale. Blocks are as large as the base's `weight_block_size` says.
+---Adds an FP8 weight of the base as code × scale, whichever tool made it. Blocks are as large as the base's configuration says.
 ---
----Raises when the layer is not FP8, or has no scales that fit.
+---Raises when the weight is not FP8, or has no scales that fit.
 ---
 ---```lua
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
@@ -577,9 +578,9 @@ function Writer:quantize(module, options) end
 ---```
 ---
 ---Since 0.1.0.
----@param module string the layer's on-disk name, without `.weight`
+---@param name string the name of the tensor, or of its layer, without `.weight`
 ---@param dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type (default: `"bf16"`)
-function Writer:dequantize(module, dtype) end
+function Writer:dequantize(name, dtype) end
 
 ---Gives an added tensor another name.
 ---
@@ -1660,7 +1661,7 @@ qlua.verify = {}
 ---Since 0.1.0.
 ---@param path string the directory
 ---@param options? qlua.verify.directory.Options
----@return qlua.Problem[] # what is wrong, in a fixed order; empty when nothing is
+---@return qlua.Problem[] # what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of
 function qlua.verify.directory(path, options) end
 
 return qlua

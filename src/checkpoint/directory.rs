@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::read_header;
+use super::{quantisation, read_header};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
@@ -153,6 +153,11 @@ impl Checkpoint {
         &self.config_text
     }
 
+    /// What the configuration says of quantisation, wherever loaders look for it; nothing where it says nothing.
+    pub fn quantization_config(&self) -> Option<&Value> {
+        quantisation::quantization_config(&self.config)
+    }
+
     /// `model_type` of the configuration, such as `qwen2_5_vl`.
     pub fn model_type(&self) -> Option<&str> {
         self.config["model_type"].as_str()
@@ -211,12 +216,8 @@ impl Checkpoint {
             );
             return Err(Error::refused(problem).with_hint(hint));
         }
-        // Some vision-language checkpoints keep it in `text_config`; older compressed-tensors called it otherwise.
-        let config = &self.config;
-        let places = [&config["quantization_config"], &config["text_config"]["quantization_config"]];
-        let places = places.into_iter().chain([&config["compression_config"]]);
-        if let Some(method) = places.into_iter().find(|v| !v.is_null()) {
-            let method = method["quant_method"].as_str().unwrap_or("unknown");
+        if let Some(said) = self.quantization_config() {
+            let method = quantisation::method(said).unwrap_or("unknown");
             let problem = format!(
                 "`{}` is quantised already: its config.json says quant_method `{method}`",
                 self.directory.display()

@@ -2,6 +2,7 @@
 
 mod directory;
 mod header;
+pub mod quantisation;
 
 pub use directory::{Checkpoint, HF_QUANT_CONFIG, INDEX_FILE, Index, read_index};
 pub use header::{HeaderEntry, read_header};

@@ -7,7 +7,9 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 
 use super::built_in::Said;
 use super::console::print;
-use crate::error::Result;
+use crate::checkpoint::quantisation;
+use crate::dialect::{Decoding, Foreign, Role};
+use crate::error::{Error, Result};
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
 use crate::report::table::{Align, Cell, Column, Table, Unit, markdown, text};
@@ -27,7 +29,7 @@ pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 }
 
 fn model(model: &Model) -> Result<String> {
-    let method = model.config()["quantization_config"]["quant_method"].as_str();
+    let method = model.quantization_config().map(|said| quantisation::method(said).unwrap_or("unknown"));
     let architecture = match model.modules().architecture() {
         Some(known) => known.name().to_string(),
         None => format!("{} (not known)", model.architecture().unwrap_or("without a name")),
@@ -55,7 +57,29 @@ fn model(model: &Model) -> Result<String> {
     for (name, _, map) in model.shards() {
         shards.push([name.into(), map.len().into()]);
     }
-    Ok(format!("{facts}\n{}\n{}", markdown(&tensors), markdown(&shards)))
+    let codes = codes(model)?.map_or(String::new(), |codes| format!("\n{}", markdown(&codes)));
+    Ok(format!("{facts}\n{}{codes}\n{}", markdown(&tensors), markdown(&shards)))
+}
+
+/// What stands for weights in a quantised checkpoint, and whether it can be turned back; nothing for a plain one.
+fn codes(model: &Model) -> Result<Option<Table>> {
+    let foreign = Foreign::of(model)?;
+    let mut kinds = BTreeMap::<(&str, String), usize>::new();
+    for (name, tensor) in model.tensors().filter(|(name, _)| foreign.role(model, name) == Role::Codes) {
+        let scales = match foreign.decoding(model, name) {
+            Ok(Decoding::Scaled(scales)) => scales.described(),
+            Ok(Decoding::Unscaled) => "none: the codes are the values".into(),
+            Err(Error::Tensor { problem, .. } | Error::Format { problem, .. }) => problem,
+            Err(error) => return Err(error),
+        };
+        *kinds.entry((tensor.dtype().name(), scales)).or_default() += 1;
+    }
+    let mut table = Table::new([Column::new("codes"), Column::new("tensors"), Column::new("scales")]);
+    let is_plain = kinds.is_empty();
+    for ((dtype, scales), count) in kinds {
+        table.push([dtype.into(), count.into(), scales.into()]);
+    }
+    Ok((!is_plain).then_some(table))
 }
 
 fn manifest(manifest: &Manifest) -> String {

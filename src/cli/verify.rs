@@ -27,11 +27,15 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     for path in directories::of(&mut values) {
         let directory = path.display();
         let problems = check(&path, depth)?;
-        found += problems.len();
-        match problems.len() {
-            0 => _ = writeln!(text, "{directory}: ok"),
-            n => _ = writeln!(text, "{directory}: {}", counted(n, "problem")),
-        }
+        let faults = problems.iter().filter(|problem| problem.is_fault()).count();
+        let unknown = problems.len() - faults;
+        found += faults;
+        let said = if faults == 0 { "ok".into() } else { counted(faults, "problem") };
+        _ = match unknown {
+            0 => writeln!(text, "{directory}: {said}"),
+            _ if faults == 0 => writeln!(text, "{directory}: not checked in {}", counted(unknown, "respect")),
+            _ => writeln!(text, "{directory}: {said}, and not checked in {}", counted(unknown, "respect")),
+        };
         for problem in problems {
             let _ = writeln!(text, "  {problem}");
         }

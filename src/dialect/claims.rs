@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::checkpoint::{HF_QUANT_CONFIG, quantisation};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::model::Model;
@@ -22,7 +22,7 @@ pub struct ModelOptClaim {
 pub struct Claims {
     /// `quant_method` of `config.json`.
     method: Option<String>,
-    /// `quantization_config` of `config.json`.
+    /// `quantization_config` of `config.json`, from whichever place says something.
     configuration: Option<Value>,
     /// `hf_quant_config.json`, and `config.json` where it says the same in other words.
     pub modelopt: Vec<ModelOptClaim>,
@@ -37,8 +37,8 @@ impl Claims {
     /// [`Error::Io`]; [`Error::Format`] when `hf_quant_config.json` does not parse.
     pub fn read(model: &Model) -> Result<Self> {
         let directory = model.directory();
-        let config = model.config().get("quantization_config").filter(|v| !v.is_null()).cloned();
-        let method = config.as_ref().map(|c| c["quant_method"].as_str().unwrap_or("none").to_string());
+        let config = model.quantization_config().cloned();
+        let method = config.as_ref().map(|c| quantisation::method(c).unwrap_or("unknown").to_string());
         let entries = std::fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
         let mut hf_files: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -4,6 +4,8 @@
 mod claims;
 mod compressed_tensors;
 mod engine;
+mod expression;
+mod foreign;
 mod fp8_block;
 mod id;
 mod interface;
@@ -18,6 +20,8 @@ mod wholes;
 pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};
 pub use engine::{Engine, LIMITS, Limit, Scope, limits};
+pub(crate) use foreign::is_calibration_state;
+pub use foreign::{Decoding, Foreign, Role};
 pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
 pub use interface::{Dialect, QuantisationFiles};

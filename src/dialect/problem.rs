@@ -44,6 +44,8 @@ words! {
         ModeloptMethod = "modelopt_method",
         /// A configuration that no loader recognises or that contradicts another.
         Configuration = "configuration",
+        /// Something that these checks know nothing of: they neither found nor excluded that it is wrong.
+        NotChecked = "not_checked",
     }
 }
 
@@ -59,6 +61,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether something is wrong, and not merely unknown to the checks.
+    pub fn is_fault(&self) -> bool {
+        self.code != Code::NotChecked
+    }
+
     pub(crate) fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Problem { code, subject: subject.into(), message: message.into() }
     }

@@ -12,6 +12,7 @@ mod quantise;
 mod registry;
 mod scale;
 pub(crate) mod scale_grid;
+mod scale_reading;
 
 pub use amax::{Amax, AmaxAccumulator, amax, amax_of};
 pub use encoding::Encoding;

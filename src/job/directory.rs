@@ -1,6 +1,7 @@
 //! One scheme directory: weights, configuration, companions, and the record of how it came to be.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::options::FamilyOptions;
@@ -14,15 +15,15 @@ use crate::model::Model;
 use crate::plan::{InputScales, Layout, Plan};
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
-use crate::verify::{self, Depth};
-use crate::write::WeightErrors;
-use crate::write::companions::{companion_files, copy_file, with_quantization_config};
+use crate::verify::{self, Depth, Problem};
+use crate::write::companions::copy_file;
 use crate::write::provenance::{
     HashedFile, LayoutWords, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
 };
 use crate::write::store::key::inputs_key;
 use crate::write::tree_hash::hash_file;
 use crate::write::weights::write_index;
+use crate::write::{Companions, WeightErrors, with_quantization_config};
 
 /// What all schemes of a family have in common.
 pub(super) struct DirectoryWriter<'a> {
@@ -33,6 +34,8 @@ pub(super) struct DirectoryWriter<'a> {
     pub layout: Layout,
     pub options: &'a FamilyOptions,
     pub manifest_hash: HashedFile,
+    /// What comes along from the base checkpoint.
+    pub companions: Companions,
 }
 
 /// What a scheme directory is filled with besides what all have in common.
@@ -70,9 +73,13 @@ impl DirectoryWriter<'_> {
     /// [`Error::Io`].
     pub fn inputs(&self, source: &Source, scheme: &PlannedScheme, content: &str) -> Result<String> {
         let mut files = vec![self.manifest_hash.sha256.clone()];
-        let companions = companion_files(self.model.directory())?;
-        let paths = companions.iter().map(|file| self.model.directory().join(file));
-        for path in paths.chain(self.options.state.clone()) {
+        let mut names = Vec::new();
+        for file in self.companions.files() {
+            names.extend_from_slice(file.as_os_str().as_bytes());
+            names.push(0);
+        }
+        files.push(HashedFile::of("", &names).sha256);
+        for path in self.others() {
             files.push(hash_file(&path)?.1);
         }
         files.push(HashedFile::of("", &scheme.coverage().to_json()).sha256);
@@ -90,10 +97,8 @@ impl DirectoryWriter<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn other_bytes(&self) -> Result<u64> {
-        let companions = companion_files(self.model.directory())?;
-        let paths = companions.iter().map(|file| self.model.directory().join(file));
         let mut bytes = (self.model.config_text().len() + self.manifest.bytes().len()) as u64;
-        for path in paths.chain(self.options.state.clone()) {
+        for path in self.others() {
             bytes += fs::metadata(&path).map_err(|e| Error::io("read", &path, e))?.len();
         }
         Ok(bytes)
@@ -106,11 +111,15 @@ impl DirectoryWriter<'_> {
     pub fn fill(&self, partial: &Path, directory: &Path, contents: &Contents) -> Result<()> {
         write_index(partial, contents.tensors.iter().map(|tensors| tensors.iter().copied()))?;
         self.write_configuration(partial, &contents.scheme.plan)?;
-        for file in companion_files(self.model.directory())? {
-            copy_file(&self.model.directory().join(&file), &partial.join(&file))?;
-        }
+        self.companions.copy_into(partial, |_| false)?;
         self.write_records(&partial.join(RECORDS), contents)?;
         require_sound(partial, directory)
+    }
+
+    /// The files that are copied.
+    fn others(&self) -> impl Iterator<Item = PathBuf> {
+        let companions = self.companions.files().iter().map(|file| self.companions.path(file));
+        companions.chain(self.options.state.clone())
     }
 
     fn write_configuration(&self, directory: &Path, plan: &Plan) -> Result<()> {
@@ -175,7 +184,9 @@ fn free_name(records: &[(String, Vec<u8>)], path: &Path) -> String {
 
 /// Fails when the finished directory breaks any rule of [`verify`]: it must not get its name then.
 pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
-    let problems = verify::verify(partial, Depth::Headers)?;
+    let mut problems = verify::verify(partial, Depth::Headers)?;
+    // What was copied from a checkpoint of another tool may be unknown to the checks; what is made here never is.
+    problems.retain(Problem::is_fault);
     if problems.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 mod basis;
 mod candidates;
 mod decision;
+mod described;
 mod directory;
 mod engines;
 mod family;

@@ -15,7 +15,7 @@ use crate::plan::{CostModel, Figures, Layout, Plan};
 use crate::write::shard::ShardLayout;
 use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
-use crate::write::{scheme_outputs, shard_name};
+use crate::write::{Companions, scheme_outputs, shard_name};
 
 const MANIFEST_ALONE: &str =
     "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms";
@@ -104,6 +104,7 @@ impl Planned {
         let LayoutDecision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
         notes.extend(basis.notes.clone());
         notes.extend(unquantised(schemes));
+        notes.extend(Companions::beside(model)?.note());
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());

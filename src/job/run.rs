@@ -28,7 +28,7 @@ use crate::write::store::link::{self, Link, LinkChoice};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
 use crate::write::transaction::{PartialDirectory, clear_lock};
-use crate::write::{Progress, WeightErrors, shard_name};
+use crate::write::{Companions, Progress, WeightErrors, shard_name};
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -101,8 +101,11 @@ impl<'a> Run<'a> {
             let problem = format!("the AutoQuant state `{}` is no file that can be copied", state.display());
             return Err(Error::not_found(problem).with_hint("leave --state out, or name the file of the run"));
         }
+        let companions = Companions::beside(model)?;
+        companions.require_copyable()?;
         let directories = DirectoryWriter {
             model,
+            companions,
             manifest: &basis.manifest,
             input_scales: basis.input_scales.as_ref(),
             dialect: *dialect,

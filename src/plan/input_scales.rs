@@ -10,6 +10,8 @@ use crate::manifest::RecordedAmax;
 use crate::model::canonical;
 use crate::tensor::Dtype;
 
+/// What tools call the scale of a layer's inputs: ModelOpt and compressed-tensors, AutoFP8, Ministral's, ComfyUI.
+const LEAVES: [&str; 4] = [".input_scale", ".act_scale", ".activation_scale", ".scale_input"];
 const AMAX_SUFFIX: &str = ".input_quantizer";
 
 /// Activation scales by module, whatever the spelling that the module is asked for in.
@@ -20,7 +22,8 @@ pub struct InputScales {
 }
 
 impl InputScales {
-    /// Reads the `input_scale` tensors (one F32 or BF16 value each) of the FP8 baseline in `directory`.
+    /// Reads the `input_scale` tensors (one float each, under whatever name its tool has for them) of the FP8 baseline in
+    /// `directory`.
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`]; [`Error::Format`] when there is no such tensor or one is not a single positive
@@ -29,31 +32,33 @@ impl InputScales {
         let checkpoint = Checkpoint::open(directory)?;
         let mut scales = HashMap::new();
         for (name, tensor) in checkpoint.tensors() {
-            let Some(module) = name.strip_suffix(".input_scale") else { continue };
-            let value = match (tensor.dtype(), tensor.bytes()) {
-                (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-                (Dtype::BF16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
-                _ => {
-                    return Err(Error::format(
-                        directory,
-                        format!("holds `{name}`, which is not one F32 or BF16 value"),
-                    ));
-                }
-            };
+            let Some(module) = LEAVES.iter().find_map(|leaf| name.strip_suffix(leaf)) else { continue };
+            let is_float = tensor.dtype().is_quantisable() || tensor.dtype() == Dtype::F64;
+            if !is_float || tensor.elements() != 1 {
+                let problem = format!(
+                    "holds `{name}`, which is {} of shape {:?}, not one float",
+                    tensor.dtype(),
+                    tensor.shape()
+                );
+                return Err(Error::format(directory, problem));
+            }
+            let value = tensor.to_f64_iter().next().unwrap_or(f64::NAN) as f32;
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::format(
                     directory,
                     format!("holds `{name}` = {value}, which is no usable scale"),
                 ));
             }
-            scales.insert(canonical(module), value);
+            if scales.insert(canonical(module), value).is_some_and(|other| other != value) {
+                return Err(Error::format(directory, format!("has two input scales for `{module}`")));
+            }
         }
         if scales.is_empty() {
             return Err(Error::format(
                 directory,
                 "holds no `input_scale` tensor, so it is no static FP8 baseline",
             )
-            .with_hint("pass a ModelOpt FP8 export, or --activations dynamic, which needs no calibration"));
+            .with_hint("pass a static FP8 export, or --activations dynamic, which needs no calibration"));
         }
         Ok(InputScales { origin: directory.to_path_buf(), scales })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::dialect::{Code, Layer, Problem, StoredLayers};
+use crate::dialect::{Code, Layer, Problem, StoredLayers, is_calibration_state};
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::{expert_group, fused_group};
@@ -35,6 +35,9 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
         }
     }
     for (name, tensor) in stored.model.tensors() {
+        if is_of_another_format(stored, name) {
+            continue;
+        }
         if holds_stray_codes(stored, name, tensor) {
             let message = format!(
                 "`{name}` is {}, and no configuration covers it, as it is no E4M3 linear layer: its codes are taken \
@@ -51,7 +54,11 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
                 let message = format!("`{name}` is a scale of something that is not FP8; loaders reject it");
                 problems.push(Problem::new(Code::WeightScale, name, message));
             }
-            if !tensor.dtype().is_quantisable() {
+            if tensor.dtype() == Dtype::F8E8M0 {
+                let message =
+                    format!("`{name}` is F8_E8M0, and which loaders read such scales is not checked");
+                problems.push(Problem::new(Code::NotChecked, module, message));
+            } else if !tensor.dtype().is_quantisable() {
                 let message =
                     format!("`{name}` is {}; loaders read scales in BF16, F16 or F32", tensor.dtype());
                 problems.push(Problem::new(Code::ScaleShape, module, message));
@@ -65,8 +72,23 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
             problems.push(Problem::new(Code::ExtraTensor, name, message));
         }
     }
+    let stacked = stored.model.tensors().filter(|(_, t)| t.dtype() == Dtype::F8E4M3 && t.shape().len() == 3);
+    let stacked: Vec<&str> = stacked.map(|(name, _)| name).collect();
+    if let Some(first) = stacked.first() {
+        let message = format!("stacked FP8 codes, such as `{first}`, are not checked");
+        problems.push(Problem::new(Code::NotChecked, *first, message));
+    }
     problems.extend(check_fused_groups(stored));
     problems
+}
+
+/// Whether `name` belongs to a layer whose weight is packed, of which nothing is known here.
+fn is_of_another_format(stored: &StoredLayers, name: &str) -> bool {
+    let Some((module, _)) = name.rsplit_once('.') else { return false };
+    let is_packed =
+        |weight: &Tensor| matches!(weight.dtype(), Dtype::U8 | Dtype::I8 | Dtype::I32 | Dtype::F4);
+    let tensor = |leaf: &str| stored.model.tensor(&format!("{module}.{leaf}"));
+    tensor("weight").is_some_and(is_packed) || tensor("weight_packed").is_some()
 }
 
 /// Whether `tensor` holds FP8 codes that no loader has a scale for: anything but the E4M3 weight of a linear layer.
@@ -127,10 +149,4 @@ pub(super) fn check_codes(stored: &StoredLayers) -> Result<Vec<Problem>> {
 fn first_few(names: &[&str]) -> String {
     let first = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
     if names.len() > LISTED { format!("{first}, …") } else { first }
-}
-
-/// Whether `name` is what a quantiser keeps while it calibrates, as ModelOpt and llm-compressor save it with raw models.
-fn is_calibration_state(name: &str) -> bool {
-    let leaf = name.rsplit('.').next().unwrap_or(name);
-    name.contains("_quantizer.") || leaf.ends_with("_amax") || leaf.ends_with("_zero_point")
 }

@@ -3,6 +3,7 @@
 //! The rules are those that vLLM, Transformers, SGLang and TensorRT-LLM were found to follow; each [`Code`] is one.
 
 mod layers;
+mod unknown;
 mod weights;
 
 use std::fs;
@@ -35,7 +36,8 @@ fn is_damage(error: &Error) -> bool {
     }
 }
 
-/// Checks `directory` and returns what is wrong with it, in a fixed order; nothing when all loaders read what is meant.
+/// Checks `directory` and returns what is wrong with it, and what of it is not known here ([`Code::NotChecked`]), in a fixed
+/// order; nothing when all loaders read what is meant.
 ///
 /// # Errors
 /// [`Error::NotFound`] when `directory` is no directory, [`Error::Io`] when it cannot be read. Damage is a problem, not an
@@ -60,6 +62,10 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
 
     let stored = StoredLayers::of(&model);
     let mut problems = weights::check(&model)?;
+    if let Some(unknown) = unknown::check(&claims, &stored) {
+        problems.push(unknown);
+        return Ok(problems);
+    }
     problems.extend(layers::check(&stored));
     problems.extend(check_covered(&claims, &stored));
     for id in DialectId::ALL {

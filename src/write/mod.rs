@@ -1,7 +1,9 @@
 //! From planned tensors to files: one pass over the weights, the shard store of a family, and the transaction that makes a
 //! directory appear whole or not at all. Bytes, not meaning.
 
+mod ballast;
 pub(crate) mod companions;
+pub(crate) mod config_text;
 pub(crate) mod content;
 pub(crate) mod destination;
 mod detach;
@@ -17,7 +19,8 @@ pub(crate) mod tree_hash;
 pub(crate) mod weight_errors;
 pub(crate) mod weights;
 
-pub use companions::{companion_files, with_quantization_config};
+pub use companions::Companions;
+pub use config_text::{with_quantization_config, without_quantisation};
 pub use content::{Content, Member, OutputTensor, ScaleGroup};
 pub use detach::{Detached, detach};
 pub use outputs::scheme_outputs;

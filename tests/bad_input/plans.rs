@@ -163,7 +163,7 @@ fn a_baseline_must_have_input_scales_and_be_the_only_source_of_them() {
     let with =
         |baseline: &str| FamilyOptions { baseline: Some(place.path().join(baseline)), ..place.options() };
     let error = place.refused_with(with("model"));
-    require_message(&error, &["model` holds no `input_scale` tensor"], "ModelOpt FP8 export");
+    require_message(&error, &["model` holds no `input_scale` tensor"], "static FP8 export");
     require_message(&place.refused_with(with("nowhere")), &["nowhere` does not exist"], "Hugging Face");
 
     let name = "model.layers.1.mlp.down_proj.input_scale";
@@ -171,7 +171,8 @@ fn a_baseline_must_have_input_scales_and_be_the_only_source_of_them() {
     for (tensor, words) in [
         (scale(0.0), "is no usable scale"),
         (scale(f32::NAN), "is no usable scale"),
-        (Raw::bf16(&[2], &[1.0, 2.0]), "is not one F32 or BF16 value"),
+        (Raw::bf16(&[2], &[1.0, 2.0]), "is BF16 of shape [2], not one float"),
+        (Raw::new(Dtype::U8, &[], vec![1]), "is U8 of shape [], not one float"),
     ] {
         let baseline = place.path().join("baseline");
         Directory::create(&baseline, &json!({}), &[(name.to_string(), tensor)].into());

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
         }),
         Case("an unknown quant_algo", MoStatic, |d| {
             d.edit_json(HF, |c| c["quantization"]["quant_algo"] = "FP7".into());
-            one(Code::Configuration, HF)
+            one(Code::NotChecked, HF)
         }),
         Case("static ModelOpt beside dynamic compressed-tensors", CtDynamic, |d| {
             let tensors = d.tensors();

@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::reading::{IgnoreReading, Matcher};
+use crate::dialect::claims::CONFIG;
+use crate::dialect::foreign::block_structure;
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
-use crate::format::{Granularity, ScaleShape};
+use crate::format::{BLOCK_SIZE, Granularity, ScaleShape};
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
@@ -15,17 +17,23 @@ const FORMATS: [&str; 3] = ["float-quantized", "naive-quantized", "int-quantized
 struct ConfigGroup {
     name: String,
     targets: Matcher,
+    format: String,
     /// Whether it says that weights are FP8.
     fp8: bool,
     strategy: String,
+    /// Rows and columns of its blocks.
+    block: [usize; 2],
     /// Nothing when only weights are quantised.
     dynamic: Option<bool>,
 }
 
+/// Classes of modules that are targets and have nothing to do with linear layers.
+const OTHER_CLASSES: [&str; 5] = ["Embedding", "Conv1d", "Conv2d", "Conv3d", "LayerNorm"];
+
 pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
-        |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
+        |message: String| problems.push(Problem::new(Code::Configuration, CONFIG, message));
     if config["quantization_status"] != "compressed" {
         configuration(format!(
             "quantization_status is {}, and loaders accept only compressed",
@@ -46,11 +54,39 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     for broken in ignore.broken.iter().chain(groups.iter().flat_map(|g| &g.targets.broken)) {
         configuration(format!("`{broken}` does not parse as a regular expression"));
     }
+    if let Some(target) = groups.iter().find_map(|g| g.unknown_class()) {
+        let message = format!(
+            "config_groups has the class `{target}` for a target: which layers that means, and whether they are stored so, is \
+             not checked"
+        );
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+        return problems;
+    }
+    let certain = problems.len();
+    check_lists(config, stored, &ignore, &groups, &mut problems);
+    if !ignore.is_understood() || !groups.iter().all(|g| g.targets.is_understood()) {
+        problems.truncate(certain);
+        let message = "`ignore` or a target of config_groups has a regular expression that is not understood here: which \
+                       layers it hits is not checked";
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+    }
+    problems
+}
 
+/// Every layer against what the lists say of it.
+fn check_lists(
+    config: &Value,
+    stored: &StoredLayers,
+    ignore: &Matcher,
+    groups: &[ConfigGroup],
+    problems: &mut Vec<Problem>,
+) {
+    let ignored = words(&config["ignore"]);
     let names = stored.model.modules();
     let heads = names.names_in_memory(stored.head());
-    let targeted =
-        |head: &String| groups.iter().any(|g| g.targets.matches("Linear") || g.targets.matches(head));
+    let targeted = |head: &String| {
+        groups.iter().any(|g| g.fp8 && (g.targets.matches("Linear") || g.targets.matches(head)))
+    };
     if let Some(head) = heads.iter().find(|head| targeted(head) && !ignore.matches(head)) {
         let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
         problems.push(Problem::new(Code::LmHead, stored.head(), message));
@@ -105,12 +141,14 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
                         "`{name}` is FP8, and `{}` of config_groups has another format or type for it",
                         group.name
                     );
-                    problems.push(Problem::new(Code::Configuration, "config.json", message));
+                    problems.push(Problem::new(Code::Configuration, CONFIG, message));
                     misread.push(&group.name);
                 }
             }
-            (Some(group), true) => check_layer(layer, group, in_f32, &mut problems),
+            (Some(group), true) => check_layer(layer, group, in_f32, problems),
             (Some(_), false) if layer.is_head() => {}
+            // What else a group packs is not known here.
+            (Some(group), false) if !group.fp8 => {}
             (Some(_), false) => {
                 let message = format!(
                     "`{name}` is {} and not in `ignore`: loaders take it for FP8",
@@ -127,7 +165,22 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
         }
     }
     problems.extend(engines.iter().filter_map(|(reading, differing)| misread_by(reading, differing)));
-    problems
+    for group in groups.iter().filter(|group| !group.fp8 && !misread.contains(&&*group.name)) {
+        let message =
+            format!("`{}` of config_groups is {}, and its layers are not checked", group.name, group.format);
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+    }
+}
+
+impl ConfigGroup {
+    /// A target that is the name of a class of whose modules nothing is known here.
+    fn unknown_class(&self) -> Option<&str> {
+        let is_class = |name: &&String| {
+            name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains('.') && *name != "Linear"
+        };
+        let classes = self.targets.names.iter().filter(is_class);
+        classes.map(String::as_str).find(|class| !OTHER_CLASSES.contains(class))
+    }
 }
 
 /// The entries of a list.
@@ -162,10 +215,12 @@ fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
     ConfigGroup {
         name: name.into(),
         targets: Matcher::new(words(&group["targets"]).into_iter()),
+        format: format.unwrap_or("of no format").into(),
         fp8: group["weights"]["type"] == "float"
             && group["weights"]["num_bits"] == 8
             && format.is_some_and(|format| FORMATS.contains(&format)),
         strategy: group["weights"]["strategy"].as_str().unwrap_or("tensor").into(),
+        block: block_structure(&group["weights"]).unwrap_or(BLOCK_SIZE),
         dynamic: (!activations.is_null()).then(|| activations["dynamic"].as_bool().unwrap_or(false)),
     }
 }
@@ -173,7 +228,10 @@ fn read_group(name: &str, group: &Value, format: &Value) -> ConfigGroup {
 /// `in_f32` says that the rest of the model is F32, and so may its scales be.
 fn check_layer(layer: &Layer, group: &ConfigGroup, in_f32: bool, problems: &mut Vec<Problem>) {
     let granularity = group.strategy.parse::<Granularity>().ok();
-    let expected = granularity.and_then(|g| ScaleShape::WithOnes.of(g, layer.weight.shape()).ok());
+    let expected = granularity.and_then(|granularity| match granularity {
+        Granularity::Block => granularity.shape_of_scales(layer.weight.shape(), group.block).ok(),
+        _ => ScaleShape::WithOnes.of(granularity, layer.weight.shape()).ok(),
+    });
     if let (Some(expected), Some(scale)) = (expected, layer.weight_scale)
         && scale.shape() != expected
     {

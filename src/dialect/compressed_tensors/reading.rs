@@ -7,9 +7,8 @@
 
 use std::collections::HashSet;
 
-use regex::Regex;
-
 use crate::dialect::engine::Engine;
+use crate::dialect::expression::{Expression, Flaw};
 use crate::dialect::spelling::Spelling;
 use crate::model::{Model, fused_group};
 
@@ -18,23 +17,24 @@ use crate::model::{Model, fused_group};
 pub(super) struct Matcher {
     pub names: Vec<String>,
     set: HashSet<String>,
-    patterns: Vec<Regex>,
+    patterns: Vec<Expression>,
+    /// What Python does not read either.
     pub broken: Vec<String>,
+    unknown: Vec<String>,
 }
 
 impl Matcher {
     pub fn new<'a>(entries: impl Iterator<Item = &'a str>) -> Self {
         let mut matcher = Matcher::default();
         for entry in entries {
-            match entry.strip_prefix("re:") {
+            match entry.strip_prefix("re:").map(Expression::new) {
                 None => {
                     matcher.names.push(entry.into());
                     matcher.set.insert(entry.into());
                 }
-                Some(pattern) => match Regex::new(&format!("^(?:{pattern})")) {
-                    Ok(regex) => matcher.patterns.push(regex),
-                    Err(_) => matcher.broken.push(entry.into()),
-                },
+                Some(Ok(expression)) => matcher.patterns.push(expression),
+                Some(Err(Flaw::Broken)) => matcher.broken.push(entry.into()),
+                Some(Err(Flaw::Unknown)) => matcher.unknown.push(entry.into()),
             }
         }
         matcher
@@ -42,6 +42,11 @@ impl Matcher {
 
     pub fn matches(&self, name: &str) -> bool {
         self.set.contains(name) || self.patterns.iter().any(|p| p.is_match(name))
+    }
+
+    /// Whether it is known what every expression matches, of all names that were asked for.
+    pub fn is_understood(&self) -> bool {
+        self.unknown.is_empty() && !self.patterns.iter().any(Expression::gave_up)
     }
 
     /// As SGLang compares: a plain entry is also the end of a name, from one of its dots on.

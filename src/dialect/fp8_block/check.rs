@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::list::{NotConvertedReading, beginning};
 use super::weight_block_size;
 use crate::dialect::claims::CONFIG;
+use crate::dialect::expression::{Expression, Flaw};
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
 use crate::model::fused_group;
@@ -47,12 +48,23 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
             "ignored_layers is no key of Transformers 4; modules_to_not_convert is read by all".into(),
         );
     }
+    let mut is_understood = true;
     for entry in list.iter().flatten().filter(|entry| beginning(entry).is_err()) {
-        configuration(format!(
-            "`{entry}` does not parse as a regular expression, which Transformers takes it for"
-        ));
+        if Expression::new(entry).err() == Some(Flaw::Broken) {
+            configuration(format!(
+                "`{entry}` does not parse as a regular expression, which Transformers takes it for"
+            ));
+        } else {
+            is_understood = false;
+        }
     }
-    problems.extend(check_lists(list.as_deref(), stored));
+    if is_understood {
+        problems.extend(check_lists(list.as_deref(), stored));
+    } else {
+        let message = "the list of exceptions has a regular expression that is not understood here: which layers it hits is not \
+                       checked";
+        problems.push(Problem::new(Code::NotChecked, CONFIG, message));
+    }
     if let Some(block) = block {
         stored.fp8().for_each(|layer| check_layer(layer, block, stored, &mut problems));
     }

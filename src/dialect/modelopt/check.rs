@@ -1,5 +1,7 @@
 //! ModelOpt's configuration, in `hf_quant_config.json` or in `config.json`, against what is on disk.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::METHOD;
@@ -10,6 +12,7 @@ use crate::dialect::stored::{Layer, StoredLayers};
 use crate::error::Result;
 use crate::format::{Granularity, ScaleShape};
 use crate::selector::Globs;
+use crate::units::counted;
 
 /// What goes beyond a single claim: one file of its name, and none of it in `config.json`.
 pub(super) fn check_files(claims: &Claims) -> Vec<Problem> {
@@ -48,8 +51,14 @@ pub(super) fn check(claim: &ModelOptClaim, stored: &StoredLayers) -> Vec<Problem
                 Err(error) => configuration(error.to_string()),
             }
         }
-        Some("MIXED_PRECISION") => problems.extend(check_mixed(&quantization["quantized_layers"], stored)),
-        other => configuration(format!("quant_algo is {}, which is not checked", other.unwrap_or("missing"))),
+        Some("MIXED_PRECISION") => {
+            problems.extend(check_mixed(file, &quantization["quantized_layers"], stored))
+        }
+        Some(other) => {
+            let message = format!("quant_algo is {other}, and what is stored so is not checked");
+            problems.push(Problem::new(Code::NotChecked, *file, message));
+        }
+        None => configuration("quant_algo is missing".into()),
     }
     problems
 }
@@ -128,10 +137,28 @@ fn check_excludes(excludes: &Excludes, dynamic: bool, stored: &StoredLayers) -> 
     problems
 }
 
-fn check_mixed(quantized: &Value, stored: &StoredLayers) -> Vec<Problem> {
+fn check_mixed(file: &str, quantized: &Value, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let algorithm = |layer: &serde_json::Map<String, Value>| {
+        layer.get("quant_algo").and_then(Value::as_str).map(str::to_string)
+    };
+    let mut others = BTreeMap::<String, usize>::new();
+    for entry in quantized.as_object().into_iter().flatten().filter_map(|(_, entry)| entry.as_object()) {
+        if let Some(other) = algorithm(entry).filter(|algorithm| algorithm != "FP8") {
+            *others.entry(other).or_default() += 1;
+        }
+    }
+    for (other, count) in others {
+        let message = format!("{} in {other} by quantized_layers, which is not checked", are(count));
+        problems.push(Problem::new(Code::NotChecked, file, message));
+    }
     for layer in &stored.layers {
-        let listed = quantized.get(layer.name).is_some();
+        let entry = quantized.get(layer.name);
+        let listed = entry.is_some();
+        let said = entry.and_then(Value::as_object).and_then(algorithm);
+        if said.is_some_and(|algorithm| algorithm != "FP8") {
+            continue;
+        }
         match (listed, layer.is_fp8()) {
             (true, false) => {
                 let message =
@@ -150,6 +177,11 @@ fn check_mixed(quantized: &Value, stored: &StoredLayers) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// `1 layer is`, `3 layers are`.
+fn are(count: usize) -> String {
+    format!("{} {}", counted(count, "layer"), if count == 1 { "is" } else { "are" })
 }
 
 fn check_scales(layer: &Layer, dynamic: bool, problems: &mut Vec<Problem>) {

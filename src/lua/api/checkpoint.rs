@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::demo::{self, Demo};
+use crate::dialect::{Foreign, Role};
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Handle, Plain, Row, Selector, Type};
@@ -21,6 +22,7 @@ struct StoredTensor<'a> {
     name: &'a str,
     tensor: &'a Tensor,
     shard: &'a str,
+    role: Role,
 }
 
 struct ShardSize<'a> {
@@ -41,6 +43,8 @@ row! {
         bytes: Type::IntegerIn("bytes") => stored.tensor.bytes().len(),
         /// the file that holds it
         shard: Type::String => stored.shard,
+        /// what it is there for: `plain`, `codes` (of a quantised weight), or `quantiser` (scales and the like)
+        role: Type::Choice(Role::WORDS) => stored.role.word(),
     }
 }
 row! {
@@ -123,8 +127,11 @@ fn class() -> Class<Arc<Model>> {
                     Some(selector) => selector.filter(call.lua(), names)?,
                     None => names,
                 };
-                let stored =
-                    |name| Some(StoredTensor { name, tensor: this.tensor(name)?, shard: this.shard_of(name)? });
+                let foreign = Foreign::of(this)?;
+                let stored = |name| {
+                    let (tensor, shard) = (this.tensor(name)?, this.shard_of(name)?);
+                    Some(StoredTensor { name, tensor, shard, role: foreign.role(this, name) })
+                };
                 rows(call.lua(), chosen.into_iter().filter_map(stored))
             },
         )

@@ -33,7 +33,7 @@ pub(super) fn declare() -> Namespace {
                     "full",
                     "`headers` takes milliseconds; `full` reads every FP8 code as well",
                 ))
-                .returns(Type::List(&Type::Record(&PROBLEM)), "what is wrong, in a fixed order; empty when nothing is")
+                .returns(Type::List(&Type::Record(&PROBLEM)), "what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of")
                 .raises("there is no such directory, or it cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),
             |call| {

@@ -122,16 +122,16 @@ fn class() -> Class<RefCell<Writer>> {
             },
         )
         .method(
-            Function::new("dequantize", "Adds the weight of an FP8 layer of the base as code × scale. Blocks are as large as the base's `weight_block_size` says.")
-                .param("module", Type::String, "the layer's on-disk name, without `.weight`")
+            Function::new("dequantize", "Adds an FP8 weight of the base as code × scale, whichever tool made it. Blocks are as large as the base's configuration says.")
+                .param("name", Type::String, "the name of the tensor, or of its layer, without `.weight`")
                 .default("dtype", TARGETS, "bf16", "the element type")
-                .raises("the layer is not FP8, or has no scales that fit")
+                .raises("the weight is not FP8, or has no scales that fit")
                 .example(with_writer!(
                     "writer:quantize(\"model.layers.0.mlp.down_proj\")\nwriter:copy(\"*\")\nwriter:finish()\n\
                      local back = qlua.export.writer{ out = \"back\", base = \"copy\" }\n\
                      back:dequantize(\"model.layers.0.mlp.down_proj\")\nback:finish()"
                 )),
-            |this, call| Ok(this.borrow_mut().dequantize(&call.get::<String>("module")?, dtype(call, "dtype")?)?),
+            |this, call| Ok(this.borrow_mut().dequantize(&call.get::<String>("name")?, dtype(call, "dtype")?)?),
         )
         .method(
             named("rename", "Gives an added tensor another name.")

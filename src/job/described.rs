@@ -1,4 +1,4 @@
-//! What a configuration says of the FP8 layers that a writer holds, and whether one can say it of all of them.
+//! The configuration that a directory needs whose FP8 layers were put together one by one.
 
 use std::collections::HashMap;
 
@@ -65,16 +65,17 @@ impl Described {
     }
 }
 
-/// That one configuration describes all FP8 layers among the tensors of `specs`.
+/// That one configuration describes all FP8 layers among `specs`.
 ///
 /// # Errors
 /// [`Error::Refused`] naming two layers that differ, or one that no dialect describes.
-pub(super) fn require_describable(specs: &[&TensorSpec]) -> Result<()> {
-    let by_name: HashMap<&str, &TensorSpec> = specs.iter().map(|spec| (spec.name.as_str(), *spec)).collect();
+pub(super) fn require_describable<'a>(all: impl Iterator<Item = &'a TensorSpec>) -> Result<()> {
+    let all: Vec<&TensorSpec> = all.collect();
+    let specs: HashMap<&str, &TensorSpec> = all.iter().map(|spec| (spec.name.as_str(), *spec)).collect();
     let mut first: Option<(&str, Described)> = None;
-    for spec in specs.iter().filter(|spec| spec.dtype == Dtype::F8E4M3 && spec.shape.len() == 2) {
+    for spec in all.iter().filter(|spec| spec.dtype == Dtype::F8E4M3 && spec.shape.len() == 2) {
         let Some(module) = spec.name.strip_suffix(".weight") else { continue };
-        let Some(described) = Described::of(module, &by_name)? else { continue };
+        let Some(described) = Described::of(module, &specs)? else { continue };
         match &first {
             None => first = Some((module, described)),
             Some((other, known)) if *known != described => {
@@ -92,7 +93,7 @@ pub(super) fn require_describable(specs: &[&TensorSpec]) -> Result<()> {
 }
 
 /// The configuration that the FP8 layers of a written directory need; nothing when there are none.
-pub(super) fn quantisation_files(output: &Model) -> Result<Option<QuantisationFiles>> {
+pub(super) fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
     let specs: Vec<TensorSpec> = output
         .tensors()
         .map(|(name, tensor)| TensorSpec::new(name, tensor.dtype(), tensor.shape()))

@@ -1,0 +1,173 @@
+//! Regular expressions of configurations, which are Python's: matched as `re.match` does, from the start of a name.
+//!
+//! Most are such that this crate's engine reads them in the same way and in linear time. The others, with look-ahead and the
+//! like, go to one that tries and goes back, with a bound on how often: what it cannot decide is not guessed.
+
+use std::cell::Cell;
+
+use fancy_regex::{Error, ParseError, RegexBuilder};
+use regex::Regex;
+
+/// How often an expression may go back on one name; those that people write need a few hundred.
+const STEPS: usize = 50_000;
+
+/// An expression that is understood.
+pub(super) struct Expression {
+    engine: Engine,
+    /// Whether it took too many steps on some name, so that it is not known what it matches.
+    gave_up: Cell<bool>,
+}
+
+enum Engine {
+    Linear(Regex),
+    Trying(fancy_regex::Regex),
+}
+
+/// Why there is no [`Expression`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Python does not read it either.
+    Broken,
+    /// It is not known here what Python makes of it.
+    Unknown,
+}
+
+impl Expression {
+    /// Reads `pattern`.
+    pub fn new(pattern: &str) -> Result<Self, Flaw> {
+        if pattern.starts_with(['*', '+', '?']) {
+            return Err(Flaw::Broken);
+        }
+        let anchored = format!(r"\A(?:{})", translated(pattern).ok_or(Flaw::Unknown)?);
+        let engine = match Regex::new(&anchored) {
+            Ok(regex) => Engine::Linear(regex),
+            Err(_) => {
+                let regex = RegexBuilder::new(&anchored).backtrack_limit(STEPS).build();
+                Engine::Trying(regex.map_err(|error| flaw(&error))?)
+            }
+        };
+        Ok(Expression { engine, gave_up: Cell::new(false) })
+    }
+
+    /// Whether it matches the beginning of `name`. Once it has given up it matches nothing any more.
+    pub fn is_match(&self, name: &str) -> bool {
+        match &self.engine {
+            Engine::Linear(regex) => regex.is_match(name),
+            Engine::Trying(_) if self.gave_up.get() => false,
+            Engine::Trying(regex) => regex.is_match(name).unwrap_or_else(|_| {
+                self.gave_up.set(true);
+                false
+            }),
+        }
+    }
+
+    /// Whether it gave up on some name.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up.get()
+    }
+}
+
+fn flaw(error: &Error) -> Flaw {
+    match error {
+        Error::ParseError(
+            _,
+            ParseError::UnclosedOpenParen | ParseError::TrailingBackslash | ParseError::InvalidClass,
+        ) => Flaw::Broken,
+        _ => Flaw::Unknown,
+    }
+}
+
+/// `pattern` in the words of this language's engines: inside of a class Python knows no classes and no operations on them, its
+/// `\Z` is the end, and `{,3}` begins at none. Nothing for what begins with a backslash and means something here alone.
+fn translated(pattern: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut characters = pattern.chars().peekable();
+    // Inside of a class: how many characters of it came before.
+    let mut class: Option<usize> = None;
+    while let Some(c) = characters.next() {
+        let position = class;
+        class = class.map(|before| before + 1);
+        match (c, position) {
+            ('\\', _) => match characters.next() {
+                Some('Z') if position.is_none() => out.push_str(r"\z"),
+                Some('h' | 'H' | 'R' | 'X' | 'K' | 'G' | 'O' | 'z' | 'p' | 'P' | 'e' | '<' | '>') => {
+                    return None;
+                }
+                Some(escaped) => out.extend(['\\', escaped]),
+                None => out.push('\\'),
+            },
+            ('[', None) => {
+                class = Some(0);
+                out.push('[');
+                if characters.next_if_eq(&'^').is_some() {
+                    out.push('^');
+                }
+                // A bracket that closes at once is one of the characters.
+                if characters.next_if_eq(&']').is_some() {
+                    out.push_str(r"\]");
+                    class = Some(1);
+                }
+            }
+            (']', Some(_)) => {
+                class = None;
+                out.push(']');
+            }
+            ('[' | '&' | '~', Some(_)) => out.extend(['\\', c]),
+            ('-', Some(_)) if characters.peek() == Some(&'-') => out.push_str(r"\-"),
+            ('{', None) if characters.peek() == Some(&',') => out.push_str("{0"),
+            _ => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Expression::new(pattern).unwrap_or_else(|flaw| panic!("{pattern}: {flaw:?}")).is_match(name)
+    }
+
+    /// What Python 3.12's `re.match` says.
+    #[test]
+    fn expressions_match_as_python_matches_them() {
+        let gate = "model.layers.3.mlp.gate";
+        for (pattern, name, expected) in [
+            (".*mlp.gate$", gate, true),
+            ("mlp.gate$", gate, false),
+            ("(?!.*experts).*", gate, true),
+            ("(?!.*experts).*", "model.layers.3.mlp.experts.0.up_proj", false),
+            (r".*experts\.\d+\.(?!down).*_proj", "model.layers.3.mlp.experts.0.up_proj", true),
+            (r".*experts\.\d+\.(?!down).*_proj", "model.layers.3.mlp.experts.0.down_proj", false),
+            (r".*(?<=shared_)expert\.", "a.shared_expert.up_proj", true),
+            (r"(?P<n>layers)\.\d{,2}\.x\Z", "layers.12.x", true),
+            (r"(?P<n>layers)\.\d{,2}\.x\Z", "layers.123.x", false),
+            ("[[a]b", "[b", true),
+            ("[]x]+$", "]x", true),
+            ("[^]x]", "]", false),
+            ("[a&&b]+$", "&&", true),
+            ("(?i)MODEL", gate, true),
+            (r"(a|b)\1", "bb", true),
+            (r"(a|b)\1", "ab", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn what_python_rejects_is_told_from_what_is_not_known() {
+        for broken in ["(", "a[", "*experts", "a\\"] {
+            assert_eq!(Expression::new(broken).err(), Some(Flaw::Broken), "{broken}");
+        }
+        assert_eq!(Expression::new(r"\p{Lu}.*").err(), Some(Flaw::Unknown));
+    }
+
+    #[test]
+    fn an_expression_that_takes_too_long_gives_up_and_says_so() {
+        let expression = Expression::new(r"(?:(?:a|a(?!b))+)+[^a]$").unwrap();
+        let name = "a".repeat(60);
+        assert!(!expression.is_match(&name));
+        assert!(expression.gave_up() && !expression.is_match("ab"));
+    }
+}
