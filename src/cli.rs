@@ -20,12 +20,12 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::interrupt;
-use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
 use commands::COMMANDS;
 use console::{conclude, print};
-use invocation::{Invocation, Step, Target};
+use invocation::{Invocation, RunTarget, StartupStep};
 
 /// Runs qlua with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -52,12 +52,12 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
         words.split_first().map_or((OsString::from("qlua"), words), |(p, r)| (p.clone(), r));
     let invocation = Invocation::parse(rest)?;
     match &invocation.target {
-        Target::Text(text) => print(text),
-        Target::Nothing if invocation.steps.is_empty() => {
+        RunTarget::Text(text) => print(text),
+        RunTarget::Nothing if invocation.steps.is_empty() => {
             output::line_to_stderr(declaration::help(COMMANDS).trim_end());
             Ok(2)
         }
-        Target::Command(command) => {
+        RunTarget::Command(command) => {
             if !invocation.steps.is_empty() {
                 let message =
                     format!("`-e` and `-l` go with a script, not with the command `{}`", command.name);
@@ -87,8 +87,8 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     }
     for step in &invocation.steps {
         let ending = match step {
-            Step::Code(code) => host.run(&Chunk::code(code), &[]),
-            Step::Module { name, module } => host.load_module(name, module),
+            StartupStep::Code(code) => host.run(&Chunk::code(code), &[]),
+            StartupStep::Module { name, module } => host.load_module(name, module),
         };
         if ending != Ending::Done {
             return Ok(conclude(&ending));
@@ -113,7 +113,7 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
 fn report(error: &anyhow::Error) -> u8 {
     let failure = Failure::of(error);
     if failure.kind == "interrupted" {
-        return conclude(&Ending::Stopped(Stop::Interrupted));
+        return conclude(&Ending::Stopped(ScriptStop::Interrupted));
     }
     output::line_to_stderr(&failure.to_string());
     failure.exit_code()

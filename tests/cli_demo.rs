@@ -394,34 +394,64 @@ fn a_report_that_cannot_be_written_does_not_fail_a_sweep() {
     assert!(out.join("fp8_autoquant_all_layers_top50_coco2017/config.json").exists());
 }
 
-/// A manifest of ties has an order as good as any other: there is no correlation, and no `-nan` either.
-#[test]
-fn a_correlation_that_there_is_not_is_a_dash() {
-    let place = tempfile::tempdir().unwrap();
-    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
-    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&demo.manifest).unwrap()).unwrap();
-    for group in manifest["layer_sensitivity"].as_object_mut().unwrap().values_mut() {
-        for score in group["scores"].as_array_mut().unwrap() {
-            *score = 0.5.into();
+/// Rewrites the scores of the manifest at `path`: `score` is asked by the number of each group.
+fn with_scores(path: &Path, to: &Path, score: impl Fn(usize) -> f64) {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for (number, group) in manifest["layer_sensitivity"].as_object_mut().unwrap().values_mut().enumerate() {
+        for written in group["scores"].as_array_mut().unwrap() {
+            *written = score(number).into();
         }
-        group["importance"] = 0.5.into();
+        group["importance"] = score(number).into();
     }
-    fs::write(place.path().join("ties.json"), manifest.to_string()).unwrap();
-    let words = ["-q", "weight_sensitivity", "demo/model", "--compare", "ties.json", "--device", "cpu"];
-    let output = qlua(place.path(), &words);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let text = stdout(&output);
-    assert!(text.contains("rank correlation with ties.json: – (Spearman) over 30 groups\n"), "{text}");
-    let words = [
+    fs::write(to, manifest.to_string()).unwrap();
+}
+
+/// The two scripts that compare manifests, run on `other`: what each prints, and how it ends.
+fn compared_with(place: &Path, other: &str) -> [(String, Option<i32>); 2] {
+    let scores = ["weight_sensitivity", "demo/model", "--compare", other, "--device", "cpu", "--overwrite"];
+    let combine = [
         "combine",
         "--model",
         "demo/model",
         "--manifest",
         "demo/manifest.json",
         "--with",
-        "ties.json",
+        other,
         "--dry-run",
     ];
-    let output = qlua(place.path(), &words);
-    assert!(stderr(&output).contains("Spearman –, Kendall – over 31 groups"), "{}", stderr(&output));
+    [&scores[..], &combine].map(|words| {
+        let output = qlua(place, words);
+        (stdout(&output) + &stderr(&output), output.status.code())
+    })
+}
+
+fn says_nan(text: &str) -> bool {
+    text.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| word == "nan")
+}
+
+/// A manifest of ties has an order as good as any other: there is no correlation, and no `-nan` either.
+#[test]
+fn a_correlation_that_there_is_not_is_a_dash() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    with_scores(&demo.manifest, &place.path().join("ties.json"), |_| 0.5);
+    let [(scored, scored_code), (combined, combined_code)] = compared_with(place.path(), "ties.json");
+    assert_eq!((scored_code, combined_code), (Some(0), Some(0)), "{scored}{combined}");
+    assert!(scored.contains("rank correlation with ties.json: – (Spearman) over 30 groups\n"), "{scored}");
+    assert!(combined.contains("Spearman –, Kendall – over 31 groups"), "{combined}");
+    assert!(!says_nan(&scored) && !says_nan(&combined), "{scored}{combined}");
+}
+
+/// Of one group that both scored there is nothing to compare, which is said instead of a number.
+#[test]
+fn too_few_scores_for_a_correlation_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let first = |number: usize| if number == 0 { 0.5 } else { 0.0 };
+    with_scores(&demo.manifest, &place.path().join("one.json"), first);
+    for (text, code) in compared_with(place.path(), "one.json") {
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("too few scored groups in common to be compared: "), "{text}");
+        assert!(!says_nan(&text), "{text}");
+    }
 }

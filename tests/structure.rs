@@ -1,4 +1,5 @@
-//! The structure of the source: which room may use which, and that no two files need each other.
+//! The structure of the source: which room may use which, that no two files need each other, and that no two files give one
+//! name to different types.
 //!
 //! What is read is `use` lines and inline paths that begin with `crate`, `super` or `self`, without comments, strings and test
 //! modules. A re-export is an arrow to where the item is defined, not to the file that passes it on.
@@ -295,6 +296,41 @@ fn no_two_files_need_each_other() {
     );
 }
 
+/// The types that `code` defines, at any depth. What an `impl` or a trait calls its own, such as `Item`, is no name of a file.
+fn defined_types(code: &str) -> Vec<String> {
+    let code = Regex::new(r"'(?:[^'\\\n]|\\[^\n])'").unwrap().replace_all(code, "''");
+    let definition = Regex::new(r"\b(struct|enum|union|trait|type)\s+([A-Z]\w*)").unwrap();
+    let owner = Regex::new(r"\b(impl|trait)\b").unwrap();
+    let (mut types, mut blocks, mut head) = (Vec::new(), vec![false], 0);
+    for (at, c) in code.char_indices().filter(|(_, c)| "{};".contains(*c)) {
+        let text = &code[head..at];
+        head = at + 1;
+        let owned = blocks.last() == Some(&true);
+        let found = definition.captures_iter(text).filter(|found| !(owned && &found[1] == "type"));
+        types.extend(found.map(|found| found[2].to_string()));
+        match c {
+            '{' => blocks.push(owner.is_match(text) && !text.contains("fn ")),
+            '}' => drop(blocks.pop()),
+            _ => {}
+        }
+    }
+    types
+}
+
+#[test]
+fn no_two_files_give_one_name_to_different_types() {
+    let mut files: BTreeMap<String, BTreeSet<Module>> = BTreeMap::new();
+    for (module, source) in sources() {
+        for name in defined_types(&source.code) {
+            files.entry(name).or_default().insert(module.clone());
+        }
+    }
+    assert!(files.len() > 200, "{}", files.len());
+    let shared = files.iter().filter(|(_, modules)| modules.len() > 1);
+    let shared: Vec<String> = shared.map(|(name, modules)| format!("{name}: {modules:?}")).collect();
+    assert!(shared.is_empty(), "one name, several types:\n{}", shared.join("\n"));
+}
+
 #[test]
 fn only_the_lua_room_knows_mlua() {
     let sources = sources();
@@ -321,4 +357,11 @@ fn circles_and_arrows_are_found_where_there_are_some() {
     let arrows = Crate::read().arrows();
     assert!(arrows["job::family"].contains("plan::cost"), "re-exports are followed");
     assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 500);
+}
+
+#[test]
+fn types_are_found_wherever_they_are_defined() {
+    let code = "pub(super) struct A<T>(T); words! { enum B: \"\" { C } } pub trait D { type Item; fn f() -> impl E; }
+        impl Iterator for A { type Item = u8; fn next() { type F<'a> = &'a u8; if x == '{' { struct G; } } type Out = u8; }";
+    assert_eq!(defined_types(code), ["A", "B", "D", "F", "G"]);
 }

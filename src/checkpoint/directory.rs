@@ -32,7 +32,7 @@ pub struct Index {
 
 /// One weight file of a checkpoint.
 #[derive(Debug, Clone)]
-struct Shard {
+struct MappedShard {
     name: String,
     path: PathBuf,
     map: Arc<memmap2::Mmap>,
@@ -44,7 +44,7 @@ pub struct Checkpoint {
     directory: PathBuf,
     config_text: Arc<[u8]>,
     config: Value,
-    shards: Vec<Shard>,
+    shards: Vec<MappedShard>,
     names: Vec<String>,
     tensors: HashMap<String, (usize, Tensor)>,
 }
@@ -119,7 +119,7 @@ impl Checkpoint {
             missing.remove(&entry.name);
             let tensor = Tensor::mapped(entry.dtype, entry.shape, map.clone(), entry.range);
             if let Some((other, _)) = self.tensors.insert(entry.name.clone(), (index, tensor)) {
-                let other: &Shard = &self.shards[other];
+                let other: &MappedShard = &self.shards[other];
                 let problem = format!("holds tensor `{}`, which `{}` holds too", entry.name, other.name);
                 return Err(Error::format(&path, problem));
             }
@@ -134,7 +134,7 @@ impl Checkpoint {
                 ),
             ));
         }
-        self.shards.push(Shard { name: file.into(), path, map });
+        self.shards.push(MappedShard { name: file.into(), path, map });
         Ok(())
     }
 

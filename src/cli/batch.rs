@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use super::built_in::Said;
 use super::console::{conclude, print};
 use crate::error::Error;
-use crate::lua::{Chunk, Ending, Failure, Host, Stop, Verbosity, output};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
 
 pub(super) fn declare(command: Command) -> Command {
     command
@@ -45,10 +45,10 @@ pub(super) fn run(mut values: ArgMatches, &Said { verbosity, .. }: &Said) -> any
         let start = Instant::now();
         let ending = run_one(&path, &arguments, verbosity);
         let code = conclude(&ending);
-        if let Ending::Stopped(Stop::Interrupted | Stop::ClosedPipe) = ending {
+        if let Ending::Stopped(ScriptStop::Interrupted | ScriptStop::ClosedPipe) = ending {
             return Ok(code);
         }
-        rows.push(Row { path, code, seconds: start.elapsed().as_secs_f64() });
+        rows.push(ScriptRun { path, code, seconds: start.elapsed().as_secs_f64() });
     }
     print(&summary(&rows))?;
     Ok(u8::from(rows.iter().any(|row| row.code != 0)))
@@ -93,14 +93,14 @@ fn run_one(path: &Path, arguments: &[OsString], verbosity: Verbosity) -> Ending 
     outcome().unwrap_or_else(|error| Ending::Failed(Failure::of(&error)))
 }
 
-struct Row {
+struct ScriptRun {
     path: PathBuf,
     code: u8,
     seconds: f64,
 }
 
-fn summary(rows: &[Row]) -> String {
-    let name = |row: &Row| row.path.display().to_string();
+fn summary(rows: &[ScriptRun]) -> String {
+    let name = |row: &ScriptRun| row.path.display().to_string();
     let width = rows.iter().map(|r| name(r).chars().count()).max().unwrap_or(0).max("script".len());
     let mut out = format!("\n{:<width$}  {:<11}  seconds\n", "script", "result");
     for row in rows {

@@ -3,13 +3,13 @@
 use std::io;
 
 use crate::error::Error;
-use crate::lua::{Ending, Stop, output};
+use crate::lua::{Ending, ScriptStop, output};
 
 /// Says how a script ended, where there is something to say, and gives the exit code.
 pub(super) fn conclude(ending: &Ending) -> u8 {
     match ending {
         Ending::Failed(failure) => output::line_to_stderr(&failure.to_string()),
-        Ending::Stopped(Stop::Interrupted) => output::line_to_stderr("qlua: interrupted"),
+        Ending::Stopped(ScriptStop::Interrupted) => output::line_to_stderr("qlua: interrupted"),
         Ending::Done | Ending::Stopped(_) => {}
     }
     ending.exit_code()

@@ -16,7 +16,7 @@ use crate::options::{self, Parsed};
 use crate::words::nearest;
 
 /// What happens before the script, in the order given.
-pub(super) enum Step {
+pub(super) enum StartupStep {
     /// `-e CODE`
     Code(String),
     /// `-l MODULE` or `-l NAME=MODULE`
@@ -24,7 +24,7 @@ pub(super) enum Step {
 }
 
 /// What is to run.
-pub(super) enum Target {
+pub(super) enum RunTarget {
     Nothing,
     /// Help, or the version.
     Text(String),
@@ -36,9 +36,9 @@ pub(super) enum Target {
 
 /// The command line of qlua, read.
 pub(super) struct Invocation {
-    pub steps: Vec<Step>,
+    pub steps: Vec<StartupStep>,
     pub verbosity: Verbosity,
-    pub target: Target,
+    pub target: RunTarget,
     /// Where the script stands among the words after the program's name.
     pub script_index: Option<usize>,
     /// The words after the script or command; they are its own, whatever they look like.
@@ -48,16 +48,16 @@ pub(super) struct Invocation {
 impl Invocation {
     pub fn parse(words: &[OsString]) -> Result<Invocation> {
         let mut values = match options::parse(reader(), words.iter().cloned())? {
-            Parsed::Text(text) => return Ok(Invocation::of(Target::Text(text))),
+            Parsed::Text(text) => return Ok(Invocation::of(RunTarget::Text(text))),
             Parsed::Values(values) => values,
         };
         if values.get_flag("help") {
-            return Ok(Invocation::of(Target::Text(help(COMMANDS))));
+            return Ok(Invocation::of(RunTarget::Text(help(COMMANDS))));
         }
         if values.get_flag("version") {
-            return Ok(Invocation::of(Target::Text(version())));
+            return Ok(Invocation::of(RunTarget::Text(version())));
         }
-        let mut invocation = Invocation { steps: steps(&values), ..Invocation::of(Target::Nothing) };
+        let mut invocation = Invocation { steps: steps(&values), ..Invocation::of(RunTarget::Nothing) };
         if values.get_flag("quiet") {
             invocation.verbosity = Verbosity::Quiet;
         } else if values.get_flag("verbose") {
@@ -66,12 +66,12 @@ impl Invocation {
         if let Some((script, mut own)) = values.remove_subcommand() {
             invocation.arguments = own.remove_many::<OsString>("").into_iter().flatten().collect();
             invocation.script_index = Some(words.len() - invocation.arguments.len() - 1);
-            invocation.target = Target::find(OsStr::new(&script))?;
+            invocation.target = RunTarget::find(OsStr::new(&script))?;
         }
         Ok(invocation)
     }
 
-    fn of(target: Target) -> Self {
+    fn of(target: RunTarget) -> Self {
         Invocation {
             steps: Vec::new(),
             verbosity: Verbosity::Normal,
@@ -89,37 +89,37 @@ fn reader() -> Command {
 }
 
 /// What `-e` and `-l` say, in the order in which they were given.
-fn steps(values: &ArgMatches) -> Vec<Step> {
+fn steps(values: &ArgMatches) -> Vec<StartupStep> {
     let given = |name: &'static str| {
         let texts = values.get_many::<String>(name).into_iter().flatten();
         values.indices_of(name).into_iter().flatten().zip(texts)
     };
-    let code = given("code").map(|(at, code)| (at, Step::Code(code.clone())));
+    let code = given("code").map(|(at, code)| (at, StartupStep::Code(code.clone())));
     let module = given("module").map(|(at, text)| {
         let (name, module) = text.split_once('=').unwrap_or((text, text));
-        (at, Step::Module { name: name.into(), module: module.into() })
+        (at, StartupStep::Module { name: name.into(), module: module.into() })
     });
-    let mut steps: Vec<(usize, Step)> = code.chain(module).collect();
+    let mut steps: Vec<(usize, StartupStep)> = code.chain(module).collect();
     steps.sort_by_key(|(at, _)| *at);
     steps.into_iter().map(|(_, step)| step).collect()
 }
 
-impl Target {
+impl RunTarget {
     /// What `word` names: a command, `-`, a file, or a built-in script.
-    pub fn find(word: &OsStr) -> Result<Target> {
+    pub fn find(word: &OsStr) -> Result<RunTarget> {
         let path = Path::new(word);
         let text = word.to_string_lossy();
         if text == "-" {
-            return Ok(Target::Stdin);
+            return Ok(RunTarget::Stdin);
         }
         if let Some(command) = COMMANDS.iter().find(|command| command.name == text) {
-            return Ok(Target::Command(command));
+            return Ok(RunTarget::Command(command));
         }
         if text.contains('/') || text.ends_with(".lua") || path.is_file() {
-            return Ok(Target::File(path.to_path_buf()));
+            return Ok(RunTarget::File(path.to_path_buf()));
         }
         if let Some(script) = embedded::script(&text) {
-            return Ok(Target::BuiltIn(script));
+            return Ok(RunTarget::BuiltIn(script));
         }
         let known = COMMANDS.iter().map(|c| c.name).chain(embedded::scripts().map(Embedded::name));
         let error = Error::usage(format!("there is no script or command `{text}`"));
@@ -132,14 +132,14 @@ impl Target {
     /// The code to run; `None` when there is no script.
     pub fn chunk(&self) -> anyhow::Result<Option<Chunk>> {
         Ok(match self {
-            Target::File(path) => match Chunk::file(path) {
+            RunTarget::File(path) => match Chunk::file(path) {
                 Err(Error::NotFound { problem, .. }) => {
                     return Err(Error::usage(problem).with_hint(SCRIPTS).into());
                 }
                 other => Some(other?),
             },
-            Target::BuiltIn(script) => Some(Chunk::built_in(script)),
-            Target::Stdin => {
+            RunTarget::BuiltIn(script) => Some(Chunk::built_in(script)),
+            RunTarget::Stdin => {
                 let mut source = Vec::new();
                 let read = std::io::stdin().lock().read_to_end(&mut source);
                 read.map_err(|e| Error::io("read", "standard input", e))?;
@@ -152,8 +152,8 @@ impl Target {
     /// The folder in which `require` looks: the script's own; built-in scripts have none.
     pub fn folder(&self) -> Option<&Path> {
         match self {
-            Target::File(path) => Some(path.parent().unwrap_or(Path::new(""))),
-            Target::BuiltIn(_) => None,
+            RunTarget::File(path) => Some(path.parent().unwrap_or(Path::new(""))),
+            RunTarget::BuiltIn(_) => None,
             _ => Some(Path::new("")),
         }
     }

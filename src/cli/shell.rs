@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::lua::api::declarations;
 use crate::lua::embedded::{self, Embedded};
 use crate::lua::{Host, docs};
-use crate::options::{Kind, Value, width};
+use crate::options::{OptionValue, ValueKind, width};
 use crate::words::{nearest, words};
 
 words! {
@@ -27,7 +27,7 @@ words! {
 }
 
 pub(super) fn declare_completions(command: Command) -> Command {
-    let shells = Kind::Choice(Completed::WORDS.iter().map(ToString::to_string).collect());
+    let shells = ValueKind::Choice(Completed::WORDS.iter().map(ToString::to_string).collect());
     let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(shells);
     command.arg(shell.help("Which shell")).after_help(
         "For bash, put `source <(qlua completions bash)` into ~/.bashrc. For zsh, write the output to a file `_qlua` in a folder \
@@ -36,7 +36,7 @@ pub(super) fn declare_completions(command: Command) -> Command {
 }
 
 pub(super) fn completions(values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
-    let Some(Value::Text(word)) = values.get_one("shell") else { return Ok(2) };
+    let Some(OptionValue::Text(word)) = values.get_one("shell") else { return Ok(2) };
     let shell = match word.parse()? {
         Completed::Bash => Shell::Bash,
         Completed::Zsh => Shell::Zsh,

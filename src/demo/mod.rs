@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use manifest::{SCHEME, manifest};
 pub use shape::{Qwen25VlShape, VisionShape};
-pub use values::Values;
+pub use values::SeededValues;
 pub use write::{DemoWeights, write_checkpoint};
 
 use crate::error::{Error, Result};

@@ -33,7 +33,7 @@ pub(super) fn unit(seed: u64, name: &str) -> f64 {
 
 /// The values of one tensor.
 #[derive(Debug, Clone)]
-pub struct Values {
+pub struct SeededValues {
     key: u64,
     row: u64,
     mean: f32,
@@ -41,7 +41,7 @@ pub struct Values {
     outliers: bool,
 }
 
-impl Values {
+impl SeededValues {
     /// Values for `spec` (BF16): normal with a deviation that suits the kind of tensor, 1/√inputs for weights (some rows
     /// of which are 2 or 8 times larger), 0.02 for biases and the embedding, and close to one for norms.
     pub fn new(seed: u64, spec: &TensorSpec) -> Self {
@@ -54,7 +54,7 @@ impl Values {
             } else {
                 (0.0, 1.0 / (row as f32).sqrt(), true)
             };
-        Values { key: key(seed, &spec.name), row: row.max(1) as u64, mean, deviation, outliers }
+        SeededValues { key: key(seed, &spec.name), row: row.max(1) as u64, mean, deviation, outliers }
     }
 
     /// Fills `out` with the elements from index `first` on, as little-endian BF16.
@@ -189,7 +189,7 @@ mod tests {
 
     fn values(spec: &TensorSpec, seed: u64) -> Vec<f32> {
         let mut bytes = vec![0; spec.bytes() as usize];
-        Values::new(seed, spec).fill(0, &mut bytes);
+        SeededValues::new(seed, spec).fill(0, &mut bytes);
         bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
     }
 
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn any_cut_of_a_tensor_gives_the_same_bytes() {
         let spec = TensorSpec::new("model.layers.0.mlp.up_proj.weight", Dtype::BF16, [37, 21]);
-        let values = Values::new(7, &spec);
+        let values = SeededValues::new(7, &spec);
         let mut whole = vec![0; spec.bytes() as usize];
         values.fill(0, &mut whole);
         for step in [1, 2, 3, 4, 5, 20, 21, 22, 100] {

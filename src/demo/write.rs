@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::config;
 use super::shape::Qwen25VlShape;
-use super::values::Values;
+use super::values::SeededValues;
 use crate::error::{Error, Result};
 use crate::tensor::TensorSpec;
 use crate::write::{ShardFile, ShardLayout};
@@ -104,7 +104,7 @@ fn index(shards: &[Vec<TensorSpec>], name: impl Fn(usize) -> String) -> Value {
 }
 
 /// A piece of a tensor: shard, entry of its layout, first element, number of elements.
-struct Piece {
+struct TensorChunk {
     shard: usize,
     entry: usize,
     first: u64,
@@ -116,7 +116,8 @@ fn fill(shards: &[ShardFile], seed: u64) -> Result<()> {
     for (shard, file) in shards.iter().enumerate() {
         for (entry, (spec, _)) in file.layout().entries().iter().enumerate() {
             let all = spec.elements();
-            let cut = |i: u64| Piece { shard, entry, first: i * CHUNK, elements: CHUNK.min(all - i * CHUNK) };
+            let cut =
+                |i: u64| TensorChunk { shard, entry, first: i * CHUNK, elements: CHUNK.min(all - i * CHUNK) };
             pieces.extend((0..all.div_ceil(CHUNK)).map(cut));
         }
     }
@@ -127,7 +128,7 @@ fn fill(shards: &[ShardFile], seed: u64) -> Result<()> {
             interrupt::check()?;
             let file = &shards[piece.shard];
             let bytes = &mut buffer[..piece.elements as usize * 2];
-            Values::new(seed, &file.layout().entries()[piece.entry].0).fill(piece.first, bytes);
+            SeededValues::new(seed, &file.layout().entries()[piece.entry].0).fill(piece.first, bytes);
             file.write_tensor(piece.entry, piece.first * 2, bytes)?;
         }
         Ok(())
@@ -163,7 +164,7 @@ mod tests {
             let tensor = checkpoint.tensor(&spec.name).unwrap();
             assert_eq!((tensor.dtype(), tensor.shape()), (spec.dtype, &spec.shape[..]));
             let mut expected = vec![0; spec.bytes() as usize];
-            Values::new(5, &spec).fill(0, &mut expected);
+            SeededValues::new(5, &spec).fill(0, &mut expected);
             assert!(tensor.bytes() == expected, "{}", spec.name);
         }
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::claims::Claims;
 use super::id::DialectId;
 use super::problem::Problem;
-use super::stored::Stored;
+use super::stored::StoredLayers;
 use crate::error::{Error, Result};
 use crate::format::{Encoding, FormatId, Granularity, Rounding, ScaleRule, ScaleShape, ScaleStorage};
 use crate::model::Model;
@@ -45,7 +45,7 @@ pub trait Dialect: Sync {
 
     /// What loaders would reject or get wrong of a directory that claims to follow this dialect; nothing for one that does
     /// not.
-    fn check(&self, claims: &Claims, stored: &Stored) -> Vec<Problem>;
+    fn check(&self, claims: &Claims, stored: &StoredLayers) -> Vec<Problem>;
 }
 
 impl dyn Dialect {

@@ -21,4 +21,4 @@ pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
 pub use interface::{Dialect, QuantisationFiles};
 pub use problem::{Code, Problem};
-pub use stored::{Layer, Stored};
+pub use stored::{Layer, StoredLayers};

@@ -1,11 +1,11 @@
 //! Every dialect by its id.
 
-use super::compressed_tensors::CompressedTensors;
-use super::fp8_block::Fp8Block;
+use super::compressed_tensors::CompressedTensorsDialect;
+use super::fp8_block::Fp8BlockDialect;
 use super::id::{DialectChoice, DialectId};
 use super::interface::Dialect;
-use super::modelopt::ModelOpt;
-use super::universal::Universal;
+use super::modelopt::ModelOptDialect;
+use super::universal::UniversalDialect;
 use crate::format::FormatId;
 use crate::plan::Activations;
 
@@ -13,10 +13,10 @@ impl DialectId {
     /// What the dialect says of itself.
     pub fn dialect(self) -> &'static dyn Dialect {
         match self {
-            DialectId::Universal => &Universal,
-            DialectId::CompressedTensors => &CompressedTensors,
-            DialectId::ModelOpt => &ModelOpt,
-            DialectId::Fp8Block => &Fp8Block,
+            DialectId::Universal => &UniversalDialect,
+            DialectId::CompressedTensors => &CompressedTensorsDialect,
+            DialectId::ModelOpt => &ModelOptDialect,
+            DialectId::Fp8Block => &Fp8BlockDialect,
         }
     }
 }

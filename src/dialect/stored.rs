@@ -28,14 +28,14 @@ impl Layer<'_> {
 }
 
 /// The linear layers of a checkpoint as they are stored.
-pub struct Stored<'a> {
+pub struct StoredLayers<'a> {
     /// The model whose checkpoint it is.
     pub model: &'a Model,
     /// Every linear layer, in file order.
     pub layers: Vec<Layer<'a>>,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredLayers<'a> {
     /// The linear layers of `model`.
     pub fn of(model: &'a Model) -> Self {
         let layers = model.modules().linears().filter_map(|name| {
@@ -47,7 +47,7 @@ impl<'a> Stored<'a> {
                 input_scale: tensor("input_scale"),
             })
         });
-        Stored { model, layers: layers.collect() }
+        StoredLayers { model, layers: layers.collect() }
     }
 
     /// The FP8 layers.

@@ -1,12 +1,12 @@
 //! `universal`: one directory for every reader.
 
 use super::claims::Claims;
-use super::compressed_tensors::CompressedTensors;
+use super::compressed_tensors::CompressedTensorsDialect;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
-use super::modelopt::ModelOpt;
+use super::modelopt::ModelOptDialect;
 use super::problem::{Code, Problem};
-use super::stored::Stored;
+use super::stored::StoredLayers;
 use crate::error::Result;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::Model;
@@ -14,9 +14,9 @@ use crate::plan::{Activations, Layout, Plan};
 
 /// What compressed-tensors and ModelOpt say alike: `config.json` for vLLM, SGLang and Transformers, `hf_quant_config.json`
 /// for readers of ModelOpt's exports.
-pub struct Universal;
+pub struct UniversalDialect;
 
-impl Dialect for Universal {
+impl Dialect for UniversalDialect {
     fn id(&self) -> DialectId {
         DialectId::Universal
     }
@@ -31,30 +31,30 @@ impl Dialect for Universal {
     }
 
     fn scale_rule(&self) -> ScaleRule {
-        CompressedTensors.scale_rule()
+        CompressedTensorsDialect.scale_rule()
     }
 
     fn scale_shape(&self) -> ScaleShape {
-        CompressedTensors.scale_shape()
+        CompressedTensorsDialect.scale_shape()
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        CompressedTensors.methods()
+        CompressedTensorsDialect.methods()
     }
 
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {
         QuantisationFiles {
-            quantization_config: CompressedTensors.files(model, plan, layout).quantization_config,
-            hf_quant_config: ModelOpt.files(model, plan, layout).hf_quant_config,
+            quantization_config: CompressedTensorsDialect.files(model, plan, layout).quantization_config,
+            hf_quant_config: ModelOptDialect.files(model, plan, layout).hf_quant_config,
         }
     }
 
     fn require_expressible(&self, model: &Model, plan: &Plan) -> Result<()> {
-        CompressedTensors.require_expressible(model, plan)
+        CompressedTensorsDialect.require_expressible(model, plan)
     }
 
     /// The two claims against each other; each has a check of its own.
-    fn check(&self, claims: &Claims, _stored: &Stored) -> Vec<Problem> {
+    fn check(&self, claims: &Claims, _stored: &StoredLayers) -> Vec<Problem> {
         let is_dynamic = claims.compressed_tensors().is_some_and(|config| {
             let groups = config["config_groups"].as_object();
             groups.into_iter().flatten().any(|(_, group)| group["input_activations"]["dynamic"] == true)

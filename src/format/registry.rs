@@ -1,7 +1,7 @@
 //! Every format by its id, and by what manifests call it.
 
-use super::fp8::Fp8;
-use super::fp8_block::Fp8Block;
+use super::fp8::Fp8Format;
+use super::fp8_block::Fp8BlockFormat;
 use super::id::FormatId;
 use super::interface::Format;
 use super::scale_grid::Granularity;
@@ -10,8 +10,8 @@ impl FormatId {
     /// What the format says of itself.
     pub fn format(self) -> &'static dyn Format {
         match self {
-            FormatId::Fp8 => &Fp8,
-            FormatId::Fp8Block => &Fp8Block,
+            FormatId::Fp8 => &Fp8Format,
+            FormatId::Fp8Block => &Fp8BlockFormat,
         }
     }
 

@@ -16,7 +16,7 @@ const LISTED: usize = 5;
 
 /// The layout of a family and why it is so.
 #[derive(Debug, Clone)]
-pub(super) struct Decision {
+pub(super) struct LayoutDecision {
     /// The conventions of every directory.
     pub dialect: DialectId,
     /// The layout of every scheme.
@@ -30,7 +30,7 @@ pub(super) struct Decision {
 /// # Errors
 /// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), the combination is one that
 /// loaders misread, or a layer that stays as it is and a quantised one have names that they cannot keep apart.
-pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<Decision> {
+pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<LayoutDecision> {
     let mut notes = Vec::new();
     let quantised: BTreeSet<&str> =
         schemes.iter().flat_map(|s| s.plan.formats.keys().map(String::as_str)).collect();
@@ -86,7 +86,7 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
     if let Some(model) = &basis.model {
         notes.extend(require_readable(model, schemes, dialect, activations, &options.for_engines)?);
     }
-    Ok(Decision { dialect, layout, notes })
+    Ok(LayoutDecision { dialect, layout, notes })
 }
 
 /// The layout that costs are counted in before any scheme is there. Where `auto` would choose the activations, they are

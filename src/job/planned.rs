@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::basis::Basis;
-use super::decision::{Decision, decide};
+use super::decision::{LayoutDecision, decide};
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
 use crate::dialect::DialectId;
@@ -101,7 +101,7 @@ impl Planned {
             let notes = notes.chain(unquantised(schemes)).collect();
             return Ok(Planned { dialect: None, layout: None, notes, schemes: rows, costs, files: None });
         };
-        let Decision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
+        let LayoutDecision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
         notes.extend(basis.note.clone());
         notes.extend(unquantised(schemes));
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;

@@ -19,7 +19,7 @@ use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
 use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
-use crate::write::provenance::{HashedFile, Record, Source, WeightFile};
+use crate::write::provenance::{HashedFile, ProvenanceRecord, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
@@ -385,7 +385,7 @@ fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pendi
     let exists = |problem: &str| {
         Error::exists(directory, problem).with_hint("pass --overwrite to replace it, or choose another --out")
     };
-    let Some(record) = Record::read(directory) else { return Err(exists("exists already")) };
+    let Some(record) = ProvenanceRecord::read(directory) else { return Err(exists("exists already")) };
     if record.inputs != directories.inputs(source, pending.scheme, &pending.content)? {
         return Err(exists("exists already and was made from other inputs"));
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
 
 use super::declare::function::{Fallback, Function, Param};
-use super::state::Stop;
+use super::state::ScriptStop;
 use super::types::{Mismatch, Type, unknown_key};
 use crate::error::Error;
 
@@ -195,13 +195,13 @@ impl<'a> Call<'a> {
     /// A stop when nobody reads any more (exit code 0); [`Error::Io`] for everything else.
     pub fn write_stdout(&self, text: &str) -> anyhow::Result<()> {
         match super::output::write_stdout(text) {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(self.stop(Stop::ClosedPipe)),
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(self.stop(ScriptStop::ClosedPipe)),
             other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
         }
     }
 
     /// Makes the script stop, and gives the error to return.
-    pub fn stop(&self, reason: Stop) -> anyhow::Error {
+    pub fn stop(&self, reason: ScriptStop) -> anyhow::Error {
         super::raise::stop_error(self.lua, reason)
     }
 

@@ -14,7 +14,7 @@ use super::embedded::{self, Embedded};
 use super::failure::Failure;
 use super::install::{fallible, install};
 use super::raise;
-use super::state::{self, HostState, Stop, Verbosity};
+use super::state::{self, HostState, ScriptStop, Verbosity};
 use crate::error::{Error, Result};
 use crate::words::nearest;
 use crate::write::HashedFile;
@@ -87,17 +87,17 @@ pub enum Ending {
     /// It raised an error that nobody caught.
     Failed(Failure),
     /// It, or the user, asked to stop.
-    Stopped(Stop),
+    Stopped(ScriptStop),
 }
 
 impl Ending {
     /// The exit code: 0 ok, 1 failure, 2 usage, 3 verification, 130 interrupted, or what the script chose.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Ending::Done | Ending::Stopped(Stop::ClosedPipe) => 0,
+            Ending::Done | Ending::Stopped(ScriptStop::ClosedPipe) => 0,
             Ending::Failed(failure) => failure.exit_code(),
-            Ending::Stopped(Stop::Exit(code)) => *code,
-            Ending::Stopped(Stop::Interrupted) => 130,
+            Ending::Stopped(ScriptStop::Exit(code)) => *code,
+            Ending::Stopped(ScriptStop::Interrupted) => 130,
         }
     }
 }
@@ -268,8 +268,11 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
             Ok(value)
         })?,
     )?;
-    host.raw_set("exit", lua.create_function(|lua, code: Value| stop(lua, Stop::Exit(exit_code(&code))))?)?;
-    host.raw_set("closed_pipe", lua.create_function(|lua, ()| stop(lua, Stop::ClosedPipe))?)?;
+    host.raw_set(
+        "exit",
+        lua.create_function(|lua, code: Value| stop(lua, ScriptStop::Exit(exit_code(&code))))?,
+    )?;
+    host.raw_set("closed_pipe", lua.create_function(|lua, ()| stop(lua, ScriptStop::ClosedPipe))?)?;
     host.raw_set(
         "embedded",
         lua.create_function(|_, name: String| {
@@ -295,7 +298,7 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
     Ok(host)
 }
 
-fn stop(lua: &Lua, reason: Stop) -> mlua::Result<(bool, Value)> {
+fn stop(lua: &Lua, reason: ScriptStop) -> mlua::Result<(bool, Value)> {
     state::stop(lua, reason);
     Ok((false, raise::stop_value(lua, reason)?))
 }

@@ -23,7 +23,7 @@ pub use call::Call;
 pub use failure::Failure;
 pub use host::{Chunk, Ending, Host};
 pub use rows::{Row, ToRow};
-pub use state::{Stop, Thrown, Verbosity, policy, verbosity};
+pub use state::{ScriptStop, Thrown, Verbosity, policy, verbosity};
 pub use types::{Key, Record, Type};
 pub use values::{Callback, Handle, Plain, Selector, Tidy};
 

@@ -3,7 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::failure::{Failure, parts};
-use super::state::{self, Stop, Thrown};
+use super::state::{self, ScriptStop, Thrown};
 
 const ERROR_METATABLE: &str = "qlua.error";
 /// Chunk names that begin so belong to the host and are no place to look for a mistake.
@@ -72,7 +72,7 @@ pub(super) fn value_of(lua: &Lua, error: &anyhow::Error) -> mlua::Result<Value> 
     }
     let (kind, message, hint) = parts(error);
     if kind == "interrupted" {
-        state::stop(lua, Stop::Interrupted);
+        state::stop(lua, ScriptStop::Interrupted);
     }
     let positions: Vec<String> = frames(lua).iter().map(Frame::position).collect();
     table(lua, &kind, &message, hint, positions)
@@ -111,17 +111,17 @@ fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, 
 }
 
 /// The value that stands for a stop; scripts never get to see it.
-pub(super) fn stop_value(lua: &Lua, stop: Stop) -> mlua::Result<Value> {
+pub(super) fn stop_value(lua: &Lua, stop: ScriptStop) -> mlua::Result<Value> {
     let kind = match stop {
-        Stop::Exit(_) => "exit",
-        Stop::ClosedPipe => "closed_pipe",
-        Stop::Interrupted => "interrupted",
+        ScriptStop::Exit(_) => "exit",
+        ScriptStop::ClosedPipe => "closed_pipe",
+        ScriptStop::Interrupted => "interrupted",
     };
     table(lua, kind, kind, None, Vec::new())
 }
 
 /// Makes `lua` stop, and gives the error that takes the running function there.
-pub(super) fn stop_error(lua: &Lua, stop: Stop) -> anyhow::Error {
+pub(super) fn stop_error(lua: &Lua, stop: ScriptStop) -> anyhow::Error {
     state::stop(lua, stop);
     match stop_value(lua, stop).and_then(|value| state::throw(lua, value)) {
         Ok(thrown) => thrown.into(),

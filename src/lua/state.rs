@@ -14,7 +14,7 @@ use crate::write::HashedFile;
 
 /// Why a script stops without being at fault. Once set it stays: no `pcall` of a script gets past it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum ScriptStop {
     /// `os.exit(code)`.
     Exit(u8),
     /// Nobody reads the standard output any more.
@@ -38,7 +38,7 @@ pub enum Verbosity {
 /// The host's own data of one Lua state.
 #[derive(Default)]
 pub(super) struct HostState {
-    pub stop: Cell<Option<Stop>>,
+    pub stop: Cell<Option<ScriptStop>>,
     pub failure: RefCell<Option<Failure>>,
     /// The chunk that the user runs, as positions name it.
     pub main_source: RefCell<String>,
@@ -88,17 +88,17 @@ pub fn policy(lua: &Lua) -> Option<HashedFile> {
 }
 
 /// Why `lua` should stop, if it should.
-pub(super) fn stopping(lua: &Lua) -> Option<Stop> {
+pub(super) fn stopping(lua: &Lua) -> Option<ScriptStop> {
     with(lua, |state| {
         if state.stop.get().is_none() && interrupt::requested() {
-            state.stop.set(Some(Stop::Interrupted));
+            state.stop.set(Some(ScriptStop::Interrupted));
         }
         state.stop.get()
     })
 }
 
 /// Makes `lua` stop; the first reason counts.
-pub(super) fn stop(lua: &Lua, reason: Stop) {
+pub(super) fn stop(lua: &Lua, reason: ScriptStop) {
     with(lua, |state| {
         if state.stop.get().is_none() {
             state.stop.set(Some(reason));

@@ -343,7 +343,7 @@ fn context_stands_before_the_message_and_kind_and_hint_stay() {
 fn a_stop_inside_a_callback_passes_through_rust() {
     let host = Host::with_api(Verbosity::Normal, None, &api()).unwrap();
     let code = "pcall(qlua.test.choose, function() os.exit(9) end) error('went on')";
-    assert_eq!(host.run(&Chunk::code(code), &[]), Ending::Stopped(Stop::Exit(9)));
+    assert_eq!(host.run(&Chunk::code(code), &[]), Ending::Stopped(ScriptStop::Exit(9)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::document::{Section, first_duplicate};
+use super::document::{ManifestSection, first_duplicate};
 use crate::error::{Error, Result};
 use crate::json::{self, Number};
 
@@ -34,20 +34,20 @@ impl RecordedAmax {
     /// # Errors
     /// [`Error::Format`] as for [`RecordedAmax::open`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let Section::Object(top) = json::parse::<Section<Value>>(path, bytes)? else {
+        let ManifestSection::Object(top) = json::parse::<ManifestSection<Value>>(path, bytes)? else {
             return Err(Error::format(path, "is not an amax file, which is a JSON object"));
         };
         let entries = match top.iter().position(|(key, _)| key == "amax") {
             // Read once more, so that repeated keys below `amax` are not lost in a map.
             Some(_) => json::parse::<WithAmax>(path, bytes)?.amax,
-            None => Section::Object(numbers(path, top)?),
+            None => ManifestSection::Object(numbers(path, top)?),
         };
         Self::from_section(path, entries)
     }
 
     /// The map under a manifest's key `amax`.
-    pub(super) fn from_section(path: &Path, section: Section<Number>) -> Result<Self> {
-        let Section::Object(entries) = section else {
+    pub(super) fn from_section(path: &Path, section: ManifestSection<Number>) -> Result<Self> {
+        let ManifestSection::Object(entries) = section else {
             return Err(Error::format(path, "has an `amax` that is not an object of quantizer names"));
         };
         if let Some(name) = first_duplicate(entries.iter().map(|(name, _)| name)) {
@@ -81,7 +81,7 @@ impl RecordedAmax {
 
 #[derive(serde::Deserialize)]
 struct WithAmax {
-    amax: Section<Number>,
+    amax: ManifestSection<Number>,
 }
 
 /// The entries of a flat amax file as numbers.

@@ -10,7 +10,7 @@ use crate::json;
 
 /// A selected layer that stays in BF16 all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct KeptLayer {
     /// The group's key, as in `selected_layers`.
     pub layer: String,
     /// Why no exporter quantises it, as a phrase.
@@ -46,7 +46,7 @@ pub struct Coverage {
     pub order: Order,
     /// The selected layers that stay in BF16, and why.
     #[serde(default)]
-    pub kept_in_bf16: Vec<Kept>,
+    pub kept_in_bf16: Vec<KeptLayer>,
     /// The keys of the groups that were never scored.
     #[serde(default)]
     pub unscored_layers: Vec<String>,
@@ -108,7 +108,7 @@ mod tests {
     fn keys_come_in_the_published_order_and_extra_keys_after_them() {
         let mut coverage = coverage(10.0);
         coverage.baseline_manifest = Some("m.json".into());
-        coverage.kept_in_bf16 = vec![Kept { layer: "a.quant_recipe".into(), reason: "a Conv3d".into() }];
+        coverage.kept_in_bf16 = vec![KeptLayer { layer: "a.quant_recipe".into(), reason: "a Conv3d".into() }];
         let expected = r#"{
   "baseline_dir": null,
   "baseline_manifest": "m.json",

@@ -14,7 +14,7 @@ use crate::json::{self, Number};
 
 /// A JSON object in file order, duplicate keys included; or something else where an object was expected.
 #[derive(Debug)]
-pub(super) enum Section<T> {
+pub(super) enum ManifestSection<T> {
     Object(Vec<(String, T)>),
     Other,
 }
@@ -42,10 +42,10 @@ pub(super) struct Document {
     pub scheme: Value,
     pub model: Value,
     pub autoquant_state: Value,
-    pub layers: Option<Section<IgnoredAny>>,
-    pub layer_sensitivity: Option<Section<RawGroup>>,
+    pub layers: Option<ManifestSection<IgnoredAny>>,
+    pub layer_sensitivity: Option<ManifestSection<RawGroup>>,
     pub sensitivity_ranking: Option<Vec<RankedName>>,
-    pub amax: Option<Section<Number>>,
+    pub amax: Option<ManifestSection<Number>>,
     baseline_manifest: Value,
     keys: Vec<String>,
 }
@@ -61,7 +61,7 @@ impl Document {
         if let Some(key) = first_duplicate(document.keys.iter()) {
             return Err(Error::format(path, format!("has the key `{key}` twice")));
         }
-        if !matches!(document.layer_sensitivity, Some(Section::Object(_))) {
+        if !matches!(document.layer_sensitivity, Some(ManifestSection::Object(_))) {
             return Err(document.not_a_manifest(path));
         }
         Ok(document)
@@ -145,15 +145,15 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ManifestSection<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct SectionVisitor<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> Visitor<'de> for SectionVisitor<T> {
-            type Value = Section<T>;
+            type Value = ManifestSection<T>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Section<T>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ManifestSection<T>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
                     // The name is added here because serde_json only knows the line.
@@ -161,26 +161,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
                         map.next_value().map_err(|e| de::Error::custom(format!("in `{key}`: {e}")))?;
                     entries.push((key, value));
                 }
-                Ok(Section::Object(entries))
+                Ok(ManifestSection::Object(entries))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Section<T>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ManifestSection<T>, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Section::Other)
+                Ok(ManifestSection::Other)
             }
-            fn visit_str<E>(self, _: &str) -> Result<Section<T>, E> {
-                Ok(Section::Other)
+            fn visit_str<E>(self, _: &str) -> Result<ManifestSection<T>, E> {
+                Ok(ManifestSection::Other)
             }
-            fn visit_bool<E>(self, _: bool) -> Result<Section<T>, E> {
-                Ok(Section::Other)
+            fn visit_bool<E>(self, _: bool) -> Result<ManifestSection<T>, E> {
+                Ok(ManifestSection::Other)
             }
-            fn visit_u64<E>(self, _: u64) -> Result<Section<T>, E> {
-                Ok(Section::Other)
+            fn visit_u64<E>(self, _: u64) -> Result<ManifestSection<T>, E> {
+                Ok(ManifestSection::Other)
             }
-            fn visit_i64<E>(self, _: i64) -> Result<Section<T>, E> {
-                Ok(Section::Other)
+            fn visit_i64<E>(self, _: i64) -> Result<ManifestSection<T>, E> {
+                Ok(ManifestSection::Other)
             }
-            fn visit_f64<E>(self, _: f64) -> Result<Section<T>, E> {
-                Ok(Section::Other)
+            fn visit_f64<E>(self, _: f64) -> Result<ManifestSection<T>, E> {
+                Ok(ManifestSection::Other)
             }
         }
         deserializer.deserialize_any(SectionVisitor(PhantomData))

@@ -9,9 +9,11 @@ mod correlation;
 mod coverage;
 mod document;
 mod group;
+mod group_names;
 mod order;
 mod percent;
 mod ranking;
+mod ranking_options;
 mod selection;
 
 use std::collections::HashMap;
@@ -23,17 +25,18 @@ use serde_json::Value;
 pub use amax::RecordedAmax;
 pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
-pub use coverage::{Coverage, Kept};
+pub use coverage::{Coverage, KeptLayer};
 pub use group::{Candidate, Group, RecipeFormat, compare_scores};
 pub use order::Order;
 pub use percent::Percent;
-pub use ranking::{Criterion, Predicate, Ranking, RankingOptions};
+pub use ranking::Ranking;
+pub use ranking_options::{Criterion, Predicate, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::json::Number;
 use crate::model;
-use document::{Document, RawGroup, Section, first_duplicate};
+use document::{Document, ManifestSection, RawGroup, first_duplicate};
 use group::{KEY_SUFFIX, preferred};
 
 /// A sensitivity manifest of any published version.
@@ -72,7 +75,7 @@ impl Manifest {
     pub fn parse(path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) -> Result<Self> {
         let (path, bytes) = (path.as_ref(), bytes.into());
         let mut document = Document::parse(path, &bytes)?;
-        let Some(Section::Object(raw)) = document.layer_sensitivity.take() else {
+        let Some(ManifestSection::Object(raw)) = document.layer_sensitivity.take() else {
             return Err(Error::format(path, "has no `layer_sensitivity`"));
         };
         if raw.is_empty() {
@@ -80,8 +83,10 @@ impl Manifest {
         }
         let layers = match document.layers.take() {
             None => Vec::new(),
-            Some(Section::Object(layers)) => layers.into_iter().map(|(name, _)| name).collect(),
-            Some(Section::Other) => return Err(Error::format(path, "has `layers` that are not an object")),
+            Some(ManifestSection::Object(layers)) => layers.into_iter().map(|(name, _)| name).collect(),
+            Some(ManifestSection::Other) => {
+                return Err(Error::format(path, "has `layers` that are not an object"));
+            }
         };
         if let Some(name) = first_duplicate(layers.iter()) {
             return Err(Error::format(path, format!("has the layer `{name}` twice")));

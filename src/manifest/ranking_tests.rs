@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::manifest::{Manifest, RankingOptions};
 
 /// A manifest of groups (name, score); a score of `None` makes the group NONE-only.
 fn manifest(groups: &[(&str, Option<f64>)]) -> Manifest {

@@ -62,7 +62,7 @@ impl Deref for Model {
 
 /// What a `.weight` tensor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ModuleKind {
     Linear,
     Convolution,
     Other,
@@ -71,7 +71,7 @@ enum Kind {
 /// The modules of a checkpoint in on-disk spelling, found by any spelling.
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
-    modules: Vec<(String, Kind)>,
+    modules: Vec<(String, ModuleKind)>,
     by_canonical: HashMap<String, usize>,
     bare_vision_root: bool,
 }
@@ -84,9 +84,9 @@ impl Modules {
         for (tensor, shape) in tensors {
             let Some(module) = tensor.strip_suffix(".weight") else { continue };
             let kind = match shape.len() {
-                2 if !is_embedding(module) => Kind::Linear,
-                4 | 5 => Kind::Convolution,
-                _ => Kind::Other,
+                2 if !is_embedding(module) => ModuleKind::Linear,
+                4 | 5 => ModuleKind::Convolution,
+                _ => ModuleKind::Other,
             };
             names.bare_vision_root |= module.starts_with("visual.");
             has_wrapped_layers |= module.starts_with("model.layers.");
@@ -118,20 +118,20 @@ impl Modules {
     /// Every linear layer in on-disk spelling and file order: two-dimensional weights that are no embedding. `lm_head` is
     /// among them when it is stored.
     pub fn linears(&self) -> impl Iterator<Item = &str> {
-        self.modules.iter().filter(|(_, kind)| *kind == Kind::Linear).map(|(name, _)| name.as_str())
+        self.modules.iter().filter(|(_, kind)| *kind == ModuleKind::Linear).map(|(name, _)| name.as_str())
     }
 
     /// Whether the on-disk module is a linear layer.
     pub fn is_linear(&self, on_disk: &str) -> bool {
-        self.kind(on_disk) == Some(Kind::Linear)
+        self.kind(on_disk) == Some(ModuleKind::Linear)
     }
 
     /// Whether the on-disk module is a convolution (a four- or five-dimensional weight).
     pub fn is_convolution(&self, on_disk: &str) -> bool {
-        self.kind(on_disk) == Some(Kind::Convolution)
+        self.kind(on_disk) == Some(ModuleKind::Convolution)
     }
 
-    fn kind(&self, on_disk: &str) -> Option<Kind> {
+    fn kind(&self, on_disk: &str) -> Option<ModuleKind> {
         self.by_canonical.get(&canonical(on_disk)).map(|&i| self.modules[i].1)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Command, Kind, Parameter};
+use super::{Command, ValueKind, Parameter};
 
 const WIDTH: usize = 100;
 const MOST_INDENT: usize = 34;
@@ -51,14 +51,14 @@ impl Command {
 
 fn option_name(option: &Parameter) -> String {
     match option.kind {
-        Kind::Flag => format!("--{}", option.name),
+        ValueKind::Flag => format!("--{}", option.name),
         _ => format!("--{} {}", option.name, option.metavar),
     }
 }
 
 fn explain(parameter: &Parameter) -> String {
     let mut notes: Vec<String> = Vec::new();
-    if let Kind::Choice(words) = &parameter.kind {
+    if let ValueKind::Choice(words) = &parameter.kind {
         notes.push(format!("one of {}", words.join(", ")));
     }
     if parameter.repeated {

@@ -6,7 +6,7 @@ mod usage;
 mod value;
 
 pub use usage::{Parsed, parse, width};
-pub use value::{Kind, Value};
+pub use value::{OptionValue, ValueKind};
 
 #[cfg(test)]
 mod tests;

@@ -3,22 +3,26 @@ use clap::{Arg, ArgAction, Command};
 use super::*;
 use crate::Error;
 
-fn option(name: &'static str, kind: Kind) -> Arg {
+fn option(name: &'static str, kind: ValueKind) -> Arg {
     Arg::new(name).long(name).allow_negative_numbers(kind.is_numeric()).value_parser(kind)
 }
 
 fn command() -> Command {
-    let order = Kind::Choice(vec!["ascending".into(), "descending".into()]);
+    let order = ValueKind::Choice(vec!["ascending".into(), "descending".into()]);
     Command::new("demo").bin_name("qlua demo").about("Shows everything.").args([
-        option("model", Kind::Path).value_name("DIR").help("the base checkpoint"),
-        option("top", Kind::List(Box::new(Kind::CoveragePoint)))
+        option("model", ValueKind::Path).value_name("DIR").help("the base checkpoint"),
+        option("top", ValueKind::List(Box::new(ValueKind::CoveragePoint)))
             .default_value("10..30:10")
             .help("coverage points"),
-        option("include", Kind::Glob).action(ArgAction::Append).help("layers to take"),
+        option("include", ValueKind::Glob).action(ArgAction::Append).help("layers to take"),
         option("order", order).default_value("ascending").help("which end first"),
         Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("write nothing"),
-        option("limit", Kind::AtLeast(Box::new(Kind::Integer), -5.0)).help("how many"),
-        Arg::new("files").value_name("FILES").num_args(0..).value_parser(Kind::Path).help("what to read"),
+        option("limit", ValueKind::AtLeast(Box::new(ValueKind::Integer), -5.0)).help("how many"),
+        Arg::new("files")
+            .value_name("FILES")
+            .num_args(0..)
+            .value_parser(ValueKind::Path)
+            .help("what to read"),
     ])
 }
 
@@ -27,7 +31,7 @@ fn read(words: &[&str]) -> Result<Parsed, Error> {
 }
 
 /// What the words give for `name`.
-fn values(words: &[&str], name: &str) -> Vec<Value> {
+fn values(words: &[&str], name: &str) -> Vec<OptionValue> {
     match read(words) {
         Ok(Parsed::Values(mut values)) => values.remove_many(name).into_iter().flatten().collect(),
         other => panic!("{words:?} gave {other:?}"),
@@ -40,12 +44,12 @@ fn mistake(words: &[&str]) -> String {
     format!("{error} | {}", error.hint().unwrap_or_default())
 }
 
-fn texts(list: &[&str]) -> Vec<Value> {
-    list.iter().map(|text| Value::Text(text.to_string())).collect()
+fn texts(list: &[&str]) -> Vec<OptionValue> {
+    list.iter().map(|text| OptionValue::Text(text.to_string())).collect()
 }
 
-fn numbers(list: &[f64]) -> Value {
-    Value::List(list.iter().map(|x| Value::Number(*x)).collect())
+fn numbers(list: &[f64]) -> OptionValue {
+    OptionValue::List(list.iter().map(|x| OptionValue::Number(*x)).collect())
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn values_come_attached_or_as_the_next_word_and_defaults_are_parsed() {
 #[test]
 fn a_negative_number_is_a_value_and_double_dash_ends_the_options() {
     let words = ["--limit", "-3", "--", "--model"];
-    assert_eq!(values(&words, "limit"), [Value::Integer(-3)]);
+    assert_eq!(values(&words, "limit"), [OptionValue::Integer(-3)]);
     assert_eq!(values(&words, "files"), texts(&["--model"]));
 }
 
@@ -111,7 +115,7 @@ fn mistakes_are_named_with_a_next_step() {
 
 #[test]
 fn coverage_points_take_numbers_and_ranges_and_are_those_that_rankings_take() {
-    let points = |text: &str| Kind::List(Box::new(Kind::CoveragePoint)).parse(text).ok();
+    let points = |text: &str| ValueKind::List(Box::new(ValueKind::CoveragePoint)).parse(text).ok();
     assert_eq!(points("10,20,12.5"), Some(numbers(&[10.0, 20.0, 12.5])));
     assert_eq!(points("5, 10..40:10"), Some(numbers(&[5.0, 10.0, 20.0, 30.0, 40.0])));
     assert_eq!(points("0.1..0.4:0.1"), Some(numbers(&[0.1, 0.2, 0.3, 0.4])));
@@ -136,13 +140,13 @@ fn coverage_points_take_numbers_and_ranges_and_are_those_that_rankings_take() {
         assert_eq!(points(bad), None, "`{bad}` was accepted");
     }
     // A share may be nothing at all.
-    assert_eq!(Kind::Percent.parse("0").ok(), Some(Value::Number(0.0)));
-    assert!(Kind::Percent.parse("33.3333").is_err());
+    assert_eq!(ValueKind::Percent.parse("0").ok(), Some(OptionValue::Number(0.0)));
+    assert!(ValueKind::Percent.parse("33.3333").is_err());
 }
 
 #[test]
 fn sizes_are_bytes_in_decimal_and_binary_units() {
-    let size = |text: &str| Kind::Size.parse(text).ok();
+    let size = |text: &str| ValueKind::Size.parse(text).ok();
     for (text, bytes) in [
         ("6GiB", 6 << 30),
         ("5.5GB", 5_500_000_000),
@@ -154,7 +158,7 @@ fn sizes_are_bytes_in_decimal_and_binary_units() {
         ("12B", 12),
         ("0.0015kB", 1),
     ] {
-        assert_eq!(size(text), Some(Value::Integer(bytes)), "{text}");
+        assert_eq!(size(text), Some(OptionValue::Integer(bytes)), "{text}");
     }
     for bad in ["", "GB", "-1GB", "0GB", "6 gib", "6Gb", "1e3MB", "1.2.3GB", "inf", "nan", "99999TB"] {
         assert_eq!(size(bad), None, "`{bad}` was accepted");
@@ -163,12 +167,12 @@ fn sizes_are_bytes_in_decimal_and_binary_units() {
 
 #[test]
 fn numbers_have_a_least_value_that_is_said() {
-    let size = Kind::AtLeast(Box::new(Kind::Size), 100_000.0);
-    assert_eq!(size.parse("100kB").ok(), Some(Value::Integer(100_000)));
+    let size = ValueKind::AtLeast(Box::new(ValueKind::Size), 100_000.0);
+    assert_eq!(size.parse("100kB").ok(), Some(OptionValue::Integer(100_000)));
     let error = size.parse("10").unwrap_err();
     assert_eq!(error.to_string(), "must be at least 100kB, not `10`");
     assert!(error.hint().unwrap().contains("the least is 100kB"));
-    assert!(Kind::AtLeast(Box::new(Kind::Number), 0.5).parse("0.25").is_err());
+    assert!(ValueKind::AtLeast(Box::new(ValueKind::Number), 0.5).parse("0.25").is_err());
 }
 
 #[test]

@@ -17,7 +17,7 @@ const MOST_POINTS: usize = 10_000;
 
 /// What the value of an option must be.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any text.
     Text,
     /// A path; not empty.
@@ -45,14 +45,14 @@ pub enum Kind {
     /// One of these words.
     Choice(Vec<String>),
     /// A whole number, number or size that is not below this.
-    AtLeast(Box<Kind>, f64),
+    AtLeast(Box<ValueKind>, f64),
     /// Values separated by commas; percentages also as ranges, `10..100:10`.
-    List(Box<Kind>),
+    List(Box<ValueKind>),
 }
 
 /// A value that was read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum OptionValue {
     /// Text, a path, a glob or a word.
     Text(String),
     /// A whole number, or a size in bytes.
@@ -60,86 +60,92 @@ pub enum Value {
     /// A number or a percentage.
     Number(f64),
     /// The values of a list.
-    List(Vec<Value>),
+    List(Vec<OptionValue>),
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Kind::Text => f.write_str("a text"),
-            Kind::Path => f.write_str("a path"),
-            Kind::File => f.write_str("a file that is there"),
-            Kind::Directory => f.write_str("a directory that is there"),
-            Kind::NamePart => f.write_str("a part of a directory's name, without `/`"),
-            Kind::Glob => f.write_str("a glob"),
-            Kind::Integer => f.write_str("a whole number"),
-            Kind::Number => f.write_str("a number"),
-            Kind::Percent => f.write_str("a percentage from 0 to 100"),
-            Kind::CoveragePoint => f.write_str("a percentage above 0 and up to 100"),
-            Kind::Size => f.write_str("a size such as 6GiB, 5.5GB or 800MB"),
-            Kind::Device => write!(f, "one of {}", DeviceChoice::WORDS.join(", ")),
-            Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Kind::AtLeast(kind, least) => write!(f, "{kind}, at least {}", kind.shown(*least)),
-            Kind::List(item) if item.is_percentage() => {
+            ValueKind::Text => f.write_str("a text"),
+            ValueKind::Path => f.write_str("a path"),
+            ValueKind::File => f.write_str("a file that is there"),
+            ValueKind::Directory => f.write_str("a directory that is there"),
+            ValueKind::NamePart => f.write_str("a part of a directory's name, without `/`"),
+            ValueKind::Glob => f.write_str("a glob"),
+            ValueKind::Integer => f.write_str("a whole number"),
+            ValueKind::Number => f.write_str("a number"),
+            ValueKind::Percent => f.write_str("a percentage from 0 to 100"),
+            ValueKind::CoveragePoint => f.write_str("a percentage above 0 and up to 100"),
+            ValueKind::Size => f.write_str("a size such as 6GiB, 5.5GB or 800MB"),
+            ValueKind::Device => write!(f, "one of {}", DeviceChoice::WORDS.join(", ")),
+            ValueKind::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            ValueKind::AtLeast(kind, least) => write!(f, "{kind}, at least {}", kind.shown(*least)),
+            ValueKind::List(item) if item.is_percentage() => {
                 f.write_str("percentages such as 10,20,12.5 or 10..100:10")
             }
-            Kind::List(item) => write!(f, "a list, separated by commas, each {item}"),
+            ValueKind::List(item) => write!(f, "a list, separated by commas, each {item}"),
         }
     }
 }
 
-impl Kind {
+impl ValueKind {
     /// Reads a value.
     ///
     /// # Errors
     /// [`Error::Usage`] with the rest of a sentence that begins with the option: "must be …, not `x`".
-    pub fn parse(&self, text: &str) -> Result<Value, Error> {
+    pub fn parse(&self, text: &str) -> Result<OptionValue, Error> {
         let bad = || Error::usage(format!("must be {self}, not `{text}`"));
         match self {
-            Kind::Text => Ok(Value::Text(text.into())),
-            Kind::Path | Kind::File | Kind::Directory if text.is_empty() => {
+            ValueKind::Text => Ok(OptionValue::Text(text.into())),
+            ValueKind::Path | ValueKind::File | ValueKind::Directory if text.is_empty() => {
                 Err(Error::usage("is an empty path"))
             }
-            Kind::Path => Ok(Value::Text(text.into())),
-            Kind::File | Kind::Directory => self.existing(text),
-            Kind::NamePart if text.contains(['/', '\0']) => {
+            ValueKind::Path => Ok(OptionValue::Text(text.into())),
+            ValueKind::File | ValueKind::Directory => self.existing(text),
+            ValueKind::NamePart if text.contains(['/', '\0']) => {
                 Err(bad().with_hint("leave out the `/`; --out says where directories go"))
             }
-            Kind::NamePart => Ok(Value::Text(text.into())),
-            Kind::Glob => Globs::new([text]).map(|_| Value::Text(text.into())).map_err(|e| unusable(&e)),
-            Kind::Integer => text.parse().map(Value::Integer).map_err(|_| bad()),
-            Kind::Number => finite(text).map(Value::Number).ok_or_else(bad),
-            Kind::Percent | Kind::CoveragePoint => self.percentage(text).map(|p| Value::Number(p.as_f64())),
-            Kind::Size => size(text).map(Value::Integer).ok_or_else(bad),
-            Kind::Device => {
-                text.parse::<DeviceChoice>().map(|_| Value::Text(text.into())).map_err(|e| unusable(&e))
+            ValueKind::NamePart => Ok(OptionValue::Text(text.into())),
+            ValueKind::Glob => {
+                Globs::new([text]).map(|_| OptionValue::Text(text.into())).map_err(|e| unusable(&e))
             }
-            Kind::Choice(words) if words.iter().any(|w| w == text) => Ok(Value::Text(text.into())),
-            Kind::Choice(words) => Err(match nearest(text, words.iter().map(String::as_str)) {
+            ValueKind::Integer => text.parse().map(OptionValue::Integer).map_err(|_| bad()),
+            ValueKind::Number => finite(text).map(OptionValue::Number).ok_or_else(bad),
+            ValueKind::Percent | ValueKind::CoveragePoint => {
+                self.percentage(text).map(|p| OptionValue::Number(p.as_f64()))
+            }
+            ValueKind::Size => size(text).map(OptionValue::Integer).ok_or_else(bad),
+            ValueKind::Device => {
+                text.parse::<DeviceChoice>().map(|_| OptionValue::Text(text.into())).map_err(|e| unusable(&e))
+            }
+            ValueKind::Choice(words) if words.iter().any(|w| w == text) => Ok(OptionValue::Text(text.into())),
+            ValueKind::Choice(words) => Err(match nearest(text, words.iter().map(String::as_str)) {
                 Some(near) => bad().with_hint(format!("did you mean `{near}`?")),
                 None => bad(),
             }),
-            Kind::AtLeast(kind, least) => match kind.parse(text)? {
-                Value::Integer(n) if (n as f64) < *least => Err(self.too_small(*least, text)),
-                Value::Number(x) if x < *least => Err(self.too_small(*least, text)),
+            ValueKind::AtLeast(kind, least) => match kind.parse(text)? {
+                OptionValue::Integer(n) if (n as f64) < *least => Err(self.too_small(*least, text)),
+                OptionValue::Number(x) if x < *least => Err(self.too_small(*least, text)),
                 value => Ok(value),
             },
-            Kind::List(item) if item.is_percentage() => item.percentages(text),
-            Kind::List(item) => {
-                text.split(',').map(|part| item.parse(part.trim())).collect::<Result<_, _>>().map(Value::List)
-            }
+            ValueKind::List(item) if item.is_percentage() => item.percentages(text),
+            ValueKind::List(item) => text
+                .split(',')
+                .map(|part| item.parse(part.trim()))
+                .collect::<Result<_, _>>()
+                .map(OptionValue::List),
         }
     }
 
     /// A path to what is there, whatever of the two this asks for.
-    fn existing(&self, text: &str) -> Result<Value, Error> {
+    fn existing(&self, text: &str) -> Result<OptionValue, Error> {
         let path = Path::new(text);
         let (is_right, wanted) = match self {
-            Kind::Directory => (path.is_dir(), "directory"),
+            ValueKind::Directory => (path.is_dir(), "directory"),
             _ => (path.is_file(), "file"),
         };
         if is_right {
-            return Ok(Value::Text(text.into()));
+            return Ok(OptionValue::Text(text.into()));
         }
         Err(match path.symlink_metadata() {
             Ok(_) => Error::usage(format!("must be {self}, and `{text}` is none"))
@@ -152,9 +158,11 @@ impl Kind {
     /// The words that the value may be, where there are only so many.
     pub fn words(&self) -> Vec<&str> {
         match self {
-            Kind::Device => DeviceChoice::WORDS.iter().copied().filter(|word| !word.contains(':')).collect(),
-            Kind::Choice(words) => words.iter().map(String::as_str).collect(),
-            Kind::List(item) | Kind::AtLeast(item, _) => item.words(),
+            ValueKind::Device => {
+                DeviceChoice::WORDS.iter().copied().filter(|word| !word.contains(':')).collect()
+            }
+            ValueKind::Choice(words) => words.iter().map(String::as_str).collect(),
+            ValueKind::List(item) | ValueKind::AtLeast(item, _) => item.words(),
             _ => Vec::new(),
         }
     }
@@ -162,14 +170,18 @@ impl Kind {
     /// Whether a value may begin with a minus.
     pub fn is_numeric(&self) -> bool {
         match self {
-            Kind::Integer | Kind::Number | Kind::Percent | Kind::CoveragePoint | Kind::Size => true,
-            Kind::List(item) | Kind::AtLeast(item, _) => item.is_numeric(),
+            ValueKind::Integer
+            | ValueKind::Number
+            | ValueKind::Percent
+            | ValueKind::CoveragePoint
+            | ValueKind::Size => true,
+            ValueKind::List(item) | ValueKind::AtLeast(item, _) => item.is_numeric(),
             _ => false,
         }
     }
 
     fn is_percentage(&self) -> bool {
-        matches!(self, Kind::Percent | Kind::CoveragePoint)
+        matches!(self, ValueKind::Percent | ValueKind::CoveragePoint)
     }
 
     /// A number of this kind as it would be typed.
@@ -177,30 +189,30 @@ impl Kind {
         let unit =
             UNITS.iter().rev().find(|(_, bytes)| number >= *bytes as f64 && number % *bytes as f64 == 0.0);
         match unit {
-            Some((unit, bytes)) if *self == Kind::Size => format!("{}{unit}", number / *bytes as f64),
+            Some((unit, bytes)) if *self == ValueKind::Size => format!("{}{unit}", number / *bytes as f64),
             _ => number.to_string(),
         }
     }
 
     fn too_small(&self, least: f64, text: &str) -> Error {
-        let Kind::AtLeast(kind, _) = self else {
+        let ValueKind::AtLeast(kind, _) = self else {
             return Error::usage(format!("must be {self}, not `{text}`"));
         };
         let error = Error::usage(format!("must be at least {}, not `{text}`", kind.shown(least)));
         let hint = format!("the least is {}", kind.shown(least));
         error.with_hint(match **kind {
-            Kind::Size => format!("{hint}; a size without a unit is in bytes"),
+            ValueKind::Size => format!("{hint}; a size without a unit is in bytes"),
             _ => hint,
         })
     }
 
     fn percentage(&self, text: &str) -> Result<Percent, Error> {
-        let percent = if *self == Kind::Percent { Percent::share(text) } else { text.parse() };
+        let percent = if *self == ValueKind::Percent { Percent::share(text) } else { text.parse() };
         percent.map_err(|e| unusable(&e))
     }
 
     /// Reads percentages: `10,20,12.5`, and ranges with a step, `10..100:10`, in the order in which they stand.
-    fn percentages(&self, text: &str) -> Result<Value, Error> {
+    fn percentages(&self, text: &str) -> Result<OptionValue, Error> {
         let hint = "write 10,20,12.5 or a range with a step, 10..100:10";
         let mut percents: Vec<Percent> = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -211,7 +223,9 @@ impl Kind {
                 percents.push(percent);
             }
         }
-        Ok(Value::List(percents.into_iter().map(|percent| Value::Number(percent.as_f64())).collect()))
+        Ok(OptionValue::List(
+            percents.into_iter().map(|percent| OptionValue::Number(percent.as_f64())).collect(),
+        ))
     }
 
     fn range(&self, part: &str) -> Result<Vec<Percent>, Error> {
@@ -220,7 +234,7 @@ impl Kind {
             return Err(Error::usage(format!("has the range `{part}` without a step")));
         };
         let (first, last, step) =
-            (self.percentage(first)?, self.percentage(last)?, Kind::CoveragePoint.percentage(step)?);
+            (self.percentage(first)?, self.percentage(last)?, ValueKind::CoveragePoint.percentage(step)?);
         let points: Vec<Percent> = Percent::range(first, last, step).take(MOST_POINTS + 1).collect();
         if points.is_empty() || points.len() > MOST_POINTS {
             let problem = format!("has the range `{part}`, which has no points, or more than {MOST_POINTS}");
@@ -239,15 +253,15 @@ fn unusable(error: &Error) -> Error {
     }
 }
 
-impl TypedValueParser for Kind {
-    type Value = Value;
+impl TypedValueParser for ValueKind {
+    type Value = OptionValue;
 
     fn parse_ref(
         &self,
         command: &clap::Command,
         argument: Option<&clap::Arg>,
         value: &OsStr,
-    ) -> Result<Value, clap::Error> {
+    ) -> Result<OptionValue, clap::Error> {
         let kind = self.clone();
         (move |text: &str| kind.parse(text)).parse_ref(command, argument, value)
     }

@@ -39,7 +39,7 @@ pub struct LocatedGroup {
 }
 
 /// Where a member of a group is found.
-enum Place {
+enum MemberPlace {
     /// A linear layer, by its on-disk name.
     Linear(String),
     /// Something that stays as it is, and why.
@@ -67,9 +67,9 @@ impl Located {
             };
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
-                    Place::Linear(module) => found.quantisable.push(module),
-                    Place::Kept(reason) => found.kept = Some(reason),
-                    Place::Missing => missing.push(member.as_str()),
+                    MemberPlace::Linear(module) => found.quantisable.push(module),
+                    MemberPlace::Kept(reason) => found.kept = Some(reason),
+                    MemberPlace::Missing => missing.push(member.as_str()),
                 }
             }
             located.add(group, found);
@@ -204,15 +204,15 @@ impl Located {
     }
 }
 
-fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
+fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> {
     let modules = model.modules();
     if is_head(member) {
         let tied = modules.on_disk("lm_head").is_none() || model.ties_word_embeddings();
-        return Ok(Place::Kept(if tied { TIED_HEAD } else { HEAD }));
+        return Ok(MemberPlace::Kept(if tied { TIED_HEAD } else { HEAD }));
     }
-    let Some(module) = modules.on_disk(member) else { return Ok(Place::Missing) };
+    let Some(module) = modules.on_disk(member) else { return Ok(MemberPlace::Missing) };
     if modules.is_convolution(module) {
-        return Ok(Place::Kept(CONVOLUTION));
+        return Ok(MemberPlace::Kept(CONVOLUTION));
     }
     if !modules.is_linear(module) {
         return Err(Error::refused(format!(
@@ -220,12 +220,12 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<Place> {
         )));
     }
     match model.weight(module).map(|weight| weight.dtype()) {
-        Some(dtype) if dtype.is_quantisable() => Ok(Place::Linear(module.to_string())),
+        Some(dtype) if dtype.is_quantisable() => Ok(MemberPlace::Linear(module.to_string())),
         Some(dtype) => {
             Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))
                 .with_hint(format!("{format} codes are made from BF16, F16 or F32 weights")))
         }
-        None => Ok(Place::Missing),
+        None => Ok(MemberPlace::Missing),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Located;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
-use crate::manifest::{Group, Kept};
+use crate::manifest::{Group, KeptLayer};
 use crate::model::Model;
 
 /// The decision for one scheme: the format of every module that is quantised, everything else as in the base checkpoint.
@@ -14,7 +14,7 @@ pub struct Plan {
     /// The format of each quantised module, by its on-disk name (the manifest's where there is no model).
     pub formats: BTreeMap<String, FormatId>,
     /// Selected groups that stay as they are all the same, in the order of the selection.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptLayer>,
 }
 
 impl Plan {
@@ -38,7 +38,7 @@ impl Plan {
             })?;
             plan.formats.extend(found.quantisable.iter().map(|module| (module.clone(), format)));
             if let Some(reason) = found.kept {
-                plan.kept.push(Kept { layer: group.key.clone(), reason: reason.into() });
+                plan.kept.push(KeptLayer { layer: group.key.clone(), reason: reason.into() });
             }
         }
         located.require_whole(plan.formats.keys().map(String::as_str))?;

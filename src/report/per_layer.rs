@@ -11,7 +11,7 @@ use crate::manifest::{Group, Manifest, compare_scores};
 
 /// One line of the report: a group under its first format that quantises, or under `NONE` where it has no other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row<'a> {
+pub struct LayerRow<'a> {
     /// The group's name.
     pub layer: &'a str,
     /// The format's effective bits per weight.
@@ -35,15 +35,15 @@ fn readable<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error
 }
 
 /// The rows of the report, most sensitive first; ties keep model order.
-pub fn rows(manifest: &Manifest) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row> = manifest.groups().iter().filter_map(row).collect();
+pub fn rows(manifest: &Manifest) -> Vec<LayerRow<'_>> {
+    let mut rows: Vec<LayerRow> = manifest.groups().iter().filter_map(row).collect();
     rows.sort_by(|a, b| compare_scores(b.sensitivity, a.sensitivity));
     rows
 }
 
-fn row(group: &Group) -> Option<Row<'_>> {
+fn row(group: &Group) -> Option<LayerRow<'_>> {
     let shown = group.candidate().or_else(|| group.option(0))?;
-    Some(Row {
+    Some(LayerRow {
         layer: &group.name,
         num_bits: shown.format.effective_bits,
         sensitivity: shown.score,
@@ -104,16 +104,16 @@ pub fn markdown(manifest: &Manifest) -> String {
 /// `json.dump(…, indent=2)` does. NaN and infinities become the strings `NaN`, `Infinity` and `-Infinity`.
 pub fn json(manifest: &Manifest) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Report<'a> {
+    struct PerLayerReport<'a> {
         #[serde(skip_serializing_if = "Value::is_null")]
         scheme: &'a Value,
         #[serde(skip_serializing_if = "Value::is_null")]
         model: &'a Value,
         #[serde(skip_serializing_if = "Value::is_null")]
         autoquant_state: &'a Value,
-        layer_sensitivity: Vec<Row<'a>>,
+        layer_sensitivity: Vec<LayerRow<'a>>,
     }
-    python::json(&Report {
+    python::json(&PerLayerReport {
         scheme: manifest.scheme(),
         model: manifest.model(),
         autoquant_state: manifest.autoquant_state(),

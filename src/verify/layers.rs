@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::dialect::{Code, Layer, Problem, Stored};
+use crate::dialect::{Code, Layer, Problem, StoredLayers};
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::{expert_group, fused_group};
@@ -18,7 +18,7 @@ const LISTED: usize = 5;
 const SCALES: [&str; 3] = ["weight_scale", "weight_scale_inv", "input_scale"];
 
 /// Checks that hold for every format: scales are there, usable, and belong to something; fused groups are whole.
-pub(super) fn check(stored: &Stored) -> Vec<Problem> {
+pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     for layer in stored.fp8() {
         if layer.weight_scale.is_none() {
@@ -71,7 +71,7 @@ pub(super) fn check(stored: &Stored) -> Vec<Problem> {
 
 /// Whether `tensor` holds FP8 codes that no loader has a scale for: anything but the E4M3 weight of a linear layer.
 /// Stacked experts, `[expert, out, in]`, are left alone where a scale stands beside them.
-fn holds_stray_codes(stored: &Stored, name: &str, tensor: &Tensor) -> bool {
+fn holds_stray_codes(stored: &StoredLayers, name: &str, tensor: &Tensor) -> bool {
     let is_linear = || {
         let module = name.strip_suffix(".weight");
         module.is_some_and(|module| stored.model.modules().is_linear(module))
@@ -85,7 +85,7 @@ fn holds_stray_codes(stored: &Stored, name: &str, tensor: &Tensor) -> bool {
     }
 }
 
-fn check_fused_groups(stored: &Stored) -> Vec<Problem> {
+fn check_fused_groups(stored: &StoredLayers) -> Vec<Problem> {
     let mut groups = BTreeMap::<(&str, &str), (Vec<&str>, Vec<&str>)>::new();
     for layer in &stored.layers {
         for key in fused_group(layer.name).into_iter().chain(expert_group(layer.name)) {
@@ -110,7 +110,7 @@ fn check_fused_groups(stored: &Stored) -> Vec<Problem> {
 ///
 /// # Errors
 /// [`crate::Error::Interrupted`].
-pub(super) fn check_codes(stored: &Stored) -> Result<Vec<Problem>> {
+pub(super) fn check_codes(stored: &StoredLayers) -> Result<Vec<Problem>> {
     let fp8: Vec<&Layer> = stored.fp8().collect();
     let found: Result<Vec<Option<Problem>>> = fp8
         .into_par_iter()

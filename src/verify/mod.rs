@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::dialect::{CONFIG, Claims, DialectId, Stored};
+use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
 pub use crate::dialect::{Code, Problem};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -58,7 +58,7 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
         Err(error) => return Err(error),
     };
 
-    let stored = Stored::of(&model);
+    let stored = StoredLayers::of(&model);
     let mut problems = weights::check(&model)?;
     problems.extend(layers::check(&stored));
     problems.extend(check_covered(&claims, &stored));
@@ -72,7 +72,7 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
 }
 
 /// Whether anything says that the FP8 layers, if there are any, are FP8.
-fn check_covered(claims: &Claims, stored: &Stored) -> Option<Problem> {
+fn check_covered(claims: &Claims, stored: &StoredLayers) -> Option<Problem> {
     let first = stored.fp8().next()?.name;
     let layers = match stored.fp8().count() {
         1 => format!("`{first}` is FP8"),

@@ -99,7 +99,7 @@ pub struct Provenance<'a> {
 
 /// What is read back from a `provenance.json`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Record {
+pub struct ProvenanceRecord {
     /// See [`Provenance::inputs`].
     pub inputs: String,
     /// See [`Provenance::weights`].
@@ -108,14 +108,14 @@ pub struct Record {
     pub model: RecordedModel,
 }
 
-/// The base checkpoint of a [`Record`].
+/// The base checkpoint of a [`ProvenanceRecord`].
 #[derive(Debug, Clone, Deserialize)]
 pub struct RecordedModel {
     /// See [`Source::shards`].
     pub shards: Vec<HashedShard>,
 }
 
-impl Record {
+impl ProvenanceRecord {
     /// Reads the record of the scheme in `directory`; nothing when it has none that this version can use.
     pub fn read(directory: &Path) -> Option<Self> {
         let text = std::fs::read(directory.join(RECORDS).join(PROVENANCE)).ok()?;

@@ -46,58 +46,53 @@ TOKENS = {
 GROUPING = (re.compile(r"^(.*?)\.(q_proj|k_proj|v_proj)$"), re.compile(r"^(.*?)\.(gate_proj|up_proj)$"))
 
 
-def qwen2_5_vl() -> PreTrainedModel:
-    """Tied embeddings; a vision MLP whose width is no multiple of 16, as in the published models."""
+def make_qwen2_5_vl(sizes: dict[str, Any], vision_sizes: dict[str, int], sections: list[int]) -> PreTrainedModel:
+    """A language model of `sizes` and a vision tower of the same width; `sections` divide the rotary embedding."""
+    width = sizes["hidden_size"]
     vision = {
-        "depth": 2, "hidden_size": 64, "intermediate_size": 100, "num_heads": 2, "out_hidden_size": 64, "patch_size": 14,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 56, "fullatt_block_indexes": [1],
-        "initializer_range": 0.1,
+        "depth": 2, "hidden_size": width, **vision_sizes, "out_hidden_size": width,
+        "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 56, "fullatt_block_indexes": [1],
+        "initializer_range": sizes["initializer_range"],
     }
-    text = TEXT | {"tie_word_embeddings": True, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}
+    text = sizes | {"tie_word_embeddings": True, "rope_scaling": {"type": "mrope", "mrope_section": sections}}
     return Qwen2_5_VLForConditionalGeneration(
         Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
     )
+
+
+def make_qwen3_vl(sizes: dict[str, Any], vision_sizes: dict[str, int], head: int, sections: list[int]) -> PreTrainedModel:
+    """As above, with attention heads of width `head`."""
+    width = sizes["hidden_size"]
+    vision = {
+        "depth": 2, "hidden_size": width, **vision_sizes, "out_hidden_size": width,
+        "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1],
+        "num_position_embeddings": 256, "initializer_range": sizes["initializer_range"],
+    }
+    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": sections}
+    text = sizes | {"head_dim": head, "tie_word_embeddings": True, "rope_scaling": rope}
+    return Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
+    )
+
+
+def qwen2_5_vl() -> PreTrainedModel:
+    """Tied embeddings; a vision MLP whose width is no multiple of 16, as in the published models."""
+    return make_qwen2_5_vl(TEXT, {"intermediate_size": 100, "num_heads": 2}, sections=[2, 3, 3])
 
 
 def qwen3_vl() -> PreTrainedModel:
     """Tied embeddings, norms of q and k, and a vision tower whose features enter several blocks."""
-    vision = {
-        "depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 64, "patch_size": 16,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1],
-        "num_position_embeddings": 256, "initializer_range": 0.1,
-    }
-    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [4, 2, 2]}
-    text = TEXT | {"head_dim": 16, "tie_word_embeddings": True, "rope_scaling": rope}
-    return Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
-    )
+    return make_qwen3_vl(TEXT, {"intermediate_size": 96, "num_heads": 2}, head=16, sections=[4, 2, 2])
 
 
 def qwen2_5_vl_blocks() -> PreTrainedModel:
     """In blocks, but for the vision MLP, whose width is no multiple of 128, as in the published models."""
-    vision = {
-        "depth": 2, "hidden_size": 256, "intermediate_size": 220, "num_heads": 4, "out_hidden_size": 256, "patch_size": 14,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 56, "fullatt_block_indexes": [1],
-        "initializer_range": 0.05,
-    }
-    text = WHOLE | {"tie_word_embeddings": True, "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]}}
-    return Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
-    )
+    return make_qwen2_5_vl(WHOLE, {"intermediate_size": 220, "num_heads": 4}, sections=[8, 12, 12])
 
 
 def qwen3_vl_blocks() -> PreTrainedModel:
     """In blocks throughout."""
-    vision = {
-        "depth": 2, "hidden_size": 256, "intermediate_size": 384, "num_heads": 4, "out_hidden_size": 256, "patch_size": 16,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1],
-        "num_position_embeddings": 256, "initializer_range": 0.05,
-    }
-    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [12, 10, 10]}
-    text = WHOLE | {"head_dim": 64, "tie_word_embeddings": True, "rope_scaling": rope}
-    return Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKENS)
-    )
+    return make_qwen3_vl(WHOLE, {"intermediate_size": 384, "num_heads": 4}, head=64, sections=[12, 10, 10])
 
 
 def qwen2_blocks() -> PreTrainedModel:

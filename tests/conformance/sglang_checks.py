@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
-import json
 import logging
 import os
 import sys
 import tempfile
 import types
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,19 +101,14 @@ from sglang.srt.model_loader.weight_utils import default_weight_loader  # noqa: 
 from sglang.srt.models import llama, qwen2, qwen2_5_vl, qwen3_vl  # noqa: E402, F401 - imported before the forks
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 
-from checkpoint import FP8, Directory, expected_fp8, spread  # noqa: E402
-from forking import forked  # noqa: E402
+from checkpoint import FP8, Directory, spread  # noqa: E402
+from engine_checks import FUSED, SCALES, UNLOADED, Built, check_formats, check_input_scale, is_set, members  # noqa: E402
+from forking import check_each  # noqa: E402
 from outcome import check, require  # noqa: E402
 
 METHODS = {"compressed-tensors": "compressed-tensors", "modelopt": "modelopt_fp8", "fp8": "fp8"}
 """SGLang's words for what it reads."""
-FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 SLOTS = {"q": 0, "k": 1, "v": 2}
-SCALES = ("_scale", "_scale_inv")
-UNLOADED = torch.finfo(torch.float32).min
-"""What SGLang fills scales with before it loads them."""
-CACHE_SCALES = (".k_scale", ".v_scale")
-"""Scales of an FP8 KV cache, which these checkpoints do not have and SGLang does not need."""
 
 
 def replace_platform() -> None:
@@ -126,8 +119,11 @@ def replace_platform() -> None:
     )
 
 
-class Loaded:
+class Loaded(Built):
     """A directory as SGLang builds it: modules made and, after `load`, filled."""
+
+    linear = LinearBase
+    cache_scales = (".k_scale", ".v_scale")
 
     def __init__(self, directory: Path) -> None:
         self.arguments = ServerArgs(
@@ -180,16 +176,6 @@ class Loaded:
             loading.DefaultModelLoader.load_weights_only(self.model, weights, torch.device("cpu"))
         return filled
 
-    @cached_property
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Parameters that a checkpoint has to give, tied ones once."""
-        return {n: p for n, p in self.model.named_parameters() if not n.endswith(CACHE_SCALES)}
-
-    @property
-    def linears(self) -> dict[str, LinearBase]:
-        """The linear layers by the name of their module."""
-        return {n: m for n, m in self.model.named_modules() if isinstance(m, LinearBase)}
-
 
 def quantised(layer: LinearBase) -> bool:
     """Whether SGLang takes the layer for FP8."""
@@ -201,25 +187,6 @@ def sglang_name(in_memory: str) -> str:
     name = in_memory.replace("model.language_model.", "model.").removeprefix("model.visual.")
     name = f"visual.{name}" if in_memory.startswith("model.visual.") else name
     return name.replace(".attn.qkv", ".attn.qkv_proj")
-
-
-def members(name: str, known: dict[str, str]) -> list[str]:
-    """The on-disk layers that the SGLang layer `name` is made of; `known` has the on-disk name of each SGLang name."""
-    parent, _, leaf = name.rpartition(".")
-    parts = [f"{parent}.{part}" for part in FUSED.get(leaf, ()) if f"{parent}.{part}" in known] or [name]
-    return [known[part] for part in parts if part in known]
-
-
-def check_formats(job: dict[str, Any], loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
-    """Every linear layer is FP8 exactly when the manifest's ranking says so."""
-    wanted = expected_fp8(job)
-    for name, layer in loaded.linears.items():
-        parts = members(name, known)
-        require(bool(parts), f"{name} has no weight on disk")
-        planned = {scheme.in_memory(part) in wanted for part in parts}
-        require(planned == {quantised(layer)}, f"{name} is {'FP8' if quantised(layer) else 'BF16'} against the plan")
-    unmet = wanted - {scheme.in_memory(part) for n, m in loaded.linears.items() if quantised(m) for part in members(n, known)}
-    require(not unmet, f"not in FP8: {sorted(unmet)[:4]}")
 
 
 def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
@@ -245,10 +212,7 @@ def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> No
                 held = held * (scales[first:first + rows[at]].reshape(-1, 1) if one_each else scales[at])
                 compared += 1
             require(torch.equal(held, weight), f"{part} differs by up to {(held - weight).abs().max()}")
-            static = scheme.input_scale(part)
-            if static is not None:
-                own = layer.input_scale.data.float().flatten()[at]
-                require(own.item() == static.float().item(), f"the input scale of {part} is {own} instead of {static}")
+            check_input_scale(layer, at, scheme, part)
     require(compared == len(scheme.fp8_layers), f"compared {compared} of {len(scheme.fp8_layers)} layers")
 
 
@@ -277,7 +241,7 @@ def check_scheme(job: dict[str, Any]) -> None:
             require(is_set(name, values), f"{name} is unset: {values.flatten()[:3].tolist()}")
     known = {sglang_name(scheme.in_memory(n.removesuffix(".weight"))): n.removesuffix(".weight") for n in scheme.tensors}
     with check(engine, job, "has FP8 and BF16 where the plan says"):
-        check_formats(job, loaded, scheme, known)
+        check_formats(job, {name: quantised(layer) for name, layer in loaded.linears.items()}, scheme, known)
     with check(engine, job, "holds code × scale"):
         check_values(loaded, scheme, known)
 
@@ -291,22 +255,10 @@ def used(name: str, values: torch.Tensor) -> torch.Tensor:
     return flat[:1] if ".attn.qkv_proj." in name and flat.numel() == len(SLOTS) else flat[flat != 0]
 
 
-def is_set(name: str, values: torch.Tensor) -> bool:
-    """Whether loading has put usable values everywhere."""
-    if values.dtype == FP8:
-        return bool((values.view(torch.uint8) & 0x7F != 0x7F).all())
-    if name.endswith(SCALES):
-        return bool(((values != UNLOADED) & values.isfinite() & (values > 0)).all())
-    return not values.is_floating_point() or not bool(values.isnan().any())
-
-
 def main() -> None:
     torch.set_num_threads(1)
     replace_platform()
-    for job in json.loads(Path(sys.argv[1]).read_text()):
-        status = forked(lambda: check_scheme(job))
-        if status != 0:
-            raise SystemExit(f"the check of {job['directory']} ended with status {status}")
+    check_each(Path(sys.argv[1]), check_scheme)
 
 
 if __name__ == "__main__":

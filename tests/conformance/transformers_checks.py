@@ -175,6 +175,36 @@ def without_kernels(model: PreTrainedModel, block: list[int]) -> PreTrainedModel
     return model
 
 
+def check_answers(
+    job: dict[str, Any], model: PreTrainedModel, held: Directory, dynamic: bool | None, reference: Reference, kinds: list[str]
+) -> None:
+    """The logits and the text of `model` are those of code × scale of `held`, with inputs rounded unless `dynamic` is None;
+    prints the divergence from BF16."""
+    rounded_too = "" if dynamic is None else " and inputs"
+    for kind in kinds:
+        with check(ENGINE, job, f"computes the {kind} logits of FP8 weights{rounded_too}") as outcome:
+            logits = reference.logits(model, kind)
+            with reference.standing_in(held, dynamic) as stand_in:
+                difference = farthest(logits, reference.logits(stand_in, kind))
+            require(difference == 0, f"logits differ by up to {difference}")
+            outcome.detail = f"kl {divergence(reference.base_logits[kind], logits):.3e}"
+    for kind in kinds:
+        with check(ENGINE, job, f"generates from {kind}"):
+            answers = reference.greedy(model, kind)
+            with reference.standing_in(held, dynamic) as stand_in:
+                wanted = reference.greedy(stand_in, kind)
+            require(all(answers), "generated nothing")
+            require(answers == wanted, f"generated {answers} instead of {wanted}")
+
+
+def require_values(plain: PreTrainedModel, scheme: Directory, reference: Reference, kinds: list[str]) -> None:
+    """The logits of the dequantised model are those of code × scale."""
+    for kind in kinds:
+        with reference.standing_in(scheme, None) as stand_in:
+            difference = farthest(reference.logits(plain, kind), reference.logits(stand_in, kind))
+        require(difference == 0, f"{kind} logits differ by up to {difference}")
+
+
 def check_blocks(job: dict[str, Any], scheme: Directory, reference: Reference, kinds: list[str]) -> None:
     """The checks of `fp8-block` after the first: weights as they are held, and logits and text of code × scale. The inputs are
     not rounded, which only the kernels of a GPU do."""
@@ -196,34 +226,18 @@ def check_blocks(job: dict[str, Any], scheme: Directory, reference: Reference, k
             require(torch.equal(module.weight.data.view(torch.uint8), codes.view(torch.uint8)), f"other codes of {layer}")
             require(torch.equal(module.weight_scale_inv.data.float(), as_kept(scales)), f"other scales of {layer}")
     model = without_kernels(model, block)
-    for kind in kinds:
-        with check(ENGINE, job, f"computes the {kind} logits of FP8 weights") as outcome:
-            logits = reference.logits(model, kind)
-            with reference.standing_in(kept, None) as stand_in:
-                difference = farthest(logits, reference.logits(stand_in, kind))
-            require(difference == 0, f"logits differ by up to {difference}")
-            outcome.detail = f"kl {divergence(reference.base_logits[kind], logits):.3e}"
-    for kind in kinds:
-        with check(ENGINE, job, f"generates from {kind}"):
-            answers = reference.greedy(model, kind)
-            with reference.standing_in(kept, None) as stand_in:
-                wanted_answers = reference.greedy(stand_in, kind)
-            require(all(answers), "generated nothing")
-            require(answers == wanted_answers, f"generated {answers} instead of {wanted_answers}")
+    check_answers(job, model, kept, None, reference, kinds)
     del model
     if "dequantize" not in inspect.signature(FineGrainedFP8Config.__init__).parameters:
         return
     with check(ENGINE, job, "gives code × scale when dequantised"):
         plain, report = load(scheme.path, quantization_config=FineGrainedFP8Config(dequantize=True))
         require(clean(report), f"reported {summary(report)}")
-        for kind in kinds:
-            with reference.standing_in(scheme, None) as stand_in:
-                difference = farthest(reference.logits(plain, kind), reference.logits(stand_in, kind))
-            require(difference == 0, f"{kind} logits differ by up to {difference}")
+        require_values(plain, scheme, reference, kinds)
 
 
 def check_scheme(job: dict[str, Any], reference: Reference) -> None:
-    """All checks of one directory; prints the divergence from BF16."""
+    """All checks of one directory."""
     scheme = Directory(Path(job["directory"]))
     dynamic = job["activations"] == "dynamic"
     kinds = [kind for kind in KINDS if reference.base_logits[kind]]
@@ -242,32 +256,14 @@ def check_scheme(job: dict[str, Any], reference: Reference) -> None:
         require(clean(report), f"reported {summary(report)}")
     if model is None:
         return
-
-    logits = {}
-    for kind in kinds:
-        with check(ENGINE, job, f"computes the {kind} logits of FP8 weights and inputs") as outcome:
-            logits[kind] = reference.logits(model, kind)
-            with reference.standing_in(scheme, dynamic) as stand_in:
-                difference = farthest(logits[kind], reference.logits(stand_in, kind))
-            require(difference == 0, f"logits differ by up to {difference}")
-            outcome.detail = f"kl {divergence(reference.base_logits[kind], logits[kind]):.3e}"
-    for kind in kinds:
-        with check(ENGINE, job, f"generates from {kind}"):
-            answers = reference.greedy(model, kind)
-            with reference.standing_in(scheme, dynamic) as stand_in:
-                wanted_answers = reference.greedy(stand_in, kind)
-            require(all(answers), "generated nothing")
-            require(answers == wanted_answers, f"generated {answers} instead of {wanted_answers}")
+    check_answers(job, model, scheme, dynamic, reference, kinds)
     del model
 
     with check(ENGINE, job, "gives code × scale when dequantised"):
         plain, report = load_dequantised(scheme.path)
         surplus = {n for n in report["unexpected_keys"] if not n.endswith(".input_scale")}
         require(not surplus and not report["missing_keys"], f"reported {summary(report)}")
-        for kind in kinds:
-            with reference.standing_in(scheme, None) as stand_in:
-                difference = farthest(reference.logits(plain, kind), reference.logits(stand_in, kind))
-            require(difference == 0, f"{kind} logits differ by up to {difference}")
+        require_values(plain, scheme, reference, kinds)
 
 
 def summary(report: dict[str, Any]) -> str:

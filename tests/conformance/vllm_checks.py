@@ -6,11 +6,9 @@ of a kernel, which a CPU has none of. Each directory is loaded in a process of i
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +29,10 @@ from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmb
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader  # noqa: E402
 from vllm.model_executor.model_loader.utils import initialize_model  # noqa: E402
 
-from checkpoint import FP8, Directory, expected_fp8, spread  # noqa: E402
-from forking import forked  # noqa: E402
+from checkpoint import FP8, Directory, spread  # noqa: E402
+from engine_checks import SCALES, Built, check_formats, check_input_scale, is_set, members  # noqa: E402
+from forking import check_each  # noqa: E402
 from outcome import check, require  # noqa: E402
-
-FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-SCALES = ("_scale", "_scale_inv")
-UNLOADED = torch.finfo(torch.float32).min
-"""What vLLM fills scales with before it loads them."""
-CACHE_SCALES = tuple(f".attn.{part}_{kind}" for part in ("q", "k", "v", "prob") for kind in ("scale", "zero_point"))
-"""Scales of an FP8 KV cache, which these checkpoints do not have and vLLM does not need."""
 
 
 class AnyKernel:
@@ -62,8 +54,11 @@ def replace_kernels() -> None:
         module.expose_input_quant_key = lambda *_, **__: None
 
 
-class Loaded:
+class Loaded(Built):
     """A directory as vLLM builds it: modules made and, after `load`, filled."""
+
+    linear = LinearBase
+    cache_scales = tuple(f".attn.{part}_{kind}" for part in ("q", "k", "v", "prob") for kind in ("scale", "zero_point"))
 
     def __init__(self, directory: Path) -> None:
         self.config = ModelConfig(
@@ -93,16 +88,6 @@ class Loaded:
         with torch.no_grad():
             return self.model.load_weights(DefaultModelLoader(LoadConfig()).get_all_weights(self.config, self.model))
 
-    @cached_property
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Parameters that a checkpoint has to give, tied ones once."""
-        return {n: p for n, p in self.model.named_parameters() if not n.endswith(CACHE_SCALES)}
-
-    @property
-    def linears(self) -> dict[str, LinearBase]:
-        """The linear layers by vLLM's name."""
-        return {n: m for n, m in self.model.named_modules() if isinstance(m, LinearBase)}
-
 
 def quantised(layer: LinearBase) -> bool:
     """Whether vLLM takes the layer for FP8."""
@@ -115,25 +100,6 @@ def vllm_name(in_memory: str) -> str:
         if in_memory.startswith(prefix):
             return replacement + in_memory.removeprefix(prefix)
     return in_memory
-
-
-def members(name: str, known: dict[str, str]) -> list[str]:
-    """The on-disk layers that the vLLM layer `name` is made of; `known` has the on-disk name of each vLLM name."""
-    parent, _, leaf = name.rpartition(".")
-    parts = [f"{parent}.{part}" for part in FUSED.get(leaf, ()) if f"{parent}.{part}" in known] or [name]
-    return [known[part] for part in parts if part in known]
-
-
-def check_formats(job: dict[str, Any], loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
-    """Every linear layer is FP8 exactly when the manifest's ranking says so."""
-    wanted = expected_fp8(job)
-    for name, layer in loaded.linears.items():
-        parts = members(name, known)
-        require(bool(parts), f"{name} has no weight on disk")
-        planned = {scheme.in_memory(part) in wanted for part in parts}
-        require(planned == {quantised(layer)}, f"{name} is {'FP8' if quantised(layer) else 'BF16'} against the plan")
-    unmet = wanted - {scheme.in_memory(part) for n, m in loaded.linears.items() if quantised(m) for part in members(n, known)}
-    require(not unmet, f"not in FP8: {sorted(unmet)[:4]}")
 
 
 def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> None:
@@ -157,10 +123,7 @@ def check_values(loaded: Loaded, scheme: Directory, known: dict[str, str]) -> No
                 scale = scales[rows].reshape(-1, 1) if scales.numel() == layer.weight.shape[0] else scales[at]
             held = layer.weight.data[rows].float() * scale
             require(torch.equal(held, weight), f"{part} differs by up to {(held - weight).abs().max()}")
-            static = scheme.input_scale(part)
-            if static is not None:
-                own = layer.input_scale.data.float().flatten()[at]
-                require(own.item() == static.float().item(), f"the input scale of {part} is {own} instead of {static}")
+            check_input_scale(layer, at, scheme, part)
             row += weight.shape[0]
             compared += 1
     require(compared == len(scheme.fp8_layers), f"compared {compared} of {len(scheme.fp8_layers)} layers")
@@ -190,7 +153,7 @@ def check_scheme(job: dict[str, Any]) -> None:
             require(is_set(name, parameter.data), f"{name} is unset: {parameter.data.flatten()[:3].tolist()}")
     known = {vllm_name(scheme.in_memory(n.removesuffix(".weight"))): n.removesuffix(".weight") for n in scheme.tensors}
     with check(engine, job, "has FP8 and BF16 where the plan says"):
-        check_formats(job, loaded, scheme, known)
+        check_formats(job, {name: quantised(layer) for name, layer in loaded.linears.items()}, scheme, known)
     with check(engine, job, "holds code × scale"):
         check_values(loaded, scheme, known)
 
@@ -202,22 +165,10 @@ def tied(loaded: Loaded, name: str) -> bool:
     return loaded.config.hf_config.get_text_config().tie_word_embeddings and any(parameter is m.weight for m in tables)
 
 
-def is_set(name: str, values: torch.Tensor) -> bool:
-    """Whether loading has put usable values everywhere."""
-    if values.dtype == FP8:
-        return bool((values.view(torch.uint8) & 0x7F != 0x7F).all())
-    if name.endswith(SCALES):
-        return bool(((values != UNLOADED) & values.isfinite() & (values > 0)).all())
-    return not values.is_floating_point() or not bool(values.isnan().any())
-
-
 def main() -> None:
     torch.set_num_threads(1)
     replace_kernels()
-    for job in json.loads(Path(sys.argv[1]).read_text()):
-        status = forked(lambda: check_scheme(job))
-        if status != 0:
-            raise SystemExit(f"the check of {job['directory']} ended with status {status}")
+    check_each(Path(sys.argv[1]), check_scheme)
 
 
 if __name__ == "__main__":

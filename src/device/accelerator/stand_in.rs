@@ -54,7 +54,7 @@ impl Accelerator for StandIn {
     }
 
     fn lane(&self, device: usize) -> Result<Box<dyn BatchLane>> {
-        Ok(Box::new(Lane {
+        Ok(Box::new(StandInLane {
             device,
             memory: self.memory,
             failing_batch: self.failing_batch,
@@ -69,7 +69,7 @@ impl Accelerator for StandIn {
     }
 }
 
-struct Lane {
+struct StandInLane {
     device: usize,
     memory: usize,
     failing_batch: Option<usize>,
@@ -79,7 +79,7 @@ struct Lane {
     batch: Option<(usize, Vec<WeightGroup>, Wanted)>,
 }
 
-impl BatchLane for Lane {
+impl BatchLane for StandInLane {
     fn submit(
         &mut self,
         groups: Vec<WeightGroup>,
@@ -118,7 +118,7 @@ impl BatchLane for Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for StandInLane {
     fn drop(&mut self) {
         self.log.used.fetch_sub(self.reserved, Ordering::Relaxed);
     }

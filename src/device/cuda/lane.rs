@@ -27,19 +27,19 @@ pub struct Lane {
     gpu: Gpu,
     stream: Arc<CudaStream>,
     done: CudaEvent,
-    host: Host,
-    device: OnDevice,
+    host: HostBuffers,
+    device: DeviceBuffers,
     batch: Option<Submitted>,
 }
 
-struct Host {
+struct HostBuffers {
     source: HostBuffer,
     tables: HostBuffer,
     codes: HostBuffer,
     results: HostBuffer,
 }
 
-struct OnDevice {
+struct DeviceBuffers {
     source: DeviceBuffer,
     tables: DeviceBuffer,
     codes: DeviceBuffer,
@@ -62,8 +62,8 @@ impl Gpu {
         Ok(Lane {
             stream: context.new_stream().map_err(failed("make a stream"))?,
             done: context.new_event(Some(flags)).map_err(failed("make an event"))?,
-            host: Host { source: host(), tables: host(), codes: host(), results: host() },
-            device: OnDevice {
+            host: HostBuffers { source: host(), tables: host(), codes: host(), results: host() },
+            device: DeviceBuffers {
                 source: device(),
                 tables: device(),
                 codes: device(),

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::reading::{Matcher, Reading};
+use super::reading::{IgnoreReading, Matcher};
 use crate::dialect::problem::{Code, Problem};
-use crate::dialect::stored::{Layer, Stored};
+use crate::dialect::stored::{Layer, StoredLayers};
 use crate::format::{Granularity, ScaleShape};
 use crate::tensor::Dtype;
 
@@ -22,7 +22,7 @@ struct ConfigGroup {
     dynamic: Option<bool>,
 }
 
-pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
+pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
         |message: String| problems.push(Problem::new(Code::Configuration, "config.json", message));
@@ -64,8 +64,8 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
         }
     }
     let in_f32 = stored.model.tensors().any(|(name, t)| name.ends_with(".weight") && t.dtype() == Dtype::F32);
-    let mut engines: Vec<(Reading, Vec<(&Layer, String)>)> =
-        Reading::of(stored.model, ignored.iter().copied())
+    let mut engines: Vec<(IgnoreReading, Vec<(&Layer, String)>)> =
+        IgnoreReading::of(stored.model, ignored.iter().copied())
             .into_iter()
             .map(|reading| (reading, Vec::new()))
             .collect();
@@ -127,7 +127,7 @@ fn words(list: &Value) -> Vec<&str> {
 }
 
 /// One finding for all layers that an engine takes for the other format, with the names under which it looks for them.
-fn misread_by(reading: &Reading, differing: &[(&Layer, String)]) -> Option<Problem> {
+fn misread_by(reading: &IgnoreReading, differing: &[(&Layer, String)]) -> Option<Problem> {
     let (layer, asked) = differing.first()?;
     let engine = reading.engine.name();
     let (is, taken, why) = match layer.is_fp8() {

@@ -69,20 +69,20 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
         }
     }
     // The numbers of what differs in nothing else, in the order of its first appearance.
-    type Kind<'a> = (Vec<Part<'a>>, BTreeSet<&'a str>);
-    let mut kinds: Vec<(Kind, BTreeSet<Vec<u64>>)> = Vec::new();
-    let mut index: HashMap<Kind, usize> = HashMap::new();
+    type NamePattern<'a> = (Vec<NameComponent<'a>>, BTreeSet<&'a str>);
+    let mut patterns: Vec<(NamePattern, BTreeSet<Vec<u64>>)> = Vec::new();
+    let mut index: HashMap<NamePattern, usize> = HashMap::new();
     for (parent, leaves) in together {
         let (shape, numbers) = shape(parent);
-        let kind = (shape, leaves);
-        let at = *index.entry(kind.clone()).or_insert(kinds.len());
-        if at == kinds.len() {
-            kinds.push((kind, BTreeSet::new()));
+        let pattern = (shape, leaves);
+        let at = *index.entry(pattern.clone()).or_insert(patterns.len());
+        if at == patterns.len() {
+            patterns.push((pattern, BTreeSet::new()));
         }
-        kinds[at].1.insert(numbers);
+        patterns[at].1.insert(numbers);
     }
     let mut entries = Vec::new();
-    for ((shape, leaves), numbers) in &kinds {
+    for ((shape, leaves), numbers) in &patterns {
         for choice in products(numbers.iter().map(Vec::as_slice)) {
             entries.push(expression(shape, &choice, leaves));
         }
@@ -94,20 +94,20 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
 
 /// A component of a name: a number, or anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Part<'a> {
+enum NameComponent<'a> {
     Number,
     Text(&'a str),
 }
 
 /// The components of `parent` and the numbers among them.
-fn shape(parent: &str) -> (Vec<Part<'_>>, Vec<u64>) {
+fn shape(parent: &str) -> (Vec<NameComponent<'_>>, Vec<u64>) {
     let mut numbers = Vec::new();
     let parts = parent.split('.').filter(|part| !part.is_empty()).map(|part| match part.parse::<u64>() {
         Ok(number) if number.to_string() == part => {
             numbers.push(number);
-            Part::Number
+            NameComponent::Number
         }
-        _ => Part::Text(part),
+        _ => NameComponent::Text(part),
     });
     (parts.collect(), numbers)
 }
@@ -140,13 +140,15 @@ fn products<'a>(rows: impl Iterator<Item = &'a [u64]>) -> Vec<Product> {
     all.collect()
 }
 
-fn expression(shape: &[Part], numbers: &[Vec<u64>], leaves: &BTreeSet<&str>) -> String {
+fn expression(shape: &[NameComponent], numbers: &[Vec<u64>], leaves: &BTreeSet<&str>) -> String {
     let mut numbers = numbers.iter();
     let mut text = format!(r"re:(({})\.)*", WRAPPERS.join("|"));
     for part in shape {
         match part {
-            Part::Text(part) => text.push_str(&regex::escape(part)),
-            Part::Number => text.push_str(&choice(numbers.next().into_iter().flatten().map(u64::to_string))),
+            NameComponent::Text(part) => text.push_str(&regex::escape(part)),
+            NameComponent::Number => {
+                text.push_str(&choice(numbers.next().into_iter().flatten().map(u64::to_string)))
+            }
         }
         text.push_str(r"\.");
     }
@@ -213,8 +215,11 @@ mod tests {
     fn numbers_with_leading_zeros_are_text() {
         assert_eq!(
             shape("blocks.007.attn"),
-            (vec![Part::Text("blocks"), Part::Text("007"), Part::Text("attn")], vec![])
+            (
+                vec![NameComponent::Text("blocks"), NameComponent::Text("007"), NameComponent::Text("attn")],
+                vec![]
+            )
         );
-        assert_eq!(shape("blocks.7"), (vec![Part::Text("blocks"), Part::Number], vec![7]));
+        assert_eq!(shape("blocks.7"), (vec![NameComponent::Text("blocks"), NameComponent::Number], vec![7]));
     }
 }

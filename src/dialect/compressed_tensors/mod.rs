@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
 use super::problem::Problem;
-use super::stored::Stored;
+use super::stored::StoredLayers;
 use crate::error::Result;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::Model;
@@ -20,9 +20,9 @@ use crate::plan::{Activations, Layout, Plan};
 pub(super) const METHOD: &str = "compressed-tensors";
 
 /// The format of the library compressed-tensors, as vLLM, SGLang and Transformers read it from `config.json`.
-pub struct CompressedTensors;
+pub struct CompressedTensorsDialect;
 
-impl Dialect for CompressedTensors {
+impl Dialect for CompressedTensorsDialect {
     fn id(&self) -> DialectId {
         DialectId::CompressedTensors
     }
@@ -57,7 +57,7 @@ impl Dialect for CompressedTensors {
         ignore::require_distinct(model, plan)
     }
 
-    fn check(&self, claims: &Claims, stored: &Stored) -> Vec<Problem> {
+    fn check(&self, claims: &Claims, stored: &StoredLayers) -> Vec<Problem> {
         claims.compressed_tensors().map_or_else(Vec::new, |config| check::check(config, stored))
     }
 }

@@ -71,7 +71,7 @@ const UNEXPLAINED: [&str; 15] = [
 ];
 
 /// The reading of one list by an engine that has names of its own.
-pub(super) struct Reading {
+pub(super) struct IgnoreReading {
     pub engine: Engine,
     spelling: Spelling,
     list: Matcher,
@@ -79,9 +79,9 @@ pub(super) struct Reading {
     explained: &'static [&'static str],
 }
 
-impl Reading {
+impl IgnoreReading {
     /// The readings of `entries` for the model of `checkpoint`: none where it is not known how an engine names its layers.
-    pub fn of<'a>(model: &Model, entries: impl Iterator<Item = &'a str> + Clone) -> Vec<Reading> {
+    pub fn of<'a>(model: &Model, entries: impl Iterator<Item = &'a str> + Clone) -> Vec<IgnoreReading> {
         let architecture = model.architecture();
         let unexplained = || architecture.is_some_and(|name| UNEXPLAINED.contains(&name));
         let vision = Spelling::of_vision_model(architecture);
@@ -95,7 +95,7 @@ impl Reading {
         let reading = |engine, explained| {
             let entries: Vec<String> = entries.clone().map(|entry| spelling.entry(engine, entry)).collect();
             let list = Matcher::new(entries.iter().map(String::as_str));
-            Reading { engine, spelling, list, explained }
+            IgnoreReading { engine, spelling, list, explained }
         };
         vec![reading(Engine::Vllm, &["qkv_proj", "gate_up_proj"] as &[_]), reading(Engine::Sglang, explained)]
     }

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::list::{Reading, beginning};
+use super::list::{NotConvertedReading, beginning};
 use super::weight_block_size;
 use crate::dialect::claims::CONFIG;
 use crate::dialect::problem::{Code, Problem};
-use crate::dialect::stored::{Layer, Stored};
+use crate::dialect::stored::{Layer, StoredLayers};
 use crate::model::fused_group;
 
 /// The order in which loaders stack the parts of a fused layer; only the last may end within a block.
 const LAST_PARTS: [&str; 2] = ["v_proj", "up_proj"];
 
-pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
+pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut configuration =
         |message: String| problems.push(Problem::new(Code::Configuration, CONFIG, message));
@@ -61,10 +61,10 @@ pub(super) fn check(config: &Value, stored: &Stored) -> Vec<Problem> {
 
 /// Layers that some engine takes for the other format; `list` is nothing where there is none, and Transformers leaves the
 /// head alone of itself.
-fn check_lists(list: Option<&[&str]>, stored: &Stored) -> Vec<Problem> {
+fn check_lists(list: Option<&[&str]>, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let names = stored.model.modules();
-    let readings = Reading::of(stored.model, list.unwrap_or_default());
+    let readings = NotConvertedReading::of(stored.model, list.unwrap_or_default());
     // What each engine but the first takes for the other format.
     let mut differing: Vec<Vec<&Layer>> = readings.iter().map(|_| Vec::new()).collect();
     let head = stored.head();
@@ -120,7 +120,7 @@ fn check_lists(list: Option<&[&str]>, stored: &Stored) -> Vec<Problem> {
 }
 
 /// One finding for all layers that an engine takes for the other format.
-fn misread_by(reading: &Reading, layers: &[&Layer]) -> Option<Problem> {
+fn misread_by(reading: &NotConvertedReading, layers: &[&Layer]) -> Option<Problem> {
     let layer = layers.first()?;
     let (is, taken, why) = match layer.is_fp8() {
         true => ("FP8", "BF16", "an entry of modules_to_not_convert hits"),
@@ -139,7 +139,7 @@ fn misread_by(reading: &Reading, layers: &[&Layer]) -> Option<Problem> {
 }
 
 /// Whether the module chooses among experts that stand beside it.
-fn is_router(module: &str, stored: &Stored) -> bool {
+fn is_router(module: &str, stored: &StoredLayers) -> bool {
     module.rsplit_once('.').is_some_and(|(parent, leaf)| {
         let experts = format!("{parent}.experts.");
         ["gate", "router"].contains(&leaf)
@@ -148,7 +148,7 @@ fn is_router(module: &str, stored: &Stored) -> bool {
 }
 
 /// The scales of one FP8 layer.
-fn check_layer(layer: &Layer, block: [usize; 2], stored: &Stored, problems: &mut Vec<Problem>) {
+fn check_layer(layer: &Layer, block: [usize; 2], stored: &StoredLayers, problems: &mut Vec<Problem>) {
     let name = layer.name;
     let &[rows, columns] = layer.weight.shape() else { return };
     let expected = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];

@@ -72,7 +72,7 @@ enum Comparison {
 }
 
 /// The reading of one list by one engine.
-pub(super) struct Reading {
+pub(super) struct NotConvertedReading {
     /// The engine.
     pub engine: Engine,
     /// What it is called in sentences.
@@ -84,10 +84,10 @@ pub(super) struct Reading {
     of_experts: Vec<String>,
 }
 
-impl Reading {
+impl NotConvertedReading {
     /// How each engine reads `entries` for `model`, Transformers 5 first; those of vLLM and SGLang where it is known how they
     /// name its layers.
-    pub fn of(model: &Model, entries: &[&str]) -> Vec<Reading> {
+    pub fn of(model: &Model, entries: &[&str]) -> Vec<NotConvertedReading> {
         let in_memory: Vec<String> = entries.iter().map(|entry| in_memory(model, entry)).collect();
         let is_plain =
             |entry: &&String| entry.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -96,7 +96,7 @@ impl Reading {
         let expressions = expressions.filter_map(|entry| beginning(entry).ok()).collect();
         let any: Vec<String> = entries.iter().map(|entry| regex::escape(entry)).collect();
         let part = RegexBuilder::new(&any.join("|")).size_limit(1 << 30).build().ok();
-        let reading = |engine, name, spelling, comparison, entries: Vec<String>| Reading {
+        let reading = |engine, name, spelling, comparison, entries: Vec<String>| NotConvertedReading {
             engine,
             name,
             spelling,
@@ -201,7 +201,7 @@ fn spelling(model: &Model) -> Option<Spelling> {
 /// [`Error::Refused`] naming the layer and the engine.
 pub(super) fn require_distinct(model: &Model, plan: &Plan) -> Result<()> {
     let entries = entries(model, plan);
-    let readings = Reading::of(model, &entries.iter().map(String::as_str).collect::<Vec<_>>());
+    let readings = NotConvertedReading::of(model, &entries.iter().map(String::as_str).collect::<Vec<_>>());
     for module in plan.formats.keys() {
         let name = model.modules().in_memory(module);
         if let Some(reading) = readings.iter().find(|reading| reading.ignores(&name) == Some(true)) {

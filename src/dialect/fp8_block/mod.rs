@@ -9,7 +9,7 @@ use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
 use super::problem::Problem;
-use super::stored::Stored;
+use super::stored::StoredLayers;
 use crate::error::Result;
 use crate::format::{BLOCK, FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::Model;
@@ -19,9 +19,9 @@ use crate::plan::{Activations, Layout, Plan};
 const METHOD: &str = "fp8";
 
 /// What Transformers, vLLM and SGLang read from `config.json` alone.
-pub struct Fp8Block;
+pub struct Fp8BlockDialect;
 
-impl Dialect for Fp8Block {
+impl Dialect for Fp8BlockDialect {
     fn id(&self) -> DialectId {
         DialectId::Fp8Block
     }
@@ -58,7 +58,7 @@ impl Dialect for Fp8Block {
         list::require_distinct(model, plan)
     }
 
-    fn check(&self, claims: &Claims, stored: &Stored) -> Vec<Problem> {
+    fn check(&self, claims: &Claims, stored: &StoredLayers) -> Vec<Problem> {
         claims.configuration(METHOD).map_or_else(Vec::new, |config| check::check(config, stored))
     }
 }

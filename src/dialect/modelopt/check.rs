@@ -6,7 +6,7 @@ use super::METHOD;
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::dialect::claims::{CONFIG, Claims, ModelOptClaim};
 use crate::dialect::problem::{Code, Problem};
-use crate::dialect::stored::{Layer, Stored};
+use crate::dialect::stored::{Layer, StoredLayers};
 use crate::error::Result;
 use crate::format::{Granularity, ScaleShape};
 use crate::selector::Globs;
@@ -29,7 +29,7 @@ pub(super) fn check_files(claims: &Claims) -> Vec<Problem> {
     problems
 }
 
-pub(super) fn check(claim: &ModelOptClaim, stored: &Stored) -> Vec<Problem> {
+pub(super) fn check(claim: &ModelOptClaim, stored: &StoredLayers) -> Vec<Problem> {
     let ModelOptClaim { file, config } = claim;
     let mut problems = Vec::new();
     let mut configuration =
@@ -102,7 +102,7 @@ fn stem(entry: &str) -> Option<&str> {
 }
 
 /// `FP8` means every linear layer except the excluded ones.
-fn check_excludes(excludes: &Excludes, dynamic: bool, stored: &Stored) -> Vec<Problem> {
+fn check_excludes(excludes: &Excludes, dynamic: bool, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     let head = stored.head();
     if !excludes.everywhere(head) {
@@ -128,7 +128,7 @@ fn check_excludes(excludes: &Excludes, dynamic: bool, stored: &Stored) -> Vec<Pr
     problems
 }
 
-fn check_mixed(quantized: &Value, stored: &Stored) -> Vec<Problem> {
+fn check_mixed(quantized: &Value, stored: &StoredLayers) -> Vec<Problem> {
     let mut problems = Vec::new();
     for layer in &stored.layers {
         let listed = quantized.get(layer.name).is_some();

@@ -8,7 +8,7 @@ use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
 use super::problem::Problem;
-use super::stored::Stored;
+use super::stored::StoredLayers;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::Model;
 use crate::plan::{Activations, Layout, Plan};
@@ -18,9 +18,9 @@ pub(super) const METHOD: &str = "modelopt";
 
 /// ModelOpt's own export. There is no `quantization_config`: with `quant_method: modelopt` there, Transformers, which has no
 /// ModelOpt reader, drops the scales and takes raw codes for weights. vLLM and SGLang read `hf_quant_config.json`.
-pub struct ModelOpt;
+pub struct ModelOptDialect;
 
-impl Dialect for ModelOpt {
+impl Dialect for ModelOptDialect {
     fn id(&self) -> DialectId {
         DialectId::ModelOpt
     }
@@ -50,7 +50,7 @@ impl Dialect for ModelOpt {
         QuantisationFiles { quantization_config: None, hf_quant_config }
     }
 
-    fn check(&self, claims: &Claims, stored: &Stored) -> Vec<Problem> {
+    fn check(&self, claims: &Claims, stored: &StoredLayers) -> Vec<Problem> {
         let mut problems = check::check_files(claims);
         problems.extend(claims.modelopt.iter().flat_map(|claim| check::check(claim, stored)));
         problems

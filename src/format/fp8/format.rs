@@ -12,7 +12,7 @@ use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 
 /// [`FormatId::Fp8`].
-pub struct Fp8;
+pub struct Fp8Format;
 
 /// Why a weight of `dtype` and `shape` has no E4M3 codes under any scales.
 pub(in crate::format) fn refuses_e4m3(dtype: Dtype, shape: &[usize]) -> Option<&'static str> {
@@ -52,7 +52,7 @@ pub(in crate::format) fn codes_and_scales(
     ])
 }
 
-impl Format for Fp8 {
+impl Format for Fp8Format {
     fn id(&self) -> FormatId {
         FormatId::Fp8
     }

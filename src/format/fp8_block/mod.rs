@@ -14,9 +14,9 @@ use crate::tensor::{Dtype, Tensor};
 use crate::{Error, Result};
 
 /// [`FormatId::Fp8Block`].
-pub struct Fp8Block;
+pub struct Fp8BlockFormat;
 
-impl Format for Fp8Block {
+impl Format for Fp8BlockFormat {
     fn id(&self) -> FormatId {
         FormatId::Fp8Block
     }

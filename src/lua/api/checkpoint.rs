@@ -17,20 +17,20 @@ macro_rules! with_model {
     };
 }
 
-struct Stored<'a> {
+struct StoredTensor<'a> {
     name: &'a str,
     tensor: &'a Tensor,
     shard: &'a str,
 }
 
-struct Shard<'a> {
+struct ShardSize<'a> {
     name: &'a str,
     bytes: usize,
 }
 
 row! {
     /// One tensor of a checkpoint.
-    const TENSOR_ROW = "TensorRow" for |stored: &Stored<'_>| {
+    const TENSOR_ROW = "TensorRow" for |stored: &StoredTensor<'_>| {
         /// on-disk name
         name: Type::String => stored.name,
         /// element type, such as `BF16`
@@ -45,7 +45,7 @@ row! {
 }
 row! {
     /// One weight file of a checkpoint.
-    const SHARD_ROW = "ShardRow" for |shard: &Shard<'_>| {
+    const SHARD_ROW = "ShardRow" for |shard: &ShardSize<'_>| {
         /// file name
         name: Type::String => shard.name,
         /// size of the file
@@ -99,7 +99,7 @@ fn class() -> Class<Arc<Model>> {
         })
         .field("bytes", Type::IntegerIn("bytes"), "sum of all tensor bytes", |this, _| Ok(this.bytes()))
         .field("shards", Type::List(&Type::Record(&SHARD_ROW)), "the weight files in index order", |this, call| {
-            rows(call.lua(), this.shards().map(|(name, _, bytes)| Shard { name, bytes: bytes.len() }))
+            rows(call.lua(), this.shards().map(|(name, _, bytes)| ShardSize { name, bytes: bytes.len() }))
         })
         .field("linears", Type::List(&Type::String), "every linear layer in on-disk spelling, in file order", |this, _| {
             Ok(this.modules().linears().map(str::to_string).collect::<Vec<_>>())
@@ -124,7 +124,7 @@ fn class() -> Class<Arc<Model>> {
                     None => names,
                 };
                 let stored =
-                    |name| Some(Stored { name, tensor: this.tensor(name)?, shard: this.shard_of(name)? });
+                    |name| Some(StoredTensor { name, tensor: this.tensor(name)?, shard: this.shard_of(name)? });
                 rows(call.lua(), chosen.into_iter().filter_map(stored))
             },
         )

@@ -9,8 +9,8 @@ use mlua::{Lua, Table, Value as LuaValue};
 
 use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::{Call, Handle, Stop, Tidy, Type, state};
-use crate::options::{self, Parsed, Value, width};
+use crate::lua::{Call, Handle, ScriptStop, Tidy, Type, state};
+use crate::options::{self, OptionValue, Parsed, width};
 use declared::{Declared, OPTION};
 
 /// The command line of one script.
@@ -103,7 +103,7 @@ fn parser(call: &Call) -> anyhow::Result<Handle<Parser>> {
 fn parse(this: &Parser, call: &Call) -> anyhow::Result<Table> {
     if state::is_declaring(call.lua()) {
         state::declare(call.lua(), this.command.clone());
-        return Err(call.stop(Stop::Exit(0)));
+        return Err(call.stop(ScriptStop::Exit(0)));
     }
     let words: Vec<String> = match call.get("words")? {
         Some(words) => words,
@@ -112,7 +112,7 @@ fn parse(this: &Parser, call: &Call) -> anyhow::Result<Table> {
     match options::parse(this.command.clone(), words.into_iter().map(OsString::from))? {
         Parsed::Text(help) => {
             call.write_stdout(&help)?;
-            Err(call.stop(Stop::Exit(0)))
+            Err(call.stop(ScriptStop::Exit(0)))
         }
         Parsed::Values(mut values) => {
             let result = call.lua().create_table()?;
@@ -130,9 +130,9 @@ fn value(lua: &Lua, option: &Declared, values: &mut ArgMatches) -> anyhow::Resul
     if option.is_flag() {
         return Ok(LuaValue::Boolean(values.get_flag(&key)));
     }
-    let mut given: Vec<Value> = values.remove_many(&key).into_iter().flatten().collect();
+    let mut given: Vec<OptionValue> = values.remove_many(&key).into_iter().flatten().collect();
     Ok(match option.repeated {
-        true => to_lua(lua, Value::List(given))?,
+        true => to_lua(lua, OptionValue::List(given))?,
         false => given.pop().map_or(Ok(LuaValue::Nil), |value| to_lua(lua, value))?,
     })
 }
@@ -150,13 +150,13 @@ fn script_arguments(lua: &Lua) -> anyhow::Result<Vec<String>> {
     }
 }
 
-fn to_lua(lua: &Lua, value: Value) -> mlua::Result<LuaValue> {
+fn to_lua(lua: &Lua, value: OptionValue) -> mlua::Result<LuaValue> {
     use mlua::IntoLua;
     match value {
-        Value::Text(text) => text.into_lua(lua),
-        Value::Integer(i) => Ok(LuaValue::Integer(i)),
-        Value::Number(x) => Tidy(x).into_lua(lua),
-        Value::List(items) => {
+        OptionValue::Text(text) => text.into_lua(lua),
+        OptionValue::Integer(i) => Ok(LuaValue::Integer(i)),
+        OptionValue::Number(x) => Tidy(x).into_lua(lua),
+        OptionValue::List(items) => {
             let items: Vec<LuaValue> =
                 items.into_iter().map(|item| to_lua(lua, item)).collect::<mlua::Result<_>>()?;
             items.into_lua(lua)

@@ -17,7 +17,7 @@ const MEASURES: Type = Type::Choice(Measure::WORDS);
 
 words! {
     /// What a share of a ranking is a share of.
-    enum Weight: "weight" {
+    enum CoveredQuantity: "weight" {
         Parameters = "parameters",
         Bytes = "bytes",
         Score = "score",
@@ -25,14 +25,14 @@ words! {
 }
 
 /// What a budget came to.
-struct Solved {
+struct BudgetOutcome {
     fit: Fit,
     figures: Figures,
 }
 
 row! {
     /// The selection that loses least within a budget.
-    const FIT = "Fit" for |solved: &Solved| {
+    const FIT = "Fit" for |solved: &BudgetOutcome| {
         /// the groups that go to FP8; empty when the budget needs none
         selection: Type::Handle("Selection") => Handle(solved.fit.selection.clone()),
         /// sum of all tensor bytes
@@ -123,7 +123,7 @@ pub(super) fn declare() -> Namespace {
             .param("percent", Type::Percent, "the share; the last group reaches it")
             .options(Options::new().default(
                 "by",
-                Type::Choice(Weight::WORDS),
+                Type::Choice(CoveredQuantity::WORDS),
                 "parameters",
                 "the number of weights, their bytes in the base checkpoint, or the manifest's score",
             ))
@@ -162,7 +162,7 @@ fn costs(call: &Call, ranking: &Ranking) -> anyhow::Result<CostModel> {
     Ok(call.handle::<RefCell<Family>>("family")?.borrow().costs(ranking)?)
 }
 
-fn solve(call: &Call) -> anyhow::Result<Row<Solved>> {
+fn solve(call: &Call) -> anyhow::Result<Row<BudgetOutcome>> {
     let ranking = call.handle::<Ranking>("ranking")?;
     let budget = match (call.get::<Option<f64>>("effective_bits")?, call.get::<Option<i64>>("bytes")?) {
         (Some(bits), None) => Budget::EffectiveBits(bits),
@@ -179,7 +179,7 @@ fn solve(call: &Call) -> anyhow::Result<Row<Solved>> {
     let solver = BudgetSolver::new(&costs, &ranking, budget.measure(), always.as_deref())?;
     let fit = solver.fit(budget)?;
     let figures = costs.figures(fit.selection.selected());
-    Ok(Row(Solved { fit, figures }))
+    Ok(Row(BudgetOutcome { fit, figures }))
 }
 
 fn amount(budget: Budget) -> Tidy {
@@ -196,13 +196,13 @@ fn cover(call: &Call) -> anyhow::Result<Handle<Selection>> {
     // What stays in BF16 whatever is selected covers nothing.
     let cost = |group: &Group| costs.group(&group.name).filter(|cost| cost.quantisable_layers > 0);
     Ok(Handle(match call.word("by")? {
-        Weight::Score => {
+        CoveredQuantity::Score => {
             ranking.cover_score(percent, |group| cost(group).map_or(0.0, |cost| cost.quantised.score))?
         }
-        Weight::Bytes => {
+        CoveredQuantity::Bytes => {
             ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.unquantised.bytes))?
         }
-        Weight::Parameters => {
+        CoveredQuantity::Parameters => {
             ranking.cover(percent, |group| cost(group).map_or(0, |cost| cost.quantisable_parameters))?
         }
     }))

@@ -52,7 +52,7 @@ words! {
 
 words! {
     /// What the per-layer report is written in.
-    enum Format: "format" {
+    enum PerLayerFormat: "format" {
         Markdown = "markdown",
         Json = "json",
     }
@@ -116,14 +116,14 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("per_layer", "The per-layer sensitivity report, as it lies in every scheme directory.")
                 .param("manifest", Type::Handle("Manifest"), "the manifest")
-                .options(Options::new().default("format", Type::Choice(Format::WORDS), "markdown", "the format"))
+                .options(Options::new().default("format", Type::Choice(PerLayerFormat::WORDS), "markdown", "the format"))
                 .returns(Type::String, "the report")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)"),
             |call| {
                 let manifest = call.handle::<Arc<Manifest>>("manifest")?;
                 match call.word("format")? {
-                    Format::Json => Ok(call.lua().create_string(per_layer::json(&manifest))?),
-                    Format::Markdown => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
+                    PerLayerFormat::Json => Ok(call.lua().create_string(per_layer::json(&manifest))?),
+                    PerLayerFormat::Markdown => Ok(call.lua().create_string(per_layer::markdown(&manifest))?),
                 }
             },
         )

@@ -11,7 +11,7 @@ pub struct Choice {
 
 /// One step from a supported solution to the next: the group whose choice changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct HullStep {
     /// The index of the group.
     pub group: usize,
     /// The index of the choice that it changes to, which is cheaper and scores worse than the one before.

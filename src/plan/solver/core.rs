@@ -4,27 +4,27 @@ use super::relaxation::{Point, Ratio, Relaxation};
 
 /// How large the core may become before the solver settles for a bound.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct CoreLimits {
     /// Partial solutions that are compared at a time.
     pub states: usize,
     /// Decisions that are remembered, 12 bytes each.
     pub decisions: usize,
 }
 
-impl Limits {
+impl CoreLimits {
     /// What an ordinary machine has room for.
-    pub const DEFAULT: Limits = Limits { states: 1 << 20, decisions: 1 << 23 };
+    pub const DEFAULT: CoreLimits = CoreLimits { states: 1 << 20, decisions: 1 << 23 };
 }
 
 /// The best solution found, and by how much its score may exceed the optimum.
-pub(super) struct Solved {
+pub(super) struct CoreSolution {
     pub choices: Vec<usize>,
     pub excess: i128,
 }
 
 /// A partial solution: the classes of the core so far decided, all others as in the break solution.
 #[derive(Clone, Copy)]
-struct State {
+struct PartialSolution {
     cost: i64,
     score: i128,
     /// The last decision that differs from the break solution.
@@ -32,7 +32,7 @@ struct State {
 }
 
 #[derive(Clone, Copy)]
-struct Decision {
+struct CoreDecision {
     before: u32,
     class: u32,
     point: u32,
@@ -60,7 +60,7 @@ struct Rest {
 }
 
 /// Finds the least summed score with a summed cost of at most `room` above the cheapest choices.
-pub(super) fn solve(relaxation: &Relaxation, room: i64, limits: Limits) -> Solved {
+pub(super) fn solve(relaxation: &Relaxation, room: i64, limits: CoreLimits) -> CoreSolution {
     let taken = relaxation.costs.partition_point(|&cost| cost <= room) - 1;
     // The break solution: the rises in their order until one no longer fits.
     let mut positions = vec![0; relaxation.classes.len()];
@@ -68,10 +68,10 @@ pub(super) fn solve(relaxation: &Relaxation, room: i64, limits: Limits) -> Solve
         positions[rise.class] = rise.position;
     }
     let Some(&breaking) = relaxation.rises.get(taken) else {
-        return Solved { choices: relaxation.best(), excess: 0 };
+        return CoreSolution { choices: relaxation.best(), excess: 0 };
     };
     let at_break: Vec<usize> = relaxation.classes.iter().zip(&positions).map(|(c, &p)| c.hull[p]).collect();
-    let start = State {
+    let start = PartialSolution {
         cost: relaxation.costs[taken],
         score: relaxation.classes.iter().zip(&at_break).map(|(c, &p)| c.points[p].score).sum(),
         decision: BREAK,
@@ -88,19 +88,19 @@ pub(super) fn solve(relaxation: &Relaxation, room: i64, limits: Limits) -> Solve
     };
     search.fill(taken, positions);
     let excess = search.run();
-    Solved { choices: search.choices(), excess }
+    CoreSolution { choices: search.choices(), excess }
 }
 
 struct Search<'a> {
     relaxation: &'a Relaxation,
     room: i64,
-    limits: Limits,
+    limits: CoreLimits,
     /// The Lagrange multiplier of the budget: what the breaking rise gains for its cost.
     multiplier: Ratio,
-    start: State,
+    start: PartialSolution,
     at_break: Vec<usize>,
-    best: State,
-    decisions: Vec<Decision>,
+    best: PartialSolution,
+    decisions: Vec<CoreDecision>,
 }
 
 impl Search<'_> {
@@ -111,8 +111,11 @@ impl Search<'_> {
                 positions[rise.class] = rise.position;
                 let point = self.relaxation.classes[rise.class].hull[rise.position];
                 let decision = self.decide(self.best.decision, rise.class, point);
-                self.best =
-                    State { cost: self.best.cost + rise.cost, score: self.best.score - rise.gain, decision };
+                self.best = PartialSolution {
+                    cost: self.best.cost + rise.cost,
+                    score: self.best.score - rise.gain,
+                    decision,
+                };
             }
         }
     }
@@ -205,9 +208,9 @@ impl Search<'_> {
     /// Merges `into` with `states` changed from one point to another, keeping what is not dominated and may still improve.
     fn merge(
         &mut self,
-        states: &[State],
-        into: &[State],
-        merged: &mut Vec<State>,
+        states: &[PartialSolution],
+        into: &[PartialSolution],
+        merged: &mut Vec<PartialSolution>,
         rest: Rest,
         (class, point): (usize, usize),
         (from, to): (Point, Point),
@@ -226,7 +229,7 @@ impl Search<'_> {
                 }
                 (_, Some((cost, score))) => {
                     let before = new.next().map_or(BREAK, |s| s.decision);
-                    (State { cost, score, decision: before }, true)
+                    (PartialSolution { cost, score, decision: before }, true)
                 }
                 (_, None) => break,
             };
@@ -239,7 +242,7 @@ impl Search<'_> {
             }
             let improves = state.cost <= self.room && state.score < self.best.score;
             if improves || self.may_improve(&state, rest) {
-                let state = State { decision: self.decide(state.decision, class, point), ..state };
+                let state = PartialSolution { decision: self.decide(state.decision, class, point), ..state };
                 if improves {
                     self.best = state;
                 }
@@ -249,7 +252,7 @@ impl Search<'_> {
     }
 
     /// Whether the classes that are still open could make `state` better than the best solution.
-    fn may_improve(&self, state: &State, rest: Rest) -> bool {
+    fn may_improve(&self, state: &PartialSolution, rest: Rest) -> bool {
         let (room, needed) = (self.room - state.cost, self.best.score - state.score);
         if room >= 0 {
             rest.up.is_some_and(|up| -needed * i128::from(up.cost) < i128::from(room) * up.score)
@@ -259,8 +262,8 @@ impl Search<'_> {
     }
 
     /// By how much the best score may exceed that of anything that `states` can still become.
-    fn excess(&self, states: &[State], rest: Rest) -> i128 {
-        let gain = |state: &State| {
+    fn excess(&self, states: &[PartialSolution], rest: Rest) -> i128 {
+        let gain = |state: &PartialSolution| {
             let room = i128::from(self.room - state.cost);
             let bound = match (room >= 0, rest.up, rest.down) {
                 (true, Some(up), _) => state.score - divide_up(room * up.score, up.cost),
@@ -275,7 +278,7 @@ impl Search<'_> {
 
     fn decide(&mut self, before: u32, class: usize, point: usize) -> u32 {
         // The limits keep the number of decisions far below that of an index.
-        self.decisions.push(Decision { before, class: class as u32, point: point as u32 });
+        self.decisions.push(CoreDecision { before, class: class as u32, point: point as u32 });
         (self.decisions.len() - 1) as u32
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Integers {
 }
 
 #[derive(Clone, Copy)]
-enum Rounding {
+enum IntegerRounding {
     Nearest,
     Down,
     Up,
@@ -37,7 +37,7 @@ impl Integers {
     pub fn new(groups: &[Vec<Choice>]) -> Self {
         let costs = || groups.iter().flatten().map(|c| c.cost);
         let cost_shift = shift(costs(), COST_BITS, groups.len());
-        let raw = |cost: f64| to_integer(cost, cost_shift, Rounding::Up);
+        let raw = |cost: f64| to_integer(cost, cost_shift, IntegerRounding::Up);
         let least = |group: &Vec<Choice>| {
             group.iter().filter(|c| c.score.is_finite()).map(|c| raw(c.cost)).min().unwrap_or(0)
         };
@@ -66,12 +66,12 @@ impl Integers {
 
     /// The cost of `choice` above `least`, the least of its group.
     pub fn cost(&self, cost: f64, least: f64) -> i64 {
-        let raw = |cost| to_integer(cost, self.cost_shift, Rounding::Up);
+        let raw = |cost| to_integer(cost, self.cost_shift, IntegerRounding::Up);
         ((raw(cost) - raw(least)) / self.cost_factor) as i64
     }
 
     pub fn to_score(&self, score: f64) -> i128 {
-        to_integer(score, self.score_shift, Rounding::Nearest)
+        to_integer(score, self.score_shift, IntegerRounding::Nearest)
     }
 
     /// A difference of scores as a number again.
@@ -89,7 +89,7 @@ impl Integers {
         }
         let bound = 2f64.powi(COST_BITS as i32 + 1 - self.cost_shift);
         let budget =
-            to_integer((budget + budget * 2f64.powi(-50)).min(bound), self.cost_shift, Rounding::Down);
+            to_integer((budget + budget * 2f64.powi(-50)).min(bound), self.cost_shift, IntegerRounding::Down);
         let room = (budget - self.floor).div_euclid(self.cost_factor);
         (room >= 0).then(|| room.min(i64::MAX as i128) as i64)
     }
@@ -128,7 +128,7 @@ fn decode(value: f64) -> Option<(i128, i32)> {
 }
 
 /// `value` × 2^`shift` as an integer.
-fn to_integer(value: f64, shift: i32, rounding: Rounding) -> i128 {
+fn to_integer(value: f64, shift: i32, rounding: IntegerRounding) -> i128 {
     let Some((mantissa, exponent)) = decode(value) else { return 0 };
     let by = exponent + shift;
     if by >= 0 {
@@ -139,9 +139,9 @@ fn to_integer(value: f64, shift: i32, rounding: Rounding) -> i128 {
     let down = mantissa >> by;
     let rest = mantissa - (down << by);
     match rounding {
-        Rounding::Down => down,
-        Rounding::Up => down + i128::from(rest > 0),
-        Rounding::Nearest => down + i128::from(rest >= 1 << (by - 1)),
+        IntegerRounding::Down => down,
+        IntegerRounding::Up => down + i128::from(rest > 0),
+        IntegerRounding::Nearest => down + i128::from(rest >= 1 << (by - 1)),
     }
 }
 

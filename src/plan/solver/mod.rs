@@ -11,9 +11,9 @@ mod core;
 mod integers;
 mod relaxation;
 
-pub use choice::{Choice, Step};
+pub use choice::{Choice, HullStep};
 
-use self::core::Limits;
+use self::core::CoreLimits;
 use integers::Integers;
 use relaxation::Relaxation;
 
@@ -75,10 +75,10 @@ impl Knapsack {
     /// The choices of least summed score whose summed cost is at most `budget`; `None` when `budget` is below
     /// [`Knapsack::floor`]. A budget that only rounding keeps below a sum of costs counts as that sum. Among solutions of equal score the same one is found every time.
     pub fn solve(&self, budget: f64) -> Option<Solution> {
-        self.solve_within(budget, Limits::DEFAULT)
+        self.solve_within(budget, CoreLimits::DEFAULT)
     }
 
-    fn solve_within(&self, budget: f64, limits: Limits) -> Option<Solution> {
+    fn solve_within(&self, budget: f64, limits: CoreLimits) -> Option<Solution> {
         let room = self.integers.room(budget)?;
         let solved = core::solve(&self.relaxation, room, limits);
         let score = self.summed(&solved.choices, |c| c.score);
@@ -90,7 +90,7 @@ impl Knapsack {
     /// The supported efficient solutions: where every group starts, its best score, and the steps from there to the cheapest
     /// solution, one group at a time. After every step the score is the least that the cost allows; what lies between two
     /// neighbours is above the line through them.
-    pub fn supported(&self) -> (Vec<usize>, Vec<Step>) {
+    pub fn supported(&self) -> (Vec<usize>, Vec<HullStep>) {
         (self.relaxation.best(), self.relaxation.steps_down())
     }
 

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::choice::{Choice, Step};
+use super::choice::{Choice, HullStep};
 use super::integers::Integers;
 
 /// A choice that no other choice of its group dominates.
@@ -18,7 +18,7 @@ pub(super) struct Point {
 
 /// The undominated choices of a group: costs rise, scores fall.
 #[derive(Debug)]
-pub(super) struct Class {
+pub(super) struct KnapsackClass {
     pub points: Vec<Point>,
     /// Indices of the points on the lower convex hull.
     pub hull: Vec<usize>,
@@ -51,7 +51,7 @@ impl Ratio {
 
 #[derive(Debug)]
 pub(super) struct Relaxation {
-    pub classes: Vec<Class>,
+    pub classes: Vec<KnapsackClass>,
     /// All steps, those that gain most for their cost first.
     pub rises: Vec<Rise>,
     /// The summed cost of the first n rises, for every n.
@@ -60,7 +60,7 @@ pub(super) struct Relaxation {
 
 impl Relaxation {
     pub fn new(groups: &[Vec<Choice>], integers: &Integers) -> Self {
-        let classes: Vec<Class> = groups.iter().map(|group| class(group, integers)).collect();
+        let classes: Vec<KnapsackClass> = groups.iter().map(|group| class(group, integers)).collect();
         let mut rises = Vec::new();
         for (at, class) in classes.iter().enumerate() {
             for (position, pair) in class.hull.windows(2).enumerate() {
@@ -87,10 +87,10 @@ impl Relaxation {
         self.classes.iter().map(|class| class.points[class.points.len() - 1].choice).collect()
     }
 
-    pub fn steps_down(&self) -> Vec<Step> {
+    pub fn steps_down(&self) -> Vec<HullStep> {
         let step = |rise: &Rise| {
             let class = &self.classes[rise.class];
-            Step { group: rise.class, choice: class.points[class.hull[rise.position - 1]].choice }
+            HullStep { group: rise.class, choice: class.points[class.hull[rise.position - 1]].choice }
         };
         self.rises.iter().rev().map(step).collect()
     }
@@ -102,7 +102,7 @@ impl Rise {
     }
 }
 
-fn class(group: &[Choice], integers: &Integers) -> Class {
+fn class(group: &[Choice], integers: &Integers) -> KnapsackClass {
     let usable = || group.iter().enumerate().filter(|(_, c)| c.score.is_finite());
     let least = usable().map(|(_, c)| c.cost).fold(f64::INFINITY, f64::min);
     let mut all: Vec<Point> = usable()
@@ -134,5 +134,5 @@ fn class(group: &[Choice], integers: &Integers) -> Class {
         }
         hull.push(at);
     }
-    Class { points, hull }
+    KnapsackClass { points, hull }
 }

@@ -146,7 +146,7 @@ fn the_gap_is_proven_when_the_core_outgrows_its_limits() {
         let problem = Knapsack::new(groups.clone()).unwrap();
         let budget = problem.floor() + 0.4 * (problem.ceiling() - problem.floor());
         let best = all(&groups).iter().filter(|s| s.0 <= budget).map(|s| s.1).fold(f64::INFINITY, f64::min);
-        let solution = problem.solve_within(budget, Limits { states: 4, decisions: 30 }).unwrap();
+        let solution = problem.solve_within(budget, CoreLimits { states: 4, decisions: 30 }).unwrap();
         assert!(solution.score >= best && solution.cost <= budget);
         assert!(solution.score <= best * (1.0 + solution.gap) * (1.0 + 1e-12), "{solution:?}: {best}");
         open += usize::from(solution.gap > 0.0);

@@ -6,7 +6,7 @@ const INTERVALS: f64 = 6.0;
 const DECADES: i32 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AxisScale {
     Linear,
     Logarithmic,
 }
@@ -27,7 +27,7 @@ pub struct Axis {
     pub title: String,
     /// From the lowest to the highest.
     pub ticks: Vec<Tick>,
-    kind: Kind,
+    scale: AxisScale,
     low: f64,
     high: f64,
 }
@@ -48,7 +48,7 @@ impl Axis {
             Tick { value, label: format!("{value:.decimals$}") }
         };
         let ticks: Vec<Tick> = (first as i64..=last as i64).map(tick).collect();
-        Axis { title: title.into(), ticks, kind: Kind::Linear, low: first * step, high: last * step }
+        Axis { title: title.into(), ticks, scale: AxisScale::Linear, low: first * step, high: last * step }
     }
 
     /// A logarithmic axis that holds every positive finite one of `values`; ticks are powers of ten.
@@ -69,7 +69,7 @@ impl Axis {
         Axis {
             title: title.into(),
             ticks,
-            kind: Kind::Logarithmic,
+            scale: AxisScale::Logarithmic,
             low: 10f64.powi(first),
             high: 10f64.powi(last),
         }
@@ -77,14 +77,14 @@ impl Axis {
 
     /// Whether the axis has a place for `value`.
     pub fn holds(&self, value: f64) -> bool {
-        value.is_finite() && (self.kind == Kind::Linear || value > 0.0)
+        value.is_finite() && (self.scale == AxisScale::Linear || value > 0.0)
     }
 
     /// Where `value` lies: 0 at the low end, 1 at the high end.
     pub fn position(&self, value: f64) -> f64 {
-        match self.kind {
-            Kind::Linear => (value - self.low) / (self.high - self.low),
-            Kind::Logarithmic => (value / self.low).log10() / (self.high / self.low).log10(),
+        match self.scale {
+            AxisScale::Linear => (value - self.low) / (self.high - self.low),
+            AxisScale::Logarithmic => (value / self.low).log10() / (self.high / self.low).log10(),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::block_failure::BlockFailure;
 use super::group::Ready;
 use super::groups::Groups;
 use super::output_file::OutputFile;
 use super::reading::{read, require_finite};
-use super::stop::Stop;
 use crate::error::Result;
 use crate::format::{Decoder, QuantisationError};
 use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
@@ -28,7 +28,7 @@ impl Makers<'_> {
         target: &'b OutputFile,
         index: usize,
         buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], Stop> {
+    ) -> Result<&'b [u8], BlockFailure> {
         let block = target.block(index);
         let entries = target.entries_of(index);
         let layout = target.layout().entries();
@@ -68,7 +68,7 @@ impl Makers<'_> {
         output: &OutputTensor,
         bytes: Range<usize>,
         to: &mut [u8],
-    ) -> Result<Option<QuantisationError>, Stop> {
+    ) -> Result<Option<QuantisationError>, BlockFailure> {
         // Packed elements, which have no size, are only ever copied.
         let size = output.spec.dtype.size().max(1);
         let elements = bytes.start / size..bytes.end / size;

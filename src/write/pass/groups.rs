@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::super::content::{Content, Member, ScaleGroup};
 use super::super::source_hashes::SourceHashes;
+use super::block_failure::{BlockFailure, FailureOrder};
 use super::group::{PassGroup, Ready};
+use super::group_queue::{GroupSize, Lost};
 use super::output_file::{OutputFile, first_numbers};
-use super::stages::{Lost, Size, Stages};
-use super::stop::{Order, Stop};
+use super::stages::Stages;
 use crate::device::accelerator::{Accelerator, Work, quantise_all};
 use crate::error::{Error, Result};
 use crate::format::{QuantisedGroup, Wanted, WeightGroup};
@@ -19,7 +20,7 @@ const REQUEST: usize = 1 << 20;
 
 /// How far a device may get ahead.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct DeviceLimits {
     /// Bytes of codes that are made ahead.
     pub window: usize,
     /// Bytes of weights beyond which a group is the CPU's, which quantises it in small parts: a device would need room for
@@ -54,7 +55,7 @@ impl Groups {
     ///
     /// # Errors
     /// As [`WeightGroup::scale_shape`].
-    pub fn collect(targets: &[OutputFile], threads: usize, limits: Option<Limits>) -> Result<Self> {
+    pub fn collect(targets: &[OutputFile], threads: usize, limits: Option<DeviceLimits>) -> Result<Self> {
         let mut found: Vec<Found> = Vec::new();
         let mut index = HashMap::new();
         let starts = expected_starts(targets, threads);
@@ -86,7 +87,7 @@ impl Groups {
             }
         }
         let first_blocks = found.iter().map(|found| found.first_block).collect();
-        let sizes: Vec<Size> = found.iter().map(Found::size).collect();
+        let sizes: Vec<GroupSize> = found.iter().map(Found::size).collect();
         let order = limits.map_or(vec![], |limits| order_of_need(&found, &sizes, limits));
         let stages = Stages::new(sizes, order, limits.map_or(0, |limits| limits.window));
         let groups = found.into_iter().map(|f| PassGroup::new(&f.group, f.uses, f.code_uses));
@@ -94,7 +95,11 @@ impl Groups {
     }
 
     /// What the codes of `group` need, measured by this call if need be.
-    pub fn ready(&self, group: &Arc<ScaleGroup>, sources: Option<&SourceHashes>) -> Result<Arc<Ready>, Stop> {
+    pub fn ready(
+        &self,
+        group: &Arc<ScaleGroup>,
+        sources: Option<&SourceHashes>,
+    ) -> Result<Arc<Ready>, BlockFailure> {
         let at = self.at(group);
         if self.stages.claim(at)
             && let Some(outcome) = self.groups[at].measure(sources)
@@ -102,7 +107,8 @@ impl Groups {
             self.stages.settle(at, outcome);
         }
         // Whichever block comes first, the failure counts as that of the group's first one.
-        let failure = || Stop::Group(self.groups[at].take_failure().map(|error| (self.order(at), error)));
+        let failure =
+            || BlockFailure::Group(self.groups[at].take_failure().map(|error| (self.order(at), error)));
         self.stages.get(at).ok_or_else(failure)
     }
 
@@ -132,7 +138,7 @@ impl Groups {
         accelerator: &dyn Accelerator,
         sources: Option<&SourceHashes>,
         errors: bool,
-    ) -> Result<Option<Error>, (Order, Error)> {
+    ) -> Result<Option<Error>, (FailureOrder, Error)> {
         // Even a panic must not leave anybody waiting.
         let _abandon = OnDrop(|| drop(self.stages.give_up(Lost::Failed)));
         let work = Feeding { groups: self, sources };
@@ -159,7 +165,7 @@ impl Groups {
     }
 
     /// Where a failure of the group counts.
-    fn order(&self, at: usize) -> Order {
+    fn order(&self, at: usize) -> FailureOrder {
         (self.first_blocks[at], at + 1)
     }
 
@@ -185,10 +191,10 @@ fn expected_starts(targets: &[OutputFile], threads: usize) -> Vec<usize> {
 }
 
 impl Found {
-    fn size(&self) -> Size {
+    fn size(&self) -> GroupSize {
         let weights = self.group.weights.iter().map(|(_, weight)| weight);
         let codes = weights.clone().zip(&self.code_uses);
-        Size {
+        GroupSize {
             source: weights.map(|weight| weight.bytes().len()).sum(),
             codes: codes.filter(|(_, uses)| **uses > 0).map(|(weight, _)| weight.elements()).sum(),
         }
@@ -196,7 +202,7 @@ impl Found {
 }
 
 /// The order in which a device quantises `found`, without those that are the CPU's.
-fn order_of_need(found: &[Found], sizes: &[Size], limits: Limits) -> Vec<usize> {
+fn order_of_need(found: &[Found], sizes: &[GroupSize], limits: DeviceLimits) -> Vec<usize> {
     let for_device = |at: &usize| sizes[*at].codes > 0 && sizes[*at].source <= limits.largest;
     let mut order: Vec<usize> = (0..found.len()).filter(for_device).collect();
     order.sort_by_key(|&at| (found[at].first_need, at));

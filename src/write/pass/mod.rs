@@ -5,16 +5,17 @@
 //! group is encoded while its bytes are still in the page cache. Every block has its own position, so the bytes depend
 //! neither on the number of threads nor on who comes first. Memory is one block per thread.
 //!
-//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`stages`]), and
+//! Where there is an accelerator, it quantises the groups a little ahead of the blocks that need them (see [`stages`] and [`group_queue`]), and
 //! memory is also the codes that were made ahead.
 
 mod block;
+mod block_failure;
 mod group;
+mod group_queue;
 mod groups;
 mod output_file;
 mod reading;
 mod stages;
-mod stop;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,10 +30,10 @@ use crate::device::accelerator::Accelerator;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use block::Makers;
-use groups::{Groups, Limits, OnDrop};
+use block_failure::{BlockFailure, FailureOrder};
+use groups::{DeviceLimits, Groups, OnDrop};
 pub(crate) use output_file::OutputFile;
 use output_file::first_numbers;
-use stop::{Order, Stop};
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
@@ -65,11 +66,11 @@ pub(crate) struct PassOptions<'a> {
 /// written for a group that cannot be quantised as it is to be.
 pub(crate) fn run(targets: &[OutputFile], options: &PassOptions) -> Result<()> {
     let window = WINDOW + options.threads.min(targets.len()) * WINDOW_PER_FILE;
-    run_within(Limits { window, largest: LARGEST }, targets, options)
+    run_within(DeviceLimits { window, largest: LARGEST }, targets, options)
 }
 
 /// [`run`] with other limits for the accelerator.
-fn run_within(limits: Limits, targets: &[OutputFile], options: &PassOptions) -> Result<()> {
+fn run_within(limits: DeviceLimits, targets: &[OutputFile], options: &PassOptions) -> Result<()> {
     let groups = Groups::collect(targets, options.threads, options.accelerator.map(|_| limits))?;
     let (sender, events) = mpsc::channel();
     let pass = Pass {
@@ -122,7 +123,7 @@ struct Pass<'a> {
     options: &'a PassOptions<'a>,
     next_target: AtomicUsize,
     failed_at: AtomicUsize,
-    failure: Mutex<Option<(Order, Error)>>,
+    failure: Mutex<Option<(FailureOrder, Error)>>,
 }
 
 impl Pass<'_> {
@@ -177,14 +178,19 @@ impl Pass<'_> {
                         let _ = disk.send(Event::Complete(index, file));
                     }
                 }
-                Err(Stop::Failed(error)) => self.fail((number, 0), error),
-                Err(Stop::Group(Some((first, error)))) => self.fail(first, error),
-                Err(Stop::Group(None)) => {}
+                Err(BlockFailure::Failed(error)) => self.fail((number, 0), error),
+                Err(BlockFailure::Group(Some((first, error)))) => self.fail(first, error),
+                Err(BlockFailure::Group(None)) => {}
             }
         }
     }
 
-    fn write(&self, target: &OutputFile, block: usize, buffer: &mut Vec<u8>) -> Result<Arc<ShardFile>, Stop> {
+    fn write(
+        &self,
+        target: &OutputFile,
+        block: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Arc<ShardFile>, BlockFailure> {
         interrupt::check()?;
         let file = target.open()?;
         let bytes = self.makers.make(target, block, buffer)?;
@@ -217,7 +223,7 @@ impl Pass<'_> {
         (self.options.finished)(index, &root(&hashes), self.targets[index].errors())
     }
 
-    fn fail(&self, order: Order, error: Error) {
+    fn fail(&self, order: FailureOrder, error: Error) {
         let mut failure = self.lock_failure();
         self.failed_at.fetch_min(order.0, Ordering::AcqRel);
         if failure.as_ref().is_none_or(|(first, _)| order < *first) {
@@ -225,7 +231,7 @@ impl Pass<'_> {
         }
     }
 
-    fn lock_failure(&self) -> MutexGuard<'_, Option<(Order, Error)>> {
+    fn lock_failure(&self) -> MutexGuard<'_, Option<(FailureOrder, Error)>> {
         self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -12,7 +12,7 @@ use crate::tensor::{Dtype, Tensor, TensorSpec};
 use crate::write::content::Content;
 
 /// Everything may be made ahead.
-const ROOMY: Limits = Limits { window: 1 << 30, largest: 1 << 30 };
+const ROOMY: DeviceLimits = DeviceLimits { window: 1 << 30, largest: 1 << 30 };
 
 /// A file name, its tensors.
 type File = (&'static str, Vec<OutputTensor>);
@@ -97,7 +97,7 @@ impl Progress for Notes {
     fn end(&self) {}
 }
 
-fn run_on(device: Option<&StandIn>, limits: Limits, threads: usize, files: &[File]) -> Result<Left> {
+fn run_on(device: Option<&StandIn>, limits: DeviceLimits, threads: usize, files: &[File]) -> Result<Left> {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let targets: Vec<OutputFile> =
@@ -126,7 +126,7 @@ fn run_on(device: Option<&StandIn>, limits: Limits, threads: usize, files: &[Fil
 }
 
 /// The error of a pass that fails, without printing what it left.
-fn error_of(device: Option<&StandIn>, limits: Limits, threads: usize, files: &[File]) -> Error {
+fn error_of(device: Option<&StandIn>, limits: DeviceLimits, threads: usize, files: &[File]) -> Error {
     run_on(device, limits, threads, files).err().expect("the pass fails")
 }
 
@@ -170,7 +170,7 @@ fn a_device_changes_no_byte_with_any_scales_threads_and_window() {
             for window in [ROOMY.window, 3_000_000, 700_000, 0] {
                 let device = StandIn { devices: 1 + threads % 2, ..StandIn::new() };
                 let what = format!("{granularity} scales, {threads} threads, a window of {window} bytes");
-                let left = run_on(Some(&device), Limits { window, ..ROOMY }, threads, &files).unwrap();
+                let left = run_on(Some(&device), DeviceLimits { window, ..ROOMY }, threads, &files).unwrap();
                 require_same(&left, &expected, &what);
                 assert!(left.notes.is_empty(), "{what}");
                 let bytes: usize = device.bytes().iter().sum();
@@ -188,7 +188,7 @@ fn a_group_that_is_too_large_is_the_cpus() {
     let files = files(Granularity::Tensor);
     let largest = 1300 * 999 * 2;
     let device = StandIn::new();
-    let left = run_on(Some(&device), Limits { largest, ..ROOMY }, 2, &files).unwrap();
+    let left = run_on(Some(&device), DeviceLimits { largest, ..ROOMY }, 2, &files).unwrap();
     require_same(&left, &on_cpu(&files), "too large");
     let bytes: usize = device.bytes().iter().sum();
     let small = 4 * (1200 + 1300) * 999 * 2;
@@ -202,7 +202,7 @@ fn a_group_of_which_no_codes_are_needed_is_the_cpus() {
         tensors.retain(|t| matches!(t.content, Content::WeightScale(_)) || t.spec.name.contains("k.weight"));
     }
     let device = StandIn::new();
-    let left = run_on(Some(&device), Limits { window: 0, ..ROOMY }, 2, &files).unwrap();
+    let left = run_on(Some(&device), DeviceLimits { window: 0, ..ROOMY }, 2, &files).unwrap();
     require_same(&left, &on_cpu(&files), "scales alone");
     let layer = |dtype: Dtype| 1200 * 999 * dtype.size();
     let fused = 2 * (layer(Dtype::BF16) + layer(Dtype::F16) + layer(Dtype::F32));
@@ -217,7 +217,7 @@ fn little_memory_changes_no_byte_and_too_little_leaves_the_rest_to_the_cpu() {
         for (threads, window) in [(1, ROOMY.window), (3, ROOMY.window), (3, 700_000)] {
             let device = StandIn { memory, required: false, ..StandIn::new() };
             let what = format!("{memory} bytes of memory, {threads} threads, a window of {window} bytes");
-            let left = run_on(Some(&device), Limits { window, ..ROOMY }, threads, &files).unwrap();
+            let left = run_on(Some(&device), DeviceLimits { window, ..ROOMY }, threads, &files).unwrap();
             require_same(&left, &expected, &what);
             if window == ROOMY.window {
                 assert_eq!(left.notes.len(), notes, "{what}: {:?}", left.notes);
@@ -243,7 +243,7 @@ fn weights_that_are_not_finite_give_the_error_of_the_cpu() {
             let expected = error_of(None, ROOMY, 1, &files);
             assert_eq!(expected.kind(), "tensor");
             for (threads, window) in [(1, ROOMY.window), (4, ROOMY.window), (2, 0), (4, 700_000)] {
-                let limits = Limits { window, ..ROOMY };
+                let limits = DeviceLimits { window, ..ROOMY };
                 let error = error_of(Some(&StandIn::new()), limits, threads, &files);
                 assert_eq!(error.to_string(), expected.to_string(), "{granularity}, {threads} threads");
                 assert_eq!(error.hint(), expected.hint());
@@ -291,7 +291,7 @@ fn a_batch_that_fails_ends_the_pass_with_its_error() {
     for failing in [0, 1, 2] {
         for (threads, window) in [(1, 3_000_000), (4, 3_000_000), (4, 1)] {
             let device = StandIn { failing_batch: Some(failing), required: false, ..StandIn::new() };
-            match run_on(Some(&device), Limits { window, ..ROOMY }, threads, &files) {
+            match run_on(Some(&device), DeviceLimits { window, ..ROOMY }, threads, &files) {
                 Err(error) => {
                     assert_eq!(
                         (error.kind(), error.to_string().as_str()),
@@ -381,6 +381,6 @@ fn interrupted() {
         accelerator: Some(&device),
         finished: &|_, _, _| Ok(()),
     };
-    let error = run_within(Limits { window: 0, ..ROOMY }, &targets, &options).unwrap_err();
+    let error = run_within(DeviceLimits { window: 0, ..ROOMY }, &targets, &options).unwrap_err();
     assert_eq!(error.kind(), "interrupted");
 }

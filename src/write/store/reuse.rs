@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format::FormatId;
 use crate::write::WeightErrors;
 use crate::write::content::{Form, OutputTensor};
-use crate::write::provenance::{Record, WeightFile, read_weight_errors};
+use crate::write::provenance::{ProvenanceRecord, WeightFile, read_weight_errors};
 use crate::write::source_hashes::HashedShard;
 use crate::write::tree_hash::hash_file;
 
@@ -32,7 +32,7 @@ pub(crate) struct ReusedShard {
 /// A finished scheme directory and its record.
 pub(crate) struct Sibling {
     directory: PathBuf,
-    record: Record,
+    record: ProvenanceRecord,
 }
 
 impl Sibling {
@@ -59,7 +59,7 @@ pub(crate) fn siblings(out: &Path) -> Vec<Sibling> {
         .filter_map(|entry| {
             let directory = entry.path();
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            let record = if hidden { None } else { Record::read(&directory) };
+            let record = if hidden { None } else { ProvenanceRecord::read(&directory) };
             record.map(|record| Sibling { directory, record })
         })
         .collect();

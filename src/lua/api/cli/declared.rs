@@ -9,7 +9,7 @@ use crate::format::{Granularity, Rounding};
 use crate::lua::types::describe;
 use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Order;
-use crate::options::Kind;
+use crate::options::ValueKind;
 use crate::plan::{ActivationsChoice, ScaleSharing};
 use crate::write::LinkChoice;
 
@@ -98,7 +98,7 @@ pub(super) struct Declared {
     metavar: String,
     doc: String,
     /// What its value must be; nothing for a flag.
-    kind: Option<Kind>,
+    kind: Option<ValueKind>,
     default: Option<String>,
     required: bool,
     /// Whether it may be given several times; its value is then a list.
@@ -116,14 +116,14 @@ impl Declared {
         let flag = table.raw_get::<Option<bool>>("flag")?.unwrap_or(false);
         let mut kind = match (flag, choices, ty) {
             (true, None, None) => None,
-            (false, Some(choices), None) => Some(Kind::Choice(choices)),
+            (false, Some(choices), None) => Some(ValueKind::Choice(choices)),
             (false, None, ty) => Some(kind(ty.as_deref().unwrap_or("string"))),
             _ => return Err(fail("can have only one of `flag`, `choices` and `type`").into()),
         };
         if let Some(least) = table.raw_get::<Option<f64>>("least")? {
             kind = match kind {
-                Some(kind @ (Kind::Integer | Kind::Number | Kind::Size)) => {
-                    Some(Kind::AtLeast(Box::new(kind), least))
+                Some(kind @ (ValueKind::Integer | ValueKind::Number | ValueKind::Size)) => {
+                    Some(ValueKind::AtLeast(Box::new(kind), least))
                 }
                 _ => return Err(fail("is no number or size, and only those can have a `least`").into()),
             };
@@ -178,11 +178,11 @@ impl Declared {
     }
 
     /// What a shell may offer for the value.
-    fn hint(&self, kind: &Kind) -> ValueHint {
+    fn hint(&self, kind: &ValueKind) -> ValueHint {
         match (kind, self.metavar.as_str()) {
-            (Kind::Directory, _) | (Kind::Path, "DIR") => ValueHint::DirPath,
-            (Kind::File, _) | (Kind::Path, "FILE") => ValueHint::FilePath,
-            (Kind::Path, _) => ValueHint::AnyPath,
+            (ValueKind::Directory, _) | (ValueKind::Path, "DIR") => ValueHint::DirPath,
+            (ValueKind::File, _) | (ValueKind::Path, "FILE") => ValueHint::FilePath,
+            (ValueKind::Path, _) => ValueHint::AnyPath,
             _ => ValueHint::Other,
         }
     }
@@ -235,26 +235,26 @@ pub(super) fn check(options: &[Declared]) -> Result<(), String> {
     Ok(())
 }
 
-fn kind(name: &str) -> Kind {
+fn kind(name: &str) -> ValueKind {
     if let Some(item) = name.strip_suffix(" list") {
-        return Kind::List(Box::new(kind(item)));
+        return ValueKind::List(Box::new(kind(item)));
     }
     if let Some((_, words)) = WORDS.iter().find(|(known, _)| *known == name) {
-        return Kind::Choice(words.iter().map(ToString::to_string).collect());
+        return ValueKind::Choice(words.iter().map(ToString::to_string).collect());
     }
     match name {
-        "path" => Kind::Path,
-        "file" => Kind::File,
-        "directory" => Kind::Directory,
-        "name part" => Kind::NamePart,
-        "glob" => Kind::Glob,
-        "integer" => Kind::Integer,
-        "number" => Kind::Number,
-        "percent" => Kind::Percent,
-        "coverage point" => Kind::CoveragePoint,
-        "size" => Kind::Size,
-        "device" => Kind::Device,
-        _ => Kind::Text,
+        "path" => ValueKind::Path,
+        "file" => ValueKind::File,
+        "directory" => ValueKind::Directory,
+        "name part" => ValueKind::NamePart,
+        "glob" => ValueKind::Glob,
+        "integer" => ValueKind::Integer,
+        "number" => ValueKind::Number,
+        "percent" => ValueKind::Percent,
+        "coverage point" => ValueKind::CoveragePoint,
+        "size" => ValueKind::Size,
+        "device" => ValueKind::Device,
+        _ => ValueKind::Text,
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn encode(call: &Call) -> anyhow::Result<String> {
         Some(spaces @ 0..=16) => Some(spaces as usize),
         Some(_) => return Err(call.refuse("indent", "must be from 0 to 16 spaces")),
     };
-    let mut encoder = Encoder { call, indent, allow_nan: call.get("allow_nan")?, out: String::new() };
+    let mut encoder = JsonEncoder { call, indent, allow_nan: call.get("allow_nan")?, out: String::new() };
     encoder.value(&call.get("value")?, &Position { parent: None, name: String::new(), depth: 0 })?;
     Ok(encoder.out)
 }
@@ -39,14 +39,14 @@ impl Position<'_> {
     }
 }
 
-struct Encoder<'a> {
+struct JsonEncoder<'a> {
     call: &'a Call<'a>,
     indent: Option<usize>,
     allow_nan: bool,
     out: String,
 }
 
-impl Encoder<'_> {
+impl JsonEncoder<'_> {
     fn value(&mut self, value: &Value, place: &Position) -> anyhow::Result<()> {
         match value {
             Value::Boolean(b) => self.out.push_str(if *b { "true" } else { "false" }),

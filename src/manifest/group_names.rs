@@ -1,0 +1,30 @@
+//! Whether globs name a group: by its own name or by those of its members.
+
+use super::Group;
+use crate::error::{Error, Result};
+use crate::selector::Globs;
+
+/// The names that a glob is held against: the group's own and its members'.
+pub(super) fn group_names(group: &Group) -> impl Iterator<Item = &str> + Clone {
+    let others = group.members.iter().map(String::as_str).filter(|name| *name != group.name);
+    std::iter::once(group.name.as_str()).chain(others)
+}
+
+/// Whether `globs` name `group`: by its own name, with or without `.quant_recipe`, or by all of its members. The name of a
+/// group is that of its first member and stands for all. `what` says in an error what the globs are.
+pub(super) fn names_whole(globs: &Globs, group: &Group, what: &str) -> Result<bool> {
+    let (inside, outside): (Vec<&str>, Vec<&str>) =
+        group.members.iter().map(String::as_str).partition(|member| globs.matches(member));
+    if globs.matches(&group.name) || globs.matches(&group.key) || outside.is_empty() {
+        return Ok(true);
+    }
+    let Some(member) = inside.first() else { return Ok(false) };
+    Err(Error::refused(format!(
+        "{what} splits the group `{}`: it names `{member}` but not `{}`",
+        group.name, outside[0]
+    ))
+    .with_hint(format!(
+        "loaders fuse its {} modules into one: name the group by its first member, or all of them",
+        group.members.len()
+    )))
+}
