@@ -22,6 +22,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.pytorch_utils import Conv1D
 
 import matrix_tables
@@ -41,10 +42,19 @@ ROUTER = re.compile(r"(^|\.)(gate|router|shared_expert_gate|router\.layer)$")
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
 
+def known(model_type: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the words of mixtures that this family does not have: engines may read them all the same."""
+    default = CONFIG_MAPPING[model_type]() if model_type in CONFIG_MAPPING else None
+    taken = {key: value for key, value in row.items() if key not in matrix_tables.MIXTURE or hasattr(default, key)}
+    if "text_config" in row:
+        taken["text_config"] = known(row["text_config"]["model_type"], row["text_config"])
+    return taken
+
+
 def build(name: str) -> PreTrainedModel:
     """A seeded model of the architecture, none of whose weights is constant."""
     transformers.set_seed(1)
-    config = AutoConfig.for_model(name, **matrix_tables.ARCHITECTURES[name])
+    config = AutoConfig.for_model(name, **known(name, matrix_tables.ARCHITECTURES[name]))
     auto = AutoModelForImageTextToText if name in matrix_tables.VISION else AutoModelForCausalLM
     model = auto.from_config(config, dtype=torch.float32)
     with torch.no_grad():

@@ -50,7 +50,7 @@ TEXT: Table = {
     },
     "mixtral": MIXTURE | {"sliding_window": 64},
     "deepseek_v2": MIXTURE | LATENT | {"topk_method": "greedy"},
-    "deepseek_v3": MIXTURE | LATENT,
+    "deepseek_v3": MIXTURE | LATENT | {"topk_method": "noaux_tc", "scoring_func": "sigmoid"},
     "glm4": {"pad_token_id": 0},
     "glm4_moe": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},
     "gemma2": {"query_pre_attn_scalar": 64} | SLIDING,
@@ -63,7 +63,7 @@ TEXT: Table = {
     "gpt_oss": MIXTURE | SLIDING | {"intermediate_size": 128},
     "cohere2": SLIDING | {"head_dim": None, "num_attention_heads": 2},
     "smollm3": {"head_dim": None, "num_attention_heads": 2, "no_rope_layer_interval": 2},
-    "minimax_m2": MIXTURE | {"rotary_dim": 32, "intermediate_size": 128},
+    "minimax_m2": MIXTURE | {"scoring_func": "sigmoid", "use_routing_bias": True, "rotary_dim": 32, "intermediate_size": 128},
     "ernie4_5": {},
     "ernie4_5_moe": MIXTURE | {
         "moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1, "moe_layer_start_index": 1, "num_hidden_layers": 3,
@@ -76,7 +76,7 @@ TEXT: Table = {
     },
     "lfm2": {
         "head_dim": None, "num_attention_heads": 2, "num_hidden_layers": 4, "block_auto_adjust_ff_dim": False,
-        "layer_types": ["conv", "full_attention"] * 2, "block_ff_dim": 256, "conv_dim": 128, "conv_dim_out": 128,
+        "layer_types": ["conv", "full_attention"] * 2, "block_ff_dim": 256, "block_dim": 128, "conv_dim": 128, "conv_dim_out": 128,
     },
     "hunyuan_v1_dense": {},
     "exaone4": SLIDING | {"head_dim": None, "num_attention_heads": 2, "sliding_window_pattern": 2},
@@ -86,7 +86,7 @@ TEXT: Table = {
     "dots1": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},
     "seed_oss": {},
     "bitnet": {"head_dim": None, "num_attention_heads": 2},
-    "gpt2": {"n_inner": 256, "n_ctx": 256, "num_attention_heads": 2, "head_dim": None, "num_key_value_heads": None},
+    "gpt2": {"activation_function": "gelu", "n_inner": 256, "n_ctx": 256, "num_attention_heads": 2, "head_dim": None, "num_key_value_heads": None},
     "llama4_text": MIXTURE | {
         "intermediate_size_mlp": 256, "intermediate_size": 128, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2,
         "num_hidden_layers": 4, "no_rope_layer_interval": 2,
@@ -101,7 +101,7 @@ IDS = {
 }
 PATCHES = {
     "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28,
-    "patch_size": 14, "initializer_range": 0.1, "head_dim": 64,
+    "patch_size": 14, "initializer_range": 0.1, "head_dim": 64, "hidden_act": "gelu",
 }
 SQUARES = PATCHES | {
     "depth": 2, "num_heads": 2, "out_hidden_size": 128, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_chans": 3,
@@ -210,9 +210,9 @@ VISION: Table = {
 
 ARCHITECTURES: Table = {name: stated(SIZES | row) for name, row in TEXT.items()} | {name: IDS | row for name, row in VISION.items()}
 NEWEST = frozenset(
-    ("qwen3_5_text", "qwen3_5_moe_text", "minimax_m2", "qwen3_5", "qwen3_5_moe"),
+    ("qwen3_5_text", "qwen3_5_moe_text", "minimax_m2", "qwen3_5", "qwen3_5_moe", "lfm2_vl"),
 )
-"""What the 4.57 line does not know: saved by the newest. All others are saved by 4.57, which spells them as published."""
+"""What the 4.57 line does not know, or calls by another name than engines do: saved by the newest. All others are saved by 4.57, which spells them as published."""
 
 
 def line_of(name: str) -> str:

