@@ -45,7 +45,7 @@ def check_matrix(run: Run, whole: bool) -> tuple[Cells, dict[tuple[str, str], st
     for case in cases:
         written, outcomes = matrix_plan.write(run.qlua, case, folder / "schemes")
         jobs += written
-        run.tally.add(outcomes)
+        count(run, outcomes)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         refusals = dict(zip(
             ((job.model, job.dialect, engine) for job in jobs for engine in ("transformers", "vllm", "sglang")),
@@ -62,8 +62,15 @@ def check_matrix(run: Run, whole: bool) -> tuple[Cells, dict[tuple[str, str], st
         for outcome in outcomes:
             if outcome.check == BASE and outcome.outcome == "failed":
                 outcome.outcome = "refused"  # A base that an engine does not load says nothing of qlua.
-        run.tally.add(outcomes)
+        count(run, outcomes)
     return cells, bases
+
+
+def count(run: Run, outcomes: list[Outcome]) -> None:
+    """Counts outcomes as those of the matrix."""
+    for outcome in outcomes:
+        outcome.part = "matrix"
+    run.tally.add(outcomes)
 
 
 def scripts(run: Run) -> list[tuple[str, str]]:
@@ -120,6 +127,11 @@ def judge(
                 words[dialect] = "refused"
             else:
                 words[dialect] = "wrong"
+
+
+def reasons(bases: dict[tuple[str, str], str]) -> dict[str, str]:
+    """Why bases do not load, as results.json keeps it."""
+    return {f"{name}, {engine}": " ".join(why.split())[:160] for (name, engine), why in bases.items()}
 
 
 def letters(cells: Cells) -> dict[str, str]:

@@ -24,7 +24,7 @@ MIXTURE = {
 """Every family reads those of these that it knows; the others are attributes that nobody reads."""
 LATENT = {
     "q_lora_rank": 128, "kv_lora_rank": 64, "qk_rope_head_dim": 64, "qk_nope_head_dim": 64, "v_head_dim": 64, "head_dim": 64,
-    "num_key_value_heads": 4, "first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1,
+    "num_key_value_heads": 4, "first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1, "moe_layer_freq": 1,
 }
 """Multi-head latent attention, with a dense block before the mixtures."""
 DELTA = {
@@ -53,7 +53,7 @@ TEXT: Table = {
     "deepseek_v3": MIXTURE | LATENT | {"topk_method": "noaux_tc", "scoring_func": "sigmoid"},
     "glm4": {"pad_token_id": 0},
     "glm4_moe": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},
-    "gemma2": {"query_pre_attn_scalar": 64} | SLIDING,
+    "gemma2": {"query_pre_attn_scalar": 64, "hidden_act": "gelu_pytorch_tanh"} | SLIDING,
     "gemma3_text": {"query_pre_attn_scalar": 64} | SLIDING,
     "phi3": {"head_dim": None, "num_attention_heads": 2, "original_max_position_embeddings": 256},
     "phi": {"head_dim": None, "num_attention_heads": 2},
@@ -78,8 +78,8 @@ TEXT: Table = {
         "head_dim": None, "num_attention_heads": 2, "num_hidden_layers": 4, "block_auto_adjust_ff_dim": False,
         "layer_types": ["conv", "full_attention"] * 2, "block_ff_dim": 256, "block_dim": 128, "conv_dim": 128, "conv_dim_out": 128,
     },
-    "hunyuan_v1_dense": {},
-    "exaone4": SLIDING | {"head_dim": None, "num_attention_heads": 2, "sliding_window_pattern": 2},
+    "hunyuan_v1_dense": {"use_qk_norm": True},
+    "exaone4": SLIDING | {"head_dim": None, "num_attention_heads": 2, "sliding_window_pattern": "LG"},
     "nemotron": {"head_dim": None, "num_attention_heads": 2},
     "stablelm": {"head_dim": None, "num_attention_heads": 2},
     "starcoder2": {"head_dim": None, "num_attention_heads": 2},
@@ -106,7 +106,7 @@ PATCHES = {
 SQUARES = PATCHES | {
     "depth": 2, "num_heads": 2, "out_hidden_size": 128, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_chans": 3,
 }
-SIGLIP = {"model_type": "siglip_vision_model"} | PATCHES
+SIGLIP = {"model_type": "siglip_vision_model", "vision_use_head": False} | PATCHES
 CLIP = {"model_type": "clip_vision_model", "projection_dim": 128} | PATCHES
 SECTIONS = {"rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]}}
 INTERLEAVED = {"rope_scaling": {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [12, 10, 10]}}
@@ -203,7 +203,7 @@ VISION: Table = {
     },
     "lfm2_vl": {
         "text_config": language("lfm2"), "downsample_factor": 2, "projector_hidden_size": 128,
-        "vision_config": {"model_type": "siglip2_vision_model", "num_patches": 16} | PATCHES | {"patch_size": 16},
+        "vision_config": {"model_type": "siglip2_vision_model", "vision_use_head": False, "num_patches": 16} | PATCHES | {"patch_size": 16},
     },
 }
 """Models with a vision tower."""
