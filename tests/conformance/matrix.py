@@ -91,10 +91,9 @@ def make(run: Run, names: list[str], folder: Path) -> list[Case]:
 def plan(engine: str, jobs: list[Job], refusals: dict[tuple[str, str, str], str], folder: Path) -> list[Job]:
     """The directories that an engine is to load, in each view of them. What qlua refuses for it is left out."""
     readable = [job for job in jobs if not refusals[job.model, job.dialect, engine.partition("-")[0]]]
-    if engine == "vllm":
-        return [job.viewed(view, folder / "views") for job in readable for view in job.views()]
-    if engine == "sglang":
-        return [job.viewed(job.sglang_view, folder / "views") for job in readable]
+    if engine in ("vllm", "sglang"):
+        # Both look into config.json first: the other list of `universal` is that of `modelopt`.
+        return [job.viewed(job.views()[0], folder / "views") for job in readable]
     return [job for job in readable if job.dialect != "modelopt"]
 
 

@@ -215,6 +215,8 @@ def make(folder: Path, name: str) -> None:
     path = folder / "base" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"architectures": [type(model).__name__]}, indent=2, sort_keys=True) + "\n")
+    if name in matrix_tables.PREPROCESSORS:
+        (folder / "base" / "preprocessor_config.json").write_text(json.dumps(matrix_tables.PREPROCESSORS[name]) + "\n")
     batches = inputs()
     save_file(batches, folder / "inputs.safetensors")
     disk = on_disk(model, folder / "base")

@@ -6,7 +6,6 @@ It reads headers alone, and shares no code with qlua.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import struct
 import subprocess
@@ -32,7 +31,7 @@ NOTHING = {"gpt2": "it has no linear layer, but transposed ones"}
 """Architectures of which qlua has to refuse every scheme, and why."""
 FUSED = (
     ("q_proj", "k_proj", "v_proj", "qkv_proj"), ("gate_proj", "up_proj"), ("w1", "w3"), ("q_a_proj", "kv_a_proj_with_mqa"),
-    ("in_proj_qkv", "in_proj_z"), ("in_proj_a", "in_proj_b"), ("in_proj_qkvz", "in_proj_ba"),
+    ("in_proj_qkv", "in_proj_z"), ("in_proj_a", "in_proj_b"),
 )
 """Layers that some engine builds as one: where a manifest scores them apart, qlua decides them together."""
 
@@ -75,6 +74,10 @@ class Case:
             return []
         shapes = header(self.base)
         return [layer for layer in one["disk"] if len(shapes[f"{layer}.weight"]["shape"]) == 2]
+
+    def layers(self, group: Ranked) -> list[str]:
+        """The linear layers on disk of a group."""
+        return [layer for member in group.members for layer in self.linear(member)]
 
 
 def header(directory: Path) -> dict[str, dict[str, Any]]:
@@ -137,39 +140,40 @@ def difference(case: Case, job: Job) -> str:
     linear = {layer for member in case.roles for layer in case.linear(member)}
     if stored - linear:
         return f"in FP8, and no linear layers: {sorted(stored - linear)[:4]}"
-    groups = json.loads(Path(job.manifest).read_text())["layer_sensitivity"].values()
-    ranked = sorted(groups, key=lambda group: group["importance"])
-    chosen = ranked[: max(1, -(-PERCENT * len(ranked) // 100))]
-    wanted = {layer for group in chosen for member in group["module_names"] for layer in case.linear(member)}
-    whole = {layer for layer in linear if all(size % BLOCK == 0 for size in shapes[f"{layer}.weight"]["shape"])}
+    groups = json.loads(Path(job.manifest).read_text())["layer_sensitivity"]
+    ranked = sorted(joined(groups), key=lambda group: group.score)
+    chosen = [case.layers(g) for g in ranked[: max(1, -(-PERCENT * len(ranked) // 100))]]
     if job.dialect == "fp8-block":
-        grouped = [[layer for m in group["module_names"] for layer in case.linear(m)] for group in chosen]
-        wanted = {layer for layers in grouped if set(layers) <= whole for layer in layers}
-    explained = reasons(Path(job.directory))
-    wrong = []
-    for layer in sorted(stored ^ wanted):
-        together = fused_with(layer, linear)
-        split = len({one in wanted for one in together}) > 1
-        unfit = job.dialect == "fp8-block" and not together <= whole
-        if not (split or unfit or (layer in wanted and layer in explained)):
-            wrong.append(layer)
+        chosen = [ls for ls in chosen if all(size % BLOCK == 0 for one in ls for size in shapes[f"{one}.weight"]["shape"])]
+    wanted = {layer for layers in chosen for layer in layers}
+    kept = {layer for key in explained(Path(job.directory)) if key in groups for m in groups[key]["module_names"] for layer in case.linear(m)}
+    wrong = sorted((stored - wanted) | (wanted - stored - kept))
     return f"against the ranking: {wrong[:4]} ({len(wrong)})" if wrong else "" if stored else "nothing is in FP8"
 
 
-def reasons(directory: Path) -> set[str]:
-    """The layers that the coverage manifest keeps in BF16 with a reason."""
+@dataclass
+class Ranked:
+    """What is decided together: members, and the sum of their groups' scores."""
+
+    members: list[str]
+    score: float
+
+
+def joined(groups: dict[str, dict[str, Any]]) -> list[Ranked]:
+    """The groups of a manifest, with those made one that some engine builds as one."""
+    found: dict[tuple[str, int] | str, Ranked] = {}
+    for key, group in groups.items():
+        parent, _, leaf = group["module_names"][0].rpartition(".")
+        which = next((at for at, fused in enumerate(FUSED) if leaf in fused), None)
+        place = found.setdefault(key if which is None else (parent, which), Ranked([], 0.0))
+        place.members += group["module_names"]
+        place.score += group["importance"]
+    return list(found.values())
+
+
+def explained(directory: Path) -> set[str]:
+    """The groups that the coverage manifest keeps in BF16 with a reason."""
     found: set[str] = set()
-    for path in directory.rglob("*coverage*.json"):
-        kept = json.loads(path.read_text()).get("kept_layers") or {}
-        found |= set(kept)
+    for path in directory.rglob("*_coverage_from_baseline.json"):
+        found |= {one["layer"] for one in json.loads(path.read_text())["kept_in_bf16"] if one["reason"]}
     return found
-
-
-def fused_with(layer: str, linear: set[str]) -> set[str]:
-    """The layers that some engine builds as one with `layer`: parts of a fused one, or a whole mixture."""
-    mixture = re.match(r"(.*\.experts)\.\d+\.", layer)
-    if mixture:
-        return {one for one in linear if one.startswith(f"{mixture.group(1)}.")}
-    parent, _, leaf = layer.rpartition(".")
-    names = {name for fused in FUSED if leaf in fused for name in fused}
-    return {one for one in linear if one.rpartition(".")[0] == parent and one.rpartition(".")[2] in names} | {layer}

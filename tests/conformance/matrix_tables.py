@@ -30,7 +30,7 @@ LATENT = {
 DELTA = {
     "num_hidden_layers": 4, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 64,
     "linear_value_head_dim": 64, "linear_conv_kernel_dim": 4,
-    "layer_types": ["linear_attention", "full_attention"] * 2,
+    "layer_types": ["linear_attention", "full_attention"] * 2, "full_attention_interval": 2,
 }
 """Linear attention in every second block."""
 PARTIAL = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
@@ -213,6 +213,13 @@ NEWEST = frozenset(
     ("qwen3_5_text", "qwen3_5_moe_text", "minimax_m2", "qwen3_5", "qwen3_5_moe", "lfm2_vl"),
 )
 """What the 4.57 line does not know, or calls by another name than engines do: saved by the newest. All others are saved by 4.57, which spells them as published."""
+
+
+PREPROCESSORS = {
+    "aya_vision": {"image_processor_type": "GotOcr2ImageProcessor"},
+    "mllama": {"image_processor_type": "MllamaImageProcessor", "max_image_tiles": 2, "size": {"height": 28, "width": 28}},
+}
+"""What some engine asks for before it builds a model."""
 
 
 def line_of(name: str) -> str:
