@@ -61,10 +61,25 @@ pub struct Limit {
 
 /// The second inherits what the limits are about from the first, by SGLang's source.
 const QWEN3_VL: &[&str] = &["Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"];
+/// Towers that vLLM calls `vision_tower` or `vision_model`.
+const VISION_TOWERS: &[&str] = &[
+    "AyaVisionForConditionalGeneration",
+    "Gemma3ForConditionalGeneration",
+    "Idefics3ForConditionalGeneration",
+    "InternVLForConditionalGeneration",
+    "Lfm2VlForConditionalGeneration",
+    "Llama4ForConditionalGeneration",
+    "LlavaForConditionalGeneration",
+    "LlavaNextForConditionalGeneration",
+    "Mistral3ForConditionalGeneration",
+    "MllamaForConditionalGeneration",
+    "PaliGemmaForConditionalGeneration",
+    "SmolVLMForConditionalGeneration",
+];
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 7] = [
+pub const LIMITS: [Limit; 12] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -73,6 +88,54 @@ pub const LIMITS: [Limit; 7] = [
         scope: Scope::Everything,
         reason: "Transformers has no reader for ModelOpt's format",
         instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Transformers,
+        architectures: &["Llama4ForCausalLM", "Llama4ForConditionalGeneration"],
+        dialects: COMPRESSED,
+        activations: None,
+        scope: Scope::Everything,
+        reason: "Transformers builds the experts of Llama 4 one by one as soon as it sees compressed-tensors, and does not find \
+                 them in the stacks on disk",
+        instead: "serve it with vLLM, or choose --dialect fp8-block",
+    },
+    Limit {
+        engine: Engine::Transformers,
+        architectures: &["FalconForCausalLM"],
+        dialects: &[DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "Transformers 5 makes block FP8 of layers of the class Linear alone, of which Falcon has a subclass, and takes raw \
+                 codes for weights (Transformers 4 reads it)",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: &["FalconForCausalLM"],
+        dialects: &[DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "vLLM divides the scales of blocks of Falcon's query_key_value by heads, which fails",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: &["Mistral3ForConditionalGeneration"],
+        dialects: &[DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "vLLM renames the scales of blocks to weight_scale for this architecture and finds no such parameter",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: VISION_TOWERS,
+        dialects: &[DialectId::ModelOpt],
+        activations: None,
+        scope: Scope::Vision,
+        reason: "vLLM's reader of ModelOpt never quantises a layer of a `vision_tower` or `vision_model` and finds no place for \
+                 its scales",
+        instead: "keep the vision tower in BF16 (lm_only_topx), or choose --dialect universal or compressed-tensors",
     },
     Limit {
         engine: Engine::Sglang,

@@ -24,6 +24,8 @@ class Outcome:
     """`passed`, `failed`, or `refused`: qlua says before the pass that the engine cannot read it, and that is so."""
     detail: str = ""
     activations: str = ""
+    part: str = ""
+    """`matrix` for what is counted by cells."""
 
     def emit(self) -> None:
         """Prints the outcome for the driver."""

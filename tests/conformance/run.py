@@ -15,9 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import environments
+import matrix
 import schemes
 from controls import negative_controls
 from environments import EnvironmentFailed
+from matrix import check_matrix
+from matrix_mixture import check_mixture
 from outcome import Outcome, read
 from schemes import Job, Model
 from tally import Tally, divergences
@@ -38,6 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--qlua", type=Path, default=ROOT / "target" / "release" / "qlua", help="the binary to prove")
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "conformance", help="where models and schemes go")
     parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden", help="a trained model, if there")
+    parser.add_argument("--all", action="store_true", help="every architecture of the matrix, and not a sample")
+    parser.add_argument("--only", choices=("families", "matrix"), help="one part of the run")
     parser.add_argument("--record", action="store_true", help="write the counts to results.json")
     return parser.parse_args()
 
@@ -172,8 +177,8 @@ def verify(run: Run, jobs: list[Job]) -> None:
     run.tally.add([Outcome("qlua", "", "", "all", f"verify accepts {len(jobs)} directories", "passed" if passed else "failed", detail)])
 
 
-def main() -> None:
-    run = Run(arguments())
+def check_families(run: Run) -> None:
+    """The four main models at every coverage point, in every detail."""
     models = run.models()
     jobs = [job for model in models for job in schemes.write(run.qlua, model, run.work / "schemes")]
     print(f"{len(jobs)} schemes of {len(models)} models", flush=True)
@@ -181,8 +186,18 @@ def main() -> None:
     check_schemes(run, jobs)
     negative_controls(run, jobs)
     whole_job(run, models)
+
+
+def main() -> None:
+    run = Run(arguments())
+    if run.options.only != "matrix":
+        check_families(run)
+    cells, bases = {}, {}
+    if run.options.only != "families":
+        cells, bases = check_matrix(run, run.options.all)
+        check_mixture(run)
     run.tally.print()
-    results = run.tally.results()
+    results = run.tally.results(matrix.letters(cells), matrix.reasons(bases))
     (run.work / "results.json").write_text(results)
     if run.options.record:
         (HERE / "results.json").write_text(results)

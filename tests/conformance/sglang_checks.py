@@ -98,6 +98,7 @@ from sglang.srt.layers.moe.utils import initialize_moe_config  # noqa: E402
 from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod  # noqa: E402
 from sglang.srt.model_loader import loader as loading  # noqa: E402
 from sglang.srt.model_loader.weight_utils import default_weight_loader  # noqa: E402
+from sglang.srt.models import transformers as fallback  # noqa: E402
 from sglang.srt.models import llama, qwen2, qwen2_5_vl, qwen3_vl  # noqa: E402, F401 - imported before the forks
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 
@@ -114,9 +115,24 @@ SLOTS = {"q": 0, "k": 1, "v": 2}
 def replace_platform() -> None:
     """Answers as a GPU would."""
     mamba_hook._platform_supports_mamba_cache_extra_buffer = lambda: True
+    fallback.get_device = lambda *_: "cpu"
     rotary.get_rope_cpu = lambda size, dim, positions, base, neox=True, scaling=None, *_, **__: rotary.get_rope(
         size, dim, positions, base, neox, scaling
     )
+
+
+def arguments_for(directory: Path) -> ServerArgs:
+    """The arguments of a server; which kernel computes attention is nothing to weights, but some architectures refuse some."""
+    for backend in ("triton", "flashinfer", None):
+        try:
+            return ServerArgs(
+                model_path=str(directory), device="cpu", skip_tokenizer_init=True, dtype="bfloat16", disable_cuda_graph=True,
+                attention_backend=backend,
+            )
+        except AssertionError as error:
+            if backend is None or "attention backend" not in str(error):
+                raise
+    raise AssertionError("no backend is left")
 
 
 class Loaded(Built):
@@ -126,10 +142,7 @@ class Loaded(Built):
     cache_scales = (".k_scale", ".v_scale")
 
     def __init__(self, directory: Path) -> None:
-        self.arguments = ServerArgs(
-            model_path=str(directory), device="cpu", skip_tokenizer_init=True, dtype="bfloat16", disable_cuda_graph=True,
-            attention_backend="triton",
-        )
+        self.arguments = arguments_for(directory)
         ranks = runtime_context.SpawnRanks(world_rank=0, gpu_id=0)
         runtime_context.publish(self.arguments, role="scheduler", ranks=ranks)
         logging.getLogger().setLevel(logging.ERROR)

@@ -71,15 +71,16 @@ class Tally:
             print(f"{engine}: {line([o for o in self.outcomes if o.engine == engine], self.skipped[engine])}")
         print(f"conformance: {line(self.outcomes, sum(self.skipped.values()))}", flush=True)
 
-    def results(self) -> str:
-        """The counts by model, dialect and engine, with the versions that gave them."""
+    def results(self, matrix: dict[str, str], bases: dict[str, str]) -> str:
+        """The counts by model, dialect and engine, the cells of the matrix, and the versions that gave them."""
         cells: dict[str, dict[str, dict[str, dict[str, int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
         key = lambda o: (o.model, o.dialect, o.engine)  # noqa: E731
-        shown = sorted((o for o in self.outcomes if o.model and o.engine != "job"), key=key)
+        shown = sorted((o for o in self.outcomes if o.model and o.engine != "job" and o.part != "matrix"), key=key)
         for (model, dialect, engine), group in itertools.groupby(shown, key=key):
             counts = Counter(o.outcome for o in group)
             cells[model][dialect][engine] = {word: counts[word] for word in ("passed", "failed", "refused")}
-        return json.dumps({"versions": versions(), "cells": cells}, indent=1, sort_keys=True) + "\n"
+        found = {"versions": versions(), "cells": cells, "matrix": matrix, "bases": bases}
+        return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def line(outcomes: list[Outcome], skipped: int) -> str:
