@@ -2,10 +2,29 @@
 
 use serde_json::Value;
 
-/// The places in `config.json` that loaders look into, in their order: at the top, inside of `text_config` as some
-/// vision-language checkpoints have it, and under the name that older releases of compressed-tensors gave it.
-pub const PLACES: [&[&str]; 3] =
-    [&["quantization_config"], &["text_config", "quantization_config"], &["compression_config"]];
+const KEY: &str = "quantization_config";
+/// What older releases of compressed-tensors called it.
+const OLD_KEY: &str = "compression_config";
+
+/// The places of `config` that have a configuration of quantisation, whatever it says: at the top, then inside of the
+/// configurations of the model's parts, as some vision-language checkpoints have it in `text_config`.
+pub fn places(config: &Value) -> Vec<Vec<&str>> {
+    let mut found = Vec::new();
+    visit(config, &mut Vec::new(), &mut found);
+    found
+}
+
+fn visit<'a>(config: &'a Value, above: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) {
+    let Some(fields) = config.as_object() else { return };
+    let here = |key: &'a str| above.iter().copied().chain([key]).collect::<Vec<_>>();
+    found.extend([KEY, OLD_KEY].into_iter().filter(|key| fields.contains_key(*key)).map(here));
+    let parts = fields.iter().filter(|(key, _)| key.ends_with("_config") && *key != KEY && *key != OLD_KEY);
+    for (key, part) in parts {
+        above.push(key);
+        visit(part, above, found);
+        above.pop();
+    }
+}
 
 /// What tells, in a configuration without a method, that weights are quantised all the same.
 const TELLING: [&str; 16] = [
@@ -29,7 +48,7 @@ const TELLING: [&str; 16] = [
 
 /// The configuration of quantisation in `config`, in the first place that has one which says anything.
 pub fn quantization_config(config: &Value) -> Option<&Value> {
-    PLACES.iter().filter_map(|place| at(config, place)).find(|value| says_something(value))
+    places(config).into_iter().filter_map(|place| at(config, &place)).find(|value| says_something(value))
 }
 
 /// What stands at `place` of `config`.
@@ -37,7 +56,7 @@ pub fn at<'a>(config: &'a Value, place: &[&str]) -> Option<&'a Value> {
     place.iter().try_fold(config, |value, key| value.get(key))
 }
 
-/// Whether `value` in one of [`PLACES`] says anything of how weights are quantised. `null`, `{}` and a configuration with
+/// Whether `value` in one of [`places`] says anything of how weights are quantised. `null`, `{}` and a configuration with
 /// nothing but a version in it do not: they are as good as absent.
 pub fn says_something(value: &Value) -> bool {
     match value {
@@ -97,6 +116,7 @@ mod tests {
             json!({"quantization_config": real}),
             json!({"quantization_config": {}, "text_config": {"quantization_config": real}}),
             json!({"text_config": {"quantization_config": null}, "compression_config": real}),
+            json!({"thinker_config": {"vision_config": {}, "text_config": {"quantization_config": real}}}),
         ] {
             assert_eq!(quantization_config(&config), Some(&real), "{config}");
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::checkpoint::quantisation::{PLACES, at, says_something};
+use crate::checkpoint::quantisation::{at, places, says_something};
 use crate::error::{Error, Result};
 
 const KEY: &str = "quantization_config";
@@ -39,8 +39,8 @@ pub fn with_quantization_config(path: &Path, text: &[u8], value: &Value) -> Resu
 
 /// `config.json`, of which `config` is the content, without any configuration of quantisation that says something.
 pub fn without_quantisation(config: &Value, text: &[u8]) -> Vec<u8> {
-    let said = PLACES.iter().filter(|place| at(config, place).is_some_and(says_something));
-    said.fold(text.to_vec(), |text, place| without(&text, place))
+    let said = places(config).into_iter().filter(|place| at(config, place).is_some_and(says_something));
+    said.fold(text.to_vec(), |text, place| without(&text, &place))
 }
 
 /// `text`, which is JSON, without the entry at `place`.
@@ -216,6 +216,9 @@ mod tests {
             "{\"a\": NaN, \"text_config\": {\"h\":  4},\n \"quantization_config\": null}"
         );
         assert_eq!(plain("{\"quantization_config\": {\"quant_method\": \"fp8\"}}"), "{}");
+        let nested =
+            "{\"llm_config\": {\"text_config\": {\"quantization_config\": {\"bits\": 4}, \"h\": 4}}}";
+        assert_eq!(plain(nested), "{\"llm_config\": {\"text_config\": {\"h\": 4}}}");
         assert_eq!(plain("{\"a\":  1}\n"), "{\"a\":  1}\n");
     }
 }
