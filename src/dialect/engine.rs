@@ -38,6 +38,8 @@ pub enum Scope {
     Everything,
     /// Those of the vision tower.
     Vision,
+    /// What joins an encoder to the language model.
+    Merger,
 }
 
 /// What an engine gets wrong or rejects, whatever is written beside the weights.
@@ -79,7 +81,7 @@ const VISION_TOWERS: &[&str] = &[
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 12] = [
+pub const LIMITS: [Limit; 13] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -136,6 +138,20 @@ pub const LIMITS: [Limit; 12] = [
         reason: "vLLM's reader of ModelOpt never quantises a layer of a `vision_tower` or `vision_model` and finds no place for \
                  its scales",
         instead: "keep the vision tower in BF16 (lm_only_topx), or choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: &[
+            "InternVLForConditionalGeneration",
+            "Llama4ForConditionalGeneration",
+            "Mistral3ForConditionalGeneration",
+            "PaliGemmaForConditionalGeneration",
+        ],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Merger,
+        reason: "vLLM builds the projector of this architecture without a quantisation configuration and fails at its scales",
+        instead: "keep the projector in BF16 (lm_only_topx, --exclude '*projector*'), or serve it with Transformers",
     },
     Limit {
         engine: Engine::Sglang,
@@ -248,6 +264,7 @@ mod tests {
             let scope = match limit.scope {
                 Scope::Everything => "all",
                 Scope::Vision => "of the vision tower",
+                Scope::Merger => "of the projector",
             };
             text.push_str(&format!(
                 "| {} | {} | {} | {} | {scope} | {} | {} |\n",

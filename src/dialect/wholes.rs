@@ -44,16 +44,31 @@ pub(super) fn unquantised_mixtures(model: &Model, plan: &Plan) -> Vec<Unquantise
     mixtures
 }
 
-/// The names of fused layers that stay as they are and that vLLM's class asks for by the name of the whole, not by those of
-/// the parts, in file order.
+/// The names of fused layers that stay as they are and that vLLM asks for by the name of the whole, in file order: its class
+/// says so, or does not say what the whole is made of.
 pub(super) fn asked_for_as_wholes(model: &Model, plan: &Plan) -> Vec<String> {
-    let Some(architecture) = model.modules().architecture() else { return Vec::new() };
-    let asked: HashSet<&str> = architecture
+    let known = model.modules().architecture().filter(|architecture| architecture.in_vllm());
+    let Some(architecture) = known else { return Vec::new() };
+    let parts: HashSet<&str> =
+        architecture.fused().flat_map(|(_, parts)| parts).map(|part| last(part)).collect();
+    let wholes: HashSet<&str> = architecture
         .fused()
         .filter(|(whole, parts)| parts.iter().any(|part| part == whole))
         .map(|(whole, _)| whole)
         .collect();
     let mut seen = HashSet::new();
-    let wholes = plan.listed(model).filter_map(fused_group).filter(|(_, whole)| asked.contains(whole));
-    wholes.filter(|whole| seen.insert(*whole)).map(|(parent, whole)| format!("{parent}.{whole}")).collect()
+    let mut names = Vec::new();
+    for module in plan.listed(model) {
+        let Some((parent, whole)) = fused_group(module) else { continue };
+        let is_asked = wholes.contains(whole) || !parts.contains(last(module));
+        if is_asked && seen.insert((parent, whole)) {
+            names.push(format!("{parent}.{whole}"));
+        }
+    }
+    names
+}
+
+/// The last part of a name.
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }

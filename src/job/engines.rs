@@ -3,7 +3,7 @@
 use super::scheme::Scheme;
 use crate::dialect::{DialectId, Engine, Limit, Scope, limits};
 use crate::error::{Error, Result};
-use crate::model::{Model, canonical};
+use crate::model::{Model, Tower, canonical};
 use crate::plan::Activations;
 use crate::units::counted;
 
@@ -45,6 +45,7 @@ fn concerns(limit: &Limit, module: &str) -> bool {
     match limit.scope {
         Scope::Everything => true,
         Scope::Vision => canonical(module).starts_with("vision."),
+        Scope::Merger => Tower::of(module) == Tower::Merger,
     }
 }
 

@@ -10,6 +10,7 @@ mod family;
 mod fit;
 mod options;
 mod planned;
+mod ready;
 mod report;
 mod run;
 mod scheme;

@@ -117,6 +117,21 @@ impl Planned {
         Ok(Planned { dialect: Some(dialect), layout: Some(layout), notes, schemes, costs, files })
     }
 
+    /// Fails when no scheme has a quantised layer: each would be the base checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the first reason.
+    pub(super) fn require_quantised(&self) -> Result<()> {
+        if self.schemes.iter().any(|scheme| !scheme.plan.formats.is_empty()) {
+            return Ok(());
+        }
+        let kept = self.schemes.iter().find_map(|scheme| scheme.plan.kept.first());
+        let why = kept.map_or(String::new(), |kept| format!(" (`{}`: {})", kept.layer, kept.reason));
+        Err(Error::refused(format!("nothing that was selected can be quantised{why}")).with_hint(
+            "select linear layers; the coverage manifest of a scheme says what stays as it is and why",
+        ))
+    }
+
     /// The scheme called `name`.
     ///
     /// # Errors

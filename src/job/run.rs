@@ -2,18 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::basis::Basis;
 use super::directory::{Contents, DirectoryWriter, Written, require_sound};
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
+use super::ready::ReadyShard;
 use super::report::require_ours;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::Layout;
-use crate::tensor::TensorSpec;
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
@@ -24,7 +24,7 @@ use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
-use crate::write::store::link::{self, Link, LinkChoice};
+use crate::write::store::link::{Link, LinkChoice};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
 use crate::write::transaction::{PartialDirectory, clear_lock};
@@ -85,6 +85,7 @@ impl<'a> Run<'a> {
         if planned.schemes.is_empty() {
             return Err(Error::argument("the family has no scheme to write"));
         }
+        planned.require_quantised()?;
         let sources = SourceHashes::new(model);
         let mut schemes = Vec::new();
         for (number, scheme) in planned.schemes.iter().enumerate() {
@@ -398,32 +399,4 @@ fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pendi
         return Err(exists("exists already and is damaged"));
     }
     Ok(true)
-}
-
-/// A shard that is there, and who gets it.
-struct ReadyShard<'a> {
-    order: FileOrder,
-    tensors: Vec<&'a TensorSpec>,
-    weight: WeightFile,
-    errors: WeightErrors,
-    schemes: Vec<usize>,
-    path: PathBuf,
-    /// Whether it lies in the workplace, so that its last scheme can have the file itself.
-    own: bool,
-}
-
-impl ReadyShard<'_> {
-    /// Puts it at `to`, for the scheme `number` of this run; how it was shared, unless it was given away.
-    fn place(&self, to: &Path, number: usize, choice: LinkChoice) -> Result<Option<Link>> {
-        if self.own && self.schemes.last() == Some(&number) {
-            return move_or_link(&self.path, to).map(|()| None);
-        }
-        link::share(&self.path, to, choice).map(Some)
-    }
-}
-
-/// Gives a file of the workplace to the last directory that needs it. It keeps its old name for as long as the workplace
-/// is there, so that a run that is stopped now need not write it again.
-fn move_or_link(from: &Path, to: &Path) -> Result<()> {
-    fs::hard_link(from, to).or_else(|_| fs::rename(from, to)).map_err(|e| Error::io("rename", from, e))
 }

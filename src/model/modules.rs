@@ -77,6 +77,8 @@ impl Modules {
             Some(class) => Some(class),
             None => class_by_name(on_disk, shape),
         };
+        // The output of torch's own attention is read as a weight and never run as a layer.
+        let class = class.filter(|_| !on_disk.ends_with(".head.attention.out_proj"));
         // A surplus tensor of another shape than the architecture has is none of its linear layers.
         let class = if class == Some(ModuleClass::Linear) && shape.len() != 2 {
             Some(ModuleClass::Other)
