@@ -4,6 +4,7 @@
 //! becomes a [`Model`] so.
 
 mod architecture;
+mod expected;
 mod fused;
 mod head;
 mod kind;
@@ -18,6 +19,7 @@ mod recorded;
 mod spelling;
 
 pub use architecture::Architecture;
+pub use expected::{ExpectedTensor, expected_tensors};
 pub use fused::{expert_group, fused_group};
 pub use head::is_head;
 pub use known::Module;

@@ -1,6 +1,7 @@
 //! `modelopt`: `hf_quant_config.json` as ModelOpt's export writes it.
 
 mod check;
+mod excludes;
 
 use serde_json::{Value, json};
 
