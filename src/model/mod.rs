@@ -26,6 +26,7 @@ pub use known::Module;
 pub use modules::Modules;
 pub use opened::Model;
 pub use order::{in_model_order, order_in_block};
+pub use pattern::fold;
 pub use place::{Tower, block_of, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};

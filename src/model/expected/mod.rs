@@ -113,7 +113,8 @@ fn listed(
     }
     let tied = |config: &Value| config.get("tie_word_embeddings").and_then(Value::as_bool);
     let stated = [tied(config), tied(text.0)];
-    let head = format!("{}lm_head.weight", if language == "language_model.model." { "language_model." } else { "" });
+    let head =
+        format!("{}lm_head.weight", if language == "language_model.model." { "language_model." } else { "" });
     let shape = [text.number("vocab_size"), text.number("hidden_size")];
     // A head that is tied may be stored all the same; releases differ in what they take where nothing is stated.
     if stated.contains(&Some(false)) && !stated.contains(&Some(true)) {
@@ -184,9 +185,11 @@ mod tests {
     fn nothing_is_expected_of_what_is_not_known() {
         let list = |config: Value| expected_tensors(&config, &|_| true);
         assert_eq!(list(json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama"})), None);
-        let other = json!({"architectures": ["LlamaForCausalLM"], "model_type": "internlm3", "num_hidden_layers": 1});
+        let other =
+            json!({"architectures": ["LlamaForCausalLM"], "model_type": "internlm3", "num_hidden_layers": 1});
         assert_eq!(list(other), None);
-        let llama = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 1});
+        let llama =
+            json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 1});
         assert!(list(llama.clone()).is_some());
         assert_eq!(expected_tensors(&llama, &|_| false), None, "none of its names is there");
     }

@@ -43,9 +43,7 @@ impl<'a> Sizes<'a> {
     pub fn numbers_or(&self, key: &str, default: &[usize]) -> Option<Vec<usize>> {
         match self.0.get(key) {
             None => Some(default.into()),
-            Some(list) => {
-                list.as_array()?.iter().map(|value| value.as_u64()?.try_into().ok()).collect()
-            }
+            Some(list) => list.as_array()?.iter().map(|value| value.as_u64()?.try_into().ok()).collect(),
         }
     }
 }
