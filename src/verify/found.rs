@@ -30,6 +30,11 @@ impl FoundTensors {
         self.found.push((name.to_string(), message));
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// The findings, in the order in which the tensors were added.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut kinds: Vec<(usize, usize)> = Vec::new();

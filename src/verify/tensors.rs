@@ -10,7 +10,7 @@ use crate::dialect::{Code, Problem};
 use crate::model::{ExpectedTensor, Model};
 use crate::tensor::{Dtype, Tensor};
 
-/// Up to how many surplus tensors are compared with each missing one.
+/// Up to how many surplus tensors are compared with how many missing ones.
 const COMPARED: usize = 64;
 /// How much alike two names are of which one may be the other, renamed.
 const ALIKE: f64 = 0.8;
@@ -30,7 +30,9 @@ pub(super) fn check(model: &Model, expected: &[ExpectedTensor], left_out: &LeftO
     for tensor in expected {
         let Some(stored) = model.tensor(&tensor.name) else {
             if is_missing(model, tensor) && !left_out.is_reported(&tensor.name) {
-                let how = left_out.of(&tensor.name).or_else(|| renamed(tensor, &surplus));
+                let is_compared = surplus.len() <= COMPARED && missing.count() <= COMPARED;
+                let likely = || if is_compared { renamed(tensor, &surplus) } else { None };
+                let how = left_out.of(&tensor.name).or_else(likely);
                 missing.add(&tensor.name, format!("`{}` is missing{}", tensor.name, how.unwrap_or_default()));
             }
             continue;
@@ -67,7 +69,7 @@ fn is_missing(model: &Model, tensor: &ExpectedTensor) -> bool {
 fn renamed(tensor: &ExpectedTensor, surplus: &[(&str, &Tensor)]) -> Option<String> {
     let shape = tensor.shape.as_deref()?;
     let likeness = |name: &str| jaro_winkler(name, &tensor.name);
-    let candidates = surplus.iter().take(COMPARED).filter(|(_, stored)| stored.shape() == shape);
+    let candidates = surplus.iter().filter(|(_, stored)| stored.shape() == shape);
     let (name, likeness) = candidates
         .map(|(name, _)| (*name, likeness(name)))
         .reduce(|best, next| if next.1 > best.1 { next } else { best })?;

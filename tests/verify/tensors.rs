@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
             one(Code::MissingTensor, name)
         }),
         Case("an FP8 layer that is not there", Block, |d| {
-            let module = fp8(d);
+            let module = d.module(Dtype::F8_E4M3, ".self_attn.o_proj");
             d.edit_tensors(|t| t.retain(|name, _| !name.starts_with(&format!("{module}."))));
             one(Code::MissingTensor, format!("{module}.weight"))
         }),
@@ -230,9 +230,12 @@ fn as_mixture(d: &Directory) {
         ] {
             add(format!("{block}.{name}.weight"), &[size]);
         }
-        for (name, shape) in
-            [("q_proj", [8, hidden]), ("k_proj", [4, hidden]), ("v_proj", [4, hidden]), ("o_proj", [hidden, 8])]
-        {
+        for (name, shape) in [
+            ("q_proj", [8, hidden]),
+            ("k_proj", [4, hidden]),
+            ("v_proj", [4, hidden]),
+            ("o_proj", [hidden, 8]),
+        ] {
             add(format!("{block}.self_attn.{name}.weight"), &shape);
         }
         let mut mlp = |at: String, inner: usize| {
