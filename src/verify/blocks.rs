@@ -5,7 +5,7 @@
 //! right, and one that is may have no place in this model. A finding is therefore what sets one block, or one expert, apart from
 //! all others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use regex::Regex;
 use serde_json::Value;
@@ -30,9 +30,9 @@ struct Instance<'a> {
 
 /// Blocks on disk that follow one another.
 #[derive(Default)]
-struct StackOnDisk<'a> {
-    /// By number, with one of the tensors of each.
-    blocks: BTreeMap<u64, &'a str>,
+struct StackOnDisk {
+    /// Their numbers.
+    blocks: BTreeSet<u64>,
     is_language: bool,
 }
 
@@ -89,14 +89,18 @@ fn stacks<'a>(
     model: &'a Model,
     architecture: &'a Architecture,
     aside: &Aside,
-) -> BTreeMap<&'a str, StackOnDisk<'a>> {
+) -> BTreeMap<&'a str, StackOnDisk> {
     let mut stacks: BTreeMap<&str, StackOnDisk> = BTreeMap::new();
-    for (name, _) in model.tensors().filter(|(name, _)| !aside.has(name)) {
+    for (name, _) in model.tensors() {
         let Some((before, number, _)) = split(name) else { continue };
+        // One tensor is enough to know a block by.
+        if stacks.get(before).is_some_and(|stack| stack.blocks.contains(&number)) || aside.has(name) {
+            continue;
+        }
         let Some(module) = architecture.module(name) else { continue };
         if module.block().is_some_and(|(_, block)| block == number) {
             let stack = stacks.entry(before).or_default();
-            stack.blocks.entry(number).or_insert(name);
+            stack.blocks.insert(number);
             stack.is_language |= module.tower() == Tower::Language;
         }
     }
@@ -107,8 +111,8 @@ fn stacks<'a>(
 fn check_numbers(config: &Value, stacks: &BTreeMap<&str, StackOnDisk>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, stack) in stacks {
-        let Some((&last, _)) = stack.blocks.last_key_value() else { continue };
-        let gap = (0..last).find(|number| !stack.blocks.contains_key(number));
+        let Some(&last) = stack.blocks.last() else { continue };
+        let gap = (0..last).find(|number| !stack.blocks.contains(number));
         if let Some(gap) = gap {
             let message = format!("`{name}` has a block {last}, and no block {gap}");
             problems.push(Problem::new(Code::Blocks, format!("{name}.{gap}"), message));
@@ -117,7 +121,7 @@ fn check_numbers(config: &Value, stacks: &BTreeMap<&str, StackOnDisk>) -> Vec<Pr
     let language: Vec<(&&str, &StackOnDisk)> = stacks.iter().filter(|(_, stack)| stack.is_language).collect();
     let [(name, stack)] = language[..] else { return problems };
     let Some(stated) = stated_blocks(config) else { return problems };
-    let found = stack.blocks.last_key_value().map_or(0, |(last, _)| last + 1);
+    let found = stack.blocks.last().map_or(0, |last| last + 1);
     if found < stated {
         let message = format!("config.json says num_hidden_layers {stated}, and `{name}` has {found} blocks");
         problems.push(Problem::new(Code::Blocks, CONFIG, message));
@@ -144,7 +148,7 @@ fn check_instances(
     let mut beyond = FoundTensors::new(Code::Blocks, "are in blocks beyond those of config.json");
     let mut parents: BTreeMap<(&str, String), BTreeMap<&str, Instance>> = BTreeMap::new();
     for (name, _) in model.tensors() {
-        let Some((before, number, rest)) = split(name).filter(|_| !aside.has(name) && is_judged(model, name))
+        let Some((before, number, rest)) = split(name).filter(|_| is_judged(model, name) && !aside.has(name))
         else {
             continue;
         };
