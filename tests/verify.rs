@@ -15,6 +15,8 @@ mod hard_errors;
 mod others;
 #[path = "verify/silently_wrong.rs"]
 mod silently_wrong;
+#[path = "verify/tensors.rs"]
+mod tensors;
 
 use qlua::dialect::{DialectChoice, DialectId};
 use qlua::plan::{Activations, ActivationsChoice};
@@ -36,6 +38,7 @@ fn cases() -> Vec<Case> {
     cases.extend(hard_errors::cases());
     cases.extend(others::cases());
     cases.extend(blocks::cases());
+    cases.extend(tensors::cases());
     cases
 }
 

@@ -1,5 +1,7 @@
 //! The header of one safetensors file, checked strictly before any byte of data is believed.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -52,6 +54,29 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
         end => Err(Error::format(path, format!("has {} bytes after its last tensor", bytes.len() - end))),
     }
 }
+
+/// The names of the tensors in the safetensors file at `path`, of which nothing but the header is read, and nothing checked.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] when the header is none.
+pub fn names_in(path: &Path) -> Result<Vec<String>> {
+    let no_header = || Error::format(path, "is not a safetensors file: its header does not parse");
+    let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|e| Error::io("read", path, e))?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Err(no_header());
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(|e| Error::io("read", path, e))?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|_| no_header())?;
+    Ok(header.into_iter().map(|(name, _)| name).filter(|name| name != "__metadata__").collect())
+}
+
+/// No header of the format is longer.
+const LONGEST_HEADER: u64 = 100_000_000;
 
 /// The next step for a file that lost its end on the way.
 const AGAIN: &str = "download or copy the file again";

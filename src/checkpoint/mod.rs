@@ -5,4 +5,4 @@ mod header;
 pub mod quantisation;
 
 pub use directory::{Checkpoint, HF_QUANT_CONFIG, INDEX_FILE, Index, read_index};
-pub use header::{HeaderEntry, read_header};
+pub use header::{HeaderEntry, names_in, read_header};

@@ -16,7 +16,7 @@ const PROBLEMS: u8 = 3;
 pub(super) fn declare(command: Command) -> Command {
     let headers = Arg::new("headers").long("headers").action(ArgAction::SetTrue);
     command
-        .arg(headers.help("Look at headers and configurations only, not at FP8 codes"))
+        .arg(headers.help("Look at headers and configurations only, not at weights"))
         .arg(directories::argument())
 }
 

@@ -12,6 +12,16 @@ words! {
         Unreadable = "unreadable",
         /// A shard holds a tensor that the index does not name (vLLM loads it all the same).
         ExtraTensor = "extra_tensor",
+        /// A tensor that the model has, by its `config.json` or by the rest of its blocks, is not there.
+        MissingTensor = "missing_tensor",
+        /// A tensor that the model does not have: renamed, or of another one.
+        UnknownTensor = "unknown_tensor",
+        /// A tensor has another shape than `config.json` gives it, or is transposed.
+        TensorShape = "tensor_shape",
+        /// Blocks of the model are missing, or there are more than `config.json` says.
+        Blocks = "blocks",
+        /// A weight that is no FP8 holds NaN or infinity.
+        NonFinite = "non_finite",
         /// The index gives a wrong `total_size`.
         TotalSize = "total_size",
         /// A scale is missing, or stands where nothing is quantised.

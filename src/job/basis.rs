@@ -42,7 +42,10 @@ impl Basis {
             Some(manifest) => manifest,
             None => Arc::new(Manifest::open(&options.manifest)?),
         };
-        let input_scales = input_scales(options, &manifest)?;
+        let mut input_scales = input_scales(options, &manifest)?;
+        if let (Some(scales), Some(model)) = (&mut input_scales, &model) {
+            scales.expand(model);
+        }
         if let (Some(model), Some(baseline)) = (&model, &options.baseline) {
             require_same_shapes(baseline, model)?;
         }

@@ -4,6 +4,7 @@
 //! becomes a [`Model`] so.
 
 mod architecture;
+mod expected;
 mod fused;
 mod head;
 mod kind;
@@ -18,12 +19,14 @@ mod recorded;
 mod spelling;
 
 pub use architecture::Architecture;
+pub use expected::{ExpectedTensor, expected_tensors};
 pub use fused::{expert_group, fused_group};
 pub use head::is_head;
 pub use known::Module;
 pub use modules::Modules;
 pub use opened::Model;
 pub use order::{in_model_order, order_in_block};
+pub use pattern::fold;
 pub use place::{Tower, block_of, kind_of};
 pub(crate) use recipe::members;
 pub use recipe::{RecipeGroup, Rule, recipe_group};

@@ -7,12 +7,14 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::format::ScaleRule;
 use crate::manifest::RecordedAmax;
-use crate::model::canonical;
+use crate::model::{Model, canonical, expert_group};
 use crate::tensor::Dtype;
 
 /// What tools call the scale of a layer's inputs: ModelOpt and compressed-tensors, AutoFP8, Ministral's, ComfyUI.
 const LEAVES: [&str; 4] = [".input_scale", ".act_scale", ".activation_scale", ".scale_input"];
 const AMAX_SUFFIX: &str = ".input_quantizer";
+/// As ModelOpt calls that of a stack of experts: `….experts.gate_up_proj_input_quantizer`.
+const STACK_SUFFIX: &str = "_input_quantizer";
 
 /// Activation scales by module, whatever the spelling that the module is asked for in.
 #[derive(Debug, Clone)]
@@ -71,7 +73,10 @@ impl InputScales {
     pub fn from_amax(origin: &Path, amax: &RecordedAmax) -> Result<Self> {
         let mut scales = HashMap::new();
         for (key, amax) in amax.iter() {
-            let Some(module) = key.strip_suffix(AMAX_SUFFIX) else { continue };
+            let Some(module) = key.strip_suffix(AMAX_SUFFIX).or_else(|| key.strip_suffix(STACK_SUFFIX))
+            else {
+                continue;
+            };
             if !(amax.is_finite() && amax >= 0.0) {
                 let problem =
                     format!("gives `{key}` the amax {amax}, which is no non-negative finite number");
@@ -85,6 +90,29 @@ impl InputScales {
             ));
         }
         Ok(InputScales { origin: origin.to_path_buf(), scales })
+    }
+
+    /// Gives every expert of `model` that has no scale of its own the one of the stack that holds it in memory: all experts
+    /// of a mixture see the same inputs.
+    pub fn expand(&mut self, model: &Model) {
+        let modules = model.modules();
+        for module in modules.linears() {
+            let Some((parent, whole)) = expert_group(module) else { continue };
+            if self.scales.contains_key(&canonical(module)) {
+                continue;
+            }
+            let stack = match module.rsplit('.').next() {
+                Some("gate_proj" | "up_proj" | "w1" | "w3") => "gate_up_proj",
+                _ => "down_proj",
+            };
+            let on_disk = [format!("{parent}.{whole}")].into_iter();
+            let mut mixtures = on_disk.chain(modules.mixtures_in_memory(module));
+            let scale =
+                mixtures.find_map(|mixture| self.scales.get(&canonical(&format!("{mixture}.{stack}"))));
+            if let Some(scale) = scale.copied() {
+                self.scales.insert(canonical(module), scale);
+            }
+        }
     }
 
     /// The scale of a module in any spelling.
@@ -117,6 +145,25 @@ mod tests {
         assert_eq!(scales.get("visual.blocks.0.attn.qkv"), Some(3.5 / 448.0));
         assert_eq!(scales.get("model.language_model.layers.0.mlp.up_proj"), Some(1.0));
         assert_eq!(scales.get("model.layers.1.mlp.up_proj"), None);
+    }
+
+    #[test]
+    fn experts_take_the_scale_of_their_stack() {
+        let directory = tempfile::tempdir().unwrap();
+        let names =
+            ["gate_proj", "up_proj", "down_proj"].map(|leaf| format!("model.layers.0.mlp.experts.1.{leaf}"));
+        let weight = [0u8; 8];
+        let view =
+            || safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![2, 2], &weight).unwrap();
+        let tensors: Vec<_> = names.iter().map(|name| (format!("{name}.weight"), view())).collect();
+        safetensors::serialize_to_file(tensors, None, &directory.path().join("model.safetensors")).unwrap();
+        std::fs::write(directory.path().join("config.json"), "{}").unwrap();
+        let mut scales = from(
+            r#"{"amax": {"model.layers.0.mlp.experts.gate_up_proj_input_quantizer": 448, "model.layers.0.mlp.experts.down_proj_input_quantizer": 896}}"#,
+        )
+        .unwrap();
+        scales.expand(&Model::open(directory.path()).unwrap());
+        assert_eq!(names.map(|name| scales.get(&name)), [Some(1.0), Some(1.0), Some(2.0)]);
     }
 
     #[test]

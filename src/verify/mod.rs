@@ -2,8 +2,12 @@
 //!
 //! The rules are those that vLLM, Transformers, SGLang and TensorRT-LLM were found to follow; each [`Code`] is one.
 
+mod blocks;
+mod found;
 mod layers;
+mod tensors;
 mod unknown;
+mod values;
 mod weights;
 
 use std::fs;
@@ -13,15 +17,16 @@ use std::path::Path;
 use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
 pub use crate::dialect::{Code, Problem};
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, expected_tensors};
 use crate::words::words;
+use weights::LeftOut;
 
 words! {
     /// How much of a directory is read.
     pub enum Depth: "depth" {
         /// Headers, configurations and scales: milliseconds.
         Headers = "headers",
-        /// Every FP8 code as well.
+        /// Every FP8 code and every other weight as well.
         Full = "full",
     }
 }
@@ -61,11 +66,12 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
     };
 
     let stored = StoredLayers::of(&model);
-    let mut problems = weights::check(&model)?;
+    let (mut problems, left_out) = weights::check(&model)?;
     if let Some(unknown) = unknown::check(&claims, &stored) {
         problems.push(unknown);
         return Ok(problems);
     }
+    problems.extend(check_model(&model, &claims, &left_out));
     problems.extend(layers::check(&stored));
     problems.extend(check_covered(&claims, &stored));
     for id in DialectId::ALL {
@@ -73,8 +79,25 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
     }
     if depth == Depth::Full {
         problems.extend(layers::check_codes(&stored)?);
+        problems.extend(values::check(&model)?);
     }
     Ok(problems)
+}
+
+/// The tensors of the model, where its architecture is known. What quantisers of unknown methods make of them is not.
+fn check_model(model: &Model, claims: &Claims, left_out: &LeftOut) -> Vec<Problem> {
+    if claims.method().is_some_and(|method| !is_known(method)) {
+        return Vec::new();
+    }
+    match expected_tensors(model.config(), &|name| model.tensor(name).is_some()) {
+        Some(expected) => tensors::check(model, &expected, left_out),
+        None => blocks::check(model, left_out),
+    }
+}
+
+/// Whether some dialect has this `quant_method`.
+fn is_known(method: &str) -> bool {
+    DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method))
 }
 
 /// Whether anything says that the FP8 layers, if there are any, are FP8.
@@ -89,7 +112,7 @@ fn check_covered(claims: &Claims, stored: &StoredLayers) -> Option<Problem> {
         return Some(Problem::new(Code::Unconfigured, CONFIG, message));
     }
     let method = claims.method()?;
-    let is_known = DialectId::ALL.iter().any(|id| id.dialect().methods().contains(&method));
+    let is_known = is_known(method);
     let message = || format!("{layers}, and the quant_method {method} of config.json knows no such layers");
     (!is_known).then(|| Problem::new(Code::Configuration, CONFIG, message()))
 }

@@ -9,7 +9,8 @@
 //! vLLM and SGLang ask for the parts of the layers that they fuse, SGLang even for those of a layer that is one tensor on
 //! disk. Experts are one module in Transformers 5 and in both others: their entry is the name of the whole.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use regex::{Regex, RegexBuilder};
 
@@ -87,6 +88,8 @@ pub(super) struct NotConvertedReading {
     entries: HashSet<String>,
     /// Those among them that name experts.
     of_experts: Vec<String>,
+    /// What was found of a mixture: every expert asks for the same one.
+    mixtures: RefCell<HashMap<String, bool>>,
 }
 
 impl NotConvertedReading {
@@ -108,6 +111,7 @@ impl NotConvertedReading {
             comparison,
             of_experts: entries.iter().filter(|entry| entry.contains("experts")).cloned().collect(),
             entries: entries.into_iter().collect(),
+            mixtures: RefCell::default(),
         };
         let own = || entries.iter().map(|entry| entry.to_string());
         let mut readings = vec![
@@ -165,7 +169,12 @@ impl NotConvertedReading {
     /// Whether an entry names the mixture that `name` is an expert's part of, or anything in it.
     fn names_mixture_of(&self, name: &str) -> bool {
         let whole = whole(name);
-        whole != name && self.of_experts.iter().any(|entry| entry.contains(&whole))
+        if whole == name {
+            return false;
+        }
+        let mut mixtures = self.mixtures.borrow_mut();
+        let is_named = || self.of_experts.iter().any(|entry| entry.contains(&whole));
+        *mixtures.entry(whole.clone()).or_insert_with(is_named)
     }
 
     /// Whether an entry is a run of components of `name`.

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::METHOD;
+use super::excludes::Excludes;
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::dialect::claims::{CONFIG, Claims, ModelOptClaim};
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
-use crate::error::Result;
 use crate::format::{Granularity, ScaleShape};
-use crate::selector::Globs;
 use crate::units::counted;
 
 /// What goes beyond a single claim: one file of its name, and none of it in `config.json`.
@@ -61,53 +60,6 @@ pub(super) fn check(claim: &ModelOptClaim, stored: &StoredLayers) -> Vec<Problem
         None => configuration("quant_algo is missing".into()),
     }
     problems
-}
-
-/// `exclude_modules` as two kinds of loaders read it.
-struct Excludes<'a> {
-    /// Every entry, and as a wildcard over the whole name: TensorRT-LLM and SGLang.
-    entries: Vec<(&'a str, Globs)>,
-    /// vLLM's reading of a final `*`: the module itself, or anything below it.
-    branches: Globs,
-}
-
-impl<'a> Excludes<'a> {
-    fn new(list: &'a Value) -> Result<Self> {
-        let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let branches = names.iter().flat_map(|entry| match stem(entry) {
-            Some(stem) => vec![stem.to_string(), format!("{stem}.*")],
-            None => vec![entry.to_string()],
-        });
-        let branches = Globs::new(branches)?;
-        let entries = names.into_iter().map(|entry| Ok((entry, Globs::new([entry])?)));
-        Ok(Excludes { entries: entries.collect::<Result<_>>()?, branches })
-    }
-
-    /// Whether every loader leaves the module alone.
-    fn everywhere(&self, module: &str) -> bool {
-        self.by_wildcard(module).is_some()
-            && (self.by_substring(module).is_some() || self.branches.matches(module))
-    }
-
-    /// The entry by which some loader leaves the module alone.
-    fn anywhere(&self, module: &str) -> Option<&str> {
-        self.by_substring(module).or_else(|| self.by_wildcard(module))
-    }
-
-    fn by_wildcard(&self, module: &str) -> Option<&str> {
-        self.entries.iter().find(|(_, glob)| glob.matches(module)).map(|(entry, _)| *entry)
-    }
-
-    /// vLLM takes every entry, without its final `*`, for a substring as well: `model.layers.1` hits layers 10 to 19.
-    fn by_substring(&self, module: &str) -> Option<&str> {
-        let hit = self.entries.iter().find(|(entry, _)| module.contains(stem(entry).unwrap_or(entry)));
-        hit.map(|(entry, _)| *entry)
-    }
-}
-
-/// What is left of a wildcard that ends in `*` but not in `.*`, which vLLM reads as the name of a branch.
-fn stem(entry: &str) -> Option<&str> {
-    entry.strip_suffix('*').filter(|stem| !stem.is_empty() && !stem.ends_with('.'))
 }
 
 /// `FP8` means every linear layer except the excluded ones.

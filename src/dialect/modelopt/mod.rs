@@ -1,6 +1,7 @@
 //! `modelopt`: `hf_quant_config.json` as ModelOpt's export writes it.
 
 mod check;
+mod excludes;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::problem::Problem;
 use super::stored::StoredLayers;
 use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
-use crate::model::Model;
+use crate::model::{Model, bare_name};
 use crate::plan::{Activations, Layout, Plan};
 
 /// The name of the method in `quantization_config`.
@@ -81,7 +82,12 @@ fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
 /// What stays as it is by its full name on disk, mixtures of experts also as a whole, as vLLM and SGLang look for them, then
 /// `lm_head`: loaders must be told about the head even where it is tied and not stored.
 fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
-    let listed = plan.listed(model).filter(|module| *module != "lm_head").map(str::to_string);
+    let listed = plan.listed(model).filter(|module| *module != "lm_head").flat_map(|module| {
+        // Where an engine runs the model as Transformers does, layers are called as they are there.
+        let in_memory = model.modules().names_in_memory(module).into_iter();
+        let others = in_memory.filter(move |name| bare_name(name) != bare_name(module));
+        [module.to_string()].into_iter().chain(others)
+    });
     let mixtures =
         unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names.into_iter().take(1));
     let wholes = asked_for_as_wholes(model, plan);

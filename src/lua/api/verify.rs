@@ -31,7 +31,7 @@ pub(super) fn declare() -> Namespace {
                     "depth",
                     Type::Choice(Depth::WORDS),
                     "full",
-                    "`headers` takes milliseconds; `full` reads every FP8 code as well",
+                    "`headers` takes milliseconds; `full` reads every weight as well",
                 ))
                 .returns(Type::List(&Type::Record(&PROBLEM)), "what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of")
                 .raises("there is no such directory, or it cannot be read")
