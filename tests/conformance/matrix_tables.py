@@ -49,7 +49,7 @@ TEXT: Table = {
         "rope_parameters": PARTIAL | {"mrope_section": [8, 4, 4], "mrope_interleaved": True},
     },
     "mixtral": MIXTURE | {"sliding_window": 64},
-    "deepseek_v2": MIXTURE | LATENT | {"topk_method": "greedy"},
+    "deepseek_v2": MIXTURE | LATENT | {"topk_method": "greedy", "scoring_func": "softmax"},
     "deepseek_v3": MIXTURE | LATENT | {"topk_method": "noaux_tc", "scoring_func": "sigmoid"},
     "glm4": {"pad_token_id": 0},
     "glm4_moe": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},

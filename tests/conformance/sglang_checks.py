@@ -99,7 +99,7 @@ from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod  # no
 from sglang.srt.model_loader import loader as loading  # noqa: E402
 from sglang.srt.model_loader.weight_utils import default_weight_loader  # noqa: E402
 from sglang.srt.models import transformers as fallback  # noqa: E402
-from sglang.srt.models import llama, qwen2, qwen2_5_vl, qwen3_vl  # noqa: E402, F401 - imported before the forks
+from sglang.srt.models import registry  # noqa: E402, F401 - imports every architecture, before the forks
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 
 from checkpoint import FP8, Directory, spread  # noqa: E402
@@ -109,6 +109,8 @@ from outcome import check, require  # noqa: E402
 
 METHODS = {"compressed-tensors": "compressed-tensors", "modelopt": "modelopt_fp8", "fp8": "fp8"}
 """SGLang's words for what it reads."""
+OF_EXPERTS = (".w13_input_scale", ".w2_input_scale")
+"""Scales whose first value SGLang compares what it loads with: it takes 1 for unset."""
 SLOTS = {"q": 0, "k": 1, "v": 2}
 
 
@@ -166,7 +168,7 @@ class Loaded(Built):
             for name, parameter in self.parameters.items():
                 if parameter.dtype == FP8:
                     parameter.data.view(torch.uint8).fill_(0x7F)
-                elif parameter.is_floating_point():
+                elif parameter.is_floating_point() and not name.endswith(OF_EXPERTS):
                     parameter.data.fill_(UNLOADED if name.endswith(SCALES) else torch.nan)
 
     def load(self) -> set[str]:
