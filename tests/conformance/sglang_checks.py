@@ -123,14 +123,18 @@ def replace_platform() -> None:
     )
 
 
-def arguments_for(directory: Path) -> ServerArgs:
-    """The arguments of a server; which kernel computes attention is nothing to weights, but some architectures refuse some."""
+def published(directory: Path) -> ServerArgs:
+    """The arguments of a server, known to all of SGLang; which kernel computes attention is nothing to weights, but some
+    architectures refuse some."""
     for backend in ("triton", "flashinfer", None):
         try:
-            return ServerArgs(
+            arguments = ServerArgs(
                 model_path=str(directory), device="cpu", skip_tokenizer_init=True, dtype="bfloat16", disable_cuda_graph=True,
                 attention_backend=backend,
             )
+            ranks = runtime_context.SpawnRanks(world_rank=0, gpu_id=0)
+            runtime_context.publish(arguments, role="scheduler", ranks=ranks)
+            return arguments
         except AssertionError as error:
             if backend is None or "attention backend" not in str(error):
                 raise
@@ -144,9 +148,7 @@ class Loaded(Built):
     cache_scales = (".k_scale", ".v_scale")
 
     def __init__(self, directory: Path) -> None:
-        self.arguments = arguments_for(directory)
-        ranks = runtime_context.SpawnRanks(world_rank=0, gpu_id=0)
-        runtime_context.publish(self.arguments, role="scheduler", ranks=ranks)
+        self.arguments = published(directory)
         logging.getLogger().setLevel(logging.ERROR)
         self.config = ModelConfig.from_server_args(self.arguments)
 
