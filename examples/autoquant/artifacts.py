@@ -80,9 +80,11 @@ def unscored(document: dict[str, Any]) -> list[str]:
 
 
 def without_amax(document: dict[str, Any]) -> list[str]:
-    """Eligible layers whose inputs were not calibrated."""
+    """Eligible layers whose inputs were not calibrated. Experts that are stacked have a quantizer for each of their inputs, such as
+    `gate_up_proj_input_quantizer`."""
     members = (m for g in document["layer_sensitivity"].values() if candidate(g) for m in g["module_names"])
-    return [m for m in members if f"{m}.input_quantizer" not in document["amax"]]
+    seen = {name.rpartition(".")[0] for name in document["amax"] if name.endswith("input_quantizer")}
+    return [m for m in members if m not in seen]
 
 
 def report_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -119,7 +121,7 @@ def write(document: dict[str, Any], out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     name = document["scheme"]["name"]
     report = {k: document[k] for k in ("scheme", "model", "autoquant_state")} | {"layer_sensitivity": report_rows(document)}
-    inputs = {k: v for k, v in document["amax"].items() if k.endswith(".input_quantizer")}
+    inputs = {k: v for k, v in document["amax"].items() if k.endswith("input_quantizer")}
     return list(_written({
         out / f"{name}_quant_manifest.json": json.dumps(document, indent=2),
         out / f"{name}_amax.json": json.dumps(inputs, indent=2),

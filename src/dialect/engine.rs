@@ -81,7 +81,7 @@ const VISION_TOWERS: &[&str] = &[
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 13] = [
+pub const LIMITS: [Limit; 19] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -184,12 +184,16 @@ pub const LIMITS: [Limit; 13] = [
     Limit {
         engine: Engine::Sglang,
         architectures: &[
+            "AyaVisionForConditionalGeneration",
             "BitNetForCausalLM",
             "Dots1ForCausalLM",
             "Ernie4_5ForCausalLM",
             "GPTNeoXForCausalLM",
             "Idefics3ForConditionalGeneration",
+            "InternVLForConditionalGeneration",
+            "LlavaNextForConditionalGeneration",
             "NemotronForCausalLM",
+            "PaliGemmaForConditionalGeneration",
             "SeedOssForCausalLM",
             "SmolLM3ForCausalLM",
             "SmolVLMForConditionalGeneration",
@@ -203,12 +207,79 @@ pub const LIMITS: [Limit; 13] = [
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: &["GraniteMoeForCausalLM", "Glm4MoeForCausalLM", "StableLmForCausalLM"],
+        architectures: &["Glm4MoeForCausalLM", "StableLmForCausalLM"],
         dialects: COMPRESSED,
         activations: None,
         scope: Scope::Everything,
         reason: "SGLang hands its layers of this architecture names that no entry of `ignore` can meet",
         instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &[
+            "BitNetForCausalLM",
+            "Dots1ForCausalLM",
+            "GPTNeoXForCausalLM",
+            "Idefics3ForConditionalGeneration",
+            "InternVLForConditionalGeneration",
+            "NemotronForCausalLM",
+            "SeedOssForCausalLM",
+        ],
+        dialects: &[DialectId::ModelOpt],
+        activations: Some(Activations::Static),
+        scope: Scope::Everything,
+        reason: "SGLang runs this architecture through its fall-back to Transformers, where the head has no name that a list can \
+                 hold and is taken for FP8",
+        instead: "serve it with vLLM",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["Gemma2ForCausalLM", "HunYuanDenseV1ForCausalLM"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang hands its layers of this architecture names without the number of the block, so all or none of a kind are \
+                 FP8",
+        instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["GptOssForCausalLM"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang builds the attention of this architecture without a quantisation configuration and takes raw codes for \
+                 weights",
+        instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["Glm4MoeForCausalLM"],
+        dialects: &[DialectId::ModelOpt, DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang fails on shared experts of this architecture that are FP8 in part",
+        instead: "serve it with vLLM or Transformers",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"],
+        dialects: &[DialectId::Universal, DialectId::CompressedTensors, DialectId::ModelOpt],
+        activations: Some(Activations::Static),
+        scope: Scope::Everything,
+        reason: "SGLang joins the scales of q_a_proj and kv_a_proj_with_mqa to two where it has place for one, and takes such a \
+                 layer in a ModelOpt list for those of all blocks",
+        instead: "choose --activations dynamic or --dialect fp8-block",
+    },
+    Limit {
+        engine: Engine::Sglang,
+        architectures: &["Llama4ForConditionalGeneration"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "SGLang rearranges the rows of q_proj and k_proj of this architecture without their scales, and quantises neither \
+                 its vision tower nor its projector",
+        instead: "serve it with vLLM",
     },
     Limit {
         engine: Engine::Sglang,

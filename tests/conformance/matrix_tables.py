@@ -48,8 +48,8 @@ TEXT: Table = {
     "qwen3_5_moe_text": MIXTURE | DELTA | {
         "rope_parameters": PARTIAL | {"mrope_section": [8, 4, 4], "mrope_interleaved": True},
     },
-    "mixtral": MIXTURE | {"sliding_window": 64},
-    "deepseek_v2": MIXTURE | LATENT | {"topk_method": "greedy"},
+    "mixtral": MIXTURE | {"sliding_window": 64, "head_dim": None, "num_attention_heads": 2},
+    "deepseek_v2": MIXTURE | LATENT | {"topk_method": "greedy", "scoring_func": "softmax"},
     "deepseek_v3": MIXTURE | LATENT | {"topk_method": "noaux_tc", "scoring_func": "sigmoid"},
     "glm4": {"pad_token_id": 0},
     "glm4_moe": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},

@@ -99,7 +99,7 @@ from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod  # no
 from sglang.srt.model_loader import loader as loading  # noqa: E402
 from sglang.srt.model_loader.weight_utils import default_weight_loader  # noqa: E402
 from sglang.srt.models import transformers as fallback  # noqa: E402
-from sglang.srt.models import llama, qwen2, qwen2_5_vl, qwen3_vl  # noqa: E402, F401 - imported before the forks
+from sglang.srt.models import registry  # noqa: E402, F401 - imports every architecture, before the forks
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 
 from checkpoint import FP8, Directory, spread  # noqa: E402
@@ -109,6 +109,8 @@ from outcome import check, require  # noqa: E402
 
 METHODS = {"compressed-tensors": "compressed-tensors", "modelopt": "modelopt_fp8", "fp8": "fp8"}
 """SGLang's words for what it reads."""
+OF_EXPERTS = (".w13_input_scale", ".w2_input_scale")
+"""Scales whose first value SGLang compares what it loads with: it takes 1 for unset."""
 SLOTS = {"q": 0, "k": 1, "v": 2}
 
 
@@ -121,14 +123,18 @@ def replace_platform() -> None:
     )
 
 
-def arguments_for(directory: Path) -> ServerArgs:
-    """The arguments of a server; which kernel computes attention is nothing to weights, but some architectures refuse some."""
+def published(directory: Path) -> ServerArgs:
+    """The arguments of a server, known to all of SGLang; which kernel computes attention is nothing to weights, but some
+    architectures refuse some."""
     for backend in ("triton", "flashinfer", None):
         try:
-            return ServerArgs(
+            arguments = ServerArgs(
                 model_path=str(directory), device="cpu", skip_tokenizer_init=True, dtype="bfloat16", disable_cuda_graph=True,
                 attention_backend=backend,
             )
+            ranks = runtime_context.SpawnRanks(world_rank=0, gpu_id=0)
+            runtime_context.publish(arguments, role="scheduler", ranks=ranks)
+            return arguments
         except AssertionError as error:
             if backend is None or "attention backend" not in str(error):
                 raise
@@ -142,9 +148,7 @@ class Loaded(Built):
     cache_scales = (".k_scale", ".v_scale")
 
     def __init__(self, directory: Path) -> None:
-        self.arguments = arguments_for(directory)
-        ranks = runtime_context.SpawnRanks(world_rank=0, gpu_id=0)
-        runtime_context.publish(self.arguments, role="scheduler", ranks=ranks)
+        self.arguments = published(directory)
         logging.getLogger().setLevel(logging.ERROR)
         self.config = ModelConfig.from_server_args(self.arguments)
 
@@ -166,7 +170,7 @@ class Loaded(Built):
             for name, parameter in self.parameters.items():
                 if parameter.dtype == FP8:
                     parameter.data.view(torch.uint8).fill_(0x7F)
-                elif parameter.is_floating_point():
+                elif parameter.is_floating_point() and not name.endswith(OF_EXPERTS):
                     parameter.data.fill_(UNLOADED if name.endswith(SCALES) else torch.nan)
 
     def load(self) -> set[str]:

@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from vllm.config import DeviceConfig, LoadConfig, ModelConfig, VllmConfig, set_current_vllm_config  # noqa: E402
 from vllm.distributed import init_distributed_environment, initialize_model_parallel  # noqa: E402
 from vllm.model_executor.layers.linear import LinearBase, UnquantizedLinearMethod  # noqa: E402
-from vllm.model_executor.layers.quantization import fp8, modelopt  # noqa: E402
+from vllm.model_executor.layers.quantization import fp8, get_quantization_config, modelopt  # noqa: E402
 from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (  # noqa: E402
     compressed_tensors_w8a8_fp8,
 )
@@ -49,6 +49,7 @@ class AnyKernel:
 
 def replace_kernels() -> None:
     """Lets layers be made where no kernel is found."""
+    get_quantization_config("fp8")  # Imports every method; before the forks, not in each.
     for module in (fp8, modelopt, compressed_tensors_w8a8_fp8):
         module.init_fp8_linear_kernel = AnyKernel
         module.expose_input_quant_key = lambda *_, **__: None
