@@ -88,8 +88,7 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
         let others = in_memory.filter(move |name| bare_name(name) != bare_name(module));
         [module.to_string()].into_iter().chain(others)
     });
-    let mixtures =
-        unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names.into_iter().take(1));
+    let mixtures = unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names);
     let wholes = asked_for_as_wholes(model, plan);
     listed.chain(mixtures).chain(wholes).chain(["lm_head".to_string()]).collect()
 }
