@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::dialect::{Code, Layer, Problem, StoredLayers};
 use crate::error::Result;
 use crate::interrupt;
-use crate::model::{expert_group, fused_group};
+use crate::model::{ModuleClass, expert_group, fused_group};
 use crate::tensor::{Dtype, Tensor};
 
 /// Leaves that an FP8 module may have; the last two belong to an FP8 key-value cache.
@@ -73,8 +73,9 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
 /// Stacked experts, `[expert, out, in]`, are left alone where a scale stands beside them.
 fn holds_stray_codes(stored: &StoredLayers, name: &str, tensor: &Tensor) -> bool {
     let is_linear = || {
-        let module = name.strip_suffix(".weight");
-        module.is_some_and(|module| stored.model.modules().is_linear(module))
+        let class = name.strip_suffix(".weight").and_then(|module| stored.model.modules().class(module));
+        // Of heads and routers the configurations have checks of their own.
+        matches!(class, Some(ModuleClass::Linear | ModuleClass::Router | ModuleClass::Head))
     };
     let has_scale =
         || ["_scale", "_scale_inv"].iter().any(|s| stored.model.tensor(&format!("{name}{s}")).is_some());
