@@ -142,11 +142,11 @@ VISION: Table = {
     },
     "qwen3_5": {
         "text_config": language("qwen3_5_text"),
-        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256},
+        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256, "deepstack_visual_indexes": []},
     },
     "qwen3_5_moe": {
         "text_config": language("qwen3_5_moe_text"),
-        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256},
+        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256, "deepstack_visual_indexes": []},
     },
     "idefics3": {
         "text_config": language("llama"), "vision_config": PATCHES, "scale_factor": 2,
