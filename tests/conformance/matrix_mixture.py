@@ -39,7 +39,8 @@ def check_mixture(run: Run) -> None:
     )
     manifest = next(out.glob("*_quant_manifest.json"))
     jobs = [job for layout in LAYOUTS for job in sweep(run, model, manifest, folder / "schemes", layout)]
-    work = [(line, "matrix_transformers.py", [j for j in jobs if j.dialect != "modelopt"]) for line in ("transformers", "transformers-4.57")]
+    readable = [job for job in jobs if job.dialect != "modelopt"]
+    work = [(line, "matrix_transformers.py", readable) for line in ("transformers", "transformers-4.57")]
     if "vllm" in run.interpreters:
         views = [job.viewed(view, folder / "views") for job in jobs for view in job.views()]
         work.append(("vllm", "matrix_vllm.py", views))
@@ -53,7 +54,8 @@ def check_mixture(run: Run) -> None:
         ran = {(o.dialect, o.scheme) for o in outcomes}
         missing = [job.directory for job in mine if (job.dialect, job.scheme) not in ran]
         if missing:
-            run.tally.add([Outcome(engine, NAME, "", "", "every scheme of the mixture is checked", "failed", str(missing[:3]), part="matrix")])
+            check = "every scheme of the mixture is checked"
+            run.tally.add([Outcome(engine, NAME, "", "", check, "failed", str(missing[:3]), part="matrix")])
 
 
 def sweep(run: Run, model: Path, manifest: Path, out: Path, layout: tuple[str, str]) -> list[Job]:

@@ -146,7 +146,8 @@ def difference(case: Case, job: Job) -> str:
     if job.dialect == "fp8-block":
         chosen = [ls for ls in chosen if all(size % BLOCK == 0 for one in ls for size in shapes[f"{one}.weight"]["shape"])]
     wanted = {layer for layers in chosen for layer in layers}
-    kept = {layer for key in explained(Path(job.directory)) if key in groups for m in groups[key]["module_names"] for layer in case.linear(m)}
+    named = [m for key in explained(Path(job.directory)) if key in groups for m in groups[key]["module_names"]]
+    kept = {layer for member in named for layer in case.linear(member)}
     wrong = sorted((stored - wanted) | (wanted - stored - kept))
     return f"against the ranking: {wrong[:4]} ({len(wrong)})" if wrong else "" if stored else "nothing is in FP8"
 

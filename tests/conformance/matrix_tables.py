@@ -24,7 +24,8 @@ MIXTURE = {
 """Every family reads those of these that it knows; the others are attributes that nobody reads."""
 LATENT = {
     "q_lora_rank": 128, "kv_lora_rank": 64, "qk_rope_head_dim": 64, "qk_nope_head_dim": 64, "v_head_dim": 64, "head_dim": 64,
-    "num_key_value_heads": 4, "first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1, "moe_layer_freq": 1,
+    "num_key_value_heads": 4, "first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1,
+    "moe_layer_freq": 1,
 }
 """Multi-head latent attention, with a dense block before the mixtures."""
 DELTA = {
@@ -86,7 +87,10 @@ TEXT: Table = {
     "dots1": MIXTURE | {"first_k_dense_replace": 1, "num_hidden_layers": 3, "n_group": 1, "topk_group": 1},
     "seed_oss": {},
     "bitnet": {"head_dim": None, "num_attention_heads": 2},
-    "gpt2": {"activation_function": "gelu", "n_inner": 256, "n_ctx": 256, "num_attention_heads": 2, "head_dim": None, "num_key_value_heads": None},
+    "gpt2": {
+        "activation_function": "gelu", "n_inner": 256, "n_ctx": 256, "num_attention_heads": 2, "head_dim": None,
+        "num_key_value_heads": None,
+    },
     "llama4_text": MIXTURE | {
         "intermediate_size_mlp": 256, "intermediate_size": 128, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2,
         "num_hidden_layers": 4, "no_rope_layer_interval": 2,
@@ -142,11 +146,11 @@ VISION: Table = {
     },
     "qwen3_5": {
         "text_config": language("qwen3_5_text"),
-        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256},
+        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256, "deepstack_visual_indexes": []},
     },
     "qwen3_5_moe": {
         "text_config": language("qwen3_5_moe_text"),
-        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256},
+        "vision_config": SQUARES | {"patch_size": 16, "num_position_embeddings": 256, "deepstack_visual_indexes": []},
     },
     "idefics3": {
         "text_config": language("llama"), "vision_config": PATCHES, "scale_factor": 2,
@@ -203,7 +207,7 @@ VISION: Table = {
     },
     "lfm2_vl": {
         "text_config": language("lfm2"), "downsample_factor": 2, "projector_hidden_size": 128,
-        "vision_config": {"model_type": "siglip2_vision_model", "vision_use_head": False, "num_patches": 16} | PATCHES | {"patch_size": 16},
+        "vision_config": SIGLIP | {"model_type": "siglip2_vision_model", "num_patches": 16, "patch_size": 16},
     },
 }
 """Models with a vision tower."""
@@ -212,7 +216,8 @@ ARCHITECTURES: Table = {name: stated(SIZES | row) for name, row in TEXT.items()}
 NEWEST = frozenset(
     ("qwen3_5_text", "qwen3_5_moe_text", "minimax_m2", "qwen3_5", "qwen3_5_moe", "lfm2_vl"),
 )
-"""What the 4.57 line does not know, or calls by another name than engines do: saved by the newest. All others are saved by 4.57, which spells them as published."""
+"""What the 4.57 line does not know, or calls by another name than engines do: saved by the newest. All others are saved by 4.57,
+which spells them as published."""
 
 
 PREPROCESSORS = {

@@ -1,4 +1,5 @@
-"""Checks of the matrix with vLLM's own code on CPU. Usage: `matrix_vllm.py JOBS.json`; see `matrix_marks.py` for what is compared."""
+"""Checks of the matrix with vLLM's own code on CPU. Usage: `matrix_vllm.py JOBS.json`; see `matrix_marks.py` for what is
+compared."""
 
 from __future__ import annotations
 
