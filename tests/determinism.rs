@@ -51,8 +51,10 @@ fn large_model(base: &Path) -> (PathBuf, PathBuf) {
     tensors.insert("model.embed_tokens.weight".into(), Raw::zeros(&[600, 1999]));
     let model = Directory::create(&base.join("large"), &json!({"model_type": "llama"}), &tensors);
     let group = |score: f64, members: &[&str]| {
+        let weights = |member: &&str| tensors[&format!("{member}.weight")].shape.iter().product::<usize>();
+        let weights = members.iter().map(weights).sum::<usize>() as f64;
         json!({"formats": ["FP8_DEFAULT_CFG(effective-bits: 8.0)", "NONE(effective-bits: 16.0)"],
-               "scores": [score, 0.0], "costs": [1.0, 2.0], "module_names": members})
+               "scores": [score, 0.0], "costs": [weights / 2.0, weights], "module_names": members})
     };
     let modules: Vec<&str> = tensors.keys().filter_map(|n| n.strip_suffix(".weight")).collect();
     let [_, down, gate, up, o] = modules[..] else { panic!("five weights") };

@@ -71,6 +71,14 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether it is about the tensors of the model and not about what is quantised: a scheme has it from its base checkpoint.
+    pub fn is_of_the_model(&self) -> bool {
+        matches!(
+            self.code,
+            Code::MissingTensor | Code::UnknownTensor | Code::TensorShape | Code::Blocks | Code::NonFinite
+        )
+    }
+
     /// Whether something is wrong, and not merely unknown to the checks.
     pub fn is_fault(&self) -> bool {
         self.code != Code::NotChecked

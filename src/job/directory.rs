@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::plan::{InputScales, Layout, Plan};
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
-use crate::verify::{self, Depth, Problem};
+use crate::verify::{self, Depth};
 use crate::write::companions::copy_file;
 use crate::write::provenance::{
     HashedFile, LayoutWords, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
@@ -185,8 +185,9 @@ fn free_name(records: &[(String, Vec<u8>)], path: &Path) -> String {
 /// Fails when the finished directory breaks any rule of [`verify`]: it must not get its name then.
 pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
     let mut problems = verify::verify(partial, Depth::Headers)?;
-    // What was copied from a checkpoint of another tool may be unknown to the checks; what is made here never is.
-    problems.retain(Problem::is_fault);
+    // What was copied from a checkpoint of another tool may be unknown to the checks; what is made here never is. Tensors that
+    // the base checkpoint has or lacks are its own: they are what was asked for.
+    problems.retain(|problem| problem.is_fault() && !problem.is_of_the_model());
     if problems.is_empty() {
         return Ok(());
     }
