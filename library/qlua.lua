@@ -1642,7 +1642,7 @@ function Tensor:equal(other) end
 
 ---Options of qlua.verify.directory.
 ---@class qlua.verify.directory.Options
----@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every FP8 code as well (default: `"full"`)
+---@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every weight as well (default: `"full"`)
 
 ---Checks of checkpoint directories against what loaders really accept.
 ---@class qlua.verify

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use super::built_in::Said;
 use super::console::print;
 use crate::checkpoint::quantisation;
-use crate::dialect::{Decoding, Foreign, Role};
+use crate::dialect::{Decoding, Foreign, TensorRole};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, RankingOptions};
 use crate::model::Model;
@@ -65,7 +65,7 @@ fn model(model: &Model) -> Result<String> {
 fn codes(model: &Model) -> Result<Option<Table>> {
     let foreign = Foreign::of(model)?;
     let mut kinds = BTreeMap::<(&str, String), usize>::new();
-    for (name, tensor) in model.tensors().filter(|(name, _)| foreign.role(model, name) == Role::Codes) {
+    for (name, tensor) in model.tensors().filter(|(name, _)| foreign.role(model, name) == TensorRole::Codes) {
         let scales = match foreign.decoding(model, name) {
             Ok(Decoding::Scaled(scales)) => scales.described(),
             Ok(Decoding::Unscaled) => "none: the codes are the values".into(),

@@ -13,12 +13,12 @@ const STEPS: usize = 50_000;
 
 /// An expression that is understood.
 pub(super) struct Expression {
-    engine: Engine,
+    engine: MatchedBy,
     /// Whether it took too many steps on some name, so that it is not known what it matches.
     gave_up: Cell<bool>,
 }
 
-enum Engine {
+enum MatchedBy {
     Linear(Regex),
     Trying(fancy_regex::Regex),
 }
@@ -40,10 +40,10 @@ impl Expression {
         }
         let anchored = format!(r"\A(?:{})", translated(pattern).ok_or(Flaw::Unknown)?);
         let engine = match Regex::new(&anchored) {
-            Ok(regex) => Engine::Linear(regex),
+            Ok(regex) => MatchedBy::Linear(regex),
             Err(_) => {
                 let regex = RegexBuilder::new(&anchored).backtrack_limit(STEPS).build();
-                Engine::Trying(regex.map_err(|error| flaw(&error))?)
+                MatchedBy::Trying(regex.map_err(|error| flaw(&error))?)
             }
         };
         Ok(Expression { engine, gave_up: Cell::new(false) })
@@ -52,9 +52,9 @@ impl Expression {
     /// Whether it matches the beginning of `name`. Once it has given up it matches nothing any more.
     pub fn is_match(&self, name: &str) -> bool {
         match &self.engine {
-            Engine::Linear(regex) => regex.is_match(name),
-            Engine::Trying(_) if self.gave_up.get() => false,
-            Engine::Trying(regex) => regex.is_match(name).unwrap_or_else(|_| {
+            MatchedBy::Linear(regex) => regex.is_match(name),
+            MatchedBy::Trying(_) if self.gave_up.get() => false,
+            MatchedBy::Trying(regex) => regex.is_match(name).unwrap_or_else(|_| {
                 self.gave_up.set(true);
                 false
             }),

@@ -22,7 +22,7 @@ pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};
 pub use engine::Engine;
 pub(crate) use foreign::is_calibration_state;
-pub use foreign::{Decoding, Foreign, Role};
+pub use foreign::{Decoding, Foreign, TensorRole};
 pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
 pub use interface::{Dialect, QuantisationFiles};

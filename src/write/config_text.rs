@@ -70,14 +70,14 @@ fn without(text: &[u8], place: &[&str]) -> Vec<u8> {
 }
 
 /// An entry of an object: its key, where that begins, and where its value stands.
-struct Entry {
+struct ConfigEntry {
     key: String,
     start: usize,
     value: Range<usize>,
 }
 
 /// The entries of the first object from `from` on; none where there is no object. `text` is known to be JSON.
-fn entries(text: &[u8], from: usize) -> Vec<Entry> {
+fn entries(text: &[u8], from: usize) -> Vec<ConfigEntry> {
     let blank = |at: usize| text[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
     let mut found = Vec::new();
     let mut at = from + blank(from);
@@ -97,7 +97,7 @@ fn entries(text: &[u8], from: usize) -> Vec<Entry> {
                 at += usize::from(text.get(at) == Some(&b':'));
                 at += blank(at);
                 let end = end_of_value(text, at);
-                found.push(Entry { key, start, value: at..end });
+                found.push(ConfigEntry { key, start, value: at..end });
                 at = end;
             }
             _ => return found,

@@ -17,7 +17,7 @@ pub(crate) use names::is_calibration_state;
 
 words! {
     /// What a tensor of a checkpoint is there for.
-    pub enum Role: "role" {
+    pub enum TensorRole: "role" {
         /// A weight, or anything else that the model has of its own.
         Plain = "plain",
         /// What stands for a weight: codes that scales belong to, or packed ones.
@@ -80,14 +80,14 @@ impl Foreign {
     }
 
     /// What the tensor `name` of `model` is there for.
-    pub fn role(&self, model: &Model, name: &str) -> Role {
-        let Some(tensor) = model.tensor(name).filter(|_| self.has_codes) else { return Role::Plain };
+    pub fn role(&self, model: &Model, name: &str) -> TensorRole {
+        let Some(tensor) = model.tensor(name).filter(|_| self.has_codes) else { return TensorRole::Plain };
         if names::is_left_by_quantiser(name) || is_scale_of_codes(model, name) {
-            Role::Quantiser
+            TensorRole::Quantiser
         } else if what_codes(model, name, tensor).is_some() {
-            Role::Codes
+            TensorRole::Codes
         } else {
-            Role::Plain
+            TensorRole::Plain
         }
     }
 

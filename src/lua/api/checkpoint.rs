@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::demo::{self, Demo};
-use crate::dialect::{Foreign, Role};
+use crate::dialect::{Foreign, TensorRole};
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Handle, Plain, Row, Selector, Type};
@@ -22,7 +22,7 @@ struct StoredTensor<'a> {
     name: &'a str,
     tensor: &'a Tensor,
     shard: &'a str,
-    role: Role,
+    role: TensorRole,
 }
 
 struct ShardSize<'a> {
@@ -44,7 +44,7 @@ row! {
         /// the file that holds it
         shard: Type::String => stored.shard,
         /// what it is there for: `plain`, `codes` (of a quantised weight), or `quantiser` (scales and the like)
-        role: Type::Choice(Role::WORDS) => stored.role.word(),
+        role: Type::Choice(TensorRole::WORDS) => stored.role.word(),
     }
 }
 row! {
