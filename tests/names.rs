@@ -577,3 +577,18 @@ fn what_an_engine_cannot_read_is_refused_for_it_and_noted_otherwise() {
     assert_eq!(notes(&[Engine::Vllm, Engine::Transformers], &[language, vision]), 1);
     assert_eq!(notes(&[Engine::Sglang], &[language]), 0);
 }
+
+/// One module under two spellings would be counted twice, and chosen by the cheaper of its scores.
+#[test]
+fn a_module_in_two_groups_under_two_spellings_is_refused() {
+    let base = tempfile::tempdir().unwrap();
+    let linears = ["model.layers.0.self_attn.o_proj", "model.layers.0.mlp.down_proj"];
+    checkpoint(base.path(), json!({"architectures": ["LlamaForCausalLM"]}), &linears, &[]);
+    let other = "language_model.model.layers.0.self_attn.o_proj";
+    write_manifest(base.path(), &[&[linears[0]], &[linears[1]], &[other]]);
+    let error = said(base.path(), 50.0).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    let expected =
+        format!("the groups `{}` and `{other}` both have `{}`, under two spellings", linears[0], linears[0]);
+    assert_eq!(error.to_string(), expected);
+}

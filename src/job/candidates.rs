@@ -3,7 +3,7 @@
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
-use crate::manifest::{Manifest, RecipeFormat};
+use crate::manifest::{Group, Manifest, RecipeFormat};
 use crate::plan::Activations;
 
 /// The manifest with the candidates of the format that will be written, as far as it is known before any scheme is there, or
@@ -40,6 +40,8 @@ pub(super) fn with_candidates(
     let format = dialect.format();
     let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
     let rank = |scored: &RecipeFormat| match FormatId::of_manifest(&scored.name) {
+        // Formats of the key-value cache say nothing of weights.
+        _ if scored.name.contains("KV") => None,
         Some((id, scales)) if id == format && Some(scales) == granularity => Some(0),
         Some((id, _)) if id == format => Some(1),
         // Codes of the same kind under scales of another shape.
@@ -60,8 +62,22 @@ pub(super) fn with_candidates(
                 )))
         }
         Some(best) => {
-            let note = (best == 2)
-                .then(|| format!("no group was scored in {format}: the scores are those of {}", known()));
+            let is_other =
+                |group: &&Group| matches!(group.formats.iter().filter_map(rank).min(), Some(2 | 3));
+            let others = manifest.groups().iter().filter(is_other).count();
+            let note = match (best, others) {
+                (2, _) => {
+                    Some(format!("no group was scored in {format}: the scores are those of {}", known()))
+                }
+                (_, 0) => None,
+                _ => Some(format!(
+                    "{} not scored in {format}: their scores are those of another kind of FP8",
+                    match others {
+                        1 => "1 group was".to_string(),
+                        others => format!("{others} groups were"),
+                    }
+                )),
+            };
             Ok((manifest.with_candidates(rank), note))
         }
     }

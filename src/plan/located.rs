@@ -87,6 +87,7 @@ impl Located {
         if !missing.is_empty() {
             return Err(unmatched(model, &missing));
         }
+        located.require_own_modules(manifest)?;
         located.keep_whole(|module| {
             let weight = model.weight(module)?;
             format.format().refuses(weight.dtype(), weight.shape())
@@ -136,6 +137,31 @@ impl Located {
     fn add(&mut self, group: &Group, found: LocatedGroup) {
         self.by_name.insert(group.name.clone(), self.groups.len());
         self.groups.push(found);
+    }
+
+    /// Fails when two members mean the same module, under two spellings: it would be counted and chosen twice.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming the module and the groups.
+    fn require_own_modules(&self, manifest: &Manifest) -> Result<()> {
+        let mut owners: HashMap<&str, &Group> = HashMap::new();
+        for (group, found) in manifest.groups().iter().zip(&self.groups) {
+            for module in &found.stored {
+                let Some(other) = owners.insert(module, group) else { continue };
+                if !(group.is_candidate() || other.is_candidate()) {
+                    continue;
+                }
+                let problem = match other.name == group.name {
+                    true => format!("the group `{}` has `{module}` twice, under two spellings", group.name),
+                    false => format!(
+                        "the groups `{}` and `{}` both have `{module}`, under two spellings",
+                        other.name, group.name
+                    ),
+                };
+                return Err(Error::refused(problem).with_hint("name every module once in the manifest"));
+            }
+        }
+        Ok(())
     }
 
     /// Takes back whatever is fused with a module that `refuses` gives a reason for.
