@@ -20,10 +20,14 @@ pub(super) fn with_candidates(
     let known = || formats.iter().copied().collect::<Vec<_>>().join(", ");
     let path = manifest.path().display();
     if let Some(wanted) = &options.format_from {
-        let is_wanted = |name: &str| {
-            name.get(..wanted.len())
-                .is_some_and(|start| !wanted.is_empty() && start.eq_ignore_ascii_case(wanted))
-        };
+        // The manifest's own spelling, `NAME(effective-bits: 4.5)`, is one as well.
+        let wanted = wanted.split('(').next().unwrap_or_default().trim();
+        if wanted.is_empty() {
+            return Err(Error::argument("no format was named whose scores decide")
+                .with_hint(format!("the formats of the manifest are {}", known())));
+        }
+        let is_wanted =
+            |name: &str| name.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
         if !formats.iter().any(|name| is_wanted(name)) {
             return Err(Error::refused(format!("`{path}` has no candidate in a format `{wanted}…`"))
                 .with_hint(format!("its formats are {}", known())));

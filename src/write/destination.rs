@@ -117,17 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_way_and_a_read_only_file_system_are_refused_before_writing() {
+    fn a_file_in_the_way_is_refused_before_writing() {
         let base = tempfile::tempdir().unwrap();
         let file = base.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = require_writable(&file.join("out")).unwrap_err().to_string();
         assert!(error.ends_with("it is no directory"), "{error}");
-        // Whoever runs the test, nobody can make a directory there.
-        let error = require_writable(Path::new("/proc/qlua/out")).err().map(|e| e.to_string());
-        if let Some(error) = error {
-            assert!(error.starts_with("nothing can be written to `/proc`"), "{error}");
-        }
         require_writable(&base.path().join("not/there/yet")).unwrap();
     }
 

@@ -123,8 +123,13 @@ fn interrupted_later() {
 
 /// A file system of its own in a mount namespace of its own: it goes away with the child.
 fn on_small_disk(name: &str, megabytes: u32, place: &Path) {
+    on_disk(name, megabytes, "true", place);
+}
+
+/// The same after the command `then`, which has the file system at `$D`.
+fn on_disk(name: &str, megabytes: u32, then: &str, place: &Path) {
     let script = format!(
-        "mount -t tmpfs -o size={megabytes}m none '{0}' && mkdir '{0}/disk' && exec \"$@\"",
+        "D='{}' && mount -t tmpfs -o size={megabytes}m none \"$D\" && mkdir \"$D/disk\" && {then} && exec \"$@\"",
         place.join("small").display()
     );
     fs::create_dir(place.join("small")).unwrap();
@@ -160,6 +165,29 @@ fn small_disk() {
         "free some space",
     );
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+}
+
+#[test]
+fn a_read_only_file_system_is_found_by_the_dry_run_and_by_the_run() {
+    let place = Place::new();
+    on_disk("read_only_disk", 12, "mount -o remount,ro \"$D\"", place.path());
+}
+
+#[test]
+#[ignore = "run by another test in a file system of its own"]
+fn read_only_disk() {
+    let Some((place, options)) = here() else { return };
+    let disk = place.join("small/disk");
+    let options = FamilyOptions { out: disk.join("out"), ..options };
+    let foreseen = ascending_family(options.clone(), &[50.0]).check().unwrap_err();
+    let error = export(options, &[50.0], &Silent).unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    assert_eq!(foreseen.to_string(), error.to_string(), "a dry run says the same");
+    require_message(
+        &error,
+        &["nothing can be written to `", &disk.display().to_string(), "Read-only file system"],
+        "another --out",
+    );
 }
 
 #[test]

@@ -26,6 +26,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.pytorch_utils import Conv1D
 
 import matrix_tables
+import seeded_manifest
 
 GROUPING = (
     re.compile(r"^(.*?)\.(q_proj|k_proj|v_proj)$"),
@@ -189,23 +190,7 @@ def manifest_of(name: str, model: PreTrainedModel, seen: dict[str, float], disk:
             # What text does not reach gets a number, too: input scales of towers are not what is compared here.
             for key in (member, *(disk[member] if member not in linear else ())):
                 amax[f"{key}.input_quantizer"] = seen.get(member, 0.0) or unseen
-    ranking = sorted(sensitivity, key=lambda key: sensitivity[key]["importance"])
-    for rank, key in enumerate(ranking, 1):
-        sensitivity[key]["rank"] = rank
-    return {
-        "scheme": {
-            "name": f"{name}_seeded", "auto_quantize_bits": 8.0, "auto_quantize_method": "gradient",
-            "auto_quantize_score_size": 4, "coverage_mode": "full", "coverage_fraction": 1.0,
-            "quant_formats": ["FP8_DEFAULT_CFG"],
-        },
-        "num_quantized_layers": len(linear),
-        "layers": {n: {"quantized": True, "module_type": "QuantLinear"} for n in modules if n in linear},
-        "model": {"id": name},
-        "autoquant_state": {"constraints": {"effective_bits": 8.0}, "score": 0.0, "is_satisfied": True},
-        "layer_sensitivity": sensitivity,
-        "sensitivity_ranking": [{"name": k, "importance": sensitivity[k]["importance"]} for k in ranking],
-        "amax": amax,
-    }
+    return seeded_manifest.document(name, [n for n in modules if n in linear], sensitivity, amax)
 
 
 def make(folder: Path, name: str) -> None:

@@ -30,6 +30,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+import seeded_manifest
+
 VOCABULARY = 512
 IMAGE, VIDEO, VISION_START, VISION_END = 500, 501, 502, 503
 TEXT = {
@@ -196,24 +198,8 @@ def manifest_of(name: str, model: PreTrainedModel, amax: dict[str, float]) -> di
             "formats": formats, "scores": [score] * candidate + [0.0], "costs": [size / 2] * candidate + [size],
             "importance": score if candidate else 0.0, "module_names": members,
         }
-    ranking = sorted(sensitivity, key=lambda key: sensitivity[key]["importance"])
-    for rank, key in enumerate(ranking, 1):
-        sensitivity[key]["rank"] = rank
     linears = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-    return {
-        "scheme": {
-            "name": f"{name}_seeded", "auto_quantize_bits": 8.0, "auto_quantize_method": "gradient",
-            "auto_quantize_score_size": 4, "coverage_mode": "full", "coverage_fraction": 1.0,
-            "quant_formats": ["FP8_DEFAULT_CFG"],
-        },
-        "num_quantized_layers": len(linears),
-        "layers": {n: {"quantized": True, "module_type": "QuantLinear"} for n in sizes if n in linears},
-        "model": {"id": name},
-        "autoquant_state": {"constraints": {"effective_bits": 8.0}, "score": 0.0, "is_satisfied": True},
-        "layer_sensitivity": sensitivity,
-        "sensitivity_ranking": [{"name": k, "importance": sensitivity[k]["importance"]} for k in ranking],
-        "amax": amax,
-    }
+    return seeded_manifest.document(name, [n for n in sizes if n in linears], sensitivity, amax)
 
 
 def name_architecture(path: Path, architecture: str) -> None:

@@ -212,12 +212,14 @@ fn choice(words: impl Iterator<Item = String>) -> String {
 pub(super) fn require_distinct(model: &Model, plan: &Plan) -> Result<()> {
     let fp8: HashSet<&str> = plan.formats.keys().map(|module| bare_name(module)).collect();
     for module in listed(model, plan) {
-        let name = bare_name(module);
-        let (parent, leaf, _) = split(name);
-        let others = leaves(module, leaf).map(|leaf| format!("{parent}.{leaf}"));
-        if let Some(hit) =
+        // The entries are made of the same names.
+        let hit = names(model, module).iter().find_map(|name| {
+            let name = bare_name(name);
+            let (parent, leaf, _) = split(name);
+            let others = leaves(module, leaf).map(|leaf| format!("{parent}.{leaf}"));
             [name.to_string()].into_iter().chain(others).find(|name| fp8.contains(name.as_str()))
-        {
+        });
+        if let Some(hit) = hit {
             let other = plan
                 .formats
                 .keys()

@@ -8,7 +8,7 @@ use crate::dialect::claims::CONFIG;
 use crate::dialect::expression::{Expression, Flaw};
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
-use crate::model::fused_group;
+use crate::model::{ModuleClass, fused_group};
 
 /// The order in which loaders stack the parts of a fused layer; only the last may end within a block.
 const LAST_PARTS: [&str; 2] = ["v_proj", "up_proj"];
@@ -98,7 +98,7 @@ fn check_lists(list: Option<&[&str]>, stored: &StoredLayers) -> Vec<Problem> {
             continue;
         }
         // Of a release without a list loaders know that its routers are as they are.
-        if list.is_none() && is_router(layer.name, stored) {
+        if list.is_none() && names.class(layer.name) == Some(ModuleClass::Router) {
             continue;
         }
         let ignored: Vec<Option<bool>> = readings.iter().map(|reading| reading.ignores(&name)).collect();
@@ -148,15 +148,6 @@ fn misread_by(reading: &NotConvertedReading, layers: &[&Layer]) -> Option<Proble
         reading.name, layer.name
     );
     Some(Problem::new(Code::EngineSpelling, layer.name, message))
-}
-
-/// Whether the module chooses among experts that stand beside it.
-fn is_router(module: &str, stored: &StoredLayers) -> bool {
-    module.rsplit_once('.').is_some_and(|(parent, leaf)| {
-        let experts = format!("{parent}.experts.");
-        ["gate", "router"].contains(&leaf)
-            && stored.layers.iter().any(|layer| layer.name.starts_with(&experts))
-    })
 }
 
 /// The scales of one FP8 layer.
