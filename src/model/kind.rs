@@ -25,6 +25,8 @@ pub(super) fn class_by_name(module: &str, shape: &[usize]) -> Option<ModuleClass
         2 if is_table && (leaf.contains("proj") || leaf.contains("patch")) => None,
         2 if is_table => Some(ModuleClass::Embedding),
         2 if leaf.contains("conv") || leaf.contains("norm") => None,
+        // The output of torch's own attention is read as a weight and never run as a layer.
+        2 if module.ends_with(".head.attention.out_proj") => None,
         2 => Some(ModuleClass::Linear),
         3 if !leaf.contains("conv") && module.split('.').any(|part| part.contains("expert")) => {
             Some(ModuleClass::Experts)
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_linear_layer_is_told_apart() {
-        let cases: [(&str, &[usize], Option<ModuleClass>); 24] = [
+        let cases: [(&str, &[usize], Option<ModuleClass>); 25] = [
             ("model.layers.0.mlp.up_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate", &[8, 4], Some(ModuleClass::Router)),
@@ -60,6 +62,7 @@ mod tests {
             ("gpt_neox.embed_in", &[8, 4], Some(ModuleClass::Embedding)),
             ("shared", &[8, 4], Some(ModuleClass::Embedding)),
             ("model.embed_vision.embedding_projection", &[8, 4], None),
+            ("vision_tower.vision_model.head.attention.out_proj", &[8, 8], None),
             ("vision_model.embeddings.patch_embedding", &[8, 4], None),
             ("visual.patch_embed.proj", &[8, 3, 2, 4, 4], Some(ModuleClass::Convolution)),
             ("model.layers.0.linear_attn.conv1d", &[96, 1, 4], Some(ModuleClass::Convolution)),

@@ -77,8 +77,10 @@ impl Modules {
             Some(class) => Some(class),
             None => class_by_name(on_disk, shape),
         };
-        // The output of torch's own attention is read as a weight and never run as a layer.
-        let class = class.filter(|_| !on_disk.ends_with(".head.attention.out_proj"));
+        // A linear layer that is never run as one: engines may build it all the same.
+        let is_odd_linear = class == Some(ModuleClass::Other)
+            && fact.as_ref().is_some_and(|fact| Line::ALL.iter().any(|line| fact.is_linear_module(*line)));
+        let class = class.filter(|_| !is_odd_linear);
         // A surplus tensor of another shape than the architecture has is none of its linear layers.
         let class = if class == Some(ModuleClass::Linear) && shape.len() != 2 {
             Some(ModuleClass::Other)

@@ -32,35 +32,39 @@ pub struct WriteOptions<'a> {
 /// Cuts tensors, in the given order, into as few shards as `max_shard_size` tensor bytes allow, of about equal size: files
 /// are written side by side, so an odd small one would leave a thread without work. Returns the number of tensors of each.
 pub fn deal_into_shards<'a>(
-    tensors: impl Iterator<Item = &'a TensorSpec> + Clone,
+    tensors: impl Iterator<Item = &'a TensorSpec>,
     max_shard_size: u64,
 ) -> Vec<usize> {
-    let fewest = fill(tensors.clone(), max_shard_size);
-    let total: u64 = tensors.clone().map(TensorSpec::bytes).sum();
+    let mut end = 0;
+    // Where each tensor ends, if all were in one file: a shard is found by bisection, and not by a walk over its tensors.
+    let ends: Vec<u64> = tensors
+        .map(|spec| {
+            end += spec.bytes();
+            end
+        })
+        .collect();
+    let fewest = fill(&ends, max_shard_size);
     // The smallest limit that needs no more shards.
-    let (mut low, mut high) = (total / fewest.len().max(1) as u64, max_shard_size);
+    let (mut low, mut high) = (end / fewest.len().max(1) as u64, max_shard_size);
     while low < high {
         let middle = low + (high - low) / 2;
-        if fill(tensors.clone(), middle).len() <= fewest.len() { high = middle } else { low = middle + 1 }
+        if fill(&ends, middle).len() <= fewest.len() { high = middle } else { low = middle + 1 }
     }
-    fill(tensors, high)
+    fill(&ends, high)
 }
 
-/// Cuts tensors, in the given order, into shards of at most `limit` bytes; a larger tensor has one of its own.
-fn fill<'a>(tensors: impl Iterator<Item = &'a TensorSpec>, limit: u64) -> Vec<usize> {
+/// Cuts tensors that end at `ends`, in the given order, into shards of at most `limit` bytes; a larger tensor has one of its
+/// own.
+fn fill(ends: &[u64], limit: u64) -> Vec<usize> {
     let mut counts = Vec::new();
-    let mut filled = 0;
-    for spec in tensors {
-        match counts.last_mut() {
-            Some(count) if filled + spec.bytes() <= limit => {
-                *count += 1;
-                filled += spec.bytes();
-            }
-            _ => {
-                counts.push(1);
-                filled = spec.bytes();
-            }
-        }
+    let (mut first, mut start) = (0, 0);
+    while first < ends.len() {
+        let fitting = ends[first..].partition_point(|end| end - start <= limit);
+        // An empty tensor behind one that is too large fits no better than any other.
+        let count = fitting.max(1);
+        counts.push(count);
+        first += count;
+        start = ends[first - 1];
     }
     counts
 }

@@ -21,6 +21,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "critical", "CUD
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # noqa: E402
 from transformers import modeling_utils  # noqa: E402
 from transformers.models.auto import modeling_auto  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
@@ -175,6 +176,8 @@ def kind_of(model: nn.Module, name: str, head: nn.Module | None) -> tuple[str, s
     routes = bool(ROUTERS.search(owner_name)) or "Router" in class_name or class_name.endswith(("Gate", "MoEGate"))
     if isinstance(owner, nn.Linear):
         code = "H" if owner is head or HEADS.search(owner_name) else "R" if routes and is_router(owner) else "L"
+        if isinstance(owner, NonDynamicallyQuantizableLinear):
+            code = f"O{rank}"  # The output of torch's own attention: its weight is read, it is never run as a layer.
         return key, code + ("l" if code != "L" else "")
     if owner is head:
         return key, "H"
