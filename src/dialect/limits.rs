@@ -158,12 +158,17 @@ pub const LIMITS: [Limit; 20] = [
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: QWEN3_VL,
-        dialects: &[DialectId::Universal, DialectId::CompressedTensors, DialectId::Fp8Block],
+        architectures: &[
+            "Qwen3VLForConditionalGeneration",
+            "Qwen3VLMoeForConditionalGeneration",
+            "Qwen3_5ForConditionalGeneration",
+            "Qwen3_5MoeForConditionalGeneration",
+        ],
+        dialects: &[],
         activations: None,
         scope: Scope::Vision,
-        reason: "SGLang builds the vision tower of Qwen3-VL without a quantisation configuration and takes raw codes for \
-                 weights",
+        reason: "SGLang builds the vision tower of this architecture without a quantisation configuration and takes raw codes \
+                 for weights",
         instead: "keep the vision tower in BF16 (lm_only_topx, --exclude '*visual*'), or serve it with vLLM or Transformers",
     },
     Limit {
@@ -192,7 +197,7 @@ pub const LIMITS: [Limit; 20] = [
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: &["Glm4MoeForCausalLM", "StableLmForCausalLM"],
+        architectures: &["Glm4MoeForCausalLM"],
         dialects: COMPRESSED,
         activations: None,
         scope: Scope::Everything,
@@ -207,8 +212,10 @@ pub const LIMITS: [Limit; 20] = [
             "GPTNeoXForCausalLM",
             "Idefics3ForConditionalGeneration",
             "InternVLForConditionalGeneration",
+            "LlavaNextForConditionalGeneration",
             "NemotronForCausalLM",
             "SeedOssForCausalLM",
+            "SmolVLMForConditionalGeneration",
         ],
         dialects: &[DialectId::ModelOpt],
         activations: Some(Activations::Static),
@@ -229,7 +236,7 @@ pub const LIMITS: [Limit; 20] = [
     },
     Limit {
         engine: Engine::Sglang,
-        architectures: &["GptOssForCausalLM"],
+        architectures: &["GptOssForCausalLM", "StableLmForCausalLM"],
         dialects: &[],
         activations: None,
         scope: Scope::Everything,

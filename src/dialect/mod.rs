@@ -13,6 +13,7 @@ mod limits;
 mod modelopt;
 mod problem;
 mod registry;
+mod sglang;
 mod spelling;
 mod stored;
 mod universal;

@@ -50,9 +50,9 @@ pub(super) fn asked_for_as_wholes(model: &Model, plan: &Plan) -> Vec<String> {
     let known = model.modules().architecture().filter(|architecture| architecture.in_vllm());
     let Some(architecture) = known else { return Vec::new() };
     let parts: HashSet<&str> =
-        architecture.fused().flat_map(|(_, parts)| parts).map(|part| last(part)).collect();
+        architecture.packed().flat_map(|(_, parts)| parts).map(|part| last(part)).collect();
     let wholes: HashSet<&str> = architecture
-        .fused()
+        .packed()
         .filter(|(whole, parts)| parts.iter().any(|part| part == whole))
         .map(|(whole, _)| whole)
         .collect();

@@ -13,25 +13,31 @@ use crate::units::counted;
 /// Fails when a group costs another number of weights than the model has in it: costs are numbers of weights, so the manifest
 /// is one of another model.
 ///
+/// A cost of one weight stands where the number is not known, and so does one that is the same for all groups while their
+/// sizes differ: manifests that were put together by hand have such costs.
+///
 /// # Errors
 /// [`Error::Refused`] with the first such group and how many there are.
 pub(super) fn require_same_weights(manifest: &Manifest, located: &Located, model: &Model) -> Result<()> {
-    let mut others = 0;
-    let mut first = None;
-    for (group, found) in manifest.groups().iter().zip(located.groups()) {
-        // One weight is no linear layer: it stands where the number is not known.
-        let Some(stated) = group.parameters().filter(|&stated| found.is_whole && stated > 1) else {
-            continue;
-        };
-        let weights = found.stored.iter().filter_map(|module| model.weight(module));
-        let there: u64 = weights.map(|weight| weight.elements() as u64).sum();
-        // A cost is a sum of floating-point numbers.
-        if stated.abs_diff(there) as f64 <= 1e-6 * there as f64 {
-            continue;
-        }
-        others += 1;
-        first.get_or_insert((group.name.as_str(), stated, there));
+    let groups = manifest.groups().iter().zip(located.groups());
+    let compared: Vec<(&str, u64, u64)> = groups
+        .filter_map(|(group, found)| {
+            let stated = group.parameters().filter(|&stated| found.is_whole && stated > 1)?;
+            let weights = found.stored.iter().filter_map(|module| model.weight(module));
+            Some((group.name.as_str(), stated, weights.map(|weight| weight.elements() as u64).sum()))
+        })
+        .collect();
+    let all_alike = |number: fn(&(&str, u64, u64)) -> u64| {
+        compared.windows(2).all(|pair| number(&pair[0]) == number(&pair[1]))
+    };
+    if all_alike(|group| group.1) && !all_alike(|group| group.2) {
+        return Ok(());
     }
+    // A cost is a sum of floating-point numbers.
+    let differs = |stated: u64, there: u64| stated.abs_diff(there) as f64 > 1e-6 * there as f64;
+    let mut others = compared.into_iter().filter(|(_, stated, there)| differs(*stated, *there));
+    let first = others.next();
+    let others = others.count() + 1;
     let Some((name, stated, there)) = first else { return Ok(()) };
     let more =
         if others > 1 { format!(", and {} differ so", counted(others, "group")) } else { String::new() };

@@ -110,6 +110,13 @@ impl Architecture {
         fused.map(|(name, parts)| (name.as_str(), parts.as_slice()))
     }
 
+    /// What vLLM's class says of what it fuses: with these parts its readers of lists find a fused layer. Of what its loader
+    /// stacks besides they know nothing.
+    pub fn packed(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let fused = self.engine.iter().flat_map(|engine| &engine.fused);
+        fused.map(|(name, parts)| (name.as_str(), parts.as_slice()))
+    }
+
     /// The prefix and the fused name of the group that `module` (in any spelling) is a part of in vLLM.
     pub fn fused_group<'n>(&self, module: &'n str) -> Option<(&'n str, &str)> {
         self.fused().find_map(|(name, parts)| {

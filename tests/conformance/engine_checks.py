@@ -28,6 +28,15 @@ class Built:
     cache_scales: tuple[str, ...]
     """Ends of the names of scales of an FP8 KV cache, which these checkpoints do not have and the engine does not need."""
 
+    @property
+    def class_name(self) -> str | None:
+        """The engine's class of the model, where quantisation may change it."""
+        return None
+
+    def take_for(self, class_name: str) -> None:
+        """Has the engine build the model as another of its classes."""
+        raise NotImplementedError
+
     @cached_property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Parameters that a checkpoint has to give, tied ones once."""

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import torch
 
 from checkpoint import Directory
+from engine_checks import Built
 from forking import forked
 from matrix_marks import Places, check_places, names_in
 from outcome import check, require
@@ -19,15 +20,33 @@ from outcome import check, require
 BASE = "the untouched base loads"
 
 
-def find_places(job: dict[str, Any], engine: str, loaded: type, path: Path) -> None:
-    """Loads the base, and keeps where its tensors lie."""
+def find_places(base: Path, loaded: type, class_name: str | None, path: Path) -> None:
+    """Loads the base as the engine's class of that name, or as its own, and keeps where its tensors lie."""
+    built = loaded(base)
+    if class_name:
+        built.take_for(class_name)
+    built.build()
+    places = Places.of(built, names_in(base), built.load_changed)
+    unset = [n for n in places.unset() if not places.base[n].isnan().all() or "lm_head" not in n]
+    require(not unset, f"{len(unset)} parameters are unset: {unset[:3]}")
+    torch.save(places, path)
+
+
+def check_base(job: dict[str, Any], engine: str, loaded: type, path: Path) -> None:
+    """The engine loads what qlua never touched: only then do other directories count."""
     with check(engine, job | {"dialect": "", "scheme": "", "activations": ""}, BASE):
-        built = loaded(Path(job["base"]))
-        built.build()
-        places = Places.of(built, names_in(Path(job["base"])), built.load_changed)
-        unset = [n for n in places.unset() if not places.base[n].isnan().all() or "lm_head" not in n]
-        require(not unset, f"{len(unset)} parameters are unset: {unset[:3]}")
-        torch.save(places, path)
+        find_places(Path(job["base"]), loaded, None, path)
+
+
+def places_as(built: Built, base: Path, loaded: type, places: Places) -> Places:
+    """The places of the base in the class that `built` is of: quantised, an engine may build a model as another class."""
+    if built.class_name == places.class_name:
+        return places
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "places"
+        forked(lambda: find_places(base, loaded, built.class_name, path))
+        require(path.is_file(), f"the base does not load as {built.class_name}")
+        return torch.load(path, weights_only=False)
 
 
 def check_scheme(job: dict[str, Any], engine: str, loaded: type, methods: dict[str, str], places: Places) -> None:
@@ -38,10 +57,11 @@ def check_scheme(job: dict[str, Any], engine: str, loaded: type, methods: dict[s
         built = loaded(scheme.path)
         require(built.method == methods[job["view"]], f"resolved {built.method}")
         with check(view, job, "builds the model and loads every weight"):
+            mine = places_as(built, Path(job["base"]), loaded, places)
             built.build()
             built.load_changed(lambda weights: weights)
             with check(view, job, "holds what is on disk"):
-                check_places(built, scheme, places)
+                check_places(built, scheme, mine)
 
 
 def prepared(base: Path, prepare: Callable[[str], None]) -> None:
@@ -60,7 +80,7 @@ def run(path: Path, engine: str, loaded: type, methods: dict[str, str], prepare:
             mine = list(group)
             kept = Path(folder) / model
             prepared(Path(mine[0]["base"]), prepare)
-            status = forked(lambda: find_places(mine[0], engine, loaded, kept))
+            status = forked(lambda: check_base(mine[0], engine, loaded, kept))
             if status != 0:
                 with check(engine, mine[0] | {"dialect": "", "scheme": ""}, BASE):
                     require(False, f"the process ended with status {status}")

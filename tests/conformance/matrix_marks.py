@@ -64,8 +64,8 @@ class Places:
     """What each row of each parameter is made of, and what the base puts there."""
 
     def __init__(self, base: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], rows: dict[str, torch.Tensor],
-                 names: list[str]) -> None:
-        self.base, self.names = base, names
+                 names: list[str], class_name: str | None) -> None:
+        self.base, self.names, self.class_name = base, names, class_name
         self.tensors = {name: numbers(values) for name, values in tensors.items()}
         self.rows = {name: numbers(values) for name, values in rows.items() if values.dim() > 1}
 
@@ -77,7 +77,7 @@ class Places:
         load(by_tensor(names))
         tensors = snapshot(built)
         load(by_row)
-        return cls(base, tensors, snapshot(built), names)
+        return cls(base, tensors, snapshot(built), names, built.class_name)
 
     def made_of(self, parameter: str) -> set[str]:
         """The tensors on disk of which `parameter` has something."""

@@ -10,6 +10,7 @@ from typing import Any, Callable
 import sglang_checks  # noqa: I001 - it puts stand-ins before SGLang is imported
 import torch
 from sglang.srt.model_loader import loader as loading
+from sglang.srt.model_loader.utils import get_model_architecture
 
 from matrix_engine import run
 from matrix_marks import Weights
@@ -22,6 +23,15 @@ class Loaded(sglang_checks.Loaded):
     def method(self) -> str | None:
         """What SGLang takes it for."""
         return self.config.quantization
+
+    @property
+    def class_name(self) -> str:
+        """SGLang has a class of its own for Mixtral in some formats."""
+        return get_model_architecture(self.config)[0].__name__
+
+    def take_for(self, class_name: str) -> None:
+        """Has SGLang build the model as another of its classes."""
+        self.config.hf_config.architectures = [class_name]
 
     def load_changed(self, change: Callable[[Weights], Weights]) -> Any:
         """Loads the weights after a function has changed them."""

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::dialect::sglang::name_in_sglang;
 use crate::dialect::wholes::unquantised_mixtures;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
@@ -73,17 +74,21 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
             beside.push(name.clone());
         }
     }
+    // Of numbered experts each has an entry of its own, under the names that it has on disk.
     let mixtures: Vec<(bool, String)> = unquantised_mixtures(model, plan)
         .into_iter()
-        .flat_map(|mixture| mixture.names.into_iter().map(move |name| (mixture.is_stacked, name)))
+        .flat_map(|mixture| {
+            let names = mixture.names.into_iter().enumerate();
+            names.map(move |(at, name)| (mixture.is_stacked || at > 0, name))
+        })
         .collect();
     let experts: Vec<String> = mixtures.iter().map(|(_, name)| format!("{}.0", bare_name(name))).collect();
-    for ((is_stacked, name), expert) in mixtures.iter().zip(&experts) {
+    for ((by_first_expert, name), expert) in mixtures.iter().zip(&experts) {
         let (parent, leaf, _) = split(bare_name(name));
         together.push((parent, [leaf].into()));
-        if *is_stacked {
+        if *by_first_expert {
             // vLLM asks for the parts of the first expert, whatever a mixture is made of.
-            together.push((expert, EXPERTS.iter().map(|(_, part)| *part).collect()));
+            together.push((expert, EXPERTS.iter().flat_map(|(own, part)| [*own, *part]).collect()));
         }
     }
     // The numbers of what differs in nothing else, in the order of its first appearance.
@@ -117,9 +122,9 @@ fn names(model: &Model, module: &str) -> Vec<String> {
     if !has_known_root(module) {
         return in_memory;
     }
-    let in_vllm = model.modules().in_vllm(module);
+    let in_engines = model.modules().in_vllm(module).into_iter().chain(name_in_sglang(model, module));
     let mut names = vec![module.to_string()];
-    for name in in_memory.into_iter().chain(in_vllm) {
+    for name in in_memory.into_iter().chain(in_engines) {
         if names.iter().all(|known| bare_name(known) != bare_name(&name)) {
             names.push(name);
         }

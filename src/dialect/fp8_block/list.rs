@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use regex::{Regex, RegexBuilder};
 
 use crate::dialect::engine::Engine;
+use crate::dialect::sglang::name_in_sglang;
 use crate::dialect::spelling::Spelling;
 use crate::dialect::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::error::{Error, Result};
@@ -54,10 +55,13 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     let is_stack = |module: &str| modules.class(module) == Some(ModuleClass::Experts);
     for module in plan.listed(model).filter(|module| *module != "lm_head" && !is_stack(module)) {
         let in_memory: Vec<String> = modules.names_in_memory(module).iter().map(|name| whole(name)).collect();
-        let of_parts: Vec<String> = in_memory.iter().flat_map(|name| parts(name)).flatten().collect();
+        let in_sglang = name_in_sglang(model, module);
+        let of_parts: Vec<String> =
+            in_memory.iter().chain(&in_sglang).flat_map(|name| parts(name)).flatten().collect();
         in_memory.into_iter().for_each(&mut add);
         add(whole(module));
         of_parts.into_iter().for_each(&mut add);
+        in_sglang.into_iter().for_each(&mut add);
     }
     unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names).for_each(&mut add);
     asked_for_as_wholes(model, plan).into_iter().for_each(&mut add);

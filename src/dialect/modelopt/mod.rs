@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::id::DialectId;
 use super::interface::{Dialect, QuantisationFiles};
 use super::problem::Problem;
+use super::sglang::name_in_sglang;
 use super::stored::StoredLayers;
 use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
@@ -86,7 +87,7 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
         // Where an engine runs the model as Transformers does, layers are called as they are there.
         let in_memory = model.modules().names_in_memory(module).into_iter();
         let others = in_memory.filter(move |name| bare_name(name) != bare_name(module));
-        [module.to_string()].into_iter().chain(others)
+        [module.to_string()].into_iter().chain(others).chain(name_in_sglang(model, module))
     });
     let mixtures = unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names);
     let wholes = asked_for_as_wholes(model, plan);
