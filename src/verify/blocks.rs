@@ -121,7 +121,7 @@ fn check_numbers(config: &Value, stacks: &BTreeMap<&str, StackOnDisk>) -> Vec<Pr
     let language: Vec<(&&str, &StackOnDisk)> = stacks.iter().filter(|(_, stack)| stack.is_language).collect();
     let [(name, stack)] = language[..] else { return problems };
     let Some(stated) = stated_blocks(config) else { return problems };
-    let found = stack.blocks.last().map_or(0, |last| last + 1);
+    let found = stack.blocks.last().map_or(0, |last| last.saturating_add(1));
     if found < stated {
         let message = format!("config.json says num_hidden_layers {stated}, and `{name}` has {found} blocks");
         problems.push(Problem::new(Code::Blocks, CONFIG, message));
