@@ -141,6 +141,9 @@ impl FoundRecord {
     /// [`Error::Io`] when there is a record that cannot be read.
     pub fn of(directory: &Path) -> Result<Self> {
         let path = directory.join(RECORDS).join(PROVENANCE);
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(FoundRecord::Damaged("is no file".into()));
+        }
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FoundRecord::Absent),

@@ -27,12 +27,13 @@ pub use base::BaseComparison;
 pub use family::{FamilyMember, check_family};
 pub use records::RecordState;
 
+use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE};
 use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
 pub use crate::dialect::{Code, Problem};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::model::{Expectation, Model, expected_tensors};
-use crate::record::{FileInDirectory, FileKind, FoundRecord, files_below};
+use crate::record::{FileInDirectory, FoundRecord, files_below};
 use crate::words::words;
 use base::Counterparts;
 use reading::{ReadWeights, TensorReading};
@@ -102,6 +103,12 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
         return Err(Error::not_found(format!("`{}` {what}", directory.display()))
             .with_hint("name a checkpoint directory: config.json beside *.safetensors files"));
     }
+    if options.base.is_some() && options.depth == Depth::Headers {
+        return Err(Error::argument(
+            "a comparison with the base checkpoint reads all weights, not headers alone",
+        )
+        .with_hint("leave out the depth, or the base"));
+    }
     fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
     let files = files_below(directory)?;
     let record = FoundRecord::of(directory)?;
@@ -112,7 +119,7 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
         member: None,
     };
     let mut hashes = HashMap::new();
-    match open(directory, &files) {
+    match open(directory) {
         Ok((model, claims)) => {
             let opened = OpenedDirectory { model: &model, claims: &claims, files: &files, record: &record };
             let read = opened.check(options, &mut verified)?;
@@ -138,13 +145,20 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
     Ok(verified)
 }
 
-/// Opens the checkpoint in `directory`, unless something that would never end being read stands where loaders read a file.
-fn open(directory: &Path, files: &[FileInDirectory]) -> Result<(Model, Claims)> {
-    let is_read = |found: &&FileInDirectory| {
-        !found.name.contains('/') && (found.name.ends_with(".json") || found.name.ends_with(".safetensors"))
+/// Opens the checkpoint in `directory`, unless something stands where loaders read a file that is none, and might never end
+/// being read.
+fn open(directory: &Path) -> Result<(Model, Claims)> {
+    let is_read = |name: &str| {
+        [CONFIG, INDEX_FILE].contains(&name)
+            || name.ends_with(HF_QUANT_CONFIG)
+            || name.ends_with(".safetensors")
     };
-    if let Some(found) = files.iter().filter(is_read).find(|found| found.kind == FileKind::Special) {
-        return Err(Error::format(directory.join(&found.path), "is no file"));
+    for entry in fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))? {
+        let path = entry.map_err(|e| Error::io("read", directory, e))?.path();
+        let is_read = path.file_name().and_then(|name| name.to_str()).is_some_and(is_read);
+        if is_read && path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::format(path, "is no file"));
+        }
     }
     let model = Model::open(directory)?;
     let claims = Claims::read(&model)?;
