@@ -14,8 +14,8 @@ use crate::model::Model;
 use crate::threads;
 use crate::units::counted;
 use crate::verify::{
-    BaseComparison, Depth, FamilyMember, Problem, RecordState, Verified, VerifyOptions, check_family,
-    verify_with,
+    BaseComparison, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
+    check_family, verify_with,
 };
 
 /// Exit code when verification found problems.
@@ -66,7 +66,8 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     }
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
     let base = values.remove_one::<PathBuf>("base").map(Model::open).transpose()?;
-    let options = VerifyOptions { depth, base: base.as_ref() };
+    let seen = SeenFiles::default();
+    let options = VerifyOptions { depth, base: base.as_ref(), seen: &seen };
     let mut looked = Vec::new();
     for path in directories::of(&mut values) {
         let outcome = verify_with(&path, &options);

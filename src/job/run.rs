@@ -450,9 +450,11 @@ fn standing(
     let there = files_below(directory)?;
     let mut is_whole = require_sound(directory, directory).is_ok();
     for (file, bytes, blake3) in record.all_files() {
-        let found = there.iter().find(|found| found.name == file);
-        let has_size = found.is_some_and(|found| found.kind == FileKind::Regular(bytes));
-        is_whole = is_whole && has_size && hashes.of(&directory.join(file))? == blake3;
+        let found = there.iter().find(|found| found.name == file && found.kind == FileKind::Regular(bytes));
+        is_whole = match found {
+            Some(found) if is_whole => hashes.of(&directory.join(&found.path))? == blake3,
+            _ => false,
+        };
     }
     if is_whole {
         return Ok(match record.files {

@@ -7,7 +7,6 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::found::FoundTensors;
-use super::reading::ReadWeights;
 use super::{Code, Problem};
 use crate::checkpoint::quantisation::places;
 use crate::dialect::{CONFIG, Decoding, Foreign, TensorRole};
@@ -186,8 +185,12 @@ impl<'a> Counterparts<'a> {
         Ok(Counterparts { by_name, problems })
     }
 
-    /// What the comparison has shown.
-    pub fn judge(&self, model: &Model, read: &ReadWeights) -> (Vec<Problem>, BaseComparison) {
+    /// What the comparison has shown, by the differences of the tensors.
+    pub fn judge(
+        &self,
+        model: &Model,
+        difference: &dyn Fn(&str) -> Difference,
+    ) -> (Vec<Problem>, BaseComparison) {
         let mut comparison = BaseComparison {
             identical: 0,
             exact: 0,
@@ -199,7 +202,7 @@ impl<'a> Counterparts<'a> {
         let mut codes = FoundTensors::new(Code::Base, "are not the codes of the base checkpoint's weights");
         for (name, tensor) in model.tensors() {
             let Some(counterpart) = self.by_name.get(name) else { continue };
-            let difference = read.tensors.get(name).map(|found| found.difference).unwrap_or_default();
+            let difference = difference(name);
             let differing = difference.elements.into_iter().min().unwrap_or(0);
             let of = counted(tensor.elements(), "value");
             match counterpart {

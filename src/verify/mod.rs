@@ -25,6 +25,7 @@ use std::path::Path;
 
 pub use base::BaseComparison;
 pub use family::{FamilyMember, check_family};
+pub use reading::SeenFiles;
 pub use records::RecordState;
 
 use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE};
@@ -56,6 +57,8 @@ pub struct VerifyOptions<'a> {
     pub depth: Depth,
     /// The checkpoint that the directory was made from.
     pub base: Option<&'a Model>,
+    /// Files that were read for other directories.
+    pub seen: &'a SeenFiles,
 }
 
 /// What is known of a directory once it was looked at.
@@ -89,7 +92,7 @@ fn is_damage(error: &Error) -> bool {
 /// # Errors
 /// As for [`verify_with`].
 pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
-    Ok(verify_with(directory, &VerifyOptions { depth, base: None })?.problems)
+    Ok(verify_with(directory, &VerifyOptions { depth, base: None, seen: &SeenFiles::default() })?.problems)
 }
 
 /// Checks `directory` as `options` say.
@@ -209,12 +212,14 @@ impl OpenedDirectory<'_> {
         let codes: HashSet<String> = stored.fp8().map(|layer| format!("{}.weight", layer.name)).collect();
         let none = HashMap::new();
         let by_name = counterparts.as_ref().map_or(&none, |found| &found.by_name);
-        let read = reading::read(model, &|name| codes.contains(name), by_name)?;
+        let read = reading::read(model, &|name| codes.contains(name), by_name, options.seen)?;
         if unknown.is_none() {
             problems.extend(check_values(model, &codes, &read));
         }
         if let (Some(counterparts), Some(base)) = (&counterparts, options.base) {
-            let (differences, comparison) = counterparts.judge(model, &read);
+            let difference =
+                |name: &str| read.tensors.get(name).map(|found| found.difference).unwrap_or_default();
+            let (differences, comparison) = counterparts.judge(model, &difference);
             problems.extend(base::check_config(model, base));
             problems.extend(counterparts.problems.iter().cloned());
             problems.extend(differences);

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -20,6 +21,20 @@ use crate::tensor::Tensor;
 
 /// The largest element: one that begins in a block may end behind it.
 const WIDEST: usize = 16;
+
+/// What was read of weight files, so that files which several directories hold under names of their own (hard links) are read once.
+#[derive(Debug, Default)]
+pub struct SeenFiles(Mutex<HashMap<SeenFile, SeenShard>>);
+
+/// What tells a file from all others: device, inode, size, and the time of its last change.
+type SeenFile = (u64, u64, u64, (i64, i64));
+
+/// The hash of a file, and how many unusable values each tensor has.
+#[derive(Debug, Clone)]
+struct SeenShard {
+    hash: String,
+    unusable: Vec<(String, bool, u64)>,
+}
 
 /// What was read.
 pub(super) struct ReadWeights {
@@ -71,6 +86,7 @@ pub(super) fn read(
     model: &Model,
     is_codes: &(dyn Fn(&str) -> bool + Sync),
     counterparts: &HashMap<&str, Counterpart>,
+    seen: &SeenFiles,
 ) -> Result<ReadWeights> {
     let mut by_shard: HashMap<&str, Vec<(&str, &Tensor)>> = HashMap::new();
     for (name, tensor) in model.tensors() {
@@ -93,13 +109,24 @@ pub(super) fn read(
         segments.sort_by_key(|segment| segment.start);
         let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         let shard = ShardToRead { name, file, path, length: bytes.len(), segments };
-        shard.read_into(&mut read)?;
+        shard.read_into(&mut read, seen)?;
     }
     Ok(read)
 }
 
 impl ShardToRead<'_> {
-    fn read_into(&self, read: &mut ReadWeights) -> Result<()> {
+    fn read_into(&self, read: &mut ReadWeights, seen: &SeenFiles) -> Result<()> {
+        let m = self.file.metadata().map_err(|e| Error::io("read", self.path, e))?;
+        let identity = (m.dev(), m.ino(), m.len(), (m.ctime(), m.ctime_nsec()));
+        let is_compared = self.segments.iter().any(|segment| segment.counterpart.is_some());
+        let known = || seen.0.lock().unwrap_or_else(PoisonError::into_inner).get(&identity).cloned();
+        if let Some(shard) = known().filter(|shard| !is_compared && self.is_of(shard)) {
+            for (name, _, unusable) in shard.unusable {
+                read.tensors.insert(name, TensorReading { unusable, ..TensorReading::default() });
+            }
+            read.files.insert(self.name.to_string(), (self.length as u64, shard.hash));
+            return Ok(());
+        }
         let count = block_count(self.length as u64);
         let blocks: Vec<BlockReading> = (0..count)
             .into_par_iter()
@@ -114,8 +141,21 @@ impl ShardToRead<'_> {
             }
         }
         let hashes: Vec<BlockHash> = blocks.iter().map(|block| block.hash).collect();
-        read.files.insert(self.name.to_string(), (self.length as u64, root(&hashes)));
+        let hash = root(&hashes);
+        let unusable = self.segments.iter().map(|segment| {
+            let found = read.tensors.get(segment.name).map_or(0, |tensor| tensor.unusable);
+            (segment.name.to_string(), segment.is_codes, found)
+        });
+        let shard = SeenShard { hash: hash.clone(), unusable: unusable.collect() };
+        seen.0.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, shard);
+        read.files.insert(self.name.to_string(), (self.length as u64, hash));
         Ok(())
+    }
+
+    /// Whether the same tensors were looked at in `seen`, in the same way.
+    fn is_of(&self, seen: &SeenShard) -> bool {
+        let ours = self.segments.iter().map(|segment| (segment.name, segment.is_codes));
+        ours.eq(seen.unusable.iter().map(|(name, is_codes, _)| (name.as_str(), *is_codes)))
     }
 
     fn read_block(&self, index: usize, count: usize, buffers: &mut Buffers) -> Result<BlockReading> {

@@ -158,8 +158,12 @@ fn found(d: &Directory) -> Expected {
 #[test]
 fn blocks_are_compared_where_only_the_architecture_is_known() {
     type Break = (fn(&Directory), &'static [(Code, &'static str)]);
-    let breaks: [Break; 9] = [
+    let breaks: [Break; 10] = [
         (|_| {}, &[]),
+        (
+            |d| d.edit_tensors(|t| drop(t.remove("model.embed_tokens.weight").unwrap())),
+            &[(Code::MissingTensor, "model.embed_tokens.weight")],
+        ),
         (
             |d| d.edit_tensors(|t| drop(t.remove("model.layers.2.self_attn.k_proj.weight").unwrap())),
             &[(Code::MissingTensor, "model.layers.2.self_attn.k_proj.weight")],

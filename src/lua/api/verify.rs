@@ -6,7 +6,7 @@ use crate::lua::Type;
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
 use crate::model::Model;
-use crate::verify::{Code, Depth, Problem, VerifyOptions, verify_with};
+use crate::verify::{Code, Depth, Problem, SeenFiles, VerifyOptions, verify_with};
 
 row! {
     /// Something that a loader rejects, or accepts and gets wrong.
@@ -45,7 +45,7 @@ pub(super) fn declare() -> Namespace {
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),
             |call| {
                 let base = call.get::<Option<String>>("base")?.map(Model::open).transpose()?;
-                let options = VerifyOptions { depth: call.word("depth")?, base: base.as_ref() };
+                let options = VerifyOptions { depth: call.word("depth")?, base: base.as_ref(), seen: &SeenFiles::default() };
                 let verified = verify_with(Path::new(&call.get::<String>("path")?), &options)?;
                 rows(call.lua(), &verified.problems)
             },

@@ -112,9 +112,12 @@ pub fn expected_tensors(config: &Value, count: usize, is_there: &dyn Fn(&str) ->
         return unknown("config.json names no architecture".into());
     };
     let Some(family) = family_of(config) else {
-        return unknown(format!(
-            "which sizes the tensors of {class} have does not follow from config.json here"
-        ));
+        return unknown(match FAMILIES.iter().find(|family| family.class == class) {
+            Some(family) => {
+                format!("config.json does not say that {class} is of the model type {}", family.model_type)
+            }
+            None => format!("the sizes of the tensors of {class} are not known here"),
+        });
     };
     let mut lists = Vec::new();
     for prefixes in family.spellings {
