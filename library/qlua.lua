@@ -1639,10 +1639,12 @@ function Tensor:equal(other) end
 ---@field code string the broken rule, a stable word; see `qlua.verify.codes`
 ---@field subject string the file, module or tensor at fault
 ---@field message string one sentence that says what is wrong
+---@field hint string what to do about it
 
 ---Options of qlua.verify.directory.
 ---@class qlua.verify.directory.Options
----@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every weight as well (default: `"full"`)
+---@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every file, compares hashes with those on record, and looks at every weight (default: `"full"`)
+---@field base? string the checkpoint that it was made from: what is not quantised must be the same bit for bit, codes the exact encoding
 
 ---Checks of checkpoint directories against what loaders really accept.
 ---@class qlua.verify

@@ -30,8 +30,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("device", &["format"]),
     ("plan", &["manifest", "model", "format"]),
     ("dialect", &["plan"]),
-    ("write", &["dialect", "device"]),
-    ("verify", &["dialect"]),
+    ("record", &["dialect"]),
+    ("write", &["record", "device"]),
+    ("verify", &["record"]),
     ("report", &["dialect"]),
     ("job", &["report", "verify", "write"]),
     // A checkpoint to try things on.

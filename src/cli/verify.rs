@@ -1,45 +1,220 @@
 //! `qlua verify`: checks of directories, with exit code 3 when something is wrong.
 
-use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use serde_json::{Value, json};
 
 use super::built_in::Said;
 use super::console::print;
 use super::directories;
+use crate::error::{Error, Result};
+use crate::json::pretty;
+use crate::model::Model;
+use crate::threads;
 use crate::units::counted;
-use crate::verify::{Depth, verify as check};
+use crate::verify::{
+    BaseComparison, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
+    check_family, verify_with,
+};
 
 /// Exit code when verification found problems.
 const PROBLEMS: u8 = 3;
+/// Exit code when a directory could not be looked at, and no problem was found in others.
+const UNSEEN: u8 = 1;
 
 pub(super) fn declare(command: Command) -> Command {
-    let headers = Arg::new("headers").long("headers").action(ArgAction::SetTrue);
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     command
-        .arg(headers.help("Look at headers and configurations only, not at weights"))
+        .arg(flag("headers").conflicts_with("base").help(
+            "The quick look: headers, configurations, names and sizes of files, but neither weights nor hashes",
+        ))
+        .arg(
+            Arg::new("base")
+                .long("base")
+                .value_name("DIR")
+                .value_hint(ValueHint::DirPath)
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "The checkpoint that the directories were made from: what is not quantised must be the same bit for bit, codes \
+                     the exact encoding, companions the same files",
+                ),
+        )
+        .arg(flag("family").help(
+            "The directories are coverage points of one sweep: selections must be nested, and no two may be the same",
+        ))
+        .arg(flag("json").help("Print everything as JSON"))
+        .arg(
+            Arg::new("threads")
+                .long("threads")
+                .value_name("N")
+                .value_parser(value_parser!(i64))
+                .help("Threads that read and compare; all cores when left out"),
+        )
         .arg(directories::argument())
 }
 
+/// A directory and what came of looking at it.
+struct Looked {
+    directory: String,
+    outcome: Result<Verified>,
+}
+
 pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+    if let Some(threads) = values.remove_one::<i64>("threads") {
+        threads::bound(threads, "--threads")?;
+    }
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
-    let mut found = 0;
-    let mut text = String::new();
+    let base = values.remove_one::<PathBuf>("base").map(Model::open).transpose()?;
+    let seen = SeenFiles::default();
+    let options = VerifyOptions { depth, base: base.as_ref(), seen: &seen };
+    let mut looked = Vec::new();
     for path in directories::of(&mut values) {
-        let directory = path.display();
-        let problems = check(&path, depth)?;
-        let faults = problems.iter().filter(|problem| problem.is_fault()).count();
-        let unknown = problems.len() - faults;
-        found += faults;
-        let said = if faults == 0 { "ok".into() } else { counted(faults, "problem") };
-        _ = match unknown {
-            0 => writeln!(text, "{directory}: {said}"),
-            _ if faults == 0 => writeln!(text, "{directory}: not checked in {}", counted(unknown, "respect")),
-            _ => writeln!(text, "{directory}: {said}, and not checked in {}", counted(unknown, "respect")),
-        };
-        for problem in problems {
-            let _ = writeln!(text, "  {problem}");
+        let outcome = verify_with(&path, &options);
+        if matches!(outcome, Err(Error::Interrupted)) {
+            return Err(Error::Interrupted.into());
+        }
+        looked.push(Looked { directory: path.display().to_string(), outcome });
+    }
+    let family = values.get_flag("family").then(|| {
+        let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));
+        check_family(&members.collect::<Vec<(String, &FamilyMember)>>())
+    });
+    let text = match values.get_flag("json") {
+        true => String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?,
+        false => as_text(&looked, family.as_deref(), depth),
+    };
+    print(&text)?;
+    let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
+    Ok(match () {
+        () if found.filter(|problem| problem.is_fault()).count() > 0 => PROBLEMS,
+        () if looked.iter().any(|one| one.outcome.is_err()) => UNSEEN,
+        () => 0,
+    })
+}
+
+impl Looked {
+    fn problems(&self) -> &[Problem] {
+        self.outcome.as_ref().map_or(&[], |verified| &verified.problems)
+    }
+
+    fn member(&self) -> Option<&FamilyMember> {
+        self.outcome.as_ref().ok()?.member.as_ref()
+    }
+}
+
+/// `ok`, `2 problems`, and what is not checked.
+fn judgement(problems: &[Problem], depth: Depth) -> String {
+    let faults = problems.iter().filter(|problem| problem.is_fault()).count();
+    let unknown = problems.len() - faults;
+    let said = match (faults, depth) {
+        (0, Depth::Full) => "ok".into(),
+        (0, Depth::Headers) => "ok by its headers".into(),
+        (faults, _) => counted(faults, "problem"),
+    };
+    match unknown {
+        0 => said,
+        _ if faults == 0 => format!("not checked in {}", counted(unknown, "respect")),
+        _ => format!("{said}, and not checked in {}", counted(unknown, "respect")),
+    }
+}
+
+fn as_text(looked: &[Looked], family: Option<&[Problem]>, depth: Depth) -> String {
+    let mut lines = Vec::new();
+    for Looked { directory, outcome } in looked {
+        match outcome {
+            Ok(verified) => {
+                lines.push(format!("{directory}: {}", judgement(&verified.problems, depth)));
+                list(&verified.problems, &mut lines);
+                lines.extend(verified.base.iter().flat_map(compared));
+            }
+            Err(error) => {
+                lines.push(format!("{directory}: could not be looked at: {error}"));
+                lines.extend(error.hint().map(|hint| format!("    hint: {hint}")));
+            }
         }
     }
-    print(&text)?;
-    Ok(if found == 0 { 0 } else { PROBLEMS })
+    if let Some(problems) = family {
+        lines.push(format!("family of {}: {}", looked.len(), judgement(problems, Depth::Full)));
+        list(problems, &mut lines);
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Each finding, with what to do about it where the next one is of another kind.
+fn list(problems: &[Problem], lines: &mut Vec<String>) {
+    for (at, problem) in problems.iter().enumerate() {
+        lines.push(format!("  {problem}"));
+        let is_last_of_its_kind =
+            problems.get(at + 1).is_none_or(|next| next.code.hint() != problem.code.hint());
+        if problem.is_fault() && is_last_of_its_kind {
+            lines.push(format!("    hint: {}", problem.code.hint()));
+        }
+    }
+}
+
+fn compared(base: &BaseComparison) -> Vec<String> {
+    let same = counted(base.identical, "tensor");
+    let exact = counted(base.exact, "tensor");
+    let mut lines = vec![format!("  with the base: {same} the same bit for bit, the codes of {exact} exact")];
+    if let Some((name, worst)) = &base.worst {
+        lines.push(format!("  SQNR {:.2} dB, the least {worst:.2} dB in `{name}`", base.error.sqnr_db()));
+    }
+    lines
+}
+
+fn as_json(looked: &[Looked], family: Option<&[Problem]>) -> Value {
+    let mut said = json!({"directories": looked.iter().map(one_as_json).collect::<Vec<_>>()});
+    if let Some(problems) = family {
+        said["family"] = problems.iter().map(problem_as_json).collect();
+    }
+    said
+}
+
+fn one_as_json(one: &Looked) -> Value {
+    let verified = match &one.outcome {
+        Ok(verified) => verified,
+        Err(error) => {
+            let error = json!({"kind": error.kind(), "message": error.to_string(), "hint": error.hint()});
+            return json!({"directory": one.directory, "error": error});
+        }
+    };
+    let record = match verified.record {
+        RecordState::None => "none",
+        RecordState::Sizes => "sizes",
+        RecordState::Hashes => "hashes",
+        RecordState::WeightHashes => "hashes of weights",
+        RecordState::Damaged => "damaged",
+    };
+    let faults = verified.problems.iter().filter(|problem| problem.is_fault()).count();
+    let mut said = json!({
+        "directory": one.directory,
+        "ok": faults == 0,
+        "record": record,
+        "findings": verified.problems.iter().map(problem_as_json).collect::<Vec<_>>(),
+    });
+    if let Some(base) = &verified.base {
+        // JSON has no infinity.
+        let decibels = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
+        said["base"] = json!({
+            "identical": base.identical,
+            "exact": base.exact,
+            "different": base.different,
+            "sqnr_db": decibels(base.error.sqnr_db()),
+            "saturated": base.error.saturated,
+            "worst": base.worst.as_ref().map(|(name, sqnr)| json!({"tensor": name, "sqnr_db": decibels(*sqnr)})),
+        });
+    }
+    said
+}
+
+fn problem_as_json(problem: &Problem) -> Value {
+    json!({
+        "code": problem.code.word(),
+        "fault": problem.is_fault(),
+        "subject": problem.subject,
+        "message": problem.message,
+        "hint": problem.code.hint(),
+    })
 }

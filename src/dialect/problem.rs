@@ -18,8 +18,12 @@ words! {
         UnknownTensor = "unknown_tensor",
         /// A tensor has another shape than `config.json` gives it, or is transposed.
         TensorShape = "tensor_shape",
+        /// `config.json` states a size that is no positive integer.
+        Sizes = "sizes",
         /// Blocks of the model are missing, or there are more than `config.json` says.
         Blocks = "blocks",
+        /// The weight of a layer, or its bias, consists of integers or truth values that no quantiser explains.
+        WeightDtype = "weight_dtype",
         /// A weight that is no FP8 holds NaN or infinity.
         NonFinite = "non_finite",
         /// The index gives a wrong `total_size`.
@@ -54,6 +58,20 @@ words! {
         ModeloptMethod = "modelopt_method",
         /// A configuration that no loader recognises or that contradicts another.
         Configuration = "configuration",
+        /// A file is not what is on record of it.
+        ChangedFile = "changed_file",
+        /// A file that is on record, or that another file names, is not there.
+        MissingFile = "missing_file",
+        /// A file that is not on record, or is none that can be read.
+        StrangeFile = "strange_file",
+        /// The record of a scheme is missing, or was changed.
+        Record = "record",
+        /// What is quantised is not what the records say.
+        Coverage = "coverage",
+        /// Something is not what it is in the base checkpoint, or not what follows from it.
+        Base = "base",
+        /// The directories of a family do not go together.
+        Family = "family",
         /// Something that these checks know nothing of: they neither found nor excluded that it is wrong.
         NotChecked = "not_checked",
     }
@@ -71,11 +89,18 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether it is about the tensors of the model and not about what is quantised: a scheme has it from its base checkpoint.
+    /// Whether it is about the model and not about what is quantised: a scheme has it from its base checkpoint.
     pub fn is_of_the_model(&self) -> bool {
         matches!(
             self.code,
-            Code::MissingTensor | Code::UnknownTensor | Code::TensorShape | Code::Blocks | Code::NonFinite
+            Code::MissingTensor
+                | Code::UnknownTensor
+                | Code::TensorShape
+                | Code::Blocks
+                | Code::Sizes
+                | Code::WeightDtype
+                | Code::NonFinite
+                | Code::MissingFile
         )
     }
 
@@ -86,6 +111,56 @@ impl Problem {
 
     pub(crate) fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Problem { code, subject: subject.into(), message: message.into() }
+    }
+}
+
+impl Code {
+    /// What to do about a finding, in one sentence without a full stop.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Code::Unreadable => "write or download the directory again: no loader reads it as it is",
+            Code::ExtraTensor => "take the tensor out of the file, or write the directory again",
+            Code::MissingTensor | Code::UnknownTensor => {
+                "compare the names with those of the base checkpoint (`--base DIR`), or write the directory again"
+            }
+            Code::TensorShape | Code::Sizes | Code::Blocks => {
+                "give the directory the config.json that belongs to its weights, or write it again"
+            }
+            Code::WeightDtype | Code::NonFinite | Code::NanCodes => {
+                "write the directory again; if the base checkpoint has it too, take that from its source again"
+            }
+            Code::TotalSize => "correct total_size in the index, or write the directory again",
+            Code::WeightScale | Code::ScaleShape | Code::ScaleValue => {
+                "write the directory again; scales cannot be guessed from codes"
+            }
+            Code::SplitGroup => "quantise all layers that loaders fuse, or none of them",
+            Code::Unconfigured => {
+                "put back the quantization_config, or the hf_quant_config.json, that the directory had"
+            }
+            Code::MissingInputScale | Code::ExtraInputScale => {
+                "choose static activations with an input scale for each layer, or dynamic ones without any"
+            }
+            Code::NotExcluded
+            | Code::WronglyExcluded
+            | Code::LmHead
+            | Code::Spelling
+            | Code::EngineSpelling => {
+                "correct the list of exceptions in the configuration, or write the directory again"
+            }
+            Code::ModeloptMethod => "choose the dialect universal, which all engines read",
+            Code::Configuration => "correct the configuration, or write the directory again",
+            Code::ChangedFile | Code::MissingFile => {
+                "put the file back as it was, or repeat the run that wrote the directory, which repairs it"
+            }
+            Code::StrangeFile => "move the file out of the directory",
+            Code::Record => "write the directory again, so that its files are on record",
+            Code::Coverage => "write the directory again: weights and records are of different schemes",
+            Code::Base => "name the checkpoint that the directory was made from, or write it again",
+            Code::Family => {
+                "verify each directory alone, and write again those that are not what they are called"
+            }
+            Code::NotChecked => "compare it with what it was made from (`--base DIR`) where that is at hand",
+        }
     }
 }
 

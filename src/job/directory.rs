@@ -6,22 +6,21 @@ use std::path::{Path, PathBuf};
 
 use super::options::FamilyOptions;
 use super::planned::PlannedScheme;
-use crate::checkpoint::HF_QUANT_CONFIG;
+use crate::checkpoint::{HF_QUANT_CONFIG, RECORDS, copy_file};
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::plan::{InputScales, Layout, Plan};
+use crate::record::{
+    HashedFile, LayoutWords, PROVENANCE, Provenance, RecordedFile, Source, WeightFile, files_below, hash_file,
+};
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
 use crate::verify::{self, Depth};
-use crate::write::companions::copy_file;
-use crate::write::provenance::{
-    HashedFile, LayoutWords, PROVENANCE, Provenance, RECORDS, Source, WEIGHT_ERROR, WeightFile,
-};
 use crate::write::store::key::inputs_key;
-use crate::write::tree_hash::hash_file;
+use crate::write::weight_errors::WEIGHT_ERROR;
 use crate::write::weights::write_index;
 use crate::write::{Companions, WeightErrors, with_quantization_config};
 
@@ -112,7 +111,7 @@ impl DirectoryWriter<'_> {
         write_index(partial, contents.tensors.iter().map(|tensors| tensors.iter().copied()))?;
         self.write_configuration(partial, &contents.scheme.plan)?;
         self.companions.copy_into(partial, |_| false)?;
-        self.write_records(&partial.join(RECORDS), contents)?;
+        self.write_records(partial, contents)?;
         require_sound(partial, directory)
     }
 
@@ -136,12 +135,31 @@ impl DirectoryWriter<'_> {
         }
     }
 
-    fn write_records(&self, folder: &Path, contents: &Contents) -> Result<()> {
+    fn write_records(&self, directory: &Path, contents: &Contents) -> Result<()> {
+        let folder = &directory.join(RECORDS);
         fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
         let name = &contents.scheme.name;
         let mut coverage = contents.scheme.coverage();
         coverage.baseline_dir = self.options.baseline.as_ref().map(|p| p.display().to_string());
         coverage.baseline_manifest = Some(self.options.manifest.display().to_string());
+        let mut records = vec![
+            (format!("{name}_coverage_from_baseline.json"), coverage.to_json()),
+            ("per-layer-sensitivity.md".into(), per_layer::markdown(self.manifest).into_bytes()),
+            ("per-layer-sensitivity.json".into(), per_layer::json(self.manifest)),
+            (WEIGHT_ERROR.into(), json::pretty(contents.errors)),
+        ];
+        let taken = |name: &str, records: &[(String, Vec<u8>)]| {
+            name == PROVENANCE || records.iter().any(|(taken, _)| taken == name)
+        };
+        let manifest = free_name(self.manifest.path(), |name| taken(name, &records));
+        records.push((manifest, self.manifest.bytes().to_vec()));
+        if let Some(state) = &self.options.state {
+            copy_file(state, &folder.join(free_name(state, |name| taken(name, &records))))?;
+        }
+        for (file, content) in &records {
+            write(&folder.join(file), content)?;
+        }
+        // The provenance says that the directory is complete, so it comes last.
         let provenance = Provenance {
             qlua: env!("CARGO_PKG_VERSION"),
             scheme: name,
@@ -152,31 +170,23 @@ impl DirectoryWriter<'_> {
             layout: LayoutWords::of(self.dialect, &self.layout),
             inputs: contents.inputs,
             weights: contents.weights,
+            files: &recorded_files(directory, contents.weights)?,
         };
-        let mut records = vec![
-            (format!("{name}_coverage_from_baseline.json"), coverage.to_json()),
-            ("per-layer-sensitivity.md".into(), per_layer::markdown(self.manifest).into_bytes()),
-            ("per-layer-sensitivity.json".into(), per_layer::json(self.manifest)),
-            (WEIGHT_ERROR.into(), json::pretty(contents.errors)),
-            (PROVENANCE.into(), json::pretty(&provenance)),
-        ];
-        records.push((free_name(&records, self.manifest.path()), self.manifest.bytes().to_vec()));
-        if let Some(state) = &self.options.state {
-            copy_file(state, &folder.join(free_name(&records, state)))?;
-        }
-        // The provenance says that the directory is complete, so it comes last.
-        records.sort_by_key(|(file, _)| file == PROVENANCE);
-        for (file, content) in &records {
-            write(&folder.join(file), content)?;
-        }
-        Ok(())
+        write(&folder.join(PROVENANCE), &provenance.to_json())
     }
 }
 
-/// The file name of `path`, made different from those in `records` where it has to be.
-fn free_name(records: &[(String, Vec<u8>)], path: &Path) -> String {
+/// The files of `directory` beside its weights, with their hashes.
+fn recorded_files(directory: &Path, weights: &[WeightFile]) -> Result<Vec<RecordedFile>> {
+    let files = files_below(directory)?;
+    let others = files.iter().filter(|found| !weights.iter().any(|weight| weight.file == found.name));
+    others.map(|found| RecordedFile::read(directory, found)).collect()
+}
+
+/// The file name of `path`, made different where it is taken.
+fn free_name(path: &Path, is_taken: impl Fn(&str) -> bool) -> String {
     let mut name = path.file_name().map_or("manifest.json".into(), |n| n.to_string_lossy().into_owned());
-    while records.iter().any(|(taken, _)| *taken == name) {
+    while is_taken(&name) {
         name.insert_str(0, "source_");
     }
     name

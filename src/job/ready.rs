@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::record::WeightFile;
 use crate::tensor::TensorSpec;
 use crate::write::WeightErrors;
-use crate::write::provenance::WeightFile;
 use crate::write::store::bucket::FileOrder;
 use crate::write::store::link::{self, Link, LinkChoice};
 

@@ -12,7 +12,7 @@ use crate::manifest::{Group, RankingOptions, Selection};
 use crate::plan::{Frontier, frontier};
 use crate::report::sweep::{LayerError, Sharing, SweepReport};
 use crate::write::WeightErrors;
-use crate::write::provenance::read_weight_errors;
+use crate::write::weight_errors::read_weight_errors;
 
 /// The page's file name.
 pub const REPORT_HTML: &str = "report.html";

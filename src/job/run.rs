@@ -1,5 +1,6 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,12 +15,14 @@ use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::Layout;
+use crate::record::{
+    FileKind, HashedFile, ProvenanceRecord, Source, WeightFile, files_below, hash_file, record_path,
+};
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
 use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
-use crate::write::provenance::{HashedFile, ProvenanceRecord, Source, WeightFile};
 use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
@@ -62,7 +65,18 @@ struct Pending<'a> {
     directory: &'a Path,
     /// The key of its tensors.
     content: String,
-    is_up_to_date: bool,
+    standing: Standing,
+}
+
+impl Pending<'_> {
+    fn is_up_to_date(&self) -> bool {
+        matches!(self.standing, Standing::UpToDate | Standing::UpToDateByWeights)
+    }
+
+    /// Whether what stands there is replaced.
+    fn replaces(&self, options: &FamilyOptions) -> bool {
+        options.overwrite || self.standing == Standing::Damaged
+    }
 }
 
 impl<'a> Run<'a> {
@@ -94,7 +108,7 @@ impl<'a> Run<'a> {
                 require_apart(directory, source)?;
             }
             let content = content_key(items.tensors_of(number));
-            schemes.push(Pending { scheme, directory, content, is_up_to_date: false });
+            schemes.push(Pending { scheme, directory, content, standing: Standing::Open });
         }
         require_ours(&options.out)?;
         require_writable(&options.out)?;
@@ -127,7 +141,7 @@ impl<'a> Run<'a> {
     /// have in common with these is known only once the source is hashed: where there are any, the run itself looks for
     /// room.
     fn require_workplace(&self, planned: &Planned) -> Result<()> {
-        let pending = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date).count();
+        let pending = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date()).count();
         if pending == 0 {
             return Ok(());
         }
@@ -158,9 +172,10 @@ impl<'a> Run<'a> {
         if self.options.overwrite || !self.schemes.iter().any(exists) {
             return Ok(());
         }
-        let source = Source::of(self.model, &self.sources)?;
+        let source = Source::of(self.model, self.sources.finish()?);
+        let mut hashes = HashedFiles::default();
         for pending in &mut self.schemes {
-            pending.is_up_to_date = is_up_to_date(&self.directories, &source, pending)?;
+            pending.standing = standing(&self.directories, &source, pending, &mut hashes)?;
         }
         Ok(())
     }
@@ -171,8 +186,9 @@ impl<'a> Run<'a> {
     /// See [`Family::run`](super::Family::run).
     pub fn write(&self, progress: &dyn Progress) -> Result<Outcome> {
         let mut outcome = Outcome::default();
+        self.note_standing(progress);
         let pending: Vec<usize> =
-            (0..self.schemes.len()).filter(|&at| !self.schemes[at].is_up_to_date).collect();
+            (0..self.schemes.len()).filter(|&at| !self.schemes[at].is_up_to_date()).collect();
         if pending.is_empty() {
             let siblings = siblings(&self.options.out);
             let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
@@ -180,18 +196,34 @@ impl<'a> Run<'a> {
         } else {
             self.write_pending(&pending, progress, &mut outcome)?;
         }
-        for Pending { scheme, directory, is_up_to_date, .. } in &self.schemes {
-            if *is_up_to_date {
-                clear_lock(directory)?;
+        for pending in &self.schemes {
+            if pending.is_up_to_date() {
+                clear_lock(pending.directory)?;
             }
             outcome.schemes.push(Written {
-                name: scheme.name.clone(),
-                directory: directory.to_path_buf(),
-                bytes: scheme.figures.bytes,
-                up_to_date: *is_up_to_date,
+                name: pending.scheme.name.clone(),
+                directory: pending.directory.to_path_buf(),
+                bytes: pending.scheme.figures.bytes,
+                up_to_date: pending.is_up_to_date(),
             });
         }
         Ok(outcome)
+    }
+
+    /// Says what is written anew although it is there, and of what "up to date" does not mean every file.
+    fn note_standing(&self, progress: &dyn Progress) {
+        for pending in &self.schemes {
+            let directory = pending.directory.display();
+            match pending.standing {
+                Standing::Damaged => {
+                    progress.note(&format!("`{directory}` has files that are not as they are on record: it is written anew"));
+                }
+                Standing::UpToDateByWeights => progress.note(&format!(
+                    "`{directory}` is up to date by the hashes of its weights; an older release wrote it, and its other files are not on record"
+                )),
+                Standing::Open | Standing::UpToDate => {}
+            }
+        }
     }
 
     /// One pass over the source for the schemes at these positions, and then a directory for each.
@@ -205,7 +237,10 @@ impl<'a> Run<'a> {
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
         let mut workplace = Workplace::open(&self.options.out, &self.inputs()?, self.options.overwrite)?;
-        let begin = |&at: &usize| PartialDirectory::begin(self.schemes[at].directory, self.options.overwrite);
+        let begin = |&at: &usize| {
+            let scheme = &self.schemes[at];
+            PartialDirectory::begin(scheme.directory, scheme.replaces(self.options))
+        };
         let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
         let label = match pending {
             [only] => self.schemes[*only].scheme.name.clone(),
@@ -219,7 +254,7 @@ impl<'a> Run<'a> {
         outcome.reused_bytes = reused.iter().map(|shard| shard.weight.bytes).sum();
 
         let ready = self.ready(&shards, reused, &workplace);
-        let source = Source::of(self.model, &self.sources)?;
+        let source = Source::of(self.model, self.sources.finish()?);
         for ((number, &at), partial) in pending.iter().enumerate().zip(partials) {
             let Pending { scheme, directory, content, .. } = &self.schemes[at];
             let mine: Vec<&ReadyShard> = ready.iter().filter(|s| s.schemes.contains(&number)).collect();
@@ -377,14 +412,33 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether the directory of `pending` was made from the same inputs; it is not when there is none.
+/// What stands where a scheme goes, as far as this run is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing that stays.
+    Open,
+    /// The scheme, every file of it as it is on record.
+    UpToDate,
+    /// The scheme with the weights that are on record: it was written by a release that recorded nothing else.
+    UpToDateByWeights,
+    /// The scheme, with files that are missing or changed: it is written anew.
+    Damaged,
+}
+
+/// What stands where the scheme of `pending` goes. `hashes` are those of weight files that were read before, by the file that
+/// a name stands for.
 ///
 /// # Errors
-/// [`Error::Exists`] when it was made from others, or is damaged.
-fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pending) -> Result<bool> {
+/// [`Error::Exists`] when it was made from other inputs, or is damaged and holds files of somebody else.
+fn standing(
+    directories: &DirectoryWriter,
+    source: &Source,
+    pending: &Pending,
+    hashes: &mut HashedFiles,
+) -> Result<Standing> {
     let directory = pending.directory;
     if directory.symlink_metadata().is_err() {
-        return Ok(false);
+        return Ok(Standing::Open);
     }
     let exists = |problem: &str| {
         Error::exists(directory, problem).with_hint("pass --overwrite to replace it, or choose another --out")
@@ -393,10 +447,46 @@ fn is_up_to_date(directories: &DirectoryWriter, source: &Source, pending: &Pendi
     if record.inputs != directories.inputs(source, pending.scheme, &pending.content)? {
         return Err(exists("exists already and was made from other inputs"));
     }
-    let whole =
-        |weight: &WeightFile| directory.join(&weight.file).metadata().is_ok_and(|m| m.len() == weight.bytes);
-    if !record.weights.iter().all(whole) || require_sound(directory, directory).is_err() {
-        return Err(exists("exists already and is damaged"));
+    let there = files_below(directory)?;
+    let mut is_whole = require_sound(directory, directory).is_ok();
+    for (file, bytes, blake3) in record.all_files() {
+        let found = there.iter().find(|found| found.name == file && found.kind == FileKind::Regular(bytes));
+        is_whole = match found {
+            Some(found) if is_whole => hashes.of(&directory.join(&found.path))? == blake3,
+            _ => false,
+        };
     }
-    Ok(true)
+    if is_whole {
+        return Ok(match record.files {
+            Some(_) => Standing::UpToDate,
+            None => Standing::UpToDateByWeights,
+        });
+    }
+    // What is damaged is replaced, and with it nothing that this scheme does not consist of.
+    let is_own = |name: &str| name == record_path() || record.all_files().any(|(file, ..)| file == name);
+    match there.iter().find(|found| record.files.is_none() || !is_own(&found.name)) {
+        Some(_) if record.files.is_none() => Err(exists("exists already and is damaged")),
+        Some(other) => Err(exists(&format!(
+            "exists already, is damaged, and holds `{}`, which is no file of the scheme",
+            other.name
+        ))),
+        None => Ok(Standing::Damaged),
+    }
+}
+
+/// Hashes of files, each read once however many names it has.
+#[derive(Default)]
+struct HashedFiles(HashMap<(u64, u64), String>);
+
+impl HashedFiles {
+    fn of(&mut self, path: &Path) -> Result<String> {
+        let metadata = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+        let identity = (metadata.dev(), metadata.ino());
+        if let Some(hash) = self.0.get(&identity) {
+            return Ok(hash.clone());
+        }
+        let (_, hash) = hash_file(path)?;
+        self.0.insert(identity, hash.clone());
+        Ok(hash)
+    }
 }

@@ -8,12 +8,16 @@ use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 
+use super::head::is_head;
 use super::known::{KnownRow, KnownTable, Module, Name};
 use super::pattern::{fold, numbers, replaced};
-use super::recorded::{DATA, Facts, Kind, Line, Mixture, Owners, VllmFacts, lines};
+use super::recorded::{DATA, Facts, Kind, Line, Mixture, ModuleClass, Owners, VllmFacts, lines};
 
 /// The file, looked through once.
 static INDEX: LazyLock<ArchitectureIndex> = LazyLock::new(|| ArchitectureIndex::of(DATA));
+
+/// What tables of tokens are called, which no language model can do without.
+const TOKEN_TABLES: [&str; 5] = ["embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings"];
 
 /// An architecture whose modules are known.
 #[derive(Debug)]
@@ -76,6 +80,35 @@ impl Architecture {
         };
         let owner = || on_disk.strip_suffix(".weight").or_else(|| on_disk.strip_suffix(".bias"));
         module(on_disk).or_else(|| module(owner()?))
+    }
+
+    /// Tables of tokens that every line has and of which `is_there` knows no spelling on disk, by their first spelling. One that is
+    /// tied to another table is none of them.
+    pub fn missing_tables(&self, is_there: &dyn Fn(&str) -> bool) -> Vec<&str> {
+        let is_table = |row: &KnownRow| {
+            let kinds = self.lines.iter().map(|line| row.kinds[*line as usize]);
+            kinds.into_iter().all(|kind| kind.is_some_and(|kind| kind.class == ModuleClass::Embedding))
+        };
+        let spellings = |row: usize| self.names.values().flatten().filter(move |name| name.row == row);
+        let on_disk = |pattern: &str| is_there(pattern) || is_there(&format!("{pattern}.weight"));
+        let mut missing = Vec::new();
+        for (row, _) in self.table.rows.iter().enumerate().filter(|(_, row)| is_table(row)) {
+            let mut names: Vec<&str> = spellings(row).map(|name| name.pattern.as_str()).collect();
+            names.sort_unstable();
+            let of_tokens = |name: &&str| TOKEN_TABLES.contains(&name.rsplit('.').next().unwrap_or(name));
+            let is_known = names.iter().any(|name| on_disk(name));
+            let Some(first) = names.iter().find(|name| of_tokens(name) && !name.contains('#')) else {
+                continue;
+            };
+            let memory = self.table.rows[row].memory.iter().flatten();
+            let memory: Vec<&String> = memory.collect();
+            let mut groups = self.ties.iter().filter(|group| group.iter().any(|name| memory.contains(&name)));
+            let is_another = |name: &String| !memory.contains(&name) && !is_head(name);
+            if !is_known && !groups.any(|group| group.iter().any(is_another)) {
+                missing.push(*first);
+            }
+        }
+        missing
     }
 
     /// The names, with numbers folded, that are one tensor in memory when embeddings are tied.
@@ -249,7 +282,6 @@ impl ArchitectureIndex {
 mod tests {
     use super::*;
     use crate::model::place::Tower;
-    use crate::model::recorded::ModuleClass;
     use serde_json::json;
     use std::time::Instant;
 

@@ -19,7 +19,7 @@ mod recorded;
 mod spelling;
 
 pub use architecture::Architecture;
-pub use expected::{ExpectedTensor, expected_tensors};
+pub use expected::{Expectation, ExpectedTensor, StatedSize, expected_tensors, missized};
 pub use fused::{expert_group, fused_group};
 pub use head::is_head;
 pub use known::Module;

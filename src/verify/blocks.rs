@@ -14,7 +14,7 @@ use super::found::FoundTensors;
 use super::tensors::is_judged;
 use super::weights::LeftOut;
 use crate::dialect::{CONFIG, Code, Problem};
-use crate::model::{Architecture, Line, Model, ModuleClass, Tower, fold};
+use crate::model::{Architecture, Line, Model, ModuleClass, Tower, fold, is_head};
 use crate::units::counted;
 
 /// How many blocks there must be for one to be set apart by the others.
@@ -43,7 +43,24 @@ pub(super) fn check(model: &Model, left_out: &LeftOut) -> Vec<Problem> {
     let mut problems = check_numbers(model.config(), &stacks);
     problems.extend(check_instances(model, architecture, &stacks, &aside, left_out));
     problems.extend(check_transposed(model));
+    problems.extend(check_tables(model, architecture, left_out));
     problems
+}
+
+/// Tables of tokens, without which no language model is one.
+fn check_tables(model: &Model, architecture: &Architecture, left_out: &LeftOut) -> Vec<Problem> {
+    let has_head = || model.tensors().any(|(name, _)| name.strip_suffix(".weight").is_some_and(is_head));
+    if model.ties_word_embeddings() && has_head() {
+        return Vec::new();
+    }
+    let missing = architecture.missing_tables(&|name| model.tensor(name).is_some()).into_iter();
+    let names = missing.map(|table| format!("{table}.weight")).filter(|name| !left_out.is_reported(name));
+    let problem = |name: String| {
+        let how = left_out.of(&name).unwrap_or_default();
+        let message = format!("`{name}` is missing, and {} has such a table{how}", architecture.name());
+        Problem::new(Code::MissingTensor, name, message)
+    };
+    names.map(problem).collect()
 }
 
 /// What Transformers leaves aside: layers that predict further tokens, above all.
@@ -121,7 +138,7 @@ fn check_numbers(config: &Value, stacks: &BTreeMap<&str, StackOnDisk>) -> Vec<Pr
     let language: Vec<(&&str, &StackOnDisk)> = stacks.iter().filter(|(_, stack)| stack.is_language).collect();
     let [(name, stack)] = language[..] else { return problems };
     let Some(stated) = stated_blocks(config) else { return problems };
-    let found = stack.blocks.last().map_or(0, |last| last + 1);
+    let found = stack.blocks.last().map_or(0, |last| last.saturating_add(1));
     if found < stated {
         let message = format!("config.json says num_hidden_layers {stated}, and `{name}` has {found} blocks");
         problems.push(Problem::new(Code::Blocks, CONFIG, message));

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
-use crate::dialect::{Code, Layer, Problem, StoredLayers, is_calibration_state};
-use crate::error::Result;
-use crate::interrupt;
+use crate::dialect::{Code, Problem, StoredLayers, is_calibration_state};
 use crate::model::{expert_group, fused_group};
 use crate::tensor::{Dtype, Tensor};
 
@@ -126,24 +122,6 @@ fn check_fused_groups(stored: &StoredLayers) -> Vec<Problem> {
                 Problem::new(Code::SplitGroup, format!("{prefix}.{fused}"), message)
             })
             .collect()
-}
-
-/// Looks for NaN among the codes of every FP8 layer.
-///
-/// # Errors
-/// [`crate::Error::Interrupted`].
-pub(super) fn check_codes(stored: &StoredLayers) -> Result<Vec<Problem>> {
-    let fp8: Vec<&Layer> = stored.fp8().collect();
-    let found: Result<Vec<Option<Problem>>> = fp8
-        .into_par_iter()
-        .map(|layer| {
-            interrupt::check()?;
-            let nan = layer.weight.bytes().iter().filter(|code| **code & 0x7f == 0x7f).count();
-            let message = || format!("`{}.weight` holds {nan} NaN codes", layer.name);
-            Ok((nan > 0).then(|| Problem::new(Code::NanCodes, layer.name, message())))
-        })
-        .collect();
-    Ok(found?.into_iter().flatten().collect())
 }
 
 fn first_few(names: &[&str]) -> String {

@@ -6,9 +6,10 @@ use strsim::jaro_winkler;
 
 use super::found::FoundTensors;
 use super::weights::LeftOut;
-use crate::dialect::{Code, Problem};
+use crate::dialect::{CONFIG, Code, Problem};
 use crate::model::{ExpectedTensor, Model};
 use crate::tensor::{Dtype, Tensor};
+use crate::units::counted;
 
 /// Up to how many surplus tensors are compared with how many missing ones.
 const COMPARED: usize = 64;
@@ -25,6 +26,7 @@ pub(super) fn check(model: &Model, expected: &[ExpectedTensor], left_out: &LeftO
     let surplus: Vec<(&str, &Tensor)> =
         model.tensors().filter(|(name, _)| !names.contains(name) && is_judged(model, name)).collect();
     let mut missing = FoundTensors::new(Code::MissingTensor, "that config.json asks for are missing");
+    let mut sizeless: Vec<&str> = Vec::new();
     let mut misshapen =
         FoundTensors::new(Code::TensorShape, "do not have the shapes that config.json gives them");
     for tensor in expected {
@@ -37,7 +39,13 @@ pub(super) fn check(model: &Model, expected: &[ExpectedTensor], left_out: &LeftO
             }
             continue;
         };
-        let Some(shape) = tensor.shape.as_deref().filter(|_| is_plain(stored.dtype())) else { continue };
+        let Some(shape) = tensor.shape.as_deref() else {
+            sizeless.push(&tensor.name);
+            continue;
+        };
+        if !is_plain(stored.dtype()) {
+            continue;
+        }
         if stored.shape() != shape {
             let is_transposed = shape.len() > 1 && stored.shape().iter().eq(shape.iter().rev());
             let how = if is_transposed { ": it is transposed" } else { "" };
@@ -53,7 +61,16 @@ pub(super) fn check(model: &Model, expected: &[ExpectedTensor], left_out: &LeftO
     for (name, _) in surplus {
         unknown.add(name, format!("`{name}` is no tensor of the model that config.json describes"));
     }
-    [missing, misshapen, unknown].into_iter().flat_map(FoundTensors::into_problems).collect()
+    let found = [missing, misshapen, unknown].into_iter().flat_map(FoundTensors::into_problems);
+    let not_checked = sizeless.first().map(|first| {
+        let (count, verb) =
+            (counted(sizeless.len(), "tensor"), if sizeless.len() == 1 { "is" } else { "are" });
+        let message = format!(
+            "the shape of {count}, such as `{first}`, {verb} not told by config.json and not checked"
+        );
+        Problem::new(Code::NotChecked, CONFIG, message)
+    });
+    found.chain(not_checked).collect()
 }
 
 /// Whether a tensor that is not there under its name is not there at all.

@@ -1,62 +1,30 @@
-//! Values of weights that are not quantised.
+//! Values that no weight has: NaN, infinity, and codes of NaN.
 
-use rayon::prelude::*;
+use crate::tensor::Dtype;
 
-use crate::dialect::{Code, Problem};
-use crate::error::Result;
-use crate::interrupt;
-use crate::model::Model;
-use crate::tensor::{Dtype, Tensor};
-
-/// How many bytes are looked through between two looks at whether somebody asked to stop.
-const STEP: usize = 1 << 24;
-
-/// Looks for NaN and infinity in every tensor but scales, of which these are findings whatever is read.
-///
-/// # Errors
-/// [`crate::Error::Interrupted`].
-pub(super) fn check(model: &Model) -> Result<Vec<Problem>> {
-    let tensors: Vec<(&str, &Tensor)> =
-        model.tensors().filter(|(name, _)| !name.ends_with("_scale")).collect();
-    let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("_scale_inv"));
-    let found: Result<Vec<Option<Problem>>> = tensors
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|(name, tensor)| {
-            let mut count = 0;
-            for bytes in tensor.bytes().chunks(STEP) {
-                interrupt::check()?;
-                count += non_finite(tensor.dtype(), bytes);
-            }
-            let message = || {
-                let (values, verb) = if count == 1 { ("value", "is") } else { ("values", "are") };
-                format!(
-                    "`{name}` holds {count} {values} that {verb} NaN or infinite: every output that passes through is lost"
-                )
-            };
-            Ok((count > 0).then(|| Problem::new(Code::NonFinite, name, message())))
-        })
-        .collect();
-    Ok(found?.into_iter().flatten().collect())
-}
-
-/// How many values have an exponent of nothing but ones.
-fn non_finite(dtype: Dtype, bytes: &[u8]) -> usize {
-    let words =
-        |mask: u16| bytes.chunks_exact(2).filter(|v| u16::from_le_bytes([v[0], v[1]]) & mask == mask).count();
+/// How many of the whole elements in `bytes` are NaN or infinite; none of integers and narrow floats.
+pub(super) fn non_finite(dtype: Dtype, bytes: &[u8]) -> u64 {
+    let words = |mask: u16| {
+        bytes.as_chunks::<2>().0.iter().filter(|v| u16::from_le_bytes(**v) & mask == mask).count() as u64
+    };
     match dtype {
         Dtype::BF16 => words(0x7f80),
         Dtype::F16 => words(0x7c00),
         Dtype::F32 => {
             let values = bytes.as_chunks::<4>().0.iter().map(|v| f32::from_le_bytes(*v));
-            values.filter(|value| !value.is_finite()).count()
+            values.filter(|value| !value.is_finite()).count() as u64
         }
         Dtype::F64 => {
             let values = bytes.as_chunks::<8>().0.iter().map(|v| f64::from_le_bytes(*v));
-            values.filter(|value| !value.is_finite()).count()
+            values.filter(|value| !value.is_finite()).count() as u64
         }
         _ => 0,
     }
+}
+
+/// How many E4M3 codes are NaN.
+pub(super) fn nan_codes(codes: &[u8]) -> u64 {
+    codes.iter().filter(|code| **code & 0x7f == 0x7f).count() as u64
 }
 
 #[cfg(test)]
@@ -74,5 +42,6 @@ mod tests {
             assert_eq!(non_finite(dtype, &bytes), 3, "{dtype}");
         }
         assert_eq!(non_finite(Dtype::U8, &[0xff; 8]), 0);
+        assert_eq!(nan_codes(&[0x7f, 0xff, 0x7e, 0]), 2);
     }
 }

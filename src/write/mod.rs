@@ -1,8 +1,6 @@
 //! From planned tensors to files: one pass over the weights, the shard store of a family, and the transaction that makes a
 //! directory appear whole or not at all. Bytes, not meaning.
 
-mod ballast;
-pub(crate) mod companions;
 pub(crate) mod config_text;
 pub(crate) mod content;
 pub(crate) mod destination;
@@ -10,22 +8,20 @@ mod detach;
 pub(crate) mod outputs;
 pub(crate) mod pass;
 pub(crate) mod progress;
-pub(crate) mod provenance;
 pub(crate) mod shard;
 pub(crate) mod source_hashes;
 pub(crate) mod store;
 pub(crate) mod transaction;
-pub(crate) mod tree_hash;
 pub(crate) mod weight_errors;
 pub(crate) mod weights;
 
-pub use companions::Companions;
+pub use crate::checkpoint::Companions;
+pub use crate::record::{HashedFile, Request};
 pub use config_text::{with_quantization_config, without_quantisation};
 pub use content::{Content, Member, OutputTensor, ScaleGroup};
 pub use detach::{Detached, detach};
 pub use outputs::scheme_outputs;
 pub use progress::{Progress, Silent};
-pub use provenance::{HashedFile, Request};
 pub use shard::{ShardFile, ShardLayout};
 pub use store::link::{Link, LinkChoice};
 pub use transaction::PartialDirectory;

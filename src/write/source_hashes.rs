@@ -3,24 +3,12 @@
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::tree_hash::{BLOCK, BlockHash, block_count, root};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::interrupt;
-
-/// A weight file of the base checkpoint and its BLAKE3 hash (`b3sum` prints the same): SHA-256 of all weights would take
-/// longer than writing the scheme.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HashedShard {
-    /// File name inside the directory.
-    pub file: String,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// Lower-case hexadecimal.
-    pub blake3: String,
-}
+use crate::record::RecordedFile;
+use crate::record::tree_hash::{BLOCK, BlockHash, block_count, root};
 
 /// The hashes of a checkpoint's weight files, as far as they are known.
 pub(crate) struct SourceHashes<'a> {
@@ -66,7 +54,7 @@ impl<'a> SourceHashes<'a> {
     }
 
     /// Whether `recorded` may be these files: names and sizes are the same. Hashes decide.
-    pub fn may_be(&self, recorded: &[HashedShard]) -> bool {
+    pub fn may_be(&self, recorded: &[RecordedFile]) -> bool {
         let ours = self.files.iter().map(|file| (file.name, file.bytes.len() as u64));
         ours.eq(recorded.iter().map(|shard| (shard.file.as_str(), shard.bytes)))
     }
@@ -75,7 +63,7 @@ impl<'a> SourceHashes<'a> {
     ///
     /// # Errors
     /// [`crate::Error::Interrupted`].
-    pub fn finish(&self) -> Result<Vec<HashedShard>> {
+    pub fn finish(&self) -> Result<Vec<RecordedFile>> {
         self.files
             .iter()
             .map(|file| {
@@ -83,7 +71,7 @@ impl<'a> SourceHashes<'a> {
                 let blocks =
                     (0..file.blocks.len()).into_par_iter().map(hash).collect::<Result<Vec<BlockHash>>>()?;
                 let (name, bytes) = (file.name.to_string(), file.bytes.len() as u64);
-                Ok(HashedShard { file: name, bytes, blake3: root(&blocks) })
+                Ok(RecordedFile { file: name, bytes, blake3: root(&blocks) })
             })
             .collect()
     }

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::record::record_path;
 
 /// The file in an unfinished directory that the process working there holds a lock on.
 pub(super) const LOCK_FILE: &str = ".qlua-lock";
@@ -147,7 +148,8 @@ fn require_replaceable(target: &Path) -> Result<()> {
             .with_hint("remove it yourself, or choose another name"));
     }
     let mut entries = fs::read_dir(target).map_err(|e| Error::io("read", target, e))?;
-    if target.join("config.json").exists() || entries.next().is_none() {
+    let is_one = target.join("config.json").exists() || target.join(record_path()).exists();
+    if is_one || entries.next().is_none() {
         return Ok(());
     }
     Err(Error::exists(target, "is no checkpoint directory, so it is not replaced")

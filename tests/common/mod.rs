@@ -13,6 +13,7 @@ use qlua::device::DeviceChoice;
 use qlua::format::Rounding;
 use qlua::job::{Family, FamilyOptions};
 use qlua::plan::ScaleSharing;
+use qlua::verify::{Depth, Problem, verify};
 use qlua::write::{LinkChoice, Request};
 
 /// The path of `name` in the folder of shared golden data, or nothing, said loudly, where it is not there.
@@ -83,4 +84,10 @@ pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     walk(directory, directory, &mut files);
     files.sort();
     files
+}
+
+/// What is wrong with `directory`; not what of it is not checked.
+pub fn faults(directory: &Path) -> Vec<Problem> {
+    let problems = verify(directory, Depth::Full).unwrap();
+    problems.into_iter().filter(Problem::is_fault).collect()
 }

@@ -5,9 +5,9 @@ use std::fs;
 use serde_json::json;
 
 use crate::common::directory::{Directory, Tensors};
+use crate::common::faults;
 use crate::common::place::{Place, export, require_message};
 use crate::tensors::*;
-use qlua::verify::{Depth, verify};
 use qlua::write::Silent;
 
 #[test]
@@ -22,7 +22,7 @@ fn a_configuration_that_says_nothing_is_as_good_as_absent_before_and_after_the_p
             };
             let text = original.replacen('{', &format!("{{ {entry},"), 1);
             fs::write(place.model.file("config.json"), &text).unwrap();
-            assert_eq!(verify(&place.model.0, Depth::Headers).unwrap(), [], "{entry}");
+            assert_eq!(faults(&place.model.0), [], "{entry}");
             let written = Directory(export(place.options(), &[50.0], &Silent).unwrap().remove(0).directory);
             let mut config = written.json("config.json");
             let said = config.as_object_mut().unwrap().remove("quantization_config").unwrap();

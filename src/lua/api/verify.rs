@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::lua::Type;
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
-use crate::verify::{Code, Depth, Problem, verify};
+use crate::model::Model;
+use crate::verify::{Code, Depth, Problem, SeenFiles, VerifyOptions, verify_with};
 
 row! {
     /// Something that a loader rejects, or accepts and gets wrong.
@@ -16,6 +17,8 @@ row! {
         subject: Type::String => problem.subject.as_str(),
         /// one sentence that says what is wrong
         message: Type::String => problem.message.as_str(),
+        /// what to do about it
+        hint: Type::String => problem.code.hint(),
     }
 }
 
@@ -31,14 +34,20 @@ pub(super) fn declare() -> Namespace {
                     "depth",
                     Type::Choice(Depth::WORDS),
                     "full",
-                    "`headers` takes milliseconds; `full` reads every weight as well",
+                    "`headers` takes milliseconds; `full` reads every file, compares hashes with those on record, and looks at every weight",
+                ).option(
+                    "base",
+                    Type::Path,
+                    "the checkpoint that it was made from: what is not quantised must be the same bit for bit, codes the exact encoding",
                 ))
                 .returns(Type::List(&Type::Record(&PROBLEM)), "what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of")
                 .raises("there is no such directory, or it cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),
             |call| {
-                let problems = verify(Path::new(&call.get::<String>("path")?), call.word("depth")?)?;
-                rows(call.lua(), &problems)
+                let base = call.get::<Option<String>>("base")?.map(Model::open).transpose()?;
+                let options = VerifyOptions { depth: call.word("depth")?, base: base.as_ref(), seen: &SeenFiles::default() };
+                let verified = verify_with(Path::new(&call.get::<String>("path")?), &options)?;
+                rows(call.lua(), &verified.problems)
             },
         )
 }

@@ -1,13 +1,15 @@
 //! The tensors that follow from a configuration: names on disk and shapes, for the families whose configuration tells both.
 
 mod sizes;
+mod stated;
 mod tensors;
 mod text;
 mod vision;
 
 use serde_json::Value;
 
-use sizes::Sizes;
+use sizes::{Gap, Sizes};
+pub use stated::{StatedSize, missized};
 pub use tensors::ExpectedTensor;
 use tensors::TensorList;
 use text::{TextFamily, add_text};
@@ -85,31 +87,77 @@ const FAMILIES: [ShapeFamily; 7] = [
     },
 ];
 
-/// Every tensor of the model that `config` describes, in the spelling of the checkpoint of which `is_there` knows the tensors.
-/// Nothing for other families, for a configuration that leaves out how many blocks there are, and for a checkpoint in a
-/// spelling that is not known.
-pub fn expected_tensors(config: &Value, is_there: &dyn Fn(&str) -> bool) -> Option<Vec<ExpectedTensor>> {
+/// What a configuration tells of the tensors of its model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expectation {
+    /// Every one of them.
+    Tensors(Vec<ExpectedTensor>),
+    /// More than there are in the checkpoint, by this count in the configuration.
+    TooMany {
+        /// The key.
+        key: &'static str,
+        /// What it states.
+        stated: usize,
+    },
+    /// Nothing: why, as a whole sentence without a full stop.
+    Unknown(String),
+}
+
+/// Every tensor of the model that `config` describes, in the spelling of the checkpoint of which `is_there` knows the tensors,
+/// `count` in all. Nothing for other families, for a configuration that leaves out how many blocks there are, and for a
+/// checkpoint in a spelling that is not known.
+pub fn expected_tensors(config: &Value, count: usize, is_there: &dyn Fn(&str) -> bool) -> Expectation {
+    let unknown = |why: String| Expectation::Unknown(why);
+    let Some(class) = config["architectures"][0].as_str() else {
+        return unknown("config.json names no architecture".into());
+    };
+    let Some(family) = family_of(config) else {
+        return unknown(match FAMILIES.iter().find(|family| family.class == class) {
+            Some(family) => {
+                format!("config.json does not say that {class} is of the model type {}", family.model_type)
+            }
+            None => format!("the sizes of the tensors of {class} are not known here"),
+        });
+    };
+    let mut lists = Vec::new();
+    for prefixes in family.spellings {
+        match listed(family, config, *prefixes, count, is_there) {
+            Ok(list) => lists.push(list),
+            Err(Gap::TooMany { key, stated }) => return Expectation::TooMany { key, stated },
+            Err(Gap::NotStated(key)) => {
+                return unknown(format!("config.json does not say, or not as a count, what `{key}` is"));
+            }
+        }
+    }
+    let counted =
+        lists.into_iter().map(|list| (list.iter().filter(|tensor| is_there(&tensor.name)).count(), list));
+    // The first of those with the most tensors.
+    match counted.reduce(|best, next| if next.0 > best.0 { next } else { best }) {
+        Some((found, list)) if 2 * found > list.len() => Expectation::Tensors(list),
+        _ => unknown(format!("the tensors have other names than those of {class} that are known here")),
+    }
+}
+
+/// The family that `config` is of.
+fn family_of(config: &Value) -> Option<&'static ShapeFamily> {
     let class = config["architectures"][0].as_str()?;
     let model_type = config["model_type"].as_str()?;
-    let family = FAMILIES.iter().find(|family| family.class == class && family.model_type == model_type)?;
-    let lists = family.spellings.iter().filter_map(|prefixes| listed(family, config, *prefixes, is_there));
-    let counted = lists.map(|list| (list.iter().filter(|tensor| is_there(&tensor.name)).count(), list));
-    // The first of those with the most tensors.
-    let best = counted.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    (2 * best.0 > best.1.len()).then_some(best.1)
+    FAMILIES.iter().find(|family| family.class == class && family.model_type == model_type)
 }
 
 fn listed(
     family: &ShapeFamily,
     config: &Value,
     (language, tower): Prefixes,
+    most: usize,
     is_there: &dyn Fn(&str) -> bool,
-) -> Option<Vec<ExpectedTensor>> {
+) -> Result<Vec<ExpectedTensor>, Gap> {
     let text = Sizes::part(config, "text_config").unwrap_or(Sizes(config));
     let mut list = TensorList::default();
-    add_text(&mut list, family.text, text, language, is_there)?;
+    add_text(&mut list, family.text, text, language, most, is_there)?;
     if let Some(vision) = family.vision {
-        add_vision(&mut list, vision, Sizes::part(config, "vision_config")?, tower)?;
+        let part = Sizes::part(config, "vision_config").ok_or(Gap::NotStated("vision_config"))?;
+        add_vision(&mut list, vision, part, tower, most)?;
     }
     let tied = |config: &Value| config.get("tie_word_embeddings").and_then(Value::as_bool);
     let stated = [tied(config), tied(text.0)];
@@ -122,7 +170,7 @@ fn listed(
     } else {
         list.add_optional(head, &shape);
     }
-    Some(list.tensors)
+    Ok(list.tensors)
 }
 
 #[cfg(test)]
@@ -133,8 +181,10 @@ mod tests {
 
     fn published(config: Value, first: &str) -> BTreeMap<String, ExpectedTensor> {
         let is_there = |name: &str| name.starts_with(first) && !name.ends_with("_proj");
-        let list = expected_tensors(&config, &is_there);
-        list.unwrap().into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect()
+        let Expectation::Tensors(list) = expected_tensors(&config, usize::MAX, &is_there) else {
+            panic!("its tensors are known");
+        };
+        list.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect()
     }
 
     fn shape<'a>(tensors: &'a BTreeMap<String, ExpectedTensor>, name: &str) -> &'a [usize] {
@@ -184,14 +234,29 @@ mod tests {
 
     #[test]
     fn nothing_is_expected_of_what_is_not_known() {
-        let list = |config: Value| expected_tensors(&config, &|_| true);
-        assert_eq!(list(json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama"})), None);
-        let other =
-            json!({"architectures": ["LlamaForCausalLM"], "model_type": "internlm3", "num_hidden_layers": 1});
-        assert_eq!(list(other), None);
-        let llama =
-            json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 1});
-        assert!(list(llama.clone()).is_some());
-        assert_eq!(expected_tensors(&llama, &|_| false), None, "none of its names is there");
+        let list = |config: Value| expected_tensors(&config, 20, &|_| true);
+        let is_unknown = |config: Value| matches!(list(config), Expectation::Unknown(_));
+        assert!(is_unknown(json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama"})));
+        assert!(is_unknown(json!({"model_type": "llama", "num_hidden_layers": 1})));
+        let llama = |model_type: &str, blocks: Value| json!({"architectures": ["LlamaForCausalLM"], "model_type": model_type, "num_hidden_layers": blocks});
+        assert!(is_unknown(llama("internlm3", json!(1))));
+        assert!(is_unknown(llama("llama", json!("1"))));
+        let known = llama("llama", json!(1));
+        assert!(matches!(list(known.clone()), Expectation::Tensors(_)));
+        let none = expected_tensors(&known, 20, &|_| false);
+        assert!(matches!(none, Expectation::Unknown(_)), "none of its names is there");
+    }
+
+    #[test]
+    fn counts_that_no_checkpoint_holds_are_not_counted_to() {
+        let vast = 1_000_000_000_000u64;
+        let config = json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
+            "num_hidden_layers": 2, "num_experts": vast});
+        let found = expected_tensors(&config, 20, &|_| true);
+        assert_eq!(found, Expectation::TooMany { key: "num_experts", stated: vast as usize });
+        let config =
+            json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": vast});
+        let found = expected_tensors(&config, 20, &|_| true);
+        assert_eq!(found, Expectation::TooMany { key: "num_hidden_layers", stated: vast as usize });
     }
 }

@@ -19,6 +19,12 @@ impl<'a> Sizes<'a> {
         self.0.get(key)?.as_u64()?.try_into().ok()
     }
 
+    /// How many there are of something of which each has a tensor of its own, and there are at most `most`.
+    pub fn count(&self, key: &'static str, most: usize) -> Result<usize, Gap> {
+        let stated = self.number(key).ok_or(Gap::NotStated(key))?;
+        if stated > most { Err(Gap::TooMany { key, stated }) } else { Ok(stated) }
+    }
+
     /// A number, or what it is where nothing is stated.
     pub fn number_or(&self, key: &str, default: usize) -> Size {
         if self.has(key) { self.number(key) } else { Some(default) }
@@ -46,6 +52,15 @@ impl<'a> Sizes<'a> {
             Some(list) => list.as_array()?.iter().map(|value| value.as_u64()?.try_into().ok()).collect(),
         }
     }
+}
+
+/// Why the tensors do not follow from a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// The key is not there, or is none of what it can be.
+    NotStated(&'static str),
+    /// There are more of something than there are tensors.
+    TooMany { key: &'static str, stated: usize },
 }
 
 /// The product of two sizes.

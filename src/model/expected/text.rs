@@ -1,6 +1,6 @@
 //! The tensors of language models.
 
-use super::sizes::{Sizes, times};
+use super::sizes::{Gap, Sizes, times};
 use super::tensors::{Size, TensorList};
 
 /// The blocks of language models whose shapes are known.
@@ -37,18 +37,25 @@ impl TextFamily {
     }
 }
 
-/// The tensors of the language model that `config` describes, whose blocks and embedding are below `prefix`; nothing where it
-/// does not say of how many blocks it consists. `is_there` says whether a tensor is on disk, for what is written in two ways.
+/// The tensors of the language model that `config` describes, whose blocks and embedding are below `prefix`; a gap where it
+/// does not say of how many blocks it consists, or says more than `most`. `is_there` says whether a tensor is on disk, for what is written in two ways.
 pub(super) fn add_text(
     list: &mut TensorList,
     family: TextFamily,
     config: Sizes,
     prefix: &str,
+    most: usize,
     is_there: &dyn Fn(&str) -> bool,
-) -> Option<()> {
+) -> Result<(), Gap> {
     let hidden = config.number("hidden_size");
-    let blocks = config.number("num_hidden_layers")?;
+    let blocks = config.count("num_hidden_layers", most)?;
     let mixtures = Mixtures::of(family, config)?;
+    let has_stacks =
+        (0..blocks).any(|number| mixtures.are_stacked(&format!("{prefix}layers.{number}.mlp"), is_there));
+    let count = (0..blocks).filter(|number| mixtures.is_one(*number)).count();
+    if !has_stacks && mixtures.experts > most / count.max(1) {
+        return Err(Gap::TooMany { key: "num_experts", stated: mixtures.experts });
+    }
     let head = family.head_size(config);
     let queries = times(head, config.number("num_attention_heads"));
     let keys = times(head, family.key_value_heads(config));
@@ -82,7 +89,7 @@ pub(super) fn add_text(
         }
     }
     list.add_norm(&format!("{prefix}norm"), hidden, false);
-    Some(())
+    Ok(())
 }
 
 fn add_mlp(list: &mut TensorList, name: &str, hidden: Size, inner: Size, has_bias: bool) {
@@ -100,17 +107,28 @@ struct Mixtures {
 }
 
 impl Mixtures {
-    /// Nothing where `config` does not say how many experts there are.
-    fn of(family: TextFamily, config: Sizes) -> Option<Mixtures> {
+    /// A gap where `config` does not say how many experts there are.
+    fn of(family: TextFamily, config: Sizes) -> Result<Mixtures, Gap> {
         if family != TextFamily::Qwen3Moe {
-            return Some(Mixtures { experts: 0, inner: None, every: 1, without: vec![] });
+            return Ok(Mixtures { experts: 0, inner: None, every: 1, without: vec![] });
         }
-        Some(Mixtures {
-            experts: config.number("num_experts")?,
+        let every = config.number_or("decoder_sparse_step", 1).filter(|step| *step > 0);
+        let without = config.numbers_or("mlp_only_layers", &[]);
+        Ok(Mixtures {
+            experts: config.count("num_experts", usize::MAX)?,
             inner: config.number("moe_intermediate_size"),
-            every: config.number_or("decoder_sparse_step", 1).filter(|step| *step > 0)?,
-            without: config.numbers_or("mlp_only_layers", &[])?,
+            every: every.ok_or(Gap::NotStated("decoder_sparse_step"))?,
+            without: without.ok_or(Gap::NotStated("mlp_only_layers"))?,
         })
+    }
+
+    /// The names of the experts in one tensor each.
+    fn stacks(mlp: &str) -> [String; 2] {
+        ["gate_up_proj", "down_proj"].map(|stack| format!("{mlp}.experts.{stack}"))
+    }
+
+    fn are_stacked(&self, mlp: &str, is_there: &dyn Fn(&str) -> bool) -> bool {
+        self.experts > 0 && Mixtures::stacks(mlp).iter().any(|stack| is_there(stack))
     }
 
     fn is_one(&self, block: usize) -> bool {
@@ -119,10 +137,9 @@ impl Mixtures {
 
     fn add(&self, list: &mut TensorList, mlp: &str, hidden: Size, is_there: &dyn Fn(&str) -> bool) {
         list.add(format!("{mlp}.gate.weight"), &[Some(self.experts), hidden]);
-        let stacks = ["gate_up_proj", "down_proj"].map(|stack| format!("{mlp}.experts.{stack}"));
-        if stacks.iter().any(|stack| is_there(stack)) {
+        if self.are_stacked(mlp, is_there) {
             // Which of the last two dimensions comes first differs from release to release.
-            stacks.into_iter().for_each(|stack| list.add(stack, &[None]));
+            Mixtures::stacks(mlp).into_iter().for_each(|stack| list.add(stack, &[None]));
             return;
         }
         for expert in 0..self.experts {

@@ -1,6 +1,6 @@
 //! The tensors of vision towers.
 
-use super::sizes::{Sizes, times};
+use super::sizes::{Gap, Sizes, times};
 use super::tensors::{Size, TensorList};
 
 /// The vision towers whose shapes are known.
@@ -10,14 +10,15 @@ pub(super) enum VisionFamily {
     Qwen3Vl,
 }
 
-/// The tensors of the tower that `config` describes, below `prefix`; nothing where it does not say of how many blocks it
-/// consists.
+/// The tensors of the tower that `config` describes, below `prefix`; a gap where it does not say of how many blocks it
+/// consists, or says more than `most`.
 pub(super) fn add_vision(
     list: &mut TensorList,
     family: VisionFamily,
     config: Sizes,
     prefix: &str,
-) -> Option<()> {
+    most: usize,
+) -> Result<(), Gap> {
     let is_newer = family == VisionFamily::Qwen3Vl;
     let hidden = config.number("hidden_size");
     let inner = config.number("intermediate_size");
@@ -32,7 +33,7 @@ pub(super) fn add_vision(
         list.add(format!("{prefix}patch_embed.proj.bias"), &[hidden]);
         list.add(format!("{prefix}pos_embed.weight"), &[config.number("num_position_embeddings"), hidden]);
     }
-    for number in 0..config.number("depth")? {
+    for number in 0..config.count("depth", most)? {
         let block = format!("{prefix}blocks.{number}");
         list.add_norm(&format!("{block}.norm1"), hidden, is_newer);
         list.add_norm(&format!("{block}.norm2"), hidden, is_newer);
@@ -58,7 +59,8 @@ pub(super) fn add_vision(
             list.add_linear(&format!("{prefix}merger.mlp.2"), out, merged, true);
         }
         VisionFamily::Qwen3Vl => {
-            let deep = config.numbers_or("deepstack_visual_indexes", &[8, 16, 24])?;
+            let deep = config.numbers_or("deepstack_visual_indexes", &[8, 16, 24]);
+            let deep = deep.ok_or(Gap::NotStated("deepstack_visual_indexes"))?;
             let mergers = (0..deep.len()).map(|number| format!("{prefix}deepstack_merger_list.{number}"));
             // The mergers within the tower normalise what is merged, the last one what is not.
             let mergers = mergers.map(|merger| (merger, merged));
@@ -69,5 +71,5 @@ pub(super) fn add_vision(
             }
         }
     }
-    Some(())
+    Ok(())
 }

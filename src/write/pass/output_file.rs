@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::super::content::{Content, OutputTensor};
 use super::super::shard::{ShardFile, ShardLayout};
-use super::super::tree_hash::{BLOCK, BlockHash, block_count};
 use super::super::weight_errors::WeightErrors;
 use crate::error::Result;
 use crate::format::QuantisationError;
+use crate::record::tree_hash::{BLOCK, BlockHash, block_count};
 
 /// A file to be written, and the tensors that go into it.
 pub(crate) struct OutputFile {

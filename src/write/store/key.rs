@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::record::Source;
 use crate::write::content::{Content, OutputTensor};
-use crate::write::provenance::Source;
 
 /// Changes whenever the same inputs would give other bytes than before.
 const CODEC: &str = "qlua 2";

@@ -9,11 +9,11 @@ use super::key::content_key;
 use crate::checkpoint::{HeaderEntry, read_header};
 use crate::error::Result;
 use crate::format::FormatId;
+use crate::record::hash_file;
+use crate::record::{ProvenanceRecord, RecordedFile, WeightFile};
 use crate::write::WeightErrors;
 use crate::write::content::{Form, OutputTensor};
-use crate::write::provenance::{ProvenanceRecord, WeightFile, read_weight_errors};
-use crate::write::source_hashes::HashedShard;
-use crate::write::tree_hash::hash_file;
+use crate::write::weight_errors::read_weight_errors;
 
 /// A shard of a finished directory, and the new schemes that it fits.
 pub(crate) struct ReusedShard {
@@ -47,7 +47,7 @@ impl Sibling {
     }
 
     /// The source shards that it was made from.
-    pub fn source(&self) -> &[HashedShard] {
+    pub fn source(&self) -> &[RecordedFile] {
         &self.record.model.shards
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn siblings(out: &Path) -> Vec<Sibling> {
 /// [`crate::Error::Io`], [`crate::Error::Interrupted`].
 pub(crate) fn take_from_siblings(
     siblings: &[Sibling],
-    source: &[HashedShard],
+    source: &[RecordedFile],
     items: &Items,
     needs: &mut [Vec<usize>],
 ) -> Result<Vec<ReusedShard>> {

@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::record::hash_file;
 use crate::write::WeightErrors;
 use crate::write::transaction::{lock_directory, missing_parents};
-use crate::write::tree_hash::hash_file;
 
 const DIRECTORY: &str = ".qlua.partial";
 const JOURNAL: &str = "journal.jsonl";

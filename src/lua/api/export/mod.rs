@@ -33,23 +33,13 @@ pub(super) fn declare() -> Namespace {
     writer::declare(family::declare(namespace))
 }
 
-/// More threads than this help nobody, and may take a machine down.
-const MOST_THREADS: usize = 1024;
-
 /// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
 /// which is done by one pool of the process.
 fn threads(call: &Call) -> anyhow::Result<usize> {
-    let Some(given) = call.get::<Option<i64>>("threads")? else {
-        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
-    };
-    let Some(threads) = usize::try_from(given).ok().filter(|threads| (1..=MOST_THREADS).contains(threads))
-    else {
-        let problem = format!("`threads` of {} must be from 1 to {MOST_THREADS}, not {given}", call.name());
-        return Err(Error::usage(problem).with_hint("the least is 1; leave it out for all cores").into());
-    };
-    // There can be one such pool only; where it is there already it stays as it is.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    Ok(threads)
+    match call.get::<Option<i64>>("threads")? {
+        None => Ok(crate::threads::all()),
+        Some(given) => Ok(crate::threads::bound(given, &format!("`threads` of {}", call.name()))?),
+    }
 }
 
 /// The option `max_shard_size`.

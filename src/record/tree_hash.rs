@@ -3,6 +3,7 @@
 //! BLAKE3 is a binary tree; a block of a power of two kilobytes at a multiple of its size is a subtree of it.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 
 /// Bytes of a block: small enough to stay in the second-level cache between being made, hashed and written.
-pub(super) const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 1 << 20;
 
 /// The hash of one block of a file.
 #[derive(Debug, Clone, Copy)]
@@ -61,23 +62,26 @@ fn left_count(count: usize) -> usize {
     left_subtree_len((count * BLOCK) as u64) as usize / BLOCK
 }
 
-/// The size and the BLAKE3 hash of the file `path`, over all cores.
+/// The size and the BLAKE3 hash of the file `path`, over all cores. It is read and not mapped, so that a file that is cut
+/// short meanwhile is an error.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Interrupted`].
 pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    // SAFETY: the map is read-only and goes away with this call. A process that truncates the file meanwhile would raise
-    // SIGBUS, as with every program that maps its weights.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
-    let count = block_count(map.len() as u64);
-    let hash = |index: usize| {
+    let failed = |e| Error::io("read", path, e);
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let count = block_count(length);
+    let hash = |buffer: &mut Vec<u8>, index: usize| {
         interrupt::check()?;
-        let bytes = &map[index * BLOCK..map.len().min((index + 1) * BLOCK)];
-        Ok(BlockHash::of(index, count, bytes))
+        let start = index as u64 * BLOCK as u64;
+        buffer.resize((length - start).min(BLOCK as u64) as usize, 0);
+        file.read_exact_at(buffer, start).map_err(failed)?;
+        Ok(BlockHash::of(index, count, buffer))
     };
-    let blocks: Vec<BlockHash> = (0..count).into_par_iter().map(hash).collect::<Result<_>>()?;
-    Ok((map.len() as u64, root(&blocks)))
+    let blocks: Vec<BlockHash> =
+        (0..count).into_par_iter().map_init(Vec::new, hash).collect::<Result<_>>()?;
+    Ok((length, root(&blocks)))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::provenance::RECORDS;
-use crate::checkpoint::HF_QUANT_CONFIG;
+use super::{HF_QUANT_CONFIG, RECORDS};
 
 /// Endings of files of weights, in the formats of whatever framework.
 const WEIGHTS: [&str; 24] = [

@@ -5,25 +5,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::source_hashes::{HashedShard, SourceHashes};
-use super::weight_errors::WeightErrors;
-use crate::checkpoint::Checkpoint;
+use super::files::RecordedFile;
+use super::seal::{is_sealed, sealed};
+use crate::checkpoint::{Checkpoint, RECORDS};
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::plan::Layout;
 
-/// The folder of a scheme that says how it was decided.
-pub(crate) const RECORDS: &str = "layer-sensitivity";
 /// The record of a scheme; it is written last.
 pub(crate) const PROVENANCE: &str = "provenance.json";
 
-/// What the FP8 layers of a scheme lose, by module.
-pub(crate) const WEIGHT_ERROR: &str = "weight-error.json";
-
-/// What the FP8 layers of the scheme in `directory` lose, as far as that was recorded.
-pub(crate) fn read_weight_errors(directory: &Path) -> WeightErrors {
-    let text = std::fs::read(directory.join(RECORDS).join(WEIGHT_ERROR)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+/// Where it is in the directory of its scheme.
+pub(crate) fn record_path() -> String {
+    format!("{RECORDS}/{PROVENANCE}")
 }
 
 /// Who asked for an export: recorded, never interpreted.
@@ -95,6 +89,15 @@ pub struct Provenance<'a> {
     pub inputs: &'a str,
     /// Every weight file of the scheme.
     pub weights: &'a [WeightFile],
+    /// Every other file of the scheme but this record, sorted by name.
+    pub files: &'a [RecordedFile],
+}
+
+impl Provenance<'_> {
+    /// The content of `provenance.json`, whose last entry tells whether any of it was changed since.
+    pub fn to_json(&self) -> Vec<u8> {
+        sealed(self)
+    }
 }
 
 /// What is read back from a `provenance.json`.
@@ -106,20 +109,72 @@ pub struct ProvenanceRecord {
     pub weights: Vec<WeightFile>,
     /// See [`Provenance::model`].
     pub model: RecordedModel,
+    /// See [`Provenance::layout`].
+    pub layout: LayoutWords,
+    /// See [`Provenance::files`]; records of older releases have none.
+    #[serde(default)]
+    pub files: Option<Vec<RecordedFile>>,
 }
 
 /// The base checkpoint of a [`ProvenanceRecord`].
 #[derive(Debug, Clone, Deserialize)]
 pub struct RecordedModel {
     /// See [`Source::shards`].
-    pub shards: Vec<HashedShard>,
+    pub shards: Vec<RecordedFile>,
+}
+
+/// What stands where a scheme has its record.
+#[derive(Debug, Clone)]
+pub enum FoundRecord {
+    /// Nothing.
+    Absent,
+    /// Something else, or a record that was changed: the rest of a sentence about it.
+    Damaged(String),
+    /// A record.
+    Read(ProvenanceRecord),
+}
+
+impl FoundRecord {
+    /// Looks into `directory`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is a record that cannot be read.
+    pub fn of(directory: &Path) -> Result<Self> {
+        let path = directory.join(RECORDS).join(PROVENANCE);
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(FoundRecord::Damaged("is no file".into()));
+        }
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FoundRecord::Absent),
+            Err(error) => return Err(Error::io("read", &path, error)),
+        };
+        let record: ProvenanceRecord = match serde_json::from_slice(&text) {
+            Ok(record) => record,
+            Err(error) => return Ok(FoundRecord::Damaged(format!("is no record of a scheme: {error}"))),
+        };
+        Ok(match (is_sealed(&text), &record.files) {
+            (Some(true), Some(_)) | (None, None) => FoundRecord::Read(record),
+            _ => FoundRecord::Damaged("was changed since it was written".into()),
+        })
+    }
 }
 
 impl ProvenanceRecord {
-    /// Reads the record of the scheme in `directory`; nothing when it has none that this version can use.
+    /// The name, the size and the hash of every file on record, weights first.
+    pub fn all_files(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        let weights =
+            self.weights.iter().map(|weight| (weight.file.as_str(), weight.bytes, weight.blake3.as_str()));
+        let others = self.files.iter().flatten();
+        weights.chain(others.map(|other| (other.file.as_str(), other.bytes, other.blake3.as_str())))
+    }
+
+    /// Reads the record of the scheme in `directory`; nothing when it has none that can be trusted.
     pub fn read(directory: &Path) -> Option<Self> {
-        let text = std::fs::read(directory.join(RECORDS).join(PROVENANCE)).ok()?;
-        serde_json::from_slice(&text).ok()
+        match FoundRecord::of(directory) {
+            Ok(FoundRecord::Read(record)) => Some(record),
+            _ => None,
+        }
     }
 }
 
@@ -131,25 +186,22 @@ pub struct Source {
     /// SHA-256 of `config.json`.
     pub config_sha256: String,
     /// Every weight file.
-    pub shards: Vec<HashedShard>,
+    pub shards: Vec<RecordedFile>,
 }
 
 impl Source {
-    /// Records `checkpoint`; what `sources` have not seen of it yet is hashed now.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`].
-    pub(crate) fn of(checkpoint: &Checkpoint, sources: &SourceHashes) -> Result<Self> {
-        Ok(Source {
+    /// Records `checkpoint`, whose weight files are `shards`.
+    pub(crate) fn of(checkpoint: &Checkpoint, shards: Vec<RecordedFile>) -> Self {
+        Source {
             directory: checkpoint.directory().display().to_string(),
             config_sha256: hex(&Sha256::digest(checkpoint.config_text())),
-            shards: sources.finish()?,
-        })
+            shards,
+        }
     }
 }
 
 /// A [`Layout`] in words.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "see Layout")]
 pub struct LayoutWords {
     pub dialect: String,

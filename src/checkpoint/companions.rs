@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Checkpoint;
 use super::ballast::{is_ballast, is_made_anew, is_weights};
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::units::counted;
 

@@ -1,0 +1,14 @@
+//! What a scheme directory has on record of itself: what it was made from, and the hash of every file.
+
+mod files;
+mod provenance;
+mod seal;
+pub(crate) mod tree_hash;
+
+pub use files::{FileInDirectory, FileKind, RecordedFile, files_below};
+pub use provenance::{
+    FoundRecord, HashedFile, LayoutWords, Provenance, ProvenanceRecord, RecordedModel, Request, Source,
+    WeightFile,
+};
+pub(crate) use provenance::{PROVENANCE, record_path};
+pub(crate) use tree_hash::hash_file;

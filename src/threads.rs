@@ -1,0 +1,25 @@
+//! How many threads hash, verify and copy: one pool of the process.
+
+use crate::error::{Error, Result};
+
+/// More threads than this help nobody, and may take a machine down.
+const MOST: usize = 1024;
+
+/// The number of threads when nobody says.
+pub fn all() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Bounds the pool to `given` threads; the first that says decides, since there can be one such pool only. `what` names the
+/// option in an error.
+///
+/// # Errors
+/// [`Error::Usage`] when that is none, or more than any machine has.
+pub fn bound(given: i64, what: &str) -> Result<usize> {
+    let Some(threads) = usize::try_from(given).ok().filter(|threads| (1..=MOST).contains(threads)) else {
+        return Err(Error::usage(format!("{what} must be from 1 to {MOST}, not {given}"))
+            .with_hint("the least is 1; leave it out for all cores"));
+    };
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    Ok(threads)
+}
