@@ -11,6 +11,7 @@ pub mod device;
 pub mod dialect;
 pub mod error;
 pub mod format;
+pub mod input;
 pub mod interrupt;
 pub mod job;
 pub mod json;

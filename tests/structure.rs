@@ -18,7 +18,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("selector", &["error"]),
     ("interrupt", &["error"]),
     ("units", &[]),
-    ("json", &["error"]),
+    ("input", &["error", "units"]),
+    ("json", &["error", "input"]),
     ("threads", &["error"]),
     // The rooms, from the bottom up.
     ("tensor", &["json", "interrupt", "selector", "units", "words", "threads"]),

@@ -16,6 +16,7 @@ use super::install::{fallible, install};
 use super::raise;
 use super::state::{self, HostState, ScriptStop, Verbosity};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::words::nearest;
 use crate::write::HashedFile;
 
@@ -35,12 +36,11 @@ impl Chunk {
     /// # Errors
     /// [`Error::NotFound`] when there is no such file, [`Error::Io`] when it cannot be read.
     pub fn file(path: &Path) -> Result<Chunk> {
-        let source = std::fs::read(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::not_found(format!("there is no script `{}`", path.display()))
-            }
-            _ => Error::io("read", path, e),
-        })?;
+        let source =
+            input::read(path, InputKind::Script).map_err(|error| match input::is_missing(&error) {
+                true => Error::not_found(format!("there is no script `{}`", path.display())),
+                false => error,
+            })?;
         Ok(Chunk::new(format!("@{}", path.display()), source))
     }
 

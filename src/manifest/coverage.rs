@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, Percent, Selection};
 use crate::error::Result;
+use crate::input::InputKind;
 use crate::json;
 
 /// A selected layer that stays in BF16 all the same.
@@ -80,7 +81,7 @@ impl Coverage {
     /// # Errors
     /// [`crate::Error::Io`] when it cannot be read, [`crate::Error::Format`] when it is none.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        json::read(path.as_ref())
+        json::read(path.as_ref(), InputKind::Record)
     }
 
     /// The file's content: indented by 2, keys in the published order.

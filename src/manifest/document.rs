@@ -57,7 +57,7 @@ impl Document {
             return Err(Error::format(path, "is a PyTorch archive, not a sensitivity manifest")
                 .with_hint("give the `*_quant_manifest.json` that was written beside the AutoQuant state"));
         }
-        let document: Document = json::parse(path, bytes)?;
+        let document: Document = json::parse(path, json::without_mark(bytes))?;
         if let Some(key) = first_duplicate(document.keys.iter()) {
             return Err(Error::format(path, format!("has the key `{key}` twice")));
         }

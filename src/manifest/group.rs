@@ -95,14 +95,29 @@ impl Group {
         let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
         let ranked = quantising().filter_map(|(at, format)| Some((rank(format)?, at)));
         self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
-        let several = quantising().count() > 1;
-        let counts = |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
-        let counted =
-            || self.scores.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, score)| *score);
-        let broken = counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
-        let largest = counted().fold(f64::NEG_INFINITY, f64::max);
+        let several = self.has_several();
+        let broken =
+            self.counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+        let largest = self.counted().fold(f64::NEG_INFINITY, f64::max);
         let own = self.chosen.filter(|_| several).map(|at| self.scores[at]);
         self.score = broken.or(own).or(self.importance).unwrap_or(largest);
+    }
+
+    /// Whether one of the scores that count is below 0, whatever the published `importance` says.
+    pub fn has_negative_score(&self) -> bool {
+        self.counted().chain([self.score]).any(|score| score.is_finite() && score < 0.0)
+    }
+
+    /// Whether several formats quantise.
+    fn has_several(&self) -> bool {
+        self.formats.iter().filter(|format| !format.is_none()).count() > 1
+    }
+
+    /// The scores that count: all where one format quantises, otherwise those of the candidate and of `NONE`.
+    fn counted(&self) -> impl Iterator<Item = f64> {
+        let several = self.has_several();
+        let counts = move |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
+        self.scores.iter().enumerate().filter(move |(at, _)| counts(*at)).map(|(_, score)| *score)
     }
 
     /// The format at index `at`, with its score and cost.

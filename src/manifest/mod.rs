@@ -35,6 +35,7 @@ pub use ranking_options::{Criterion, Predicate, RankingOptions};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::json::Number;
 use crate::model::{self, Tower};
 use document::{Document, ManifestSection, RawGroup, first_duplicate};
@@ -61,10 +62,11 @@ impl Manifest {
     /// Reads the manifest at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, otherwise as for [`Manifest::parse`].
+    /// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is no regular file or too large, otherwise as for
+    /// [`Manifest::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = input::read(path, InputKind::Manifest)?;
         Self::parse(path, bytes)
     }
 
@@ -346,7 +348,12 @@ fn group(
     }
     let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
-    let costs = costs.into_iter().map(|n| n.0).collect();
+    let costs: Vec<f64> = costs.into_iter().map(|n| n.0).collect();
+    // A number of weights; what is not known at all is NaN in Python.
+    if let Some(at) = costs.iter().position(|cost| *cost <= 0.0) {
+        let problem = format!("whose cost in `{}` is {}: a cost is a number of weights, above 0", parsed[at].name, costs[at]);
+        return Err((key, problem));
+    }
     let importance = raw.importance.map(|n| n.0);
     let rank = raw.rank.as_ref().and_then(Value::as_u64);
     let (score, chosen, is_text_only) = (0.0, None, false);

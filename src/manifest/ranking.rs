@@ -21,7 +21,8 @@ pub struct Ranking {
     pub not_candidates: Vec<String>,
     /// Ranked groups whose score is infinite or NaN, by name in model order; ranked as the most sensitive.
     pub not_finite: Vec<String>,
-    /// Ranked groups whose score is below 0, which no scoring of AutoQuant gives, by name in model order; ranked as they are.
+    /// Ranked groups with a score below 0 that counts, which no scoring of AutoQuant gives, by name in model order; ranked as
+    /// they are.
     pub negative: Vec<String>,
     pub(super) sorting: Sorting,
     pub(super) groups: Arc<[Group]>,

@@ -60,7 +60,7 @@ impl Manifest {
         let unscored = names(&|g| g.is_candidate() && !g.is_scored());
         let not_candidates = names(&|g| !g.is_candidate());
         let not_finite = names(&|g| ranked(g) && !g.score.is_finite());
-        let negative = names(&|g| ranked(g) && g.score.is_finite() && g.score < 0.0);
+        let negative = names(&|g| ranked(g) && g.has_negative_score());
 
         let mut ascending: Vec<usize> =
             chosen.iter().copied().filter(|&at| ranked(&self.groups[at])).collect();

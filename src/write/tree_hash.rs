@@ -2,13 +2,13 @@
 //!
 //! BLAKE3 is a binary tree; a block of a power of two kilobytes at a multiple of its size is a subtree of it.
 
-use std::fs::File;
 use std::path::Path;
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::interrupt;
 
 /// Bytes of a block: small enough to stay in the second-level cache between being made, hashed and written.
@@ -66,7 +66,7 @@ fn left_count(count: usize) -> usize {
 /// # Errors
 /// [`Error::Io`], [`Error::Interrupted`].
 pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let file = input::open(path)?;
     // SAFETY: the map is read-only and goes away with this call. A process that truncates the file meanwhile would raise
     // SIGBUS, as with every program that maps its weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use mlua::{BString, LuaString};
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Type};
 
@@ -48,11 +49,11 @@ pub(super) fn declare() -> Namespace {
         .function(
             path("read", "The content of a file, as it is.")
                 .returns(Type::Bytes, "all bytes")
-                .raises("the file cannot be read")
+                .raises("the file cannot be read, is no regular file, or is larger than 4 GiB")
                 .example("qlua.fs.write(\"note.txt\", \"hello\")\nassert(qlua.fs.read(\"note.txt\") == \"hello\")"),
             |call| {
                 let path: PathBuf = call.get("path")?;
-                Ok(BString::from(std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?))
+                Ok(BString::from(input::read(&path, InputKind::Data)?))
             },
         )
         .function(

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::words::words;
 
 words! {
@@ -71,7 +72,7 @@ fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
 
 /// A file of its own with the content of `from`, on the disk; permissions follow the umask.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let mut source = input::open(from)?;
     let mut target = File::create_new(to).map_err(|e| Error::io("create", to, e))?;
     std::io::copy(&mut source, &mut target).map_err(|e| Error::io("write", to, e))?;
     target.sync_all().map_err(|e| Error::io("write", to, e))
