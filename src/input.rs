@@ -94,7 +94,8 @@ fn read_to(path: &Path, most: u64, name: &str) -> Result<Vec<u8>> {
 
 /// Whether an error says that there is no such file.
 pub fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    matches!(error, Error::Io { source, .. } if missing.contains(&source.kind()))
 }
 
 /// Fails unless `kind`, that of what stands at `path`, is a regular file.

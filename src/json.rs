@@ -51,8 +51,7 @@ impl<'de> serde::Deserialize<'de> for Number {
 /// # Errors
 /// [`Error::Format`] with line and column when the text is no JSON or not of the expected shape.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
-    serde_json::from_slice(&quote_python_tokens(text, b""))
-        .map_err(|e| unexpected(path, text, &e))
+    serde_json::from_slice(&quote_python_tokens(text, b"")).map_err(|e| unexpected(path, text, &e))
 }
 
 /// What [`parse_marked`] puts before a bare Python token when it makes a string of it; no text begins so by chance.
@@ -64,8 +63,7 @@ pub const TOKEN_MARK: char = '\0';
 /// # Errors
 /// As for [`parse`].
 pub fn parse_marked(path: &Path, text: &[u8]) -> Result<serde_json::Value> {
-    serde_json::from_slice(&quote_python_tokens(text, b"\\u0000"))
-        .map_err(|e| unexpected(path, text, &e))
+    serde_json::from_slice(&quote_python_tokens(text, b"\\u0000")).map_err(|e| unexpected(path, text, &e))
 }
 
 /// Reads and parses the file `path`, which is one of this `kind`.
@@ -85,7 +83,8 @@ pub fn without_mark(text: &[u8]) -> &[u8] {
 fn unexpected(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
     let unparsed = Error::format(path, format!("is not the JSON that was expected: {error}"));
     if text.starts_with(BYTE_ORDER_MARK) {
-        return unparsed.with_hint("it begins with a byte order mark, which JSON has not: save it as UTF-8 without one");
+        return unparsed
+            .with_hint("it begins with a byte order mark, which JSON has not: save it as UTF-8 without one");
     }
     unparsed
 }

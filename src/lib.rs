@@ -22,6 +22,7 @@ pub mod options;
 pub mod plan;
 pub mod report;
 pub mod selector;
+pub mod shown;
 pub mod tensor;
 pub(crate) mod units;
 pub mod verify;

@@ -11,7 +11,7 @@ local function options(extra)
     { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
     { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
-    { name = "state", metavar = "FILE", type = "file", doc = "an AutoQuant state that is copied along" },
+    { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
     { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },

@@ -146,8 +146,8 @@ fn survey(directory: &Path) -> Result<Survey> {
             Some(path) => Err(in_the_way(path, "is there already and is not part of a demo that qlua made")),
         };
     }
-    let stamp: Stamp =
-        json::read(&stamp, InputKind::Record).map_err(|_| in_the_way(&stamp, "is not a stamp that qlua wrote"))?;
+    let stamp: Stamp = json::read(&stamp, InputKind::Record)
+        .map_err(|_| in_the_way(&stamp, "is not a stamp that qlua wrote"))?;
     let mut present = Vec::new();
     let mut complete = stamp.qlua_demo == VERSION;
     for (name, expected) in &stamp.files {

@@ -49,7 +49,10 @@ impl Claims {
         let mut modelopt = Vec::new();
         let path = directory.join(HF_QUANT_CONFIG);
         if path.exists() {
-            modelopt.push(ModelOptClaim { file: HF_QUANT_CONFIG, config: json::read(&path, InputKind::Configuration)? });
+            modelopt.push(ModelOptClaim {
+                file: HF_QUANT_CONFIG,
+                config: json::read(&path, InputKind::Configuration)?,
+            });
         }
         let embedded = config.as_ref().filter(|_| method.as_deref() == Some("modelopt")).map(as_file);
         if let Some(config) = embedded

@@ -86,7 +86,9 @@ fn with_wanted(
     rank: impl Fn(&RecipeFormat) -> Option<u8>,
 ) -> Result<(Manifest, Option<String>)> {
     let formats = manifest.formats();
-    let known = || format!("the formats of the manifest are {}", formats.iter().copied().collect::<Vec<_>>().join(", "));
+    let known = || {
+        format!("the formats of the manifest are {}", formats.iter().copied().collect::<Vec<_>>().join(", "))
+    };
     if wanted.trim().is_empty() {
         return Err(Error::usage("no format was named whose scores decide").with_hint(known()));
     }
@@ -98,15 +100,22 @@ fn with_wanted(
     let own = |format: &RecipeFormat| wanted.means(format).then(|| rank(format).unwrap_or(u8::MAX));
     let scored = manifest.with_candidates(own);
     if !scored.groups().iter().any(Group::is_candidate) {
-        let problem = format!("`{}` has no candidate in a format `{}`", manifest.path().display(), wanted.shown());
+        let problem =
+            format!("`{}` has no candidate in a format `{}`", manifest.path().display(), wanted.shown());
         return Err(Error::refused(problem).with_hint(known()));
     }
-    let is_as_ever = scored.groups().iter().flat_map(Group::candidate).all(|candidate| {
-        rank(candidate.format).is_some_and(|rank| rank <= 1)
-    });
+    let is_as_ever = scored
+        .groups()
+        .iter()
+        .flat_map(Group::candidate)
+        .all(|candidate| rank(candidate.format).is_some_and(|rank| rank <= 1));
     let note = (!is_as_ever).then(|| {
-        let names: BTreeSet<&str> =
-            scored.groups().iter().flat_map(Group::candidate).map(|found| found.format.name.as_str()).collect();
+        let names: BTreeSet<&str> = scored
+            .groups()
+            .iter()
+            .flat_map(Group::candidate)
+            .map(|found| found.format.name.as_str())
+            .collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         format!("the scores are those of {names}, as asked for, and {written} is written")
     });
@@ -124,7 +133,8 @@ impl<'a> WantedFormat<'a> {
         let Some((name, rest)) = text.split_once('(') else {
             return Some(WantedFormat { name: text.trim(), bits: None });
         };
-        let bits = rest.trim().strip_suffix(')')?.trim().strip_prefix("effective-bits:")?.trim().parse().ok()?;
+        let bits =
+            rest.trim().strip_suffix(')')?.trim().strip_prefix("effective-bits:")?.trim().parse().ok()?;
         let name = name.trim();
         (!name.is_empty()).then_some(WantedFormat { name, bits: Some(bits) })
     }

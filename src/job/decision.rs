@@ -35,7 +35,8 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
     let mut notes = Vec::new();
     let quantised: BTreeSet<&str> =
         schemes.iter().flat_map(|s| s.plan.formats.keys().map(String::as_str)).collect();
-    let missing: Vec<&str> = quantised.iter().copied().filter(|module| !basis.has_input_scale(module)).collect();
+    let missing: Vec<&str> =
+        quantised.iter().copied().filter(|module| !basis.has_input_scale(module)).collect();
     let activations = match options.activations {
         ActivationsChoice::Named(Activations::Dynamic) => Activations::Dynamic,
         ActivationsChoice::Named(Activations::Static) if missing.is_empty() => Activations::Static,

@@ -96,8 +96,7 @@ impl Group {
         let ranked = quantising().filter_map(|(at, format)| Some((rank(format)?, at)));
         self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
         let several = self.has_several();
-        let broken =
-            self.counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+        let broken = self.counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
         let largest = self.counted().fold(f64::NEG_INFINITY, f64::max);
         let own = self.chosen.filter(|_| several).map(|at| self.scores[at]);
         self.score = broken.or(own).or(self.importance).unwrap_or(largest);

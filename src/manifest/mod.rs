@@ -15,6 +15,7 @@ mod order;
 mod percent;
 mod ranking;
 mod ranking_options;
+mod saved_state;
 mod selection;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ pub use order::Order;
 pub use percent::Percent;
 pub use ranking::Ranking;
 pub use ranking_options::{Criterion, Predicate, RankingOptions};
+pub use saved_state::require_saved_state;
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
@@ -351,7 +353,10 @@ fn group(
     let costs: Vec<f64> = costs.into_iter().map(|n| n.0).collect();
     // A number of weights; what is not known at all is NaN in Python.
     if let Some(at) = costs.iter().position(|cost| *cost <= 0.0) {
-        let problem = format!("whose cost in `{}` is {}: a cost is a number of weights, above 0", parsed[at].name, costs[at]);
+        let problem = format!(
+            "whose cost in `{}` is {}: a cost is a number of weights, above 0",
+            parsed[at].name, costs[at]
+        );
         return Err((key, problem));
     }
     let importance = raw.importance.map(|n| n.0);

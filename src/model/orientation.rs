@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn sizes_and_blocks_are_found_wherever_they_stand() {
-        let config = serde_json::json!({"n_embd": 64, "vision_config": {"embed_dim": 32, "hidden_size": "x"}});
+        let config =
+            serde_json::json!({"n_embd": 64, "vision_config": {"embed_dim": 32, "hidden_size": "x"}});
         assert_eq!(hidden_sizes(&config), [32, 64]);
         assert_eq!(hidden_sizes(&Value::Null), [0; 0]);
         assert_eq!(block_name("model.layers.10.attn.q"), "model.layers.10");

@@ -62,7 +62,8 @@ impl InputScales {
             }
             let amax = f64::from(value) * LARGEST_CODE;
             if !PLAUSIBLE.contains(&amax) {
-                unusable.insert(canonical(module), format!("the scale {value:e}, so inputs of up to {amax:e}"));
+                unusable
+                    .insert(canonical(module), format!("the scale {value:e}, so inputs of up to {amax:e}"));
             }
             if scales.insert(canonical(module), value).is_some_and(|other| other != value) {
                 return Err(Error::format(directory, format!("has two input scales for `{module}`")));
@@ -122,7 +123,7 @@ impl InputScales {
                 _ => "down_proj",
             };
             let on_disk = [format!("{parent}.{whole}")].into_iter();
-            let mut mixtures = on_disk.chain(modules.mixtures_in_memory(module));
+            let mixtures = on_disk.chain(modules.mixtures_in_memory(module));
             let stack = mixtures
                 .map(|mixture| canonical(&format!("{mixture}.{stack}")))
                 .find(|name| self.scales.contains_key(name));
@@ -154,7 +155,8 @@ impl InputScales {
             0 => String::new(),
             others => format!(", as are those of {} more", counted(others, "layer")),
         };
-        let problem = format!("gives the inputs of `{module}` {given}, which is nothing that was measured{more}");
+        let problem =
+            format!("gives the inputs of `{module}` {given}, which is nothing that was measured{more}");
         Err(Error::format(&self.origin, problem)
             .with_hint("calibrate it again, leave these layers out, or choose --activations dynamic"))
     }
@@ -212,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_no_inputs_reach_is_refused_for_the_layers_that_need_it() {
-        for (amax, shown) in [("0", "the amax 0,"), ("1e38", "1e38"), ("1e300", "1e300"), ("1e-30", "1e-30")] {
+        for (amax, shown) in [("0", "the amax 0,"), ("1e38", "1e38"), ("1e300", "1e300"), ("1e-30", "1e-30")]
+        {
             let scales = from(&format!(
                 r#"{{"layers.0.a.input_quantizer": {amax}, "layers.1.a.input_quantizer": 5e5, "layers.2.a.input_quantizer": {amax}}}"#
             ))

@@ -200,7 +200,9 @@ fn named_folders(directory: &Path) -> Result<BTreeSet<PathBuf>> {
         let path = directory.join(name);
         let is_small = fs::metadata(&path).is_ok_and(|m| m.len() <= LARGEST_JSON);
         // What does not parse is copied all the same, and names nothing.
-        let Some(value) = is_small.then(|| crate::json::read::<Value>(&path, InputKind::Configuration).ok()).flatten() else {
+        let Some(value) =
+            is_small.then(|| crate::json::read::<Value>(&path, InputKind::Configuration).ok()).flatten()
+        else {
             continue;
         };
         let mut add = |text: &str| {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
 
 use super::fs::write_whole;
-use crate::error::Error;
 use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::is_row;
