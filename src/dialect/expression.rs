@@ -13,7 +13,7 @@ const STEPS: usize = 50_000;
 
 /// The most bytes that all expressions of one list may take together, compiled. Thousands of the kind that people write fit.
 const BUDGET: usize = 32 << 20;
-/// The bytes that one expression is given, the least that suffices; it is charged with them.
+/// The bytes that one expression is given, until they suffice; it is charged with all of them.
 const SHARES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 /// The most bytes that an engine may remember while it matches.
 const CACHE: usize = 128 << 10;
@@ -54,18 +54,17 @@ impl ExpressionBudget {
         })
     }
 
-    /// Gives `build` the least share that suffices for each of so many `parts`, and charges it.
+    /// Gives `build` the least share that suffices for each of so many `parts`, and charges all that were tried.
     fn compile<T>(&mut self, parts: usize, build: impl Fn(usize) -> Result<T, Failed>) -> Result<T, Flaw> {
         for share in SHARES {
             let charged = share.saturating_mul(parts);
             if charged > self.left {
                 return Err(Flaw::Unknown);
             }
+            // What turns out to be too large has taken its time all the same.
+            self.left -= charged;
             match build(share) {
-                Ok(built) => {
-                    self.left -= charged;
-                    return Ok(built);
-                }
+                Ok(built) => return Ok(built),
                 Err(Failed::For(flaw)) => return Err(flaw),
                 Err(Failed::TooBig) => (),
             }
@@ -248,7 +247,7 @@ mod tests {
         assert_eq!(Expression::new(r"\w{150}", &mut budget).err(), Some(Flaw::Unknown), "too large for one");
         assert_eq!(Expression::new(r"(?!a)\w{150}", &mut budget).err(), Some(Flaw::Unknown));
         let read = (0..1000).filter(|_| Expression::new(r"\w{20}", &mut budget).is_ok()).count();
-        assert!((8..100).contains(&read), "{read}");
+        assert!((3..100).contains(&read), "{read}");
         let mut budget = ExpressionBudget::default();
         for layer in 0..2000 {
             let pattern = format!(r".*layers\.{layer}\.self_attn\.(q|k|v)_proj$");

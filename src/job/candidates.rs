@@ -41,7 +41,8 @@ pub(super) fn with_candidates(
     if let Some(wanted) = &options.format_from {
         return with_wanted(manifest, wanted, format, rank);
     }
-    let scored = manifest.groups().iter().flat_map(|group| &group.formats).filter(|format| !format.is_none());
+    let scored =
+        manifest.groups().iter().flat_map(|group| group.formats.iter()).filter(|format| !format.is_none());
     match scored.filter_map(rank).min() {
         None if formats.is_empty() => Ok((manifest.clone(), None)),
         None => {

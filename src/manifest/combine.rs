@@ -104,7 +104,7 @@ fn document(
     normalise: Normalise,
 ) -> Result<Value> {
     let first = manifests[0].0;
-    let mut document: Map<String, Value> = json::parse(first.path(), first.bytes())?;
+    let mut document: Map<String, Value> = json::parse(first.path(), json::without_mark(first.bytes()))?;
     for stale in ["autoquant_state", "sensitivity_ranking", "amax"] {
         document.remove(stale);
     }

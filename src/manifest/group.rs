@@ -1,6 +1,7 @@
 //! A recipe group: the modules that share one format decision, with the scores and costs of every format.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::model::{Tower, block_of, kind_of};
 
@@ -52,8 +53,8 @@ pub struct Group {
     pub key: String,
     /// The modules that share the decision, in model order; never empty.
     pub members: Vec<String>,
-    /// The formats that were tried; never empty.
-    pub formats: Vec<RecipeFormat>,
+    /// The formats that were tried, never empty; groups with the same share them.
+    pub formats: Arc<[RecipeFormat]>,
     /// The sensitivity score of each format.
     pub scores: Vec<f64>,
     /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
@@ -92,14 +93,19 @@ impl Group {
     /// Makes that format the candidate for which `rank` answers the least; of equal ones the first. One
     /// without a rank is none. The score that ranks the group follows.
     pub(super) fn choose(&mut self, rank: impl Fn(&RecipeFormat) -> Option<u8>) {
-        let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
-        let ranked = quantising().filter_map(|(at, format)| Some((rank(format)?, at)));
-        self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
+        self.chosen = self.best(rank);
         let several = self.has_several();
         let broken = self.counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
         let largest = self.counted().fold(f64::NEG_INFINITY, f64::max);
         let own = self.chosen.filter(|_| several).map(|at| self.scores[at]);
         self.score = broken.or(own).or(self.importance).unwrap_or(largest);
+    }
+
+    /// The format for which `rank` answers the least.
+    pub(super) fn best(&self, rank: impl Fn(&RecipeFormat) -> Option<u8>) -> Option<usize> {
+        let quantising = self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
+        let ranked = quantising.filter_map(|(at, format)| Some((rank(format)?, at)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at)
     }
 
     /// Whether one of the scores that count is below 0, whatever the published `importance` says.

@@ -40,24 +40,24 @@ use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json::Number;
 use crate::model::{self, Tower};
-use document::{Document, ManifestSection, RawGroup, first_duplicate};
+use document::{Document, GroupEntries, ManifestSection, RawGroup, first_duplicate};
 use group::{KEY_SUFFIX, preferred};
 
 /// A sensitivity manifest of any published version.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     version: u8,
     scheme: Value,
     model: Value,
     autoquant_state: Value,
     quant_formats: Vec<String>,
-    layers: Vec<String>,
+    layers: Arc<[String]>,
     groups: Arc<[Group]>,
-    by_name: HashMap<String, usize>,
-    published_ranking: Option<Vec<String>>,
-    amax: Option<RecordedAmax>,
+    by_name: Arc<HashMap<String, usize>>,
+    published_ranking: Option<Arc<[String]>>,
+    amax: Option<Arc<RecordedAmax>>,
 }
 
 impl Manifest {
@@ -80,7 +80,7 @@ impl Manifest {
     pub fn parse(path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) -> Result<Self> {
         let (path, bytes) = (path.as_ref(), bytes.into());
         let mut document = Document::parse(path, &bytes)?;
-        let Some(ManifestSection::Object(raw)) = document.layer_sensitivity.take() else {
+        let Some(GroupEntries(ManifestSection::Object(raw))) = document.layer_sensitivity.take() else {
             return Err(Error::format(path, "has no `layer_sensitivity`"));
         };
         if raw.is_empty() {
@@ -102,25 +102,29 @@ impl Manifest {
         let (groups, by_name) = groups(path, raw, &layers)?;
         Ok(Manifest {
             path: path.to_path_buf(),
-            bytes,
+            bytes: bytes.into(),
             version,
             quant_formats: strings(&document.scheme["quant_formats"]),
             scheme: document.scheme,
             model: document.model,
             autoquant_state: document.autoquant_state,
-            layers,
+            layers: layers.into(),
             groups: groups.into(),
-            by_name,
+            by_name: Arc::new(by_name),
             published_ranking: document
                 .sensitivity_ranking
-                .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect()),
-            amax,
+                .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect::<Vec<_>>().into()),
+            amax: amax.map(Arc::new),
         })
     }
 
     /// The same manifest with other candidates: of each group the format for which `rank` answers the least; a group
     /// without a format that has a rank is no candidate. Scores that rank the groups follow.
     pub fn with_candidates(&self, rank: impl Fn(&RecipeFormat) -> Option<u8>) -> Self {
+        // Large manifests are not copied for nothing.
+        if self.groups.iter().all(|group| group.best(&rank) == group.chosen) {
+            return self.clone();
+        }
         let mut groups = self.groups.to_vec();
         groups.iter_mut().for_each(|group| group.choose(&rank));
         Manifest { groups: groups.into(), ..self.clone() }
@@ -128,11 +132,18 @@ impl Manifest {
 
     /// The same manifest with every candidate counted as `bits` for each weight: another format is written than was scored.
     pub fn with_candidate_bits(&self, bits: f64) -> Self {
+        let is_counted =
+            |group: &Group| group.candidate().is_none_or(|found| found.format.effective_bits == bits);
+        if self.groups.iter().all(is_counted) {
+            return self.clone();
+        }
         let mut groups = self.groups.to_vec();
         for group in &mut groups {
             if let (Some(at), Some(parameters)) = (group.chosen, group.parameters()) {
                 group.costs[at] = parameters as f64 * bits / 16.0;
-                group.formats[at].effective_bits = bits;
+                let mut formats = group.formats.to_vec();
+                formats[at].effective_bits = bits;
+                group.formats = formats.into();
             }
         }
         Manifest { groups: groups.into(), ..self.clone() }
@@ -140,7 +151,7 @@ impl Manifest {
 
     /// The names of all formats that some group may take, `NONE` left out, sorted.
     pub fn formats(&self) -> std::collections::BTreeSet<&str> {
-        let formats = self.groups.iter().flat_map(|group| &group.formats);
+        let formats = self.groups.iter().flat_map(|group| group.formats.iter());
         formats.filter(|format| !format.is_none()).map(|format| format.name.as_str()).collect()
     }
 
@@ -230,7 +241,7 @@ impl Manifest {
 
     /// What calibration saw, by quantizer name, where the manifest carries it.
     pub fn amax(&self) -> Option<&RecordedAmax> {
-        self.amax.as_ref()
+        self.amax.as_deref()
     }
 
     /// `scheme` as published (null when missing).
@@ -288,12 +299,13 @@ fn groups(
     }
     let derived = model::members(&names, layers);
     let names: Vec<String> = names.into_iter().map(str::to_string).collect();
+    let mut shared = None;
     let mut groups = raw
         .into_iter()
         .zip(names)
         .zip(derived)
         .map(|(((key, raw), name), derived)| {
-            group(key, name, raw, derived)
+            group(key, name, raw, derived, &mut shared)
                 .map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -318,12 +330,19 @@ fn is_of_another_kind(module: &str) -> bool {
     module.split('.').any(|part| part.starts_with("audio") || part.starts_with("speech"))
 }
 
+/// The formats of the group before: most groups have the same.
+struct SharedFormats {
+    texts: Arc<[String]>,
+    formats: Arc<[RecipeFormat]>,
+}
+
 /// Builds one group; the error is its key and the rest of the sentence.
 fn group(
     key: String,
     name: String,
     raw: RawGroup,
     derived: Vec<String>,
+    shared: &mut Option<SharedFormats>,
 ) -> std::result::Result<Group, (String, String)> {
     let (Some(formats), Some(scores), Some(costs)) = (raw.formats, raw.scores, raw.costs) else {
         return Err((key, "without `formats`, `scores` or `costs`".into()));
@@ -336,18 +355,22 @@ fn group(
             return Err((key, format!("with {} formats but {count} {what}", formats.len())));
         }
     }
-    let mut parsed = Vec::with_capacity(formats.len());
-    for text in formats {
-        match RecipeFormat::parse(&text) {
-            Some(format) => parsed.push(format),
-            None => {
-                return Err((
-                    key,
-                    format!("with the format `{text}`, which does not state its effective bits"),
-                ));
+    let parsed = match shared {
+        Some(last) if Arc::ptr_eq(&last.texts, &formats) => Arc::clone(&last.formats),
+        _ => {
+            let mut parsed = Vec::with_capacity(formats.len());
+            for text in formats.iter() {
+                let Some(format) = RecipeFormat::parse(text) else {
+                    let problem =
+                        format!("with the format `{text}`, which does not state its effective bits");
+                    return Err((key, problem));
+                };
+                parsed.push(format);
             }
+            let formats = SharedFormats { texts: formats, formats: parsed.into() };
+            Arc::clone(&shared.insert(formats).formats)
         }
-    }
+    };
     let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
     let costs: Vec<f64> = costs.into_iter().map(|n| n.0).collect();
@@ -360,7 +383,7 @@ fn group(
         return Err((key, problem));
     }
     let importance = raw.importance.map(|n| n.0);
-    let rank = raw.rank.as_ref().and_then(Value::as_u64);
+    let rank = raw.rank;
     let (score, chosen, is_text_only) = (0.0, None, false);
     let mut group = Group {
         name,

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::fused::expert_group;
+use super::fused::{expert_group, fused_group};
 use super::kind::class_by_name;
 use super::known::Module;
 use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
@@ -129,6 +129,15 @@ impl Modules {
         let uncertain = blocks.into_iter().filter(|(block, _)| has_transposed.contains(block));
         for at in uncertain.flat_map(|(_, modules)| modules) {
             self.modules[at].class = None;
+        }
+        // What loaders fuse with one that stays as it is stays too.
+        let is_kept = |entry: &&ModuleEntry| matches!(entry.class, None | Some(ModuleClass::Transposed));
+        let kept: HashSet<(String, &'static str)> =
+            self.modules.iter().filter(is_kept).flat_map(|entry| wholes(&entry.on_disk)).collect();
+        for entry in self.modules.iter_mut().filter(|entry| entry.class == LINEAR) {
+            if wholes(&entry.on_disk).any(|whole| kept.contains(&whole)) {
+                entry.class = None;
+            }
         }
     }
 
@@ -298,6 +307,11 @@ impl Modules {
     pub fn is_linear(&self, on_disk: &str) -> bool {
         self.class(on_disk) == Some(ModuleClass::Linear)
     }
+}
+
+/// The modules of loaders that the module is a part of.
+fn wholes(module: &str) -> impl Iterator<Item = (String, &'static str)> {
+    fused_group(module).into_iter().map(|(parent, whole)| (parent.to_string(), whole))
 }
 
 /// What the newest line that knows `module` takes it for.
