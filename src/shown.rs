@@ -37,6 +37,11 @@ pub fn bytes(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// `text` between the backticks of Markdown, which it does not end.
+pub fn code(text: &str) -> String {
+    line(text).replace('`', "'")
+}
+
 /// `text` in a cell of a Markdown table: nothing ends the cell or its row, begins code, a link or an element.
 pub fn markdown_cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -83,6 +88,7 @@ mod tests {
 
     #[test]
     fn a_cell_of_a_table_stays_one() {
+        assert_eq!(code("a`b\nc"), "a'b\\nc");
         assert_eq!(markdown_cell("a|b`c`\nd<i>\\"), "a\\|b\\`c\\` d&lt;i>\\\\");
         assert_eq!(markdown_cell("[512, 512] [x](y)"), "[512, 512] [x]\\(y)");
         assert_eq!(markdown_cell("\u{202e}\x1b"), "\\u{202e}\\u{1b}");

@@ -57,8 +57,8 @@ impl Coverage {
     /// The coverage manifest of `selection`. Where the baseline lies and what stays in BF16
     /// is the caller's to fill in.
     pub fn new(scheme_name: impl Into<String>, selection: &Selection) -> Self {
-        let selected_layers: Vec<String> = selection.selected().map(|g| g.key.clone()).collect();
-        let dropped_layers: Vec<String> = selection.dropped().map(|g| g.key.clone()).collect();
+        let selected_layers: Vec<String> = selection.selected().map(|g| g.key().into_owned()).collect();
+        let dropped_layers: Vec<String> = selection.dropped().map(|g| g.key().into_owned()).collect();
         Coverage {
             baseline_dir: None,
             baseline_manifest: None,

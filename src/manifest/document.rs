@@ -55,13 +55,18 @@ impl<'de> Deserialize<'de> for GroupEntries {
                 Some(last) if last[..] == formats[..] => Arc::clone(last),
                 _ => Arc::clone(last.insert(formats.into())),
             });
+            // A vector that grew has room for more, which a million of them would keep.
+            fn fitting<T>(mut list: Vec<T>) -> Vec<T> {
+                list.shrink_to_fit();
+                list
+            }
             RawGroup {
                 formats,
-                scores: entry.scores,
-                costs: entry.costs,
+                scores: entry.scores.map(fitting),
+                costs: entry.costs.map(fitting),
                 importance: entry.importance,
                 rank: entry.rank.as_ref().and_then(Value::as_u64),
-                module_names: entry.module_names,
+                module_names: entry.module_names.map(fitting),
             }
         };
         deserializer.deserialize_any(SectionVisitor(&mut take_in, PhantomData)).map(GroupEntries)

@@ -1,5 +1,6 @@
 //! A recipe group: the modules that share one format decision, with the scores and costs of every format.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -49,8 +50,6 @@ pub struct Candidate<'a> {
 pub struct Group {
     /// The name of the first member, in the manifest's spelling.
     pub name: String,
-    /// The key as published: the name with `.quant_recipe`.
-    pub key: String,
     /// The modules that share the decision, in model order; never empty.
     pub members: Vec<String>,
     /// The formats that were tried, never empty; groups with the same share them.
@@ -63,6 +62,8 @@ pub struct Group {
     /// where there is none; where several do, that of the candidate. A score that is infinite or NaN goes before both,
     /// because Python's `max` hides a NaN that does not come first.
     pub score: f64,
+    /// Whether the key as published has the ending.
+    pub(super) has_ending: bool,
     /// As published.
     pub(super) importance: Option<f64>,
     /// As published.
@@ -74,6 +75,14 @@ pub struct Group {
 }
 
 impl Group {
+    /// The key as published: the name with `.quant_recipe`.
+    pub fn key(&self) -> Cow<'_, str> {
+        match self.has_ending {
+            true => Cow::Owned(format!("{}{KEY_SUFFIX}", self.name)),
+            false => Cow::Borrowed(&self.name),
+        }
+    }
+
     /// Whether there is a format that can be chosen; a group that has only `NONE` was disabled in the search.
     pub fn is_candidate(&self) -> bool {
         self.chosen.is_some()
@@ -196,7 +205,7 @@ mod tests {
     fn group(name: &str, formats: &[(&str, f64, f64)]) -> Group {
         let mut group = Group {
             name: name.into(),
-            key: format!("{name}{KEY_SUFFIX}"),
+            has_ending: true,
             members: vec![name.into()],
             formats: formats.iter().map(|f| RecipeFormat::parse(f.0).unwrap()).collect(),
             scores: formats.iter().map(|f| f.1).collect(),

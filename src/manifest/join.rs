@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::group::{KEY_SUFFIX, preferred};
-use super::{Group, Manifest};
+use super::{Group, Manifest, NameIndex};
 
 impl Manifest {
     /// The manifest with those candidates joined that hold parts of the same whole, and how many groups became how many.
@@ -45,7 +45,6 @@ impl Manifest {
                 }
                 None => {
                     for part in parts {
-                        by_name.insert(part.name.clone(), groups.len());
                         groups.push(part.clone());
                     }
                 }
@@ -54,15 +53,21 @@ impl Manifest {
         if after == 0 {
             return (self.clone(), None);
         }
+        let index = NameIndex::new(groups.len(), |at| &groups[at].name);
         let published_ranking = self.published_ranking.as_ref().map(|keys| -> Arc<[String]> {
             let is_own = |key: &&String| {
                 let name = key.strip_suffix(KEY_SUFFIX).unwrap_or(key);
-                by_name.get(name).is_some_and(|&at| groups[at].name == name)
+                index.find(name, |at| &groups[at].name).is_some()
             };
             keys.iter().filter(is_own).cloned().collect()
         });
-        let joined =
-            Manifest { groups: groups.into(), by_name: Arc::new(by_name), published_ranking, ..self.clone() };
+        let joined = Manifest {
+            groups: Arc::new(groups),
+            index: Arc::new(index),
+            joined: Arc::new(by_name),
+            published_ranking,
+            ..self.clone()
+        };
         (joined, Some((before, after)))
     }
 }

@@ -11,6 +11,7 @@ mod document;
 mod group;
 mod group_names;
 mod join;
+mod name_index;
 mod order;
 mod percent;
 mod ranking;
@@ -29,6 +30,7 @@ pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, KeptLayer};
 pub use group::{Candidate, Group, RecipeFormat, compare_scores};
+pub(crate) use name_index::NameIndex;
 pub use order::Order;
 pub use percent::Percent;
 pub use ranking::Ranking;
@@ -54,8 +56,10 @@ pub struct Manifest {
     autoquant_state: Value,
     quant_formats: Vec<String>,
     layers: Arc<[String]>,
-    groups: Arc<[Group]>,
-    by_name: Arc<HashMap<String, usize>>,
+    groups: Arc<Vec<Group>>,
+    index: Arc<NameIndex>,
+    /// Names of groups that became parts of another.
+    joined: Arc<HashMap<String, usize>>,
     published_ranking: Option<Arc<[String]>>,
     amax: Option<Arc<RecordedAmax>>,
 }
@@ -99,7 +103,7 @@ impl Manifest {
         let version = version(&document, &raw);
         let amax =
             document.amax.take().map(|section| RecordedAmax::from_section(path, section)).transpose()?;
-        let (groups, by_name) = groups(path, raw, &layers)?;
+        let (groups, index) = groups(path, raw, &layers)?;
         Ok(Manifest {
             path: path.to_path_buf(),
             bytes: bytes.into(),
@@ -109,8 +113,9 @@ impl Manifest {
             model: document.model,
             autoquant_state: document.autoquant_state,
             layers: layers.into(),
-            groups: groups.into(),
-            by_name: Arc::new(by_name),
+            groups: Arc::new(groups),
+            index: Arc::new(index),
+            joined: Arc::default(),
             published_ranking: document
                 .sensitivity_ranking
                 .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect::<Vec<_>>().into()),
@@ -127,7 +132,7 @@ impl Manifest {
         }
         let mut groups = self.groups.to_vec();
         groups.iter_mut().for_each(|group| group.choose(&rank));
-        Manifest { groups: groups.into(), ..self.clone() }
+        Manifest { groups: Arc::new(groups), ..self.clone() }
     }
 
     /// The same manifest with every candidate counted as `bits` for each weight: another format is written than was scored.
@@ -146,7 +151,7 @@ impl Manifest {
                 group.formats = formats.into();
             }
         }
-        Manifest { groups: groups.into(), ..self.clone() }
+        Manifest { groups: Arc::new(groups), ..self.clone() }
     }
 
     /// The names of all formats that some group may take, `NONE` left out, sorted.
@@ -219,7 +224,14 @@ impl Manifest {
 
     /// The group named `name`, with or without `.quant_recipe`.
     pub fn group(&self, name: &str) -> Option<&Group> {
-        self.by_name.get(name.strip_suffix(KEY_SUFFIX).unwrap_or(name)).map(|&at| &self.groups[at])
+        self.position(name).map(|at| &self.groups[at])
+    }
+
+    /// Where the group named `name`, with or without `.quant_recipe`, stands among [`Manifest::groups`].
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let name = name.strip_suffix(KEY_SUFFIX).unwrap_or(name);
+        let own = self.index.find(name, |at| &self.groups[at].name);
+        own.or_else(|| self.joined.get(name).copied())
     }
 
     /// The keys of the published `sensitivity_ranking`, where there is one. It also ranks groups that are no candidates or
@@ -283,46 +295,48 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 /// Checks the entries of `layer_sensitivity` and finds each group's members.
-fn groups(
-    path: &Path,
-    raw: Vec<(String, RawGroup)>,
-    layers: &[String],
-) -> Result<(Vec<Group>, HashMap<String, usize>)> {
-    let mut by_name = HashMap::with_capacity(raw.len());
-    let mut names = Vec::with_capacity(raw.len());
-    for (at, (key, _)) in raw.iter().enumerate() {
-        let name = key.strip_suffix(KEY_SUFFIX).unwrap_or(key);
-        if by_name.insert(name.to_string(), at).is_some() {
-            return Err(Error::format(path, format!("has the group `{name}` twice")));
-        }
-        names.push(name);
+fn groups(path: &Path, raw: Vec<(String, RawGroup)>, layers: &[String]) -> Result<(Vec<Group>, NameIndex)> {
+    let name = |at: usize| -> &str {
+        let key: &str = &raw[at].0;
+        key.strip_suffix(KEY_SUFFIX).unwrap_or(key)
+    };
+    let index = NameIndex::new(raw.len(), name);
+    if let Some((_, twice)) = index.duplicate(name) {
+        return Err(Error::format(path, format!("has the group `{}` twice", name(twice))));
     }
-    let derived = model::members(&names, layers);
-    let names: Vec<String> = names.into_iter().map(str::to_string).collect();
+    let names_all =
+        |(_, raw): &(String, RawGroup)| raw.module_names.as_ref().is_some_and(|names| !names.is_empty());
+    let derived = match raw.iter().all(names_all) {
+        true => Vec::new(),
+        false => model::members(&(0..raw.len()).map(name).collect::<Vec<_>>(), layers),
+    };
+    let mut derived = derived.into_iter();
     let mut shared = None;
-    let mut groups = raw
-        .into_iter()
-        .zip(names)
-        .zip(derived)
-        .map(|(((key, raw), name), derived)| {
-            group(key, name, raw, derived, &mut shared)
-                .map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut owner: HashMap<&str, &str> = HashMap::with_capacity(groups.len());
-    for group in &groups {
-        for member in &group.members {
-            if let Some(other) = owner.insert(member, &group.name) {
-                let groups = format!("the groups `{other}` and `{}`", group.name);
-                return Err(Error::format(path, format!("has the module `{member}` in {groups}")));
-            }
-        }
+    let mut groups = Vec::with_capacity(raw.len());
+    for (key, raw) in raw {
+        let derived = derived.next().unwrap_or_default();
+        let group = group(key, raw, derived, &mut shared);
+        groups.push(
+            group.map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))?,
+        );
     }
+    require_own_members(path, &groups)?;
     let is_text = |group: &Group| matches!(group.tower(), Tower::Language | Tower::Head | Tower::Other);
     let is_text_only =
         groups.iter().all(is_text) && !groups.iter().any(|group| is_of_another_kind(&group.name));
     groups.iter_mut().for_each(|group| group.is_text_only = is_text_only);
-    Ok((groups, by_name))
+    Ok((groups, index))
+}
+
+/// Fails when two groups have the same member.
+fn require_own_members(path: &Path, groups: &[Group]) -> Result<()> {
+    let members =
+        || groups.iter().flat_map(|group| group.members.iter().map(move |member| (&**member, group)));
+    let members: Vec<(&str, &Group)> = members().collect();
+    let member = |at: usize| members[at].0;
+    let Some((one, other)) = NameIndex::new(members.len(), member).duplicate(member) else { return Ok(()) };
+    let groups = format!("the groups `{}` and `{}`", members[one].1.name, members[other].1.name);
+    Err(Error::format(path, format!("has the module `{}` in {groups}", member(one))))
 }
 
 /// Whether a module belongs to an encoder of neither text nor images.
@@ -339,7 +353,6 @@ struct SharedFormats {
 /// Builds one group; the error is its key and the rest of the sentence.
 fn group(
     key: String,
-    name: String,
     raw: RawGroup,
     derived: Vec<String>,
     shared: &mut Option<SharedFormats>,
@@ -385,9 +398,14 @@ fn group(
     let importance = raw.importance.map(|n| n.0);
     let rank = raw.rank;
     let (score, chosen, is_text_only) = (0.0, None, false);
+    let mut name = key;
+    let has_ending = name.ends_with(KEY_SUFFIX);
+    if has_ending {
+        name.truncate(name.len() - KEY_SUFFIX.len());
+    }
     let mut group = Group {
         name,
-        key,
+        has_ending,
         members,
         formats: parsed,
         scores,
