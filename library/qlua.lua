@@ -136,7 +136,7 @@ function Checkpoint:in_memory(module) end
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"file"|"directory"|"name part"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
+---@field type? "string"|"path"|"file"|"directory"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
 ---@field least? number the least that a number or size may be
 ---@field flag? boolean takes no value; false in the result when it is not there
@@ -842,7 +842,7 @@ function qlua.fs.glob(pattern) end
 
 ---The content of a file, as it is.
 ---
----Raises when the file cannot be read.
+---Raises when the file cannot be read, is no regular file, or is larger than 4 GiB.
 ---
 ---```lua
 ---qlua.fs.write("note.txt", "hello")
@@ -854,7 +854,7 @@ function qlua.fs.glob(pattern) end
 ---@return string # all bytes
 function qlua.fs.read(path) end
 
----Writes a file: whole or not at all.
+---Writes a file: whole or not at all. Only a regular file is replaced, and keeps its mode; of a link, what it leads to.
 ---
 ---Raises when the file is there already and `overwrite` is not set.
 ---

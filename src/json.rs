@@ -8,6 +8,9 @@ use std::path::Path;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A JSON number that may also be one of Python's `NaN`, `Infinity`, `-Infinity`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,8 +51,7 @@ impl<'de> serde::Deserialize<'de> for Number {
 /// # Errors
 /// [`Error::Format`] with line and column when the text is no JSON or not of the expected shape.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
-    serde_json::from_slice(&quote_python_tokens(text, b""))
-        .map_err(|e| Error::format(path, format!("is not the JSON that was expected: {e}")))
+    serde_json::from_slice(&quote_python_tokens(text, b"")).map_err(|e| unexpected(path, text, &e))
 }
 
 /// What [`parse_marked`] puts before a bare Python token when it makes a string of it; no text begins so by chance.
@@ -61,17 +63,30 @@ pub const TOKEN_MARK: char = '\0';
 /// # Errors
 /// As for [`parse`].
 pub fn parse_marked(path: &Path, text: &[u8]) -> Result<serde_json::Value> {
-    serde_json::from_slice(&quote_python_tokens(text, b"\\u0000"))
-        .map_err(|e| Error::format(path, format!("is not the JSON that was expected: {e}")))
+    serde_json::from_slice(&quote_python_tokens(text, b"\\u0000")).map_err(|e| unexpected(path, text, &e))
 }
 
-/// Reads and parses the file `path`.
+/// Reads and parses the file `path`, which is one of this `kind`.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::Format`] as for [`parse`].
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    parse(path, &text)
+/// Those of [`input::read`]; [`Error::Format`] as for [`parse`].
+pub fn read<T: DeserializeOwned>(path: &Path, kind: InputKind) -> Result<T> {
+    parse(path, &input::read(path, kind)?)
+}
+
+/// `text` without the byte order mark that some editors put before it, which JSON does not have.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
+/// The error for `text` from `path` that does not parse.
+fn unexpected(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
+    let unparsed = Error::format(path, format!("is not the JSON that was expected: {error}"));
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return unparsed
+            .with_hint("it begins with a byte order mark, which JSON has not: save it as UTF-8 without one");
+    }
+    unparsed
 }
 
 /// Serialises `value` as Python's `json.dump(…, indent=2)` would lay it out, with a final newline.

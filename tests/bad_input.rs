@@ -4,6 +4,8 @@ mod common;
 
 #[path = "bad_input/files.rs"]
 mod files;
+#[path = "bad_input/inputs.rs"]
+mod inputs;
 #[path = "bad_input/outputs.rs"]
 mod outputs;
 #[path = "bad_input/plans.rs"]

@@ -78,8 +78,8 @@ fn recomputed_rankings_equal_the_published_ones() {
             !group.is_candidate() || !group.is_scored()
         };
         let expected: Vec<_> = published.iter().filter(|key| !left_out(key)).collect();
-        let recomputed: Vec<_> = ranking.groups().map(|g| &g.key).collect();
-        assert_eq!(recomputed, expected, "{}", manifest.path().display());
+        let recomputed: Vec<_> = ranking.groups().map(|g| g.key().into_owned()).collect();
+        assert_eq!(recomputed.iter().collect::<Vec<_>>(), expected, "{}", manifest.path().display());
         assert_eq!(
             ranking.len() + ranking.unscored.len() + ranking.not_candidates.len(),
             published.len(),

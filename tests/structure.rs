@@ -18,10 +18,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("selector", &["error"]),
     ("interrupt", &["error"]),
     ("units", &[]),
-    ("json", &["error"]),
+    ("shown", &[]),
+    ("input", &["error", "units"]),
+    ("json", &["error", "input"]),
     ("threads", &["error"]),
     // The rooms, from the bottom up.
-    ("tensor", &["json", "interrupt", "selector", "units", "words", "threads"]),
+    ("tensor", &["json", "interrupt", "selector", "shown", "units", "words", "threads"]),
     ("checkpoint", &["tensor"]),
     ("model", &["checkpoint"]),
     // What a name says of its place in the model, and which modules belong together, is the model's to know.

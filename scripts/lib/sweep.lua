@@ -11,7 +11,7 @@ local function options(extra)
     { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
     { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
-    { name = "state", metavar = "FILE", type = "file", doc = "an AutoQuant state that is copied along" },
+    { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
     { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
@@ -48,7 +48,9 @@ sweep.top = { sweep.coverage_points[1] }
 --- unless a dry run has a manifest to plan from.
 function sweep.options(name, about, extra)
   local opts = qlua.cli.parser{ name = name, about = about, options = options(extra or {}) }:parse()
-  if opts.model and not opts.manifest then
+  if opts.format_from and not opts.format_from:find("%S") then
+    error{ kind = "usage", message = "the value of `--format-from` is empty", hint = "give the name of a format of the manifest; `qlua inspect MANIFEST` shows them" }
+  elseif opts.model and not opts.manifest then
     error{ kind = "usage", message = "--model needs the --manifest that belongs to it", hint = "pass the *_quant_manifest.json of the AutoQuant run" }
   elseif opts.manifest and not opts.model and not opts.dry_run then
     error{ kind = "usage", message = "--manifest needs the --model that it belongs to", hint = "pass the base checkpoint, or --dry-run to plan from the manifest alone" }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Checkpoint;
 use super::ballast::{is_ballast, is_made_anew, is_weights};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::units::counted;
 
 /// How many names a note lists before it only counts.
@@ -168,10 +169,10 @@ fn obstacle(path: &Path, target: std::io::Result<Metadata>) -> Option<String> {
             Some(format!("is a link to `{}`, which is not there", to.display()))
         }
         Err(error) => Some(format!("cannot be read: {error}")),
-        Ok(metadata) if !metadata.is_file() => {
-            Some("is no file that can be copied, but a pipe, a socket or a device".into())
-        }
-        Ok(_) => File::open(path).err().map(|error| format!("cannot be read: {error}")),
+        Ok(metadata) => match input::special(metadata.file_type()) {
+            Some(what) => Some(format!("is no file that can be copied, but {what}")),
+            None => File::open(path).err().map(|error| format!("cannot be read: {error}")),
+        },
     }
 }
 
@@ -197,9 +198,11 @@ fn named_folders(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     }
     for name in entries.iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "json")) {
         let path = directory.join(name);
-        let is_small = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= LARGEST_JSON);
+        let is_small = fs::metadata(&path).is_ok_and(|m| m.len() <= LARGEST_JSON);
         // What does not parse is copied all the same, and names nothing.
-        let Some(value) = is_small.then(|| crate::json::read::<Value>(&path).ok()).flatten() else {
+        let Some(value) =
+            is_small.then(|| crate::json::read::<Value>(&path, InputKind::Configuration).ok()).flatten()
+        else {
             continue;
         };
         let mut add = |text: &str| {
@@ -233,7 +236,7 @@ pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     }
-    let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let mut source = input::open(from)?;
     let mut target = File::create_new(to).map_err(|e| Error::io("create", to, e))?;
     std::io::copy(&mut source, &mut target).map_err(|e| Error::io("write", to, e))?;
     Ok(())

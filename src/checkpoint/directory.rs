@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use super::{quantisation, read_header};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
 use crate::units::counted;
@@ -67,14 +67,14 @@ impl Checkpoint {
             .with_hint("pass a Hugging Face model directory: config.json beside *.safetensors files"));
         }
         let config_path = directory.join("config.json");
-        let config_text = match std::fs::read(&config_path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+        let config_text = match input::read(&config_path, InputKind::Configuration) {
+            Err(e) if input::is_missing(&e) => {
                 return Err(Error::not_found(format!("`{}` holds no config.json", directory.display()))
                     .with_hint(
                         "pass a Hugging Face model directory: config.json beside *.safetensors files",
                     ));
             }
-            other => other.map_err(|e| Error::io("read", &config_path, e))?,
+            other => other?,
         };
         let config: Value = json::parse(&config_path, &config_text)?;
         if !config.is_object() {
@@ -98,13 +98,13 @@ impl Checkpoint {
 
     fn add_shard(&mut self, file: &str, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let path = self.directory.join(file);
-        let handle = File::open(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::not_found(format!(
+        let handle = input::open(&path).map_err(|error| match input::is_missing(&error) {
+            true => Error::not_found(format!(
                 "the shard `{}` is missing, although {INDEX_FILE} names it",
                 path.display()
             ))
             .with_hint("download the missing file; the other shards are not enough"),
-            _ => Error::io("read", &path, e),
+            false => error,
         })?;
         // SAFETY: the map is read-only. Another process that truncates the file while it is mapped would raise SIGBUS,
         // as with every program that maps its weights; the header check below has seen the length as it is now.
@@ -270,7 +270,7 @@ fn locate_weights(directory: &Path) -> Result<Vec<(String, Option<BTreeSet<Strin
 /// [`Error::Format`] when it does not parse.
 pub fn read_index(directory: &Path) -> Result<Option<Index>> {
     let path = directory.join(INDEX_FILE);
-    if path.symlink_metadata().is_err() { Ok(None) } else { json::read(&path).map(Some) }
+    if path.symlink_metadata().is_err() { Ok(None) } else { json::read(&path, InputKind::Index).map(Some) }
 }
 
 fn index_by_file(directory: &Path, index: &Index) -> Result<BTreeMap<String, BTreeSet<String>>> {

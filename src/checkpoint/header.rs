@@ -1,6 +1,5 @@
 //! The header of one safetensors file, checked strictly before any byte of data is believed.
 
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::path::Path;
 use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Dtype;
 
 /// One tensor of a safetensors header.
@@ -61,7 +61,7 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
 /// [`Error::Io`]; [`Error::Format`] when the header is none.
 pub fn names_in(path: &Path) -> Result<Vec<String>> {
     let no_header = || Error::format(path, "is not a safetensors file: its header does not parse");
-    let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    let mut file = input::open(path)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|e| Error::io("read", path, e))?;
     let length = u64::from_le_bytes(length);

@@ -11,6 +11,7 @@ use super::built_in::Said;
 use super::console::{conclude, print};
 use crate::error::Error;
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
+use crate::shown;
 
 pub(super) fn declare(command: Command) -> Command {
     command
@@ -100,7 +101,7 @@ struct ScriptRun {
 }
 
 fn summary(rows: &[ScriptRun]) -> String {
-    let name = |row: &ScriptRun| row.path.display().to_string();
+    let name = |row: &ScriptRun| shown::line(&row.path.display().to_string()).into_owned();
     let width = rows.iter().map(|r| name(r).chars().count()).max().unwrap_or(0).max("script".len());
     let mut out = format!("\n{:<width$}  {:<11}  seconds\n", "script", "result");
     for row in rows {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::error::Error;
 use crate::lua::{Ending, ScriptStop, output};
+use crate::shown;
 
 /// Says how a script ended, where there is something to say, and gives the exit code.
 pub(super) fn conclude(ending: &Ending) -> u8 {
@@ -17,7 +18,7 @@ pub(super) fn conclude(ending: &Ending) -> u8 {
 
 /// Writes `text` to standard output; exit code 0.
 pub(super) fn print(text: &str) -> anyhow::Result<u8> {
-    match output::write_stdout(text) {
+    match output::write_stdout(&shown::lines(text)) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("write", "standard output", e).into())
         }

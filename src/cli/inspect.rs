@@ -135,7 +135,7 @@ fn manifest(manifest: &Manifest) -> String {
 /// The formats that groups may take, with how many may: `FP8_DEFAULT_CFG (275), NONE (280)`.
 fn formats(manifest: &Manifest) -> String {
     let mut counts = BTreeMap::<&str, usize>::new();
-    for format in manifest.groups().iter().flat_map(|group| &group.formats) {
+    for format in manifest.groups().iter().flat_map(|group| group.formats.iter()) {
         *counts.entry(format.name.as_str()).or_default() += 1;
     }
     counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")

@@ -10,9 +10,11 @@ use super::built_in::BuiltIn;
 use super::commands::COMMANDS;
 use super::declaration::{SCRIPTS, help, options as declared_options, version};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::lua::embedded::{self, Embedded};
 use crate::lua::{Chunk, Verbosity};
 use crate::options::{self, Parsed};
+use crate::units::bytes;
 use crate::words::nearest;
 
 /// What happens before the script, in the order given.
@@ -105,7 +107,7 @@ fn steps(values: &ArgMatches) -> Vec<StartupStep> {
 }
 
 impl RunTarget {
-    /// What `word` names: a command, `-`, a file, or a built-in script.
+    /// What `word` names: a command, `-`, a built-in script, or a file; a path such as `./name` is always a file.
     pub fn find(word: &OsStr) -> Result<RunTarget> {
         let path = Path::new(word);
         let text = word.to_string_lossy();
@@ -115,13 +117,19 @@ impl RunTarget {
         if let Some(command) = COMMANDS.iter().find(|command| command.name == text) {
             return Ok(RunTarget::Command(command));
         }
-        if text.contains('/') || text.ends_with(".lua") || path.is_file() {
-            return Ok(RunTarget::File(path.to_path_buf()));
-        }
+        // A file that happens to lie here must not run in the place of what the word means everywhere else.
         if let Some(script) = embedded::script(&text) {
             return Ok(RunTarget::BuiltIn(script));
         }
+        if text.contains('/') || text.ends_with(".lua") || path.is_file() {
+            return Ok(RunTarget::File(path.to_path_buf()));
+        }
         let known = COMMANDS.iter().map(|c| c.name).chain(embedded::scripts().map(Embedded::name));
+        if let Some(what) = path.metadata().ok().and_then(|found| input::special(found.file_type())) {
+            let problem =
+                format!("there is no script or command `{text}`: what lies here by that name is {what}");
+            return Err(Error::usage(problem).with_hint(SCRIPTS));
+        }
         let error = Error::usage(format!("there is no script or command `{text}`"));
         Err(match nearest(&text, known) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),
@@ -141,8 +149,13 @@ impl RunTarget {
             RunTarget::BuiltIn(script) => Some(Chunk::built_in(script)),
             RunTarget::Stdin => {
                 let mut source = Vec::new();
-                let read = std::io::stdin().lock().read_to_end(&mut source);
+                let most = InputKind::Script.most_bytes();
+                let read = std::io::stdin().lock().take(most + 1).read_to_end(&mut source);
                 read.map_err(|e| Error::io("read", "standard input", e))?;
+                if source.len() as u64 > most {
+                    let problem = format!("is larger than {}, the most that a script may have", bytes(most));
+                    return Err(Error::format("standard input", problem).into());
+                }
                 Some(Chunk::stdin(source))
             }
             _ => None,

@@ -186,7 +186,7 @@ mod tests {
             eprintln!("SKIPPED: {} is not there", path.display());
             return None;
         }
-        Some(crate::json::read(&path).unwrap())
+        Some(crate::json::read(&path, crate::input::InputKind::Manifest).unwrap())
     }
 
     #[test]

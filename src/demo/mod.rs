@@ -23,6 +23,7 @@ pub use values::SeededValues;
 pub use write::{DemoWeights, write_checkpoint};
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::json;
 
 /// Version of the demo's content; another version is built anew.
@@ -145,8 +146,8 @@ fn survey(directory: &Path) -> Result<Survey> {
             Some(path) => Err(in_the_way(path, "is there already and is not part of a demo that qlua made")),
         };
     }
-    let stamp: Stamp =
-        json::read(&stamp).map_err(|_| in_the_way(&stamp, "is not a stamp that qlua wrote"))?;
+    let stamp: Stamp = json::read(&stamp, InputKind::Record)
+        .map_err(|_| in_the_way(&stamp, "is not a stamp that qlua wrote"))?;
     let mut present = Vec::new();
     let mut complete = stamp.qlua_demo == VERSION;
     for (name, expected) in &stamp.files {
@@ -188,7 +189,7 @@ fn in_the_way(path: &Path, problem: &str) -> Error {
 }
 
 fn digest(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let bytes = input::read(path, InputKind::Record)?;
     Ok(blake3::hash(&bytes).to_string())
 }
 
@@ -280,7 +281,7 @@ mod tests {
         let text = r#"{"old": 1}"#;
         fs::write(directory.path().join("model/config.json"), text).unwrap();
         let stamp = directory.path().join(STAMP);
-        let mut old: Stamp = json::read(&stamp).unwrap();
+        let mut old: Stamp = json::read(&stamp, InputKind::Record).unwrap();
         old.qlua_demo = VERSION - 1;
         old.files.insert("model/config.json".into(), blake3::hash(text.as_bytes()).to_string());
         fs::write(&stamp, json::pretty(&old)).unwrap();

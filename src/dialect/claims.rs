@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::{HF_QUANT_CONFIG, quantisation};
 use crate::error::{Error, Result};
+use crate::input::InputKind;
 use crate::json;
 use crate::model::Model;
 
@@ -48,7 +49,10 @@ impl Claims {
         let mut modelopt = Vec::new();
         let path = directory.join(HF_QUANT_CONFIG);
         if path.exists() {
-            modelopt.push(ModelOptClaim { file: HF_QUANT_CONFIG, config: json::read(&path)? });
+            modelopt.push(ModelOptClaim {
+                file: HF_QUANT_CONFIG,
+                config: json::read(&path, InputKind::Configuration)?,
+            });
         }
         let embedded = config.as_ref().filter(|_| method.as_deref() == Some("modelopt")).map(as_file);
         if let Some(config) = embedded

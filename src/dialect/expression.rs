@@ -5,11 +5,79 @@
 
 use std::cell::Cell;
 
-use fancy_regex::{Error, ParseError, RegexBuilder};
+use fancy_regex::{Error, ParseError};
 use regex::Regex;
 
 /// How often an expression may go back on one name; those that people write need a few hundred.
 const STEPS: usize = 50_000;
+
+/// The most bytes that all expressions of one list may take together, compiled. Thousands of the kind that people write fit.
+const BUDGET: usize = 32 << 20;
+/// The bytes that one expression is given, until they suffice; it is charged with all of them.
+const SHARES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
+/// The most bytes that an engine may remember while it matches.
+const CACHE: usize = 128 << 10;
+
+/// What the expressions of one list may still take: a configuration of a stranger's must not fill the memory.
+pub(super) struct ExpressionBudget {
+    left: usize,
+}
+
+impl Default for ExpressionBudget {
+    fn default() -> Self {
+        ExpressionBudget { left: BUDGET }
+    }
+}
+
+impl ExpressionBudget {
+    /// Reads `pattern`, which is anchored as it has to be already and needs no look-ahead.
+    pub fn linear(&mut self, pattern: &str) -> Result<Regex, Flaw> {
+        self.compile(1, |share| {
+            let built = regex::RegexBuilder::new(pattern).size_limit(share).dfa_size_limit(CACHE).build();
+            built.map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => Failed::TooBig,
+                _ => Failed::For(Flaw::Broken),
+            })
+        })
+    }
+
+    /// Reads `pattern` for an engine that tries and goes back, and compiles each part that needs no such by itself.
+    fn trying(&mut self, pattern: &str) -> Result<fancy_regex::Regex, Flaw> {
+        let parts = 1 + pattern.bytes().filter(|b| *b == b'(').count();
+        self.compile(parts, |share| {
+            let mut builder = fancy_regex::RegexBuilder::new(pattern);
+            builder.backtrack_limit(STEPS).delegate_size_limit(share).delegate_dfa_size_limit(CACHE);
+            builder.build().map_err(|error| match &error {
+                Error::CompileError(_) => Failed::TooBig,
+                _ => Failed::For(flaw(&error)),
+            })
+        })
+    }
+
+    /// Gives `build` the least share that suffices for each of so many `parts`, and charges all that were tried.
+    fn compile<T>(&mut self, parts: usize, build: impl Fn(usize) -> Result<T, Failed>) -> Result<T, Flaw> {
+        for share in SHARES {
+            let charged = share.saturating_mul(parts);
+            if charged > self.left {
+                return Err(Flaw::Unknown);
+            }
+            // What turns out to be too large has taken its time all the same.
+            self.left -= charged;
+            match build(share) {
+                Ok(built) => return Ok(built),
+                Err(Failed::For(flaw)) => return Err(flaw),
+                Err(Failed::TooBig) => (),
+            }
+        }
+        Err(Flaw::Unknown)
+    }
+}
+
+/// Why an expression was not compiled.
+enum Failed {
+    TooBig,
+    For(Flaw),
+}
 
 /// An expression that is understood.
 pub(super) struct Expression {
@@ -28,23 +96,21 @@ enum MatchedBy {
 pub(super) enum Flaw {
     /// Python does not read it either.
     Broken,
-    /// It is not known here what Python makes of it.
+    /// It is not known here what Python makes of it, or it is too large to find out.
     Unknown,
 }
 
 impl Expression {
-    /// Reads `pattern`.
-    pub fn new(pattern: &str) -> Result<Self, Flaw> {
+    /// Reads `pattern`, which takes of `budget`.
+    pub fn new(pattern: &str, budget: &mut ExpressionBudget) -> Result<Self, Flaw> {
         if pattern.starts_with(['*', '+', '?']) {
             return Err(Flaw::Broken);
         }
         let anchored = format!(r"\A(?:{})", translated(pattern).ok_or(Flaw::Unknown)?);
-        let engine = match Regex::new(&anchored) {
+        let engine = match budget.linear(&anchored) {
             Ok(regex) => MatchedBy::Linear(regex),
-            Err(_) => {
-                let regex = RegexBuilder::new(&anchored).backtrack_limit(STEPS).build();
-                MatchedBy::Trying(regex.map_err(|error| flaw(&error))?)
-            }
+            Err(Flaw::Unknown) => return Err(Flaw::Unknown),
+            Err(Flaw::Broken) => MatchedBy::Trying(budget.trying(&anchored)?),
         };
         Ok(Expression { engine, gave_up: Cell::new(false) })
     }
@@ -125,8 +191,12 @@ fn translated(pattern: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn expression(pattern: &str) -> Result<Expression, Flaw> {
+        Expression::new(pattern, &mut ExpressionBudget::default())
+    }
+
     fn matches(pattern: &str, name: &str) -> bool {
-        Expression::new(pattern).unwrap_or_else(|flaw| panic!("{pattern}: {flaw:?}")).is_match(name)
+        expression(pattern).unwrap_or_else(|flaw| panic!("{pattern}: {flaw:?}")).is_match(name)
     }
 
     /// What Python 3.12's `re.match` says.
@@ -158,16 +228,30 @@ mod tests {
     #[test]
     fn what_python_rejects_is_told_from_what_is_not_known() {
         for broken in ["(", "a[", "*experts", "a\\"] {
-            assert_eq!(Expression::new(broken).err(), Some(Flaw::Broken), "{broken}");
+            assert_eq!(expression(broken).err(), Some(Flaw::Broken), "{broken}");
         }
-        assert_eq!(Expression::new(r"\p{Lu}.*").err(), Some(Flaw::Unknown));
+        assert_eq!(expression(r"\p{Lu}.*").err(), Some(Flaw::Unknown));
     }
 
     #[test]
     fn an_expression_that_takes_too_long_gives_up_and_says_so() {
-        let expression = Expression::new(r"(?:(?:a|a(?!b))+)+[^a]$").unwrap();
+        let expression = expression(r"(?:(?:a|a(?!b))+)+[^a]$").unwrap();
         let name = "a".repeat(60);
         assert!(!expression.is_match(&name));
         assert!(expression.gave_up() && !expression.is_match("ab"));
+    }
+
+    #[test]
+    fn all_expressions_of_a_list_together_are_bounded() {
+        let mut budget = ExpressionBudget::default();
+        assert_eq!(Expression::new(r"\w{150}", &mut budget).err(), Some(Flaw::Unknown), "too large for one");
+        assert_eq!(Expression::new(r"(?!a)\w{150}", &mut budget).err(), Some(Flaw::Unknown));
+        let read = (0..1000).filter(|_| Expression::new(r"\w{20}", &mut budget).is_ok()).count();
+        assert!((3..100).contains(&read), "{read}");
+        let mut budget = ExpressionBudget::default();
+        for layer in 0..2000 {
+            let pattern = format!(r".*layers\.{layer}\.self_attn\.(q|k|v)_proj$");
+            assert!(Expression::new(&pattern, &mut budget).is_ok(), "{layer}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::shown;
 use crate::words::words;
 
 words! {
@@ -166,6 +167,6 @@ impl Code {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.word(), self.message)
+        write!(f, "{}: {}", self.code.word(), shown::line(&self.message))
     }
 }

@@ -1,5 +1,7 @@
 //! Which of the formats that a manifest scored decides.
 
+use std::collections::BTreeSet;
+
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
@@ -10,7 +12,7 @@ use crate::plan::Activations;
 /// of the one whose scores were asked for, and what is to be said of it. A group that has no such candidate is none.
 ///
 /// # Errors
-/// [`Error::Refused`] when no group has such a candidate, with the formats that there are.
+/// [`Error::Refused`] when no group has such a candidate, with the formats that there are; those of [`with_wanted`].
 pub(super) fn with_candidates(
     options: &FamilyOptions,
     manifest: &Manifest,
@@ -19,25 +21,6 @@ pub(super) fn with_candidates(
     let formats = manifest.formats();
     let known = || formats.iter().copied().collect::<Vec<_>>().join(", ");
     let path = manifest.path().display();
-    if let Some(wanted) = &options.format_from {
-        // The manifest's own spelling, `NAME(effective-bits: 4.5)`, is one as well.
-        let wanted = wanted.split('(').next().unwrap_or_default().trim();
-        if wanted.is_empty() {
-            return Err(Error::argument("no format was named whose scores decide")
-                .with_hint(format!("the formats of the manifest are {}", known())));
-        }
-        let is_wanted =
-            |name: &str| name.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
-        if !formats.iter().any(|name| is_wanted(name)) {
-            return Err(Error::refused(format!("`{path}` has no candidate in a format `{wanted}…`"))
-                .with_hint(format!("its formats are {}", known())));
-        }
-        let format = options.dialect.format();
-        let bits = format.format().bits();
-        let note = format!("the scores are those of {wanted}, as asked for, and {format} is written");
-        let scored = manifest.with_candidates(|format| is_wanted(&format.name).then_some(0));
-        return Ok((scored.with_candidate_bits(bits), Some(note)));
-    }
     let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
     let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
     let dialect = options.dialect.with(activations).dialect();
@@ -55,7 +38,11 @@ pub(super) fn with_candidates(
         None if !is_of_another_kind(&scored.name) && scored.effective_bits == 8.0 => Some(4),
         None => None,
     };
-    let scored = manifest.groups().iter().flat_map(|group| &group.formats).filter(|format| !format.is_none());
+    if let Some(wanted) = &options.format_from {
+        return with_wanted(manifest, wanted, format, rank);
+    }
+    let scored =
+        manifest.groups().iter().flat_map(|group| group.formats.iter()).filter(|format| !format.is_none());
     match scored.filter_map(rank).min() {
         None if formats.is_empty() => Ok((manifest.clone(), None)),
         None => {
@@ -83,6 +70,91 @@ pub(super) fn with_candidates(
                 )),
             };
             Ok((manifest.with_candidates(rank), note))
+        }
+    }
+}
+
+/// The manifest with the candidates of the formats that `wanted` means, of which those are preferred that `rank` prefers, and
+/// what is to be said where they are others than `rank` would choose.
+///
+/// # Errors
+/// [`Error::Usage`] when `wanted` names nothing or is no spelling of a format; [`Error::Refused`] when the manifest has no such
+/// candidate, with the formats that there are.
+fn with_wanted(
+    manifest: &Manifest,
+    wanted: &str,
+    written: FormatId,
+    rank: impl Fn(&RecipeFormat) -> Option<u8>,
+) -> Result<(Manifest, Option<String>)> {
+    let formats = manifest.formats();
+    let known = || {
+        format!("the formats of the manifest are {}", formats.iter().copied().collect::<Vec<_>>().join(", "))
+    };
+    if wanted.trim().is_empty() {
+        return Err(Error::usage("no format was named whose scores decide").with_hint(known()));
+    }
+    let Some(wanted) = WantedFormat::parse(wanted) else {
+        return Err(Error::usage(format!("`{wanted}` is no spelling of a format"))
+            .with_hint("write a name, or NAME(effective-bits: 8.0) as in the manifest"));
+    };
+    // Every group keeps its own best of those that were asked for.
+    let own = |format: &RecipeFormat| wanted.means(format).then(|| rank(format).unwrap_or(u8::MAX));
+    let scored = manifest.with_candidates(own);
+    if !scored.groups().iter().any(Group::is_candidate) {
+        let problem =
+            format!("`{}` has no candidate in a format `{}`", manifest.path().display(), wanted.shown());
+        return Err(Error::refused(problem).with_hint(known()));
+    }
+    let is_as_ever = scored
+        .groups()
+        .iter()
+        .flat_map(Group::candidate)
+        .all(|candidate| rank(candidate.format).is_some_and(|rank| rank <= 1));
+    let note = (!is_as_ever).then(|| {
+        let names: BTreeSet<&str> = scored
+            .groups()
+            .iter()
+            .flat_map(Group::candidate)
+            .map(|found| found.format.name.as_str())
+            .collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        format!("the scores are those of {names}, as asked for, and {written} is written")
+    });
+    Ok((scored.with_candidate_bits(written.format().bits()), note))
+}
+
+/// A format as it was asked for: the beginning of a name, or a whole name with bits.
+struct WantedFormat<'a> {
+    name: &'a str,
+    bits: Option<f64>,
+}
+
+impl<'a> WantedFormat<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let Some((name, rest)) = text.split_once('(') else {
+            return Some(WantedFormat { name: text.trim(), bits: None });
+        };
+        let bits =
+            rest.trim().strip_suffix(')')?.trim().strip_prefix("effective-bits:")?.trim().parse().ok()?;
+        let name = name.trim();
+        (!name.is_empty()).then_some(WantedFormat { name, bits: Some(bits) })
+    }
+
+    fn means(&self, format: &RecipeFormat) -> bool {
+        match self.bits {
+            _ if format.is_none() => false,
+            Some(bits) => format.name.eq_ignore_ascii_case(self.name) && format.effective_bits == bits,
+            None => {
+                let start = format.name.get(..self.name.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(self.name))
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self.bits {
+            Some(bits) => format!("{}(effective-bits: {bits:?})", self.name),
+            None => format!("{}…", self.name),
         }
     }
 }

@@ -28,13 +28,15 @@ pub(super) struct LayoutDecision {
 /// Chooses for `schemes`.
 ///
 /// # Errors
-/// [`Error::Refused`] when `static` was asked for and layers lack an input scale (lists them), the combination is one that
+/// [`Error::Format`] when the scale of a selected layer is nothing that was measured; [`Error::Refused`] when `static` was
+/// asked for and layers lack an input scale (lists them), the combination is one that
 /// loaders misread, or a layer that stays as it is and a quantised one have names that they cannot keep apart.
 pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<LayoutDecision> {
     let mut notes = Vec::new();
     let quantised: BTreeSet<&str> =
         schemes.iter().flat_map(|s| s.plan.formats.keys().map(String::as_str)).collect();
-    let missing: Vec<&str> = quantised.into_iter().filter(|module| !basis.has_input_scale(module)).collect();
+    let missing: Vec<&str> =
+        quantised.iter().copied().filter(|module| !basis.has_input_scale(module)).collect();
     let activations = match options.activations {
         ActivationsChoice::Named(Activations::Dynamic) => Activations::Dynamic,
         ActivationsChoice::Named(Activations::Static) if missing.is_empty() => Activations::Static,
@@ -77,6 +79,9 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
         }
     };
     let (dialect, layout) = layout(options, activations)?;
+    if let Some(scales) = basis.input_scales.as_ref().filter(|_| activations == Activations::Static) {
+        scales.require_usable(quantised)?;
+    }
     let given = options.baseline.as_ref().or(options.amax.as_ref());
     if let Some(path) = given.filter(|_| dialect.dialect().only_activations() == Some(Activations::Dynamic)) {
         notes.push(format!(

@@ -8,6 +8,7 @@ use super::basis::Basis;
 use super::options::FamilyOptions;
 use super::planned::Planned;
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::manifest::{Group, RankingOptions, Selection};
 use crate::plan::{Frontier, frontier};
 use crate::report::sweep::{LayerError, Sharing, SweepReport};
@@ -98,7 +99,7 @@ pub(super) fn require_ours(out: &Path) -> Result<()> {
         if path.symlink_metadata().is_err() {
             continue;
         }
-        let text = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+        let text = input::read(&path, InputKind::Record)?;
         if !text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
             return Err(Error::exists(&path, "is not a report that qlua wrote, so it is not replaced")
                 .with_hint("move it away, or choose another --out"));

@@ -13,6 +13,7 @@ use super::ready::ReadyShard;
 use super::report::require_ours;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
+use crate::manifest::require_saved_state;
 use crate::model::Model;
 use crate::plan::Layout;
 use crate::record::{
@@ -21,6 +22,7 @@ use crate::record::{
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
+use crate::write::kept::require_own;
 use crate::write::pass::{self, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::source_hashes::SourceHashes;
@@ -30,7 +32,7 @@ use crate::write::store::key::content_key;
 use crate::write::store::link::{Link, LinkChoice};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
-use crate::write::transaction::{PartialDirectory, clear_lock};
+use crate::write::transaction::{PartialDirectory, clear_lock, require_replaceable};
 use crate::write::{Companions, Progress, WeightErrors, shard_name};
 
 /// What a run did. Bytes are those of weight files.
@@ -84,7 +86,8 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no scheme; [`Error::Refused`] without a base checkpoint, and when an output would
-    /// touch the sources; [`Error::Exists`] when a directory of other inputs or somebody else's report is in the way.
+    /// touch the sources; [`Error::Exists`] when a directory of other inputs, one that qlua did not write, or somebody else's
+    /// report is in the way; [`Error::Format`] when the AutoQuant state is none.
     pub fn prepare(options: &'a FamilyOptions, basis: &'a Basis, planned: &'a Planned) -> Result<Self> {
         let model = &**basis.require_model()?;
         let Planned {
@@ -107,14 +110,17 @@ impl<'a> Run<'a> {
             for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
                 require_apart(directory, source)?;
             }
+            if options.overwrite {
+                require_replaceable(directory)?;
+                require_own(directory)?;
+            }
             let content = content_key(items.tensors_of(number));
             schemes.push(Pending { scheme, directory, content, standing: Standing::Open });
         }
         require_ours(&options.out)?;
         require_writable(&options.out)?;
-        if let Some(state) = options.state.as_ref().filter(|state| !state.is_file()) {
-            let problem = format!("the AutoQuant state `{}` is no file that can be copied", state.display());
-            return Err(Error::not_found(problem).with_hint("leave --state out, or name the file of the run"));
+        if let Some(state) = &options.state {
+            require_saved_state(state)?;
         }
         let companions = Companions::beside(model)?;
         companions.require_copyable()?;
@@ -277,7 +283,9 @@ impl<'a> Run<'a> {
                 errors: &errors,
             };
             self.directories.fill(partial.path(), directory, &contents)?;
-            partial.commit()?;
+            if let Some(kept) = partial.commit()? {
+                progress.note(&kept.note(directory));
+            }
         }
         workplace.close()
     }

@@ -295,7 +295,9 @@ impl Writer {
             self.write_companions(partial.path(), base, companions)?;
         }
         require_sound(partial.path(), &self.options.out)?;
-        partial.commit()?;
+        if let Some(kept) = partial.commit()? {
+            progress.note(&kept.note(&self.options.out));
+        }
         Ok(Written { name, directory: self.options.out.clone(), bytes, up_to_date: false })
     }
 

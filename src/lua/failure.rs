@@ -1,8 +1,10 @@
 //! An error that nobody caught, ready to be printed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::Error;
+use crate::shown;
 
 /// An uncaught error, ready to be printed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +26,14 @@ impl Failure {
         Failure { kind, message, hint, at: Vec::new() }
     }
 
+    /// A sentence of qlua's is one line whatever names are in it; what scripts raise may have several.
+    fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.kind.as_str() {
+            "script" | "syntax" | "usage" | "error" => Cow::Owned(shown::indented(text)),
+            _ => shown::line(text),
+        }
+    }
+
     /// The exit code that belongs to the kind: 2 for usage, 3 for verification, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self.kind.as_str() {
@@ -36,14 +46,14 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "qlua: error: {}", self.message)?;
+        write!(f, "qlua: error: {}", self.shown(&self.message))?;
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", self.shown(hint))?;
         }
         // A mistake on the command line is not one of the script that found it.
         if self.kind != "usage" {
             for position in &self.at {
-                write!(f, "\n  at {position}")?;
+                write!(f, "\n  at {}", shown::line(position))?;
             }
         }
         Ok(())

@@ -1,12 +1,14 @@
 //! A Lua state with everything that scripts find in it, and how a script is run in it.
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use mlua::chunk::ChunkMode;
 use mlua::{
-    Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
+    Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value,
+    VmState,
 };
 
 use super::declare::Api;
@@ -16,6 +18,8 @@ use super::install::{fallible, install};
 use super::raise;
 use super::state::{self, HostState, ScriptStop, Verbosity};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
+use crate::shown;
 use crate::words::nearest;
 use crate::write::HashedFile;
 
@@ -35,12 +39,11 @@ impl Chunk {
     /// # Errors
     /// [`Error::NotFound`] when there is no such file, [`Error::Io`] when it cannot be read.
     pub fn file(path: &Path) -> Result<Chunk> {
-        let source = std::fs::read(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::not_found(format!("there is no script `{}`", path.display()))
-            }
-            _ => Error::io("read", path, e),
-        })?;
+        let source =
+            input::read(path, InputKind::Script).map_err(|error| match input::is_missing(&error) {
+                true => Error::not_found(format!("there is no script `{}`", path.display())),
+                false => error,
+            })?;
         Ok(Chunk::new(format!("@{}", path.display()), source))
     }
 
@@ -280,6 +283,17 @@ fn host_functions(lua: &Lua) -> mlua::Result<Table> {
             Ok((module.map(|m| m.source), module.map(Embedded::chunk_name)))
         })?,
     )?;
+    host.raw_set("source_of", fallible(lua, |lua, arguments| source_of(lua, &arguments))?)?;
+    host.raw_set(
+        "is_terminal",
+        lua.create_function(|_, stream: i32| {
+            Ok(if stream == 1 { std::io::stdout().is_terminal() } else { std::io::stderr().is_terminal() })
+        })?,
+    )?;
+    host.raw_set(
+        "shown",
+        lua.create_function(|lua, text: LuaString| lua.create_string(shown::bytes(&text.as_bytes())))?,
+    )?;
     host.raw_set("missing_module", fallible(lua, |lua, arguments| missing_module(lua, arguments.front()))?)?;
     host.raw_set(
         "syntax_error",
@@ -309,6 +323,16 @@ fn exit_code(value: &Value) -> u8 {
         Value::Integer(code) => (*code & 0xff) as u8,
         Value::Number(code) if code.fract() == 0.0 => (*code as i64 & 0xff) as u8,
         _ => 1,
+    }
+}
+
+/// The source of the script at a path; nothing where there is none.
+fn source_of(lua: &Lua, arguments: &MultiValue) -> anyhow::Result<Option<LuaString>> {
+    let Some(Value::String(path)) = arguments.front() else { return Ok(None) };
+    match Chunk::file(Path::new(OsStr::from_bytes(&path.as_bytes()))) {
+        Ok(chunk) => Ok(Some(lua.create_string(chunk.source)?)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::io::{self, Write};
 
+use crate::shown;
+
 /// Writes `text` to standard output, after everything that scripts wrote so far.
 ///
 /// # Errors
@@ -15,11 +17,12 @@ pub fn write_stdout(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes `text` and a line break to standard error, after everything that scripts wrote so far.
+/// Writes `text` and a line break to standard error, after everything that scripts wrote so far. Whatever it was made of, it does
+/// nothing to a terminal: see [`shown::lines`].
 pub fn line_to_stderr(text: &str) {
     // Where standard error is closed nothing is left to tell anybody.
     let _ = flush_scripts();
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown::lines(text));
 }
 
 /// Hands what scripts wrote to the operating system.

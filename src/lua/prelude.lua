@@ -3,7 +3,8 @@
 -- closed pipe), see a Rust error as userdata, or load binary code.
 local host = ...
 local error, type, select, tostring, rawget, next = error, type, select, tostring, rawget, next
-local concat, sort = table.concat, table.sort
+local concat, sort, unpack = table.concat, table.sort, table.unpack
+local gmatch, gsub = string.gmatch, string.gsub
 local stopping, convert = host.stopping, host.convert
 local exports = {}
 
@@ -77,14 +78,26 @@ function dofile(name)
   return f()
 end
 
-local searchpath, embedded = package.searchpath, host.embedded
+local embedded = host.embedded
+
+-- Like package.searchpath, but what is no regular file raises instead of blocking.
+local source_of = wrap(host.source_of)
+local function search(name)
+  local file = gsub(gsub(name, "%.", "/"), "%%", "%%%%")
+  for template in gmatch(package.path, "[^;]+") do
+    local path = gsub(template, "%?", file)
+    local source = source_of(path)
+    if source then return path, source end
+  end
+end
+
 package.cpath = ""
 package.searchers = {
   package.searchers[1],
   function(name)
-    local path = searchpath(name, package.path)
+    local path, source = search(name)
     if not path then return nil end
-    local f, message = raw_loadfile(path, "t")
+    local f, message = raw_load(source, "@" .. path, "t")
     if not f then syntax_error("@" .. path, message) end
     return f, path
   end,
@@ -121,15 +134,26 @@ local function written(to, f, message, code)
   return f, message, code
 end
 
-file_metatable.__index.write = function(f, ...) return written(f, raw_write(f, ...)) end
+-- What goes to a terminal does nothing to it; a pipe or a file gets every byte as it is.
+local on_terminal = { [stdout] = host.is_terminal(1), [io.stderr] = host.is_terminal(2) }
+local function shown(f, ...)
+  if not on_terminal[f] then return ... end
+  local texts = { ... }
+  for i, text in ipairs(texts) do
+    if type(text) == "string" then texts[i] = host.shown(text) end
+  end
+  return unpack(texts)
+end
+
+file_metatable.__index.write = function(f, ...) return written(f, raw_write(f, shown(f, ...))) end
 file_metatable.__metatable = false
-function io.write(...) return written(current_output(), raw_io_write(...)) end
+function io.write(...) return written(current_output(), raw_io_write(shown(current_output(), ...))) end
 
 function print(...)
   local count = select("#", ...)
   local texts = { ... }
   for i = 1, count do texts[i] = tostring(texts[i]) end
-  local f, message = written(stdout, raw_write(stdout, concat(texts, "\t", 1, count), "\n"))
+  local f, message = written(stdout, raw_write(stdout, shown(stdout, concat(texts, "\t", 1, count)), "\n"))
   if f == nil then error("cannot write to the standard output: " .. tostring(message), 0) end
 end
 

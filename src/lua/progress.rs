@@ -9,6 +9,7 @@ use mlua::Lua;
 
 use super::{Verbosity, output, verbosity};
 use crate::report::bytes;
+use crate::shown;
 use crate::write::{Progress, Silent};
 
 const BAR: &str = "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
@@ -26,7 +27,7 @@ struct Bar(Mutex<Option<ProgressBar>>);
 
 impl Progress for Bar {
     fn begin(&self, scheme: &str, bytes: u64) {
-        let bar = ProgressBar::new(bytes).with_message(scheme.to_string());
+        let bar = ProgressBar::new(bytes).with_message(shown::line(scheme).into_owned());
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -35,8 +36,8 @@ impl Progress for Bar {
 
     fn note(&self, sentence: &str) {
         match lock(&self.0).as_ref() {
-            Some(bar) => bar.suspend(|| output::line_to_stderr(sentence)),
-            None => output::line_to_stderr(sentence),
+            Some(bar) => bar.suspend(|| output::line_to_stderr(&shown::line(sentence))),
+            None => output::line_to_stderr(&shown::line(sentence)),
         }
     }
 
@@ -67,7 +68,7 @@ impl Progress for Lines {
     }
 
     fn note(&self, sentence: &str) {
-        output::line_to_stderr(sentence);
+        output::line_to_stderr(&shown::line(sentence));
     }
 
     fn advance(&self, _: u64) {}

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::document::{ManifestSection, first_duplicate};
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::json::{self, Number};
 
 /// An ordered map from quantizer name (`<module>.input_quantizer`, `<module>.weight_quantizer`) to amax, in the spelling
@@ -25,7 +26,7 @@ impl RecordedAmax {
     /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it holds no amax or a value that is no number.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = input::read(path, InputKind::Manifest)?;
         Self::parse(path, &bytes)
     }
 
@@ -34,6 +35,7 @@ impl RecordedAmax {
     /// # Errors
     /// [`Error::Format`] as for [`RecordedAmax::open`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let bytes = json::without_mark(bytes);
         let ManifestSection::Object(top) = json::parse::<ManifestSection<Value>>(path, bytes)? else {
             return Err(Error::format(path, "is not an amax file, which is a JSON object"));
         };

@@ -104,7 +104,7 @@ fn document(
     normalise: Normalise,
 ) -> Result<Value> {
     let first = manifests[0].0;
-    let mut document: Map<String, Value> = json::parse(first.path(), first.bytes())?;
+    let mut document: Map<String, Value> = json::parse(first.path(), json::without_mark(first.bytes()))?;
     for stale in ["autoquant_state", "sensitivity_ranking", "amax"] {
         document.remove(stale);
     }
@@ -126,7 +126,7 @@ fn document(
     ranked.sort_by(|&a, &b| compare_scores(means[a], means[b]));
     let ranking = ranked
         .into_iter()
-        .map(|at| json!({"name": first.groups()[at].key, "importance": number(means[at])}))
+        .map(|at| json!({"name": first.groups()[at].key(), "importance": number(means[at])}))
         .collect();
     document.insert("sensitivity_ranking".into(), Value::Array(ranking));
     if let Some(amax) = amax(manifests) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, Percent, Selection};
 use crate::error::Result;
+use crate::input::InputKind;
 use crate::json;
 
 /// A selected layer that stays in BF16 all the same.
@@ -56,8 +57,8 @@ impl Coverage {
     /// The coverage manifest of `selection`. Where the baseline lies and what stays in BF16
     /// is the caller's to fill in.
     pub fn new(scheme_name: impl Into<String>, selection: &Selection) -> Self {
-        let selected_layers: Vec<String> = selection.selected().map(|g| g.key.clone()).collect();
-        let dropped_layers: Vec<String> = selection.dropped().map(|g| g.key.clone()).collect();
+        let selected_layers: Vec<String> = selection.selected().map(|g| g.key().into_owned()).collect();
+        let dropped_layers: Vec<String> = selection.dropped().map(|g| g.key().into_owned()).collect();
         Coverage {
             baseline_dir: None,
             baseline_manifest: None,
@@ -80,7 +81,7 @@ impl Coverage {
     /// # Errors
     /// [`crate::Error::Io`] when it cannot be read, [`crate::Error::Format`] when it is none.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        json::read(path.as_ref())
+        json::read(path.as_ref(), InputKind::Record)
     }
 
     /// The file's content: indented by 2, keys in the published order.

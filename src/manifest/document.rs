@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -20,14 +21,56 @@ pub(super) enum ManifestSection<T> {
 }
 
 /// One entry of `layer_sensitivity`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct RawGroup {
-    pub formats: Option<Vec<String>>,
+    /// One list for all groups in a row that have the same.
+    pub formats: Option<Arc<[String]>>,
     pub scores: Option<Vec<Number>>,
     pub costs: Option<Vec<Number>>,
     pub importance: Option<Number>,
-    pub rank: Option<Value>,
+    pub rank: Option<u64>,
     pub module_names: Option<Vec<String>>,
+}
+
+/// One entry as it stands in the file.
+#[derive(Deserialize)]
+struct GroupEntry {
+    formats: Option<Vec<String>>,
+    scores: Option<Vec<Number>>,
+    costs: Option<Vec<Number>>,
+    importance: Option<Number>,
+    rank: Option<Value>,
+    module_names: Option<Vec<String>>,
+}
+
+/// `layer_sensitivity`, each entry taken in as soon as it is read: a million of them do not stand in memory twice.
+#[derive(Debug)]
+pub(super) struct GroupEntries(pub ManifestSection<RawGroup>);
+
+impl<'de> Deserialize<'de> for GroupEntries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut last: Option<Arc<[String]>> = None;
+        let mut take_in = |entry: GroupEntry| {
+            let formats = entry.formats.map(|formats| match &last {
+                Some(last) if last[..] == formats[..] => Arc::clone(last),
+                _ => Arc::clone(last.insert(formats.into())),
+            });
+            // A vector that grew has room for more, which a million of them would keep.
+            fn fitting<T>(mut list: Vec<T>) -> Vec<T> {
+                list.shrink_to_fit();
+                list
+            }
+            RawGroup {
+                formats,
+                scores: entry.scores.map(fitting),
+                costs: entry.costs.map(fitting),
+                importance: entry.importance,
+                rank: entry.rank.as_ref().and_then(Value::as_u64),
+                module_names: entry.module_names.map(fitting),
+            }
+        };
+        deserializer.deserialize_any(SectionVisitor(&mut take_in, PhantomData)).map(GroupEntries)
+    }
 }
 
 /// One entry of the published `sensitivity_ranking`.
@@ -43,7 +86,7 @@ pub(super) struct Document {
     pub model: Value,
     pub autoquant_state: Value,
     pub layers: Option<ManifestSection<IgnoredAny>>,
-    pub layer_sensitivity: Option<ManifestSection<RawGroup>>,
+    pub layer_sensitivity: Option<GroupEntries>,
     pub sensitivity_ranking: Option<Vec<RankedName>>,
     pub amax: Option<ManifestSection<Number>>,
     baseline_manifest: Value,
@@ -57,11 +100,11 @@ impl Document {
             return Err(Error::format(path, "is a PyTorch archive, not a sensitivity manifest")
                 .with_hint("give the `*_quant_manifest.json` that was written beside the AutoQuant state"));
         }
-        let document: Document = json::parse(path, bytes)?;
+        let document: Document = json::parse(path, json::without_mark(bytes))?;
         if let Some(key) = first_duplicate(document.keys.iter()) {
             return Err(Error::format(path, format!("has the key `{key}` twice")));
         }
-        if !matches!(document.layer_sensitivity, Some(ManifestSection::Object(_))) {
+        if !matches!(document.layer_sensitivity, Some(GroupEntries(ManifestSection::Object(_)))) {
             return Err(document.not_a_manifest(path));
         }
         Ok(document)
@@ -147,42 +190,48 @@ impl<'de> Deserialize<'de> for Document {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ManifestSection<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SectionVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for SectionVisitor<T> {
-            type Value = ManifestSection<T>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ManifestSection<T>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    // The name is added here because serde_json only knows the line.
-                    let value =
-                        map.next_value().map_err(|e| de::Error::custom(format!("in `{key}`: {e}")))?;
-                    entries.push((key, value));
-                }
-                Ok(ManifestSection::Object(entries))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ManifestSection<T>, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(ManifestSection::Other)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<ManifestSection<T>, E> {
-                Ok(ManifestSection::Other)
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<ManifestSection<T>, E> {
-                Ok(ManifestSection::Other)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<ManifestSection<T>, E> {
-                Ok(ManifestSection::Other)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<ManifestSection<T>, E> {
-                Ok(ManifestSection::Other)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<ManifestSection<T>, E> {
-                Ok(ManifestSection::Other)
-            }
+        deserializer.deserialize_any(SectionVisitor(&mut |value: T| value, PhantomData))
+    }
+}
+
+/// Reads a section whose values stand in the file as `E`; each is turned into what is kept at once.
+struct SectionVisitor<'f, F, E>(&'f mut F, PhantomData<E>);
+
+impl<'de, F, E, T> Visitor<'de> for SectionVisitor<'_, F, E>
+where
+    E: Deserialize<'de>,
+    F: FnMut(E) -> T,
+{
+    type Value = ManifestSection<T>;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ManifestSection<T>, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            // The name is added here because serde_json only knows the line.
+            let value = map.next_value().map_err(|e| de::Error::custom(format!("in `{key}`: {e}")))?;
+            entries.push((key, (self.0)(value)));
         }
-        deserializer.deserialize_any(SectionVisitor(PhantomData))
+        Ok(ManifestSection::Object(entries))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ManifestSection<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(ManifestSection::Other)
+    }
+    fn visit_str<X>(self, _: &str) -> Result<ManifestSection<T>, X> {
+        Ok(ManifestSection::Other)
+    }
+    fn visit_bool<X>(self, _: bool) -> Result<ManifestSection<T>, X> {
+        Ok(ManifestSection::Other)
+    }
+    fn visit_u64<X>(self, _: u64) -> Result<ManifestSection<T>, X> {
+        Ok(ManifestSection::Other)
+    }
+    fn visit_i64<X>(self, _: i64) -> Result<ManifestSection<T>, X> {
+        Ok(ManifestSection::Other)
+    }
+    fn visit_f64<X>(self, _: f64) -> Result<ManifestSection<T>, X> {
+        Ok(ManifestSection::Other)
     }
 }

@@ -1,6 +1,8 @@
 //! A recipe group: the modules that share one format decision, with the scores and costs of every format.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::model::{Tower, block_of, kind_of};
 
@@ -48,12 +50,10 @@ pub struct Candidate<'a> {
 pub struct Group {
     /// The name of the first member, in the manifest's spelling.
     pub name: String,
-    /// The key as published: the name with `.quant_recipe`.
-    pub key: String,
     /// The modules that share the decision, in model order; never empty.
     pub members: Vec<String>,
-    /// The formats that were tried; never empty.
-    pub formats: Vec<RecipeFormat>,
+    /// The formats that were tried, never empty; groups with the same share them.
+    pub formats: Arc<[RecipeFormat]>,
     /// The sensitivity score of each format.
     pub scores: Vec<f64>,
     /// The cost of each format, in weights of 16 bits: parameters × effective bits / 16.
@@ -62,6 +62,8 @@ pub struct Group {
     /// where there is none; where several do, that of the candidate. A score that is infinite or NaN goes before both,
     /// because Python's `max` hides a NaN that does not come first.
     pub score: f64,
+    /// Whether the key as published has the ending.
+    pub(super) has_ending: bool,
     /// As published.
     pub(super) importance: Option<f64>,
     /// As published.
@@ -73,6 +75,14 @@ pub struct Group {
 }
 
 impl Group {
+    /// The key as published: the name with `.quant_recipe`.
+    pub fn key(&self) -> Cow<'_, str> {
+        match self.has_ending {
+            true => Cow::Owned(format!("{}{KEY_SUFFIX}", self.name)),
+            false => Cow::Borrowed(&self.name),
+        }
+    }
+
     /// Whether there is a format that can be chosen; a group that has only `NONE` was disabled in the search.
     pub fn is_candidate(&self) -> bool {
         self.chosen.is_some()
@@ -92,17 +102,36 @@ impl Group {
     /// Makes that format the candidate for which `rank` answers the least; of equal ones the first. One
     /// without a rank is none. The score that ranks the group follows.
     pub(super) fn choose(&mut self, rank: impl Fn(&RecipeFormat) -> Option<u8>) {
-        let quantising = || self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
-        let ranked = quantising().filter_map(|(at, format)| Some((rank(format)?, at)));
-        self.chosen = ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at);
-        let several = quantising().count() > 1;
-        let counts = |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
-        let counted =
-            || self.scores.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, score)| *score);
-        let broken = counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
-        let largest = counted().fold(f64::NEG_INFINITY, f64::max);
+        self.chosen = self.best(rank);
+        let several = self.has_several();
+        let broken = self.counted().filter(|score| !score.is_finite()).max_by(|a, b| compare_scores(*a, *b));
+        let largest = self.counted().fold(f64::NEG_INFINITY, f64::max);
         let own = self.chosen.filter(|_| several).map(|at| self.scores[at]);
         self.score = broken.or(own).or(self.importance).unwrap_or(largest);
+    }
+
+    /// The format for which `rank` answers the least.
+    pub(super) fn best(&self, rank: impl Fn(&RecipeFormat) -> Option<u8>) -> Option<usize> {
+        let quantising = self.formats.iter().enumerate().filter(|(_, format)| !format.is_none());
+        let ranked = quantising.filter_map(|(at, format)| Some((rank(format)?, at)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, at)| at)
+    }
+
+    /// Whether one of the scores that count is below 0, whatever the published `importance` says.
+    pub fn has_negative_score(&self) -> bool {
+        self.counted().chain([self.score]).any(|score| score.is_finite() && score < 0.0)
+    }
+
+    /// Whether several formats quantise.
+    fn has_several(&self) -> bool {
+        self.formats.iter().filter(|format| !format.is_none()).count() > 1
+    }
+
+    /// The scores that count: all where one format quantises, otherwise those of the candidate and of `NONE`.
+    fn counted(&self) -> impl Iterator<Item = f64> {
+        let several = self.has_several();
+        let counts = move |at: usize| !several || Some(at) == self.chosen || self.formats[at].is_none();
+        self.scores.iter().enumerate().filter(move |(at, _)| counts(*at)).map(|(_, score)| *score)
     }
 
     /// The format at index `at`, with its score and cost.
@@ -176,7 +205,7 @@ mod tests {
     fn group(name: &str, formats: &[(&str, f64, f64)]) -> Group {
         let mut group = Group {
             name: name.into(),
-            key: format!("{name}{KEY_SUFFIX}"),
+            has_ending: true,
             members: vec![name.into()],
             formats: formats.iter().map(|f| RecipeFormat::parse(f.0).unwrap()).collect(),
             scores: formats.iter().map(|f| f.1).collect(),

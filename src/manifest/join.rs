@@ -1,9 +1,10 @@
 //! Groups that are joined, because loaders make one module of parts that were scored apart.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::group::{KEY_SUFFIX, preferred};
-use super::{Group, Manifest};
+use super::{Group, Manifest, NameIndex};
 
 impl Manifest {
     /// The manifest with those candidates joined that hold parts of the same whole, and how many groups became how many.
@@ -28,6 +29,9 @@ impl Manifest {
         for at in 0..self.groups.len() {
             together.entry(root(&mut first, at)).or_default().push(at);
         }
+        if together.len() == self.groups.len() {
+            return (self.clone(), None);
+        }
         let (mut groups, mut by_name) = (Vec::new(), HashMap::new());
         let (mut before, mut after) = (0, 0);
         for parts in together.into_values() {
@@ -41,7 +45,6 @@ impl Manifest {
                 }
                 None => {
                     for part in parts {
-                        by_name.insert(part.name.clone(), groups.len());
                         groups.push(part.clone());
                     }
                 }
@@ -50,14 +53,21 @@ impl Manifest {
         if after == 0 {
             return (self.clone(), None);
         }
-        let published_ranking = self.published_ranking.as_ref().map(|keys| {
+        let index = NameIndex::new(groups.len(), |at| &groups[at].name);
+        let published_ranking = self.published_ranking.as_ref().map(|keys| -> Arc<[String]> {
             let is_own = |key: &&String| {
                 let name = key.strip_suffix(KEY_SUFFIX).unwrap_or(key);
-                by_name.get(name).is_some_and(|&at| groups[at].name == name)
+                index.find(name, |at| &groups[at].name).is_some()
             };
             keys.iter().filter(is_own).cloned().collect()
         });
-        let joined = Manifest { groups: groups.into(), by_name, published_ranking, ..self.clone() };
+        let joined = Manifest {
+            groups: Arc::new(groups),
+            index: Arc::new(index),
+            joined: Arc::new(by_name),
+            published_ranking,
+            ..self.clone()
+        };
         (joined, Some((before, after)))
     }
 }
@@ -75,19 +85,20 @@ fn root(first: &mut [usize], mut at: usize) -> usize {
 fn join(parts: &[&Group]) -> Option<Group> {
     let (one, rest) = parts.split_first()?;
     let at = |group: &Group, name: &str| group.formats.iter().position(|format| format.name == name);
-    let mut whole =
-        Group { formats: vec![], scores: vec![], costs: vec![], members: vec![], ..(*one).clone() };
-    for format in &one.formats {
+    let mut whole = Group { scores: vec![], costs: vec![], members: vec![], ..(*one).clone() };
+    let mut formats = Vec::new();
+    for format in one.formats.iter() {
         let Some(places) = parts.iter().map(|part| at(part, &format.name)).collect::<Option<Vec<_>>>() else {
             continue;
         };
-        whole.formats.push(format.clone());
+        formats.push(format.clone());
         whole.scores.push(parts.iter().zip(&places).map(|(part, &at)| part.scores[at]).sum());
         whole.costs.push(parts.iter().zip(&places).map(|(part, &at)| part.costs[at]).sum());
     }
-    if whole.formats.iter().all(|format| format.is_none()) {
+    if formats.iter().all(|format| format.is_none()) {
         return None;
     }
+    whole.formats = formats.into();
     whole.members = parts.iter().flat_map(|part| part.members.iter().cloned()).collect();
     whole.importance = one
         .importance

@@ -11,10 +11,12 @@ mod document;
 mod group;
 mod group_names;
 mod join;
+mod name_index;
 mod order;
 mod percent;
 mod ranking;
 mod ranking_options;
+mod saved_state;
 mod selection;
 
 use std::collections::HashMap;
@@ -28,43 +30,49 @@ pub use combine::{Normalise, combine};
 pub use correlation::Correlation;
 pub use coverage::{Coverage, KeptLayer};
 pub use group::{Candidate, Group, RecipeFormat, compare_scores};
+pub(crate) use name_index::NameIndex;
 pub use order::Order;
 pub use percent::Percent;
 pub use ranking::Ranking;
 pub use ranking_options::{Criterion, Predicate, RankingOptions};
+pub use saved_state::require_saved_state;
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::json::Number;
 use crate::model::{self, Tower};
-use document::{Document, ManifestSection, RawGroup, first_duplicate};
+use document::{Document, GroupEntries, ManifestSection, RawGroup, first_duplicate};
 use group::{KEY_SUFFIX, preferred};
 
 /// A sensitivity manifest of any published version.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     version: u8,
     scheme: Value,
     model: Value,
     autoquant_state: Value,
     quant_formats: Vec<String>,
-    layers: Vec<String>,
-    groups: Arc<[Group]>,
-    by_name: HashMap<String, usize>,
-    published_ranking: Option<Vec<String>>,
-    amax: Option<RecordedAmax>,
+    layers: Arc<[String]>,
+    groups: Arc<Vec<Group>>,
+    index: Arc<NameIndex>,
+    /// Names of groups that became parts of another.
+    joined: Arc<HashMap<String, usize>>,
+    published_ranking: Option<Arc<[String]>>,
+    amax: Option<Arc<RecordedAmax>>,
 }
 
 impl Manifest {
     /// Reads the manifest at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, otherwise as for [`Manifest::parse`].
+    /// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is no regular file or too large, otherwise as for
+    /// [`Manifest::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = input::read(path, InputKind::Manifest)?;
         Self::parse(path, bytes)
     }
 
@@ -76,7 +84,7 @@ impl Manifest {
     pub fn parse(path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) -> Result<Self> {
         let (path, bytes) = (path.as_ref(), bytes.into());
         let mut document = Document::parse(path, &bytes)?;
-        let Some(ManifestSection::Object(raw)) = document.layer_sensitivity.take() else {
+        let Some(GroupEntries(ManifestSection::Object(raw))) = document.layer_sensitivity.take() else {
             return Err(Error::format(path, "has no `layer_sensitivity`"));
         };
         if raw.is_empty() {
@@ -95,48 +103,60 @@ impl Manifest {
         let version = version(&document, &raw);
         let amax =
             document.amax.take().map(|section| RecordedAmax::from_section(path, section)).transpose()?;
-        let (groups, by_name) = groups(path, raw, &layers)?;
+        let (groups, index) = groups(path, raw, &layers)?;
         Ok(Manifest {
             path: path.to_path_buf(),
-            bytes,
+            bytes: bytes.into(),
             version,
             quant_formats: strings(&document.scheme["quant_formats"]),
             scheme: document.scheme,
             model: document.model,
             autoquant_state: document.autoquant_state,
-            layers,
-            groups: groups.into(),
-            by_name,
+            layers: layers.into(),
+            groups: Arc::new(groups),
+            index: Arc::new(index),
+            joined: Arc::default(),
             published_ranking: document
                 .sensitivity_ranking
-                .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect()),
-            amax,
+                .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect::<Vec<_>>().into()),
+            amax: amax.map(Arc::new),
         })
     }
 
     /// The same manifest with other candidates: of each group the format for which `rank` answers the least; a group
     /// without a format that has a rank is no candidate. Scores that rank the groups follow.
     pub fn with_candidates(&self, rank: impl Fn(&RecipeFormat) -> Option<u8>) -> Self {
+        // Large manifests are not copied for nothing.
+        if self.groups.iter().all(|group| group.best(&rank) == group.chosen) {
+            return self.clone();
+        }
         let mut groups = self.groups.to_vec();
         groups.iter_mut().for_each(|group| group.choose(&rank));
-        Manifest { groups: groups.into(), ..self.clone() }
+        Manifest { groups: Arc::new(groups), ..self.clone() }
     }
 
     /// The same manifest with every candidate counted as `bits` for each weight: another format is written than was scored.
     pub fn with_candidate_bits(&self, bits: f64) -> Self {
+        let is_counted =
+            |group: &Group| group.candidate().is_none_or(|found| found.format.effective_bits == bits);
+        if self.groups.iter().all(is_counted) {
+            return self.clone();
+        }
         let mut groups = self.groups.to_vec();
         for group in &mut groups {
             if let (Some(at), Some(parameters)) = (group.chosen, group.parameters()) {
                 group.costs[at] = parameters as f64 * bits / 16.0;
-                group.formats[at].effective_bits = bits;
+                let mut formats = group.formats.to_vec();
+                formats[at].effective_bits = bits;
+                group.formats = formats.into();
             }
         }
-        Manifest { groups: groups.into(), ..self.clone() }
+        Manifest { groups: Arc::new(groups), ..self.clone() }
     }
 
     /// The names of all formats that some group may take, `NONE` left out, sorted.
     pub fn formats(&self) -> std::collections::BTreeSet<&str> {
-        let formats = self.groups.iter().flat_map(|group| &group.formats);
+        let formats = self.groups.iter().flat_map(|group| group.formats.iter());
         formats.filter(|format| !format.is_none()).map(|format| format.name.as_str()).collect()
     }
 
@@ -204,7 +224,14 @@ impl Manifest {
 
     /// The group named `name`, with or without `.quant_recipe`.
     pub fn group(&self, name: &str) -> Option<&Group> {
-        self.by_name.get(name.strip_suffix(KEY_SUFFIX).unwrap_or(name)).map(|&at| &self.groups[at])
+        self.position(name).map(|at| &self.groups[at])
+    }
+
+    /// Where the group named `name`, with or without `.quant_recipe`, stands among [`Manifest::groups`].
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let name = name.strip_suffix(KEY_SUFFIX).unwrap_or(name);
+        let own = self.index.find(name, |at| &self.groups[at].name);
+        own.or_else(|| self.joined.get(name).copied())
     }
 
     /// The keys of the published `sensitivity_ranking`, where there is one. It also ranks groups that are no candidates or
@@ -226,7 +253,7 @@ impl Manifest {
 
     /// What calibration saw, by quantizer name, where the manifest carries it.
     pub fn amax(&self) -> Option<&RecordedAmax> {
-        self.amax.as_ref()
+        self.amax.as_deref()
     }
 
     /// `scheme` as published (null when missing).
@@ -268,45 +295,48 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 /// Checks the entries of `layer_sensitivity` and finds each group's members.
-fn groups(
-    path: &Path,
-    raw: Vec<(String, RawGroup)>,
-    layers: &[String],
-) -> Result<(Vec<Group>, HashMap<String, usize>)> {
-    let mut by_name = HashMap::with_capacity(raw.len());
-    let mut names = Vec::with_capacity(raw.len());
-    for (at, (key, _)) in raw.iter().enumerate() {
-        let name = key.strip_suffix(KEY_SUFFIX).unwrap_or(key);
-        if by_name.insert(name.to_string(), at).is_some() {
-            return Err(Error::format(path, format!("has the group `{name}` twice")));
-        }
-        names.push(name);
+fn groups(path: &Path, raw: Vec<(String, RawGroup)>, layers: &[String]) -> Result<(Vec<Group>, NameIndex)> {
+    let name = |at: usize| -> &str {
+        let key: &str = &raw[at].0;
+        key.strip_suffix(KEY_SUFFIX).unwrap_or(key)
+    };
+    let index = NameIndex::new(raw.len(), name);
+    if let Some((_, twice)) = index.duplicate(name) {
+        return Err(Error::format(path, format!("has the group `{}` twice", name(twice))));
     }
-    let derived = model::members(&names, layers);
-    let names: Vec<String> = names.into_iter().map(str::to_string).collect();
-    let mut groups = raw
-        .into_iter()
-        .zip(names)
-        .zip(derived)
-        .map(|(((key, raw), name), derived)| {
-            group(key, name, raw, derived)
-                .map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut owner: HashMap<&str, &str> = HashMap::with_capacity(groups.len());
-    for group in &groups {
-        for member in &group.members {
-            if let Some(other) = owner.insert(member, &group.name) {
-                let groups = format!("the groups `{other}` and `{}`", group.name);
-                return Err(Error::format(path, format!("has the module `{member}` in {groups}")));
-            }
-        }
+    let names_all =
+        |(_, raw): &(String, RawGroup)| raw.module_names.as_ref().is_some_and(|names| !names.is_empty());
+    let derived = match raw.iter().all(names_all) {
+        true => Vec::new(),
+        false => model::members(&(0..raw.len()).map(name).collect::<Vec<_>>(), layers),
+    };
+    let mut derived = derived.into_iter();
+    let mut shared = None;
+    let mut groups = Vec::with_capacity(raw.len());
+    for (key, raw) in raw {
+        let derived = derived.next().unwrap_or_default();
+        let group = group(key, raw, derived, &mut shared);
+        groups.push(
+            group.map_err(|(key, problem)| Error::format(path, format!("has a group `{key}` {problem}")))?,
+        );
     }
+    require_own_members(path, &groups)?;
     let is_text = |group: &Group| matches!(group.tower(), Tower::Language | Tower::Head | Tower::Other);
     let is_text_only =
         groups.iter().all(is_text) && !groups.iter().any(|group| is_of_another_kind(&group.name));
     groups.iter_mut().for_each(|group| group.is_text_only = is_text_only);
-    Ok((groups, by_name))
+    Ok((groups, index))
+}
+
+/// Fails when two groups have the same member.
+fn require_own_members(path: &Path, groups: &[Group]) -> Result<()> {
+    let members =
+        || groups.iter().flat_map(|group| group.members.iter().map(move |member| (&**member, group)));
+    let members: Vec<(&str, &Group)> = members().collect();
+    let member = |at: usize| members[at].0;
+    let Some((one, other)) = NameIndex::new(members.len(), member).duplicate(member) else { return Ok(()) };
+    let groups = format!("the groups `{}` and `{}`", members[one].1.name, members[other].1.name);
+    Err(Error::format(path, format!("has the module `{}` in {groups}", member(one))))
 }
 
 /// Whether a module belongs to an encoder of neither text nor images.
@@ -314,12 +344,18 @@ fn is_of_another_kind(module: &str) -> bool {
     module.split('.').any(|part| part.starts_with("audio") || part.starts_with("speech"))
 }
 
+/// The formats of the group before: most groups have the same.
+struct SharedFormats {
+    texts: Arc<[String]>,
+    formats: Arc<[RecipeFormat]>,
+}
+
 /// Builds one group; the error is its key and the rest of the sentence.
 fn group(
     key: String,
-    name: String,
     raw: RawGroup,
     derived: Vec<String>,
+    shared: &mut Option<SharedFormats>,
 ) -> std::result::Result<Group, (String, String)> {
     let (Some(formats), Some(scores), Some(costs)) = (raw.formats, raw.scores, raw.costs) else {
         return Err((key, "without `formats`, `scores` or `costs`".into()));
@@ -332,27 +368,44 @@ fn group(
             return Err((key, format!("with {} formats but {count} {what}", formats.len())));
         }
     }
-    let mut parsed = Vec::with_capacity(formats.len());
-    for text in formats {
-        match RecipeFormat::parse(&text) {
-            Some(format) => parsed.push(format),
-            None => {
-                return Err((
-                    key,
-                    format!("with the format `{text}`, which does not state its effective bits"),
-                ));
+    let parsed = match shared {
+        Some(last) if Arc::ptr_eq(&last.texts, &formats) => Arc::clone(&last.formats),
+        _ => {
+            let mut parsed = Vec::with_capacity(formats.len());
+            for text in formats.iter() {
+                let Some(format) = RecipeFormat::parse(text) else {
+                    let problem =
+                        format!("with the format `{text}`, which does not state its effective bits");
+                    return Err((key, problem));
+                };
+                parsed.push(format);
             }
+            let formats = SharedFormats { texts: formats, formats: parsed.into() };
+            Arc::clone(&shared.insert(formats).formats)
         }
-    }
+    };
     let scores: Vec<f64> = scores.into_iter().map(|n| n.0).collect();
     let members = raw.module_names.filter(|names| !names.is_empty()).unwrap_or(derived);
-    let costs = costs.into_iter().map(|n| n.0).collect();
+    let costs: Vec<f64> = costs.into_iter().map(|n| n.0).collect();
+    // A number of weights; what is not known at all is NaN in Python.
+    if let Some(at) = costs.iter().position(|cost| *cost <= 0.0) {
+        let problem = format!(
+            "whose cost in `{}` is {}: a cost is a number of weights, above 0",
+            parsed[at].name, costs[at]
+        );
+        return Err((key, problem));
+    }
     let importance = raw.importance.map(|n| n.0);
-    let rank = raw.rank.as_ref().and_then(Value::as_u64);
+    let rank = raw.rank;
     let (score, chosen, is_text_only) = (0.0, None, false);
+    let mut name = key;
+    let has_ending = name.ends_with(KEY_SUFFIX);
+    if has_ending {
+        name.truncate(name.len() - KEY_SUFFIX.len());
+    }
     let mut group = Group {
         name,
-        key,
+        has_ending,
         members,
         formats: parsed,
         scores,

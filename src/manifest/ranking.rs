@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::group_names::{group_names, names_whole};
+use super::group_names::{first_unmatched, group_names, names_whole};
 use super::order::Sorting;
 use super::{Group, Order, Percent, Selection};
 use crate::error::{Error, Result};
@@ -21,10 +21,11 @@ pub struct Ranking {
     pub not_candidates: Vec<String>,
     /// Ranked groups whose score is infinite or NaN, by name in model order; ranked as the most sensitive.
     pub not_finite: Vec<String>,
-    /// Ranked groups whose score is below 0, which no scoring of AutoQuant gives, by name in model order; ranked as they are.
+    /// Ranked groups with a score below 0 that counts, which no scoring of AutoQuant gives, by name in model order; ranked as
+    /// they are.
     pub negative: Vec<String>,
     pub(super) sorting: Sorting,
-    pub(super) groups: Arc<[Group]>,
+    pub(super) groups: Arc<Vec<Group>>,
     /// Indices in ascending order, ties in model order.
     pub(super) ascending: Vec<usize>,
     /// Indices in this ranking's order, ties in model order.
@@ -118,8 +119,7 @@ impl Ranking {
     /// [`Error::Argument`] when a glob matches nothing that is ranked; [`Error::Refused`] when the globs match only some
     /// members of a group, which loaders fuse: it says which.
     pub fn named(&self, globs: &Globs) -> Result<Selection> {
-        let names = self.groups().flat_map(|g| group_names(g).chain([g.key.as_str()]));
-        if let Some(&glob) = globs.unmatched(names).first() {
+        if let Some(glob) = first_unmatched(globs, self.groups()) {
             return Err(self.matches_nothing(glob));
         }
         self.filter(|group| names_whole(globs, group, "the selection"))
@@ -216,7 +216,11 @@ impl Ranking {
     /// The keys of the groups in `unscored`, as published.
     fn unscored_keys(&self) -> Vec<String> {
         let unscored: HashSet<&str> = self.unscored.iter().map(String::as_str).collect();
-        self.groups.iter().filter(|g| unscored.contains(g.name.as_str())).map(|g| g.key.clone()).collect()
+        self.groups
+            .iter()
+            .filter(|g| unscored.contains(g.name.as_str()))
+            .map(|g| g.key().into_owned())
+            .collect()
     }
 
     /// Splits the ranking at `chosen`, both parts in ranking order.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::group_names::{group_names, names_whole};
+use super::group_names::{first_unmatched, group_names, names_whole};
 use super::order::Sorting;
 use super::{Group, Manifest, Order, Ranking};
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ impl Manifest {
         let unscored = names(&|g| g.is_candidate() && !g.is_scored());
         let not_candidates = names(&|g| !g.is_candidate());
         let not_finite = names(&|g| ranked(g) && !g.score.is_finite());
-        let negative = names(&|g| ranked(g) && g.score.is_finite() && g.score < 0.0);
+        let negative = names(&|g| ranked(g) && g.has_negative_score());
 
         let mut ascending: Vec<usize> =
             chosen.iter().copied().filter(|&at| ranked(&self.groups[at])).collect();
@@ -97,8 +97,7 @@ impl Manifest {
     /// Refuses globs that match no group and no member.
     fn check_globs(&self, globs: &Globs) -> Result<()> {
         let names = self.groups.iter().flat_map(group_names);
-        let keys = self.groups.iter().map(|g| g.key.as_str());
-        let Some(&glob) = globs.unmatched(names.clone().chain(keys)).first() else { return Ok(()) };
+        let Some(glob) = first_unmatched(globs, self.groups.iter()) else { return Ok(()) };
         let components: BTreeSet<&str> = names.clone().flat_map(|name| name.split('.')).collect();
         // A typing error shows best in the one component that no name has.
         let literal = |c: &&str| !c.contains(['*', '?', '[']);
@@ -148,7 +147,7 @@ impl Manifest {
 impl RankingOptions<'_> {
     fn chooses(&self, group: &Group) -> Result<bool> {
         let matches =
-            |globs: &Globs| group_names(group).chain([group.key.as_str()]).any(|name| globs.matches(name));
+            |globs: &Globs| group_names(group).any(|name| globs.matches(name)) || globs.matches(&group.key());
         if self.include.as_ref().is_some_and(|globs| !matches(globs))
             || names_whole(&self.exclude, group, "`exclude`")?
         {

@@ -20,7 +20,7 @@ pub struct Selection {
     /// Keys of the candidates that were never scored, in model order, whether ranked or not.
     pub unscored: Vec<String>,
     sorting: Sorting,
-    groups: Arc<[Group]>,
+    groups: Arc<Vec<Group>>,
     selected: Vec<usize>,
     dropped: Vec<usize>,
 }
@@ -30,7 +30,7 @@ impl Selection {
         percent: Percent,
         sorting: Sorting,
         unscored: Vec<String>,
-        groups: Arc<[Group]>,
+        groups: Arc<Vec<Group>>,
         selected: Vec<usize>,
         dropped: Vec<usize>,
     ) -> Self {

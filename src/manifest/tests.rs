@@ -39,7 +39,7 @@ fn version_0_has_neither_ranking_nor_importance() {
 
     let group = manifest.group("a.q_proj").unwrap();
     assert_eq!(group, manifest.group("a.q_proj.quant_recipe").unwrap());
-    assert_eq!((group.key.as_str(), group.score), ("a.q_proj.quant_recipe", 0.5));
+    assert_eq!((&*group.key(), group.score), ("a.q_proj.quant_recipe", 0.5));
     assert_eq!(group.members, ["a.q_proj", "a.k_proj", "a.v_proj"]);
     assert_eq!(manifest.group("conv.proj").unwrap().members, ["conv.proj"]);
     assert!(manifest.group("a.o_proj").is_none());
@@ -98,7 +98,7 @@ fn a_manifest_without_a_scheme_still_parses() {
         (manifest.scheme_name(), manifest.effective_bits(), manifest.is_satisfied()),
         (None, None, None)
     );
-    assert_eq!((manifest.groups()[0].name.as_str(), manifest.groups()[0].key.as_str()), ("a", "a"));
+    assert_eq!((manifest.groups()[0].name.as_str(), &*manifest.groups()[0].key()), ("a", "a"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod known;
 mod modules;
 mod opened;
 mod order;
+mod orientation;
 mod pattern;
 mod place;
 mod recipe;

@@ -8,9 +8,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::fused::expert_group;
+use super::fused::{expert_group, fused_group};
 use super::kind::class_by_name;
 use super::known::Module;
+use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
@@ -27,6 +28,8 @@ struct ModuleEntry {
     class: Option<ModuleClass>,
     /// The number of dimensions of its weight.
     rank: usize,
+    /// Rows and columns, where it has two dimensions.
+    sizes: Option<[usize; 2]>,
 }
 
 impl ModuleEntry {
@@ -56,7 +59,11 @@ impl Modules {
     pub fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>, config: &Value) -> Self {
         let mut names = Modules { architecture: Architecture::of_config(config), ..Modules::default() };
         let mut has_wrapped_layers = false;
+        let mut biases = HashMap::new();
         for (tensor, shape) in tensors {
+            if let (Some(module), &[length]) = (tensor.strip_suffix(".bias"), shape) {
+                biases.insert(module, length);
+            }
             let owner = tensor.strip_suffix(".weight");
             let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else { continue };
             names.bare_vision_root |= on_disk.starts_with("visual.");
@@ -65,6 +72,9 @@ impl Modules {
         }
         // The hub spelling of Qwen2-VL and Qwen2.5-VL, which Transformers renames while loading.
         names.bare_vision_root &= has_wrapped_layers;
+        if names.architecture.is_none() {
+            names.tell_transposed(&biases, &hidden_sizes(config));
+        }
         names
     }
 
@@ -95,7 +105,42 @@ impl Modules {
         }
         self.by_name.insert(on_disk.to_string(), at);
         self.by_canonical.entry(canonical(on_disk)).and_modify(|known| *known = None).or_insert(Some(at));
-        self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len() });
+        let sizes = if let &[rows, columns] = shape { Some([rows, columns]) } else { None };
+        self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len(), sizes });
+    }
+
+    /// Takes for what they are weights that are stored as [in, out], as far as `biases` (their lengths by module) and the
+    /// model's `hidden` sizes prove it. Of what lies in a block beside such a weight and has no proof of its own it cannot be
+    /// told.
+    fn tell_transposed(&mut self, biases: &HashMap<&str, usize>, hidden: &[usize]) {
+        let mut blocks: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut has_transposed = HashSet::new();
+        for at in 0..self.modules.len() {
+            let entry = &mut self.modules[at];
+            let Some(sizes) = entry.sizes.filter(|_| entry.class == LINEAR) else { continue };
+            let block = block_name(&entry.on_disk);
+            match orientation(&entry.on_disk, sizes, biases.get(entry.on_disk.as_str()).copied(), hidden) {
+                Some(Orientation::OutIn) => (),
+                Some(Orientation::InOut) => {
+                    entry.class = Some(ModuleClass::Transposed);
+                    has_transposed.insert(block.to_string());
+                }
+                None => blocks.entry(block.to_string()).or_default().push(at),
+            }
+        }
+        let uncertain = blocks.into_iter().filter(|(block, _)| has_transposed.contains(block));
+        for at in uncertain.flat_map(|(_, modules)| modules) {
+            self.modules[at].class = None;
+        }
+        // What loaders fuse with one that stays as it is stays too.
+        let is_kept = |entry: &&ModuleEntry| matches!(entry.class, None | Some(ModuleClass::Transposed));
+        let kept: HashSet<(String, &'static str)> =
+            self.modules.iter().filter(is_kept).flat_map(|entry| wholes(&entry.on_disk)).collect();
+        for entry in self.modules.iter_mut().filter(|entry| entry.class == LINEAR) {
+            if wholes(&entry.on_disk).any(|whole| kept.contains(&whole)) {
+                entry.class = None;
+            }
+        }
     }
 
     /// What is known of the architecture; nothing where it is not.
@@ -264,6 +309,11 @@ impl Modules {
     pub fn is_linear(&self, on_disk: &str) -> bool {
         self.class(on_disk) == Some(ModuleClass::Linear)
     }
+}
+
+/// The modules of loaders that the module is a part of.
+fn wholes(module: &str) -> impl Iterator<Item = (String, &'static str)> {
+    fused_group(module).into_iter().map(|(parent, whole)| (parent.to_string(), whole))
 }
 
 /// What the newest line that knows `module` takes it for.

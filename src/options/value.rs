@@ -8,10 +8,13 @@ use clap::builder::{PossibleValue, TypedValueParser};
 
 use crate::device::DeviceChoice;
 use crate::error::Error;
-use crate::manifest::Percent;
+use crate::manifest::{Percent, require_saved_state};
 use crate::selector::Globs;
+use crate::shown;
 use crate::words::nearest;
 
+/// The most bytes of a part of a name: file systems take 255 for the whole.
+const LONGEST_NAME_PART: usize = 100;
 /// More coverage points than this in one range are a typing error.
 const MOST_POINTS: usize = 10_000;
 
@@ -26,6 +29,8 @@ pub enum ValueKind {
     File,
     /// A path at which there is a directory.
     Directory,
+    /// The path of a saved AutoQuant state.
+    SavedState,
     /// Text that can stand in the name of a file or directory.
     NamePart,
     /// A glob that parses.
@@ -70,6 +75,7 @@ impl fmt::Display for ValueKind {
             ValueKind::Path => f.write_str("a path"),
             ValueKind::File => f.write_str("a file that is there"),
             ValueKind::Directory => f.write_str("a directory that is there"),
+            ValueKind::SavedState => f.write_str("a saved AutoQuant state"),
             ValueKind::NamePart => f.write_str("a part of a directory's name, without `/`"),
             ValueKind::Glob => f.write_str("a glob"),
             ValueKind::Integer => f.write_str("a whole number"),
@@ -97,13 +103,24 @@ impl ValueKind {
         let bad = || Error::usage(format!("must be {self}, not `{text}`"));
         match self {
             ValueKind::Text => Ok(OptionValue::Text(text.into())),
-            ValueKind::Path | ValueKind::File | ValueKind::Directory if text.is_empty() => {
+            ValueKind::Path | ValueKind::File | ValueKind::Directory | ValueKind::SavedState
+                if text.is_empty() =>
+            {
                 Err(Error::usage("is an empty path"))
             }
             ValueKind::Path => Ok(OptionValue::Text(text.into())),
             ValueKind::File | ValueKind::Directory => self.existing(text),
-            ValueKind::NamePart if text.contains(['/', '\0']) => {
+            ValueKind::SavedState => {
+                let path = ValueKind::File.existing(text)?;
+                require_saved_state(Path::new(text)).map(|()| path).map_err(|e| unusable(&e))
+            }
+            ValueKind::NamePart if text.contains('/') => {
                 Err(bad().with_hint("leave out the `/`; --out says where directories go"))
+            }
+            ValueKind::NamePart if !is_name_part(text) => {
+                Err(Error::usage(format!("must be {self}, not `{}`", shown::line(text))).with_hint(
+                    "use letters, digits, `-`, `_` and single dots between them, at most 100 in all",
+                ))
             }
             ValueKind::NamePart => Ok(OptionValue::Text(text.into())),
             ValueKind::Glob => {
@@ -242,6 +259,13 @@ impl ValueKind {
         }
         Ok(points)
     }
+}
+
+/// Whether `text` may be a part of a name: nothing in it leads to another directory, hides the name, or does not show.
+fn is_name_part(text: &str) -> bool {
+    let is_path =
+        text.starts_with('.') || text.ends_with('.') || text.contains("..") || text.contains(['/', '\\']);
+    !is_path && text.len() <= LONGEST_NAME_PART && shown::line(text) == text
 }
 
 /// The rest of the sentence for a value whose own error says why.

@@ -9,6 +9,7 @@ use crate::format::ScaleRule;
 use crate::manifest::RecordedAmax;
 use crate::model::{Model, canonical, expert_group};
 use crate::tensor::Dtype;
+use crate::units::counted;
 
 /// What tools call the scale of a layer's inputs: ModelOpt and compressed-tensors, AutoFP8, Ministral's, ComfyUI.
 const LEAVES: [&str; 4] = [".input_scale", ".act_scale", ".activation_scale", ".scale_input"];
@@ -16,11 +17,19 @@ const AMAX_SUFFIX: &str = ".input_quantizer";
 /// As ModelOpt calls that of a stack of experts: `….experts.gate_up_proj_input_quantizer`.
 const STACK_SUFFIX: &str = "_input_quantizer";
 
+/// The magnitudes between which the largest input of a layer lies. The largest that were ever seen are near 1e6 (Gemma 3); what
+/// comes near the ends of BF16 (3.4e38) is no measurement, and its scale would make every code 0 or the largest.
+const PLAUSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
+/// The largest magnitude of an FP8 code.
+const LARGEST_CODE: f64 = 448.0;
+
 /// Activation scales by module, whatever the spelling that the module is asked for in.
 #[derive(Debug, Clone)]
 pub struct InputScales {
     origin: PathBuf,
     scales: HashMap<String, f32>,
+    /// What was given for modules whose scale is no use, in words.
+    unusable: HashMap<String, String>,
 }
 
 impl InputScales {
@@ -32,7 +41,7 @@ impl InputScales {
     /// finite number.
     pub fn from_baseline(directory: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(directory)?;
-        let mut scales = HashMap::new();
+        let (mut scales, mut unusable) = (HashMap::new(), HashMap::new());
         for (name, tensor) in checkpoint.tensors() {
             let Some(module) = LEAVES.iter().find_map(|leaf| name.strip_suffix(leaf)) else { continue };
             let is_float = tensor.dtype().is_quantisable() || tensor.dtype() == Dtype::F64;
@@ -51,6 +60,11 @@ impl InputScales {
                     format!("holds `{name}` = {value}, which is no usable scale"),
                 ));
             }
+            let amax = f64::from(value) * LARGEST_CODE;
+            if !PLAUSIBLE.contains(&amax) {
+                unusable
+                    .insert(canonical(module), format!("the scale {value:e}, so inputs of up to {amax:e}"));
+            }
             if scales.insert(canonical(module), value).is_some_and(|other| other != value) {
                 return Err(Error::format(directory, format!("has two input scales for `{module}`")));
             }
@@ -62,16 +76,16 @@ impl InputScales {
             )
             .with_hint("pass a static FP8 export, or --activations dynamic, which needs no calibration"));
         }
-        Ok(InputScales { origin: directory.to_path_buf(), scales })
+        Ok(InputScales { origin: directory.to_path_buf(), scales, unusable })
     }
 
-    /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32,
-    /// and 1 for an amax of 0 (ModelOpt's rule).
+    /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32. An
+    /// amax of 0, or one that no inputs reach, is remembered and refused by [`InputScales::require_usable`].
     ///
     /// # Errors
     /// [`Error::Format`] when there is no such entry or an amax is not a non-negative finite number.
     pub fn from_amax(origin: &Path, amax: &RecordedAmax) -> Result<Self> {
-        let mut scales = HashMap::new();
+        let (mut scales, mut unusable) = (HashMap::new(), HashMap::new());
         for (key, amax) in amax.iter() {
             let Some(module) = key.strip_suffix(AMAX_SUFFIX).or_else(|| key.strip_suffix(STACK_SUFFIX))
             else {
@@ -82,6 +96,9 @@ impl InputScales {
                     format!("gives `{key}` the amax {amax}, which is no non-negative finite number");
                 return Err(Error::format(origin, problem));
             }
+            if !PLAUSIBLE.contains(&amax) {
+                unusable.insert(canonical(module), format!("the amax {}", in_words(amax)));
+            }
             scales.insert(canonical(module), ScaleRule::F32.scale(amax as f32));
         }
         if scales.is_empty() {
@@ -89,7 +106,7 @@ impl InputScales {
                 "a file of `{\"<module>.input_quantizer\": amax}`, or a manifest with an `amax` key",
             ));
         }
-        Ok(InputScales { origin: origin.to_path_buf(), scales })
+        Ok(InputScales { origin: origin.to_path_buf(), scales, unusable })
     }
 
     /// Gives every expert of `model` that has no scale of its own the one of the stack that holds it in memory: all experts
@@ -106,10 +123,15 @@ impl InputScales {
                 _ => "down_proj",
             };
             let on_disk = [format!("{parent}.{whole}")].into_iter();
-            let mut mixtures = on_disk.chain(modules.mixtures_in_memory(module));
-            let scale =
-                mixtures.find_map(|mixture| self.scales.get(&canonical(&format!("{mixture}.{stack}"))));
-            if let Some(scale) = scale.copied() {
+            let mixtures = on_disk.chain(modules.mixtures_in_memory(module));
+            let stack = mixtures
+                .map(|mixture| canonical(&format!("{mixture}.{stack}")))
+                .find(|name| self.scales.contains_key(name));
+            let Some(stack) = stack else { continue };
+            if let Some(problem) = self.unusable.get(&stack).cloned() {
+                self.unusable.insert(canonical(module), problem);
+            }
+            if let Some(scale) = self.scales.get(&stack).copied() {
                 self.scales.insert(canonical(module), scale);
             }
         }
@@ -120,10 +142,34 @@ impl InputScales {
         self.scales.get(&canonical(module)).copied()
     }
 
+    /// Fails when the scale of one of `modules` is no use: 0, or far from what inputs reach, so that every code would be 0 or
+    /// the largest one.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the first such module and how many there are.
+    pub fn require_usable<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let found = |module: &'a str| self.unusable.get(&canonical(module)).map(|given| (module, given));
+        let mut unusable = modules.into_iter().filter_map(found);
+        let Some((module, given)) = unusable.next() else { return Ok(()) };
+        let more = match unusable.count() {
+            0 => String::new(),
+            others => format!(", as are those of {} more", counted(others, "layer")),
+        };
+        let problem =
+            format!("gives the inputs of `{module}` {given}, which is nothing that was measured{more}");
+        Err(Error::format(&self.origin, problem)
+            .with_hint("calibrate it again, leave these layers out, or choose --activations dynamic"))
+    }
+
     /// The directory or file that they were read from.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
+}
+
+/// A number that may be very large or very small.
+fn in_words(value: f64) -> String {
+    if value == 0.0 { "0".into() } else { format!("{value:e}") }
 }
 
 #[cfg(test)]
@@ -138,7 +184,7 @@ mod tests {
     #[test]
     fn amax_becomes_a_scale_by_modelopts_rule_in_any_spelling() {
         let scales = from(
-            r#"{"amax": {"model.visual.blocks.0.attn.qkv.input_quantizer": 3.5, "layers.0.mlp.up_proj.input_quantizer": 0,
+            r#"{"amax": {"model.visual.blocks.0.attn.qkv.input_quantizer": 3.5, "layers.0.mlp.up_proj.input_quantizer": 448,
                 "layers.0.mlp.up_proj.weight_quantizer": 1}}"#,
         )
         .unwrap();
@@ -164,6 +210,22 @@ mod tests {
         .unwrap();
         scales.expand(&Model::open(directory.path()).unwrap());
         assert_eq!(names.map(|name| scales.get(&name)), [Some(1.0), Some(1.0), Some(2.0)]);
+    }
+
+    #[test]
+    fn what_no_inputs_reach_is_refused_for_the_layers_that_need_it() {
+        for (amax, shown) in [("0", "the amax 0,"), ("1e38", "1e38"), ("1e300", "1e300"), ("1e-30", "1e-30")]
+        {
+            let scales = from(&format!(
+                r#"{{"layers.0.a.input_quantizer": {amax}, "layers.1.a.input_quantizer": 5e5, "layers.2.a.input_quantizer": {amax}}}"#
+            ))
+            .unwrap();
+            scales.require_usable(["layers.1.a"]).unwrap();
+            let error = scales.require_usable(["layers.1.a", "model.layers.0.a", "layers.2.a"]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("`model.layers.0.a`") && text.contains(shown), "{text}");
+            assert!(text.contains("as are those of 1 layer more"), "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::format::FormatId;
-use crate::manifest::{Group, Manifest};
+use crate::manifest::{Group, Manifest, NameIndex};
 use crate::model::{Model, ModuleClass, canonical, expert_group, fused_group, is_head};
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
@@ -25,11 +25,12 @@ const LISTED: usize = 5;
 /// Every group of a manifest, found once in a model or, where there is none, in the manifest itself.
 #[derive(Debug, Clone)]
 pub struct Located {
+    /// Whose groups these are.
+    manifest: Manifest,
     groups: Vec<LocatedGroup>,
-    by_name: HashMap<String, usize>,
     /// Every linear layer, ranked or not, in file order.
     linears: Vec<String>,
-    positions: HashMap<String, usize>,
+    positions: NameIndex,
     /// What loaders make one module of: a name, and the positions of its parts.
     fused: Vec<(String, Vec<usize>)>,
 }
@@ -66,7 +67,7 @@ impl Located {
     /// [`Error::NotFound`] when members of candidates match no tensor (the first few and the count): a manifest of another
     /// model; [`Error::Refused`] when one is no linear layer or its weight is of a dtype that cannot be quantised.
     pub fn in_model(manifest: &Manifest, model: &Model, format: FormatId) -> Result<Self> {
-        let mut located = Located::new(model.modules().linears().map(str::to_string).collect());
+        let mut located = Located::new(manifest, model.modules().linears().map(str::to_string).collect());
         let mut missing = Vec::new();
         for group in manifest.groups() {
             let mut found = LocatedGroup { is_whole: true, ..LocatedGroup::default() };
@@ -82,7 +83,7 @@ impl Located {
                     MemberPlace::Missing => missing.push(member.as_str()),
                 }
             }
-            located.add(group, found);
+            located.groups.push(found);
         }
         if !missing.is_empty() {
             return Err(unmatched(model, &missing));
@@ -100,7 +101,7 @@ impl Located {
     pub fn in_manifest(manifest: &Manifest) -> Self {
         let layers: HashSet<&str> = manifest.layers().iter().map(String::as_str).collect();
         let members = || manifest.groups().iter().flat_map(|group| &group.members);
-        let mut located = Located::new(members().cloned().collect());
+        let mut located = Located::new(manifest, members().cloned().collect());
         for group in manifest.groups() {
             let mut found = LocatedGroup::default();
             for member in group.members.iter().filter(|_| group.is_candidate()) {
@@ -112,12 +113,12 @@ impl Located {
                     found.quantisable.push(member.clone());
                 }
             }
-            located.add(group, found);
+            located.groups.push(found);
         }
         located
     }
 
-    fn new(linears: Vec<String>) -> Self {
+    fn new(manifest: &Manifest, linears: Vec<String>) -> Self {
         let mut fused = BTreeMap::<(&str, &str), Vec<usize>>::new();
         for (at, module) in linears.iter().enumerate() {
             for key in fused_group(module).into_iter().chain(expert_group(module)) {
@@ -126,17 +127,17 @@ impl Located {
         }
         let fused = fused.into_iter().map(|((prefix, name), parts)| (format!("{prefix}.{name}"), parts));
         Located {
-            groups: Vec::new(),
-            by_name: HashMap::new(),
+            manifest: manifest.clone(),
+            groups: Vec::with_capacity(manifest.groups().len()),
             fused: fused.collect(),
-            positions: linears.iter().enumerate().map(|(at, module)| (module.clone(), at)).collect(),
+            positions: NameIndex::new(linears.len(), |at| &linears[at]),
             linears,
         }
     }
 
-    fn add(&mut self, group: &Group, found: LocatedGroup) {
-        self.by_name.insert(group.name.clone(), self.groups.len());
-        self.groups.push(found);
+    /// Where `module` stands among the linear layers.
+    fn position(&self, module: &str) -> Option<usize> {
+        self.positions.find(module, |at| &self.linears[at])
     }
 
     /// Fails when two members mean the same module, under two spellings: it would be counted and chosen twice.
@@ -183,8 +184,9 @@ impl Located {
             }
         }
         for group in &mut self.groups {
-            let positions = &self.positions;
-            let reason = |module: &String| positions.get(module).and_then(|at| reasons.get(at).copied());
+            let (positions, linears) = (&self.positions, &self.linears);
+            let position = |module: &String| positions.find(module, |at| &linears[at]);
+            let reason = |module: &String| position(module).and_then(|at| reasons.get(&at).copied());
             if let Some(reason) = group.quantisable.iter().find_map(reason) {
                 // A group is one decision: it is quantised as a whole or not at all.
                 group.quantisable.clear();
@@ -195,7 +197,7 @@ impl Located {
 
     /// The group called `name` in the manifest.
     pub fn group(&self, name: &str) -> Option<&LocatedGroup> {
-        self.by_name.get(name).map(|&at| &self.groups[at])
+        self.manifest.position(name).map(|at| &self.groups[at])
     }
 
     /// The groups in the manifest's order.
@@ -216,7 +218,7 @@ impl Located {
     pub fn require_whole<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut chosen = vec![false; self.linears.len()];
         for module in modules {
-            if let Some(&at) = self.positions.get(module) {
+            if let Some(at) = self.position(module) {
                 chosen[at] = true;
             }
         }

@@ -38,7 +38,7 @@ impl Plan {
             })?;
             plan.formats.extend(found.quantisable.iter().map(|module| (module.clone(), format)));
             if let Some(reason) = found.kept {
-                plan.kept.push(KeptLayer { layer: group.key.clone(), reason: reason.into() });
+                plan.kept.push(KeptLayer { layer: group.key().into_owned(), reason: reason.into() });
             }
         }
         located.require_whole(plan.formats.keys().map(String::as_str))?;

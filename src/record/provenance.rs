@@ -9,7 +9,8 @@ use super::files::RecordedFile;
 use super::seal::{is_sealed, sealed};
 use crate::checkpoint::{Checkpoint, RECORDS};
 use crate::dialect::DialectId;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::input::{self, InputKind};
 use crate::plan::Layout;
 
 /// The record of a scheme; it is written last.
@@ -49,7 +50,7 @@ impl HashedFile {
     /// # Errors
     /// [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
-        let content = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let content = input::read(path, InputKind::Data)?;
         Ok(Self::of(path.display().to_string(), &content))
     }
 }
@@ -144,10 +145,10 @@ impl FoundRecord {
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             return Ok(FoundRecord::Damaged("is no file".into()));
         }
-        let text = match std::fs::read(&path) {
+        let text = match input::read(&path, InputKind::Record) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FoundRecord::Absent),
-            Err(error) => return Err(Error::io("read", &path, error)),
+            Err(error) if input::is_missing(&error) => return Ok(FoundRecord::Absent),
+            Err(error) => return Err(error),
         };
         let record: ProvenanceRecord = match serde_json::from_slice(&text) {
             Ok(record) => record,

@@ -2,7 +2,6 @@
 //!
 //! BLAKE3 is a binary tree; a block of a power of two kilobytes at a multiple of its size is a subtree of it.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root,
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::interrupt;
 
 /// Bytes of a block: small enough to stay in the second-level cache between being made, hashed and written.
@@ -69,7 +69,7 @@ fn left_count(count: usize) -> usize {
 /// [`Error::Io`], [`Error::Interrupted`].
 pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
     let failed = |e| Error::io("read", path, e);
-    let file = File::open(path).map_err(failed)?;
+    let file = input::open(path)?;
     let length = file.metadata().map_err(failed)?.len();
     let count = block_count(length);
     let hash = |buffer: &mut Vec<u8>, index: usize| {

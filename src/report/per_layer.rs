@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::python;
 use super::table::{Column, Table, compact_markdown};
 use crate::manifest::{Group, Manifest, compare_scores};
+use crate::shown;
 
 /// One line of the report: a group under its first format that quantises, or under `NONE` where it has no other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,11 +60,11 @@ pub fn markdown(manifest: &Manifest) -> String {
         _ => ("Size Cost", "keys may end"),
     };
     let scheme = manifest.scheme_name().unwrap_or("unnamed");
-    let title = format!("AutoQuant Layer Sensitivity ({scheme})");
+    let title = format!("AutoQuant Layer Sensitivity ({})", shown::line(scheme));
     let mut text = format!("\n{title}\n{}\n\n", "=".repeat(title.chars().count()));
     let mut fact = |label: &str, value: Option<String>| {
         if let Some(value) = value {
-            text.push_str(&format!("\n**{label}:** `{value}`\n"));
+            text.push_str(&format!("\n**{label}:** `{}`\n", shown::code(&value)));
         }
     };
     fact("Scheme", Some(scheme.to_string()));
@@ -132,7 +133,7 @@ mod tests {
             "none.quant_recipe": {"formats": ["NONE(effective-bits: 16.0)"], "scores": [0.0], "costs": [4.0]},
             "a.quant_recipe": {"formats": ["NONE(effective-bits: 16.0)", "F(effective-bits: 4.5)"],
                                "scores": [0.0, 0.25], "costs": [100.0, 28.125]},
-            "broken.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [Infinity], "costs": [-Infinity]},
+            "broken.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [Infinity], "costs": [Infinity]},
             "b.quant_recipe": {"formats": ["F(effective-bits: 8.0)"], "scores": [0.25], "costs": [2e16]}}}"#;
         Manifest::parse("m.json", text).unwrap()
     }
@@ -143,7 +144,7 @@ mod tests {
         let rows: Vec<_> =
             rows(&manifest).iter().map(|r| (r.layer, r.num_bits, r.sensitivity, r.size_cost)).collect();
         let expected = [
-            ("broken", 8.0, f64::INFINITY, f64::NEG_INFINITY),
+            ("broken", 8.0, f64::INFINITY, f64::INFINITY),
             ("a", 4.5, 0.25, 28.125),
             ("b", 8.0, 0.25, 2e16),
             ("none", 16.0, 0.0, 4.0),
@@ -160,7 +161,7 @@ mod tests {
         assert!(text.contains("\n**Model:** `m`\n\n**Effective bits (from search):** `nan`\n"));
         assert!(text.contains("\n**Total AutoQuant score:** `1.000000e-05`\n## Per-layer"), "{text}");
         assert!(text.ends_with(
-            "|Layer|Num Bits|Sensitivity|Size Cost|\n| :--- | :--- | :--- | :--- |\n|broken|8.0|inf|-inf|\n\
+            "|Layer|Num Bits|Sensitivity|Size Cost|\n| :--- | :--- | :--- | :--- |\n|broken|8.0|inf|inf|\n\
              |a|4.5|2.500e-01|2.812e+01|\n|b|8.0|2.500e-01|2.000e+16|\n|none|16.0|0.000e+00|4.000e+00|\n"
         ));
     }
@@ -170,7 +171,7 @@ mod tests {
         let text = json(&manifest());
         let value: Value = serde_json::from_slice(&text).unwrap();
         let first = &value["layer_sensitivity"][0];
-        assert_eq!((&first["sensitivity"], &first["size_cost"]), (&"Infinity".into(), &"-Infinity".into()));
+        assert_eq!((&first["sensitivity"], &first["size_cost"]), (&"Infinity".into(), &"Infinity".into()));
         assert_eq!(value["autoquant_state"]["constraints"]["effective_bits"], "NaN");
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("\"score\": 1e-05\n") && text.contains("\"size_cost\": 2e+16\n"), "{text}");

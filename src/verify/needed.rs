@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Code, Problem};
 use crate::dialect::CONFIG;
+use crate::input::InputKind;
 use crate::json;
 use crate::model::Model;
 use crate::record::FileInDirectory;
@@ -75,7 +76,7 @@ pub(super) fn check(model: &Model, files: &[FileInDirectory]) -> Vec<Problem> {
 
 fn read(model: &Model, name: &str) -> Option<Value> {
     let path = model.directory().join(name);
-    path.is_file().then(|| json::read(&path).ok()).flatten()
+    path.is_file().then(|| json::read(&path, InputKind::Configuration).ok()).flatten()
 }
 
 /// The modules of this directory that `auto_map` names.

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::base::{Counterpart, Difference};
 use super::values::{nan_codes, non_finite};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::interrupt;
 use crate::model::Model;
 use crate::record::tree_hash::{BLOCK, BlockHash, block_count, root};
@@ -107,7 +108,7 @@ pub(super) fn read(
             })
             .collect();
         segments.sort_by_key(|segment| segment.start);
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        let file = input::open(path)?;
         let shard = ShardToRead { name, file, path, length: bytes.len(), segments };
         shard.read_into(&mut read, seen)?;
     }

@@ -44,10 +44,32 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
     if !existing.is_dir() {
         return refused("it is no directory".into());
     }
+    if let Some(kind) = rustix::fs::statfs(&existing).ok().and_then(|stat| keeps_nothing(stat.f_type as u64))
+    {
+        return refused(format!("it is part of {kind}, which shows what the system does and keeps no files"));
+    }
     match rustix::fs::access(&existing, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => Ok(()),
         Err(error) => refused(std::io::Error::from(error).to_string()),
     }
+}
+
+/// What Linux calls the file systems that hold no files of anybody's, by the numbers in its `magic.h`.
+const KEEPING_NOTHING: [(u64, &str); 10] = [
+    (0x9fa0, "procfs"),
+    (0x6265_6572, "sysfs"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6367_7270, "cgroup2"),
+    (0x1cd1, "devpts"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0x7363_6673, "securityfs"),
+    (0x6265_6570, "configfs"),
+    (0x1980_0202, "mqueue"),
+];
+
+fn keeps_nothing(kind: u64) -> Option<&'static str> {
+    KEEPING_NOTHING.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
 }
 
 /// Fails when the file system of `target` (or of its nearest existing parent) has fewer than `bytes` bytes free.
@@ -58,6 +80,9 @@ pub(crate) fn require_space(target: &Path, bytes: u64) -> Result<()> {
     let existing = nearest_existing(target);
     // A file system that does not tell is written to all the same: a full disk is noticed then.
     let Ok(stat) = rustix::fs::statvfs(&existing) else { return Ok(()) };
+    if stat.f_blocks == 0 {
+        return Ok(());
+    }
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes > free {
         let problem = format!(
@@ -124,6 +149,12 @@ mod tests {
         let error = require_writable(&file.join("out")).unwrap_err().to_string();
         assert!(error.ends_with("it is no directory"), "{error}");
         require_writable(&base.path().join("not/there/yet")).unwrap();
+    }
+
+    #[test]
+    fn what_keeps_no_files_is_named_for_what_it_is() {
+        let error = require_writable(Path::new("/proc/not/there")).unwrap_err().to_string();
+        assert!(error.contains("`/proc`: it is part of procfs"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::kept::{KeptAside, keep_foreign};
 use crate::error::{Error, Result};
 use crate::record::record_path;
 
@@ -38,9 +39,7 @@ impl PartialDirectory {
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(exists_already(target));
         }
-        if target.symlink_metadata().is_ok() {
-            require_replaceable(target)?;
-        }
+        require_replaceable(target)?;
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -72,6 +71,7 @@ impl PartialDirectory {
             return Ok(());
         }
         if self.target.symlink_metadata().is_ok() {
+            keep_foreign(&replaced, &self.target)?;
             return remove(&replaced);
         }
         fs::rename(&replaced, &self.target).map_err(|e| Error::io("rename", &replaced, e))?;
@@ -88,11 +88,12 @@ impl PartialDirectory {
         &self.partial
     }
 
-    /// Forces the directory to the disk and gives it its final name.
+    /// Forces the directory to the disk and gives it its final name. What an old directory of that name held that qlua did not
+    /// write is moved aside, and where to is returned.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(mut self) -> Result<Option<KeptAside>> {
         sync_tree(&self.partial)?;
         let replaced = self.replaced();
         let exists = self.target.symlink_metadata().is_ok();
@@ -113,14 +114,14 @@ impl PartialDirectory {
         // Not before the directory has its name: without the lock, another run would take it for a leftover.
         let lock_path = self.target.join(LOCK_FILE);
         fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
+        let mut kept = None;
         if exists {
+            kept = keep_foreign(&replaced, &self.target)?;
             remove(&replaced)?;
         }
         sync(&self.target)?;
-        match self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(parent) => sync(parent),
-            None => sync(Path::new(".")),
-        }
+        let parent = self.target.parent().filter(|p| !p.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new("."))).map(|()| kept)
     }
 }
 
@@ -141,8 +142,15 @@ fn exists_already(target: &Path) -> Error {
         .with_hint("pass --overwrite to replace it, or choose another --out")
 }
 
-/// Only a checkpoint directory or an empty one is ever replaced: a mistyped name must not cost anybody a folder.
-fn require_replaceable(target: &Path) -> Result<()> {
+/// Fails when `target` is there and is no checkpoint directory and not empty: only those are ever replaced, as a mistyped name
+/// must not cost anybody a folder.
+///
+/// # Errors
+/// [`Error::Exists`].
+pub(crate) fn require_replaceable(target: &Path) -> Result<()> {
+    if target.symlink_metadata().is_err() {
+        return Ok(());
+    }
     if !target.is_dir() {
         return Err(Error::exists(target, "is no directory, so it is not replaced")
             .with_hint("remove it yourself, or choose another name"));

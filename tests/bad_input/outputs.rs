@@ -3,6 +3,7 @@
 use qlua::dialect::{DialectChoice, DialectId};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Mutex;
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
 use qlua::job::FamilyOptions;
-use qlua::write::{PartialDirectory, Silent};
+use qlua::write::{PartialDirectory, Progress, Silent};
 
 /// Overwriting would cost the source, so it is asked for in every case.
 #[test]
@@ -72,10 +73,26 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     assert_eq!(error.kind(), "exists");
     require_message(&error, &[&scheme.display().to_string(), "exists already"], "--overwrite");
 
-    fs::write(scheme.join("stale"), "").unwrap();
-    export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &Silent).unwrap();
+    fs::write(scheme.join("notes.txt"), "mine").unwrap();
+    fs::create_dir_all(scheme.join("eval/empty")).unwrap();
+    fs::write(scheme.join("eval/scores.json"), "{}").unwrap();
+    symlink("notes.txt", scheme.join("link")).unwrap();
+    let notes = Notes::default();
+    export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &notes).unwrap();
     assert_eq!(tree(&scheme), first, "the new directory holds nothing of the old one");
-    assert_eq!(fs::read_dir(&place.out).unwrap().count(), 1);
+    let aside = place.out.join("top50.kept");
+    assert_eq!(fs::read_to_string(aside.join("notes.txt")).unwrap(), "mine");
+    assert_eq!(fs::read_link(aside.join("link")).unwrap().to_str(), Some("notes.txt"));
+    assert!(aside.join("eval/empty").is_dir() && aside.join("eval/scores.json").is_file());
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), 3, "and nothing that qlua wrote");
+    let said = notes.0.lock().unwrap().join("\n");
+    assert!(said.contains("4 files that qlua did not write") && said.contains("top50.kept"), "{said}");
+
+    fs::write(scheme.join("more.txt"), "").unwrap();
+    export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &Silent).unwrap();
+    assert!(place.out.join("top50.kept-2/more.txt").is_file(), "what was kept before stays");
+    export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &Silent).unwrap();
+    assert_eq!(fs::read_dir(&place.out).unwrap().count(), 3, "nothing is kept where there is nothing");
 
     fs::remove_file(scheme.join("config.json")).unwrap();
     let overwriting = || FamilyOptions { overwrite: true, ..place.options() };
@@ -94,6 +111,31 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     fs::create_dir(&scheme).unwrap();
     export(overwriting(), &[50.0], &Silent).unwrap();
     assert_eq!(tree(&scheme), first, "an empty directory is nobody's work");
+}
+
+/// Somebody's checkpoint of a scheme's name.
+#[test]
+fn a_checkpoint_that_qlua_did_not_write_is_never_replaced() {
+    let place = Place::new();
+    Directory::copy(&place.model.0, &place.out.join("top50"));
+    let options = FamilyOptions { overwrite: true, ..place.options() };
+    let error = place.refused_with(options.clone());
+    assert_eq!(error.kind(), "exists");
+    require_message(&error, &["top50` is no scheme that qlua wrote, so it is not replaced"], "move it away");
+    assert_eq!(foreseen(options).to_string(), error.to_string());
+}
+
+/// What is said while a family is written.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _: &str, _: u64) {}
+    fn note(&self, sentence: &str) {
+        self.0.lock().unwrap().push(sentence.into());
+    }
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
 }
 
 /// A failed overwrite must not cost the directory that was there.

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use crate::dialect::engine::Engine;
-use crate::dialect::expression::{Expression, Flaw};
+use crate::dialect::expression::{Expression, ExpressionBudget, Flaw};
 use crate::dialect::spelling::Spelling;
 use crate::model::{Model, fused_group};
 
@@ -25,9 +25,9 @@ pub(super) struct Matcher {
 
 impl Matcher {
     pub fn new<'a>(entries: impl Iterator<Item = &'a str>) -> Self {
-        let mut matcher = Matcher::default();
+        let (mut matcher, mut budget) = (Matcher::default(), ExpressionBudget::default());
         for entry in entries {
-            match entry.strip_prefix("re:").map(Expression::new) {
+            match entry.strip_prefix("re:").map(|pattern| Expression::new(pattern, &mut budget)) {
                 None => {
                     matcher.names.push(entry.into());
                     matcher.set.insert(entry.into());

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::list::{NotConvertedReading, beginning};
+use super::list::{NotConvertedReading, beginning, is_plain};
 use super::weight_block_size;
 use crate::dialect::claims::CONFIG;
-use crate::dialect::expression::{Expression, Flaw};
+use crate::dialect::expression::{Expression, ExpressionBudget, Flaw};
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
 use crate::model::{ModuleClass, fused_group};
@@ -49,8 +49,12 @@ pub(super) fn check(config: &Value, stored: &StoredLayers) -> Vec<Problem> {
         );
     }
     let mut is_understood = true;
-    for entry in list.iter().flatten().filter(|entry| beginning(entry).is_err()) {
-        if Expression::new(entry).err() == Some(Flaw::Broken) {
+    let (mut budget, mut others) = (ExpressionBudget::default(), ExpressionBudget::default());
+    for entry in list.iter().flatten().filter(|entry| !is_plain(entry)) {
+        if beginning(entry, &mut budget).is_ok() {
+            continue;
+        }
+        if Expression::new(entry, &mut others).err() == Some(Flaw::Broken) {
             configuration(format!(
                 "`{entry}` does not parse as a regular expression, which Transformers takes it for"
             ));

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use regex::{Regex, RegexBuilder};
 
 use crate::dialect::engine::Engine;
+use crate::dialect::expression::{ExpressionBudget, Flaw};
 use crate::dialect::sglang::name_in_sglang;
 use crate::dialect::spelling::Spelling;
 use crate::dialect::wholes::{asked_for_as_wholes, unquantised_mixtures};
@@ -101,11 +102,10 @@ impl NotConvertedReading {
     /// name its layers.
     pub fn of(model: &Model, entries: &[&str]) -> Vec<NotConvertedReading> {
         let in_memory: Vec<String> = entries.iter().map(|entry| in_memory(model, entry)).collect();
-        let is_plain =
-            |entry: &&String| entry.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         let expressions = in_memory.iter().filter(|entry| !is_plain(entry));
+        let mut budget = ExpressionBudget::default();
         // What is no expression for Python either would make Transformers fail; `broken` names it.
-        let expressions = expressions.filter_map(|entry| beginning(entry).ok()).collect();
+        let expressions = expressions.filter_map(|entry| beginning(entry, &mut budget).ok()).collect();
         let any: Vec<String> = entries.iter().map(|entry| regex::escape(entry)).collect();
         let part = RegexBuilder::new(&any.join("|")).size_limit(1 << 30).build().ok();
         let reading = |engine, name, spelling, comparison, entries: Vec<String>| NotConvertedReading {
@@ -190,13 +190,18 @@ impl NotConvertedReading {
     }
 }
 
-/// The entry as a regular expression for the beginning of a name.
+/// Whether the entry is a name as well as an expression.
+pub(super) fn is_plain(entry: &str) -> bool {
+    entry.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// The entry as a regular expression for the beginning of a name, which takes of `budget`.
 ///
 /// # Errors
-/// Those of [`Regex::new`].
-pub(super) fn beginning(entry: &str) -> std::result::Result<Regex, regex::Error> {
+/// Those of [`ExpressionBudget::linear`].
+pub(super) fn beginning(entry: &str, budget: &mut ExpressionBudget) -> std::result::Result<Regex, Flaw> {
     let boundary = if entry.ends_with('.') { "" } else { r"(?:\.|$)" };
-    Regex::new(&format!("^(?:{entry}){boundary}"))
+    budget.linear(&format!("^(?:{entry}){boundary}"))
 }
 
 /// The entry as Transformers 5 renames it, which knows the names on disk too.

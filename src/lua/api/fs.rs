@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use mlua::{BString, LuaString};
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Type};
 
@@ -48,15 +49,19 @@ pub(super) fn declare() -> Namespace {
         .function(
             path("read", "The content of a file, as it is.")
                 .returns(Type::Bytes, "all bytes")
-                .raises("the file cannot be read")
+                .raises("the file cannot be read, is no regular file, or is larger than 4 GiB")
                 .example("qlua.fs.write(\"note.txt\", \"hello\")\nassert(qlua.fs.read(\"note.txt\") == \"hello\")"),
             |call| {
                 let path: PathBuf = call.get("path")?;
-                Ok(BString::from(std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?))
+                Ok(BString::from(input::read(&path, InputKind::Data)?))
             },
         )
         .function(
-            path("write", "Writes a file: whole or not at all.")
+            path(
+                "write",
+                "Writes a file: whole or not at all. Only a regular file is replaced, and keeps its mode; of a link, what it \
+                 leads to.",
+            )
                 .param("content", Type::Bytes, "all bytes")
                 .options(
                     Options::new()
@@ -150,18 +155,25 @@ fn folder_of(path: &Path) -> &Path {
 /// Writes `content` beside `path` first and renames it into place, so that nobody sees half a file.
 ///
 /// # Errors
-/// [`Error::Exists`] when `path` exists and `overwrite` is false; [`Error::Io`] when it cannot be written.
+/// [`Error::Exists`] when `path` exists and `overwrite` is false, or is no regular file; [`Error::Io`] when it cannot be written.
 pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
     let fail = |e| Error::io("write", path, e);
-    if path.is_dir() {
-        return Err(Error::exists(path, "is a directory"));
+    let there = std::fs::metadata(path).ok();
+    if let Some(what) = there.as_ref().and_then(|there| input::special(there.file_type())) {
+        return Err(Error::exists(path, format!("is {what}, and only regular files are replaced")));
     }
+    // What a link leads to is replaced, not the link.
+    let resolved = if path.is_symlink() { std::fs::canonicalize(path).map_err(fail)? } else { path.into() };
+    let path = &*resolved;
     let mut file = tempfile::Builder::new()
         .prefix(".qlua-")
         // The umask applies, as for any new file.
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(folder_of(path))
         .map_err(fail)?;
+    if let Some(there) = there {
+        file.as_file().set_permissions(there.permissions()).map_err(fail)?;
+    }
     file.write_all(content).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     let renamed = if overwrite { file.persist(path) } else { file.persist_noclobber(path) };

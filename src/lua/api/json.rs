@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
 
 use super::fs::write_whole;
-use crate::error::Error;
+use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::is_row;
 use crate::lua::{Call, Handle, Type};
@@ -54,7 +54,7 @@ pub(super) fn declare() -> Namespace {
             .example("qlua.fs.write(\"a.json\", \"[1, 2]\")\nassert(#qlua.json.read(\"a.json\") == 2)"),
         |call| {
             let path: PathBuf = call.get("path")?;
-            let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+            let text = input::read(&path, InputKind::Data)?;
             decode::decode(call.lua(), &path, &text)
         },
     )

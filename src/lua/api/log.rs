@@ -4,6 +4,7 @@ use mlua::{Function as LuaFunction, IntoLua, MultiValue, Table};
 
 use crate::lua::declare::{Function, Namespace};
 use crate::lua::{Call, Type, Verbosity, output, verbosity};
+use crate::shown;
 
 const WARNING: &str = "warning: ";
 
@@ -31,7 +32,7 @@ pub(super) fn declare() -> Namespace {
 
 /// Says what may be wrong, as `qlua.log.warn` does.
 pub(super) fn warn(text: &str) {
-    output::line_to_stderr(&format!("{WARNING}{text}"));
+    output::line_to_stderr(&format!("{WARNING}{}", shown::indented(text)));
 }
 
 fn message(name: &'static str, doc: &'static str) -> Function {
@@ -60,6 +61,6 @@ fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {
         arguments.push_front(text.into_lua(call.lua())?);
         text = format.call(arguments)?;
     }
-    output::line_to_stderr(&format!("{prefix}{text}"));
+    output::line_to_stderr(&format!("{prefix}{}", shown::indented(&text)));
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::maps::{self, Grids};
 use super::{tables, words};
 use crate::report::names::breakable;
 use crate::report::table;
+use crate::shown;
 use crate::units;
 
 const STYLE: &str = include_str!("style.css");
@@ -34,9 +35,8 @@ struct Chapter {
 impl SweepReport {
     /// The page: one file that needs no other, no network and no script.
     pub fn to_html(&self) -> String {
-        // No XML holds control characters, wherever they came from.
-        let is_text = |c: char| !(c.is_control() && c != '\n' || matches!(c, '\u{fffe}' | '\u{ffff}'));
-        page(self).into_string().chars().map(|c| if is_text(c) { c } else { '\u{fffd}' }).collect()
+        // No XML holds control characters or these two, wherever they came from.
+        shown::lines(&page(self).into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
     }
 }
 

@@ -3,6 +3,7 @@
 use super::data::SweepReport;
 use super::{tables, words};
 use crate::report::table::markdown;
+use crate::shown;
 
 impl SweepReport {
     /// The report in short, as Markdown.
@@ -33,7 +34,7 @@ impl SweepReport {
             _ => text.push_str(&format!("{}\n", words::NOT_MEASURED)),
         }
         text.push_str("\n`report.html` shows the same with charts and heat maps.\n");
-        text
+        shown::lines(&text).into_owned()
     }
 }
 

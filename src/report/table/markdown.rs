@@ -1,6 +1,7 @@
 //! Tables as Markdown.
 
 use super::model::{Align, Table, widths};
+use crate::shown;
 
 /// A Markdown table with aligned columns, which reads well as plain text too.
 pub fn markdown(table: &Table) -> String {
@@ -41,7 +42,7 @@ pub fn compact_markdown(table: &Table) -> String {
 fn escaped(table: &Table) -> (Vec<String>, Vec<Vec<String>>) {
     let (mut header, mut rows) = table.texts();
     for cell in header.iter_mut().chain(rows.iter_mut().flatten()) {
-        *cell = cell.replace('|', "\\|").replace(['\n', '\r'], " ");
+        *cell = shown::markdown_cell(cell);
     }
     (header, rows)
 }

@@ -1,10 +1,14 @@
 //! Tables for a terminal.
 
 use super::model::{Align, Table, widths};
+use crate::shown;
 
 /// Columns two spaces apart below their headings; without headings where all are empty.
 pub fn text(table: &Table) -> String {
-    let (header, rows) = table.texts();
+    let (mut header, mut rows) = table.texts();
+    for cell in header.iter_mut().chain(rows.iter_mut().flatten()) {
+        *cell = shown::line(cell).into_owned();
+    }
     let widths = widths(&header, &rows);
     let aligns: Vec<Align> = (0..widths.len()).map(|at| table.align_of(at)).collect();
     let line = |cells: &Vec<String>| {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::words::words;
 
 words! {
@@ -51,9 +52,10 @@ pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> 
     if matches!(choice, LinkChoice::Auto | LinkChoice::Hardlink) {
         match fs::hard_link(from, to) {
             Ok(()) => {
-                // The mode belongs to the file, so this holds for all its names.
-                fs::set_permissions(to, Permissions::from_mode(0o444))
-                    .map_err(|e| Error::io("make read-only", to, e))?;
+                // The mode belongs to the file, so this holds for all its names; who may read it is as the umask had it.
+                let failed = |e| Error::io("make read-only", to, e);
+                let mode = to.metadata().map_err(failed)?.permissions().mode() & 0o444;
+                fs::set_permissions(to, Permissions::from_mode(mode)).map_err(failed)?;
                 return Ok(Link::Hardlink);
             }
             Err(error) if choice == LinkChoice::Hardlink => return Err(cannot("hard-link", from, &error)),
@@ -71,7 +73,7 @@ fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
 
 /// A file of its own with the content of `from`, on the disk; permissions follow the umask.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let mut source = input::open(from)?;
     let mut target = File::create_new(to).map_err(|e| Error::io("create", to, e))?;
     std::io::copy(&mut source, &mut target).map_err(|e| Error::io("write", to, e))?;
     target.sync_all().map_err(|e| Error::io("write", to, e))
@@ -87,11 +89,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&from, "content").unwrap();
+        fs::set_permissions(&from, Permissions::from_mode(0o640)).unwrap();
         let link = share(&from, &to, LinkChoice::Auto).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"content");
         let metadata = to.metadata().unwrap();
         match link {
-            Link::Hardlink => assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (2, 0o444)),
+            Link::Hardlink => assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (2, 0o440)),
             Link::Reflink | Link::Copy => assert_eq!(metadata.nlink(), 1),
         }
     }

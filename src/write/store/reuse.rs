@@ -1,7 +1,7 @@
 //! Shards of finished schemes that a new scheme can hold as they are.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::items::Items;
@@ -9,6 +9,7 @@ use super::key::content_key;
 use crate::checkpoint::{HeaderEntry, read_header};
 use crate::error::Result;
 use crate::format::FormatId;
+use crate::input;
 use crate::record::hash_file;
 use crate::record::{ProvenanceRecord, RecordedFile, WeightFile};
 use crate::write::WeightErrors;
@@ -142,7 +143,7 @@ pub(crate) fn take_from_siblings(
 /// share both. Nothing when one of its tensors is none, or it cannot be read.
 fn held_items(path: &Path, items: &Items, by_name: &HashMap<&str, Vec<usize>>) -> Vec<Vec<usize>> {
     let read = || {
-        let file = File::open(path).ok()?;
+        let file = input::open(path).ok()?;
         // SAFETY: the map is read-only and goes away with this call; see `Checkpoint` for what a truncation would do.
         let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
         read_header(path, &map).ok()

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::input::{self, InputKind};
 use crate::record::hash_file;
 use crate::write::WeightErrors;
 use crate::write::transaction::{lock_directory, missing_parents};
@@ -206,7 +207,7 @@ fn of_other_inputs(path: &Path) -> Error {
 }
 
 fn read_journal(path: &Path) -> (Option<String>, HashMap<String, Finished>) {
-    let text = fs::read(path).unwrap_or_default();
+    let text = input::read(path, InputKind::Record).unwrap_or_default();
     let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
     let inputs = lines.next().and_then(|line| serde_json::from_slice::<Inputs>(line).ok());
     let records = lines.filter_map(|line| serde_json::from_slice::<Finished>(line).ok());

@@ -34,7 +34,7 @@ row! {
         /// the name of its first member, in the manifest's spelling
         name: Type::String => group.name.as_str(),
         /// the key as published, with `.quant_recipe`
-        key: Type::String => group.key.as_str(),
+        key: Type::String => group.key().into_owned(),
         /// the modules that share the decision, in model order
         members: Type::List(&Type::String) => group.members.clone(),
         /// `language`, `vision`, `merger`, `head` or `other`

@@ -1,0 +1,96 @@
+//! Text that comes from elsewhere (names of tensors, files and groups, messages of scripts), made fit to be shown: nothing in it
+//! moves the cursor, reorders what stands around it, ends a line, or is markup.
+
+use std::borrow::Cow;
+
+/// Whether `c` does something to a terminal or a page instead of standing there: control characters, line and paragraph
+/// separators, marks and overrides of the writing direction, invisible tags.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` of one or more lines with what acts written out, as `\u{1b}`; line breaks and tabs stay.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    written_out(text, |c| c != '\n' && c != '\t' && acts(c))
+}
+
+/// `text` with all that acts written out, line breaks and tabs too: one line.
+pub fn line(text: &str) -> Cow<'_, str> {
+    written_out(text, acts)
+}
+
+/// `text` of several lines below a first one that nothing in it can pass for: further lines are indented.
+pub fn indented(text: &str) -> String {
+    lines(text).replace('\n', "\n  ")
+}
+
+/// What a script writes to a terminal: text as in [`lines`]; of bytes that are no text each is written out.
+pub fn bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.extend_from_slice(lines(chunk.valid()).as_bytes());
+        out.extend(chunk.invalid().iter().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()));
+    }
+    out
+}
+
+/// `text` between the backticks of Markdown, which it does not end.
+pub fn code(text: &str) -> String {
+    line(text).replace('`', "'")
+}
+
+/// `text` in a cell of a Markdown table: nothing ends the cell or its row, begins code, a link or an element.
+pub fn markdown_cell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.replace(['\n', '\r', '\t'], " ").chars() {
+        match c {
+            '\\' | '|' | '`' => out.extend(['\\', c]),
+            '<' => out.push_str("&lt;"),
+            c if acts(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    // A link needs both.
+    if out.contains("](") { out.replace("](", "]\\(") } else { out }
+}
+
+fn written_out(text: &str, is_written_out: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_written_out) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' if is_written_out(c) => out.extend(c.escape_default()),
+            c if is_written_out(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_is_written_out_and_all_else_stays() {
+        assert_eq!(lines("a\x1b[31m\tb\nc\r"), "a\\u{1b}[31m\tb\nc\\r");
+        assert_eq!(line("a\tb\n\u{202e}c\u{9b}"), "a\\tb\\n\\u{202e}c\\u{9b}");
+        let plain = "größe – 模型 \\ `x` | ✓ 👩‍💻";
+        assert!(matches!(line(plain), Cow::Borrowed(same) if same == plain));
+        assert_eq!(indented("one\nhint: two"), "one\n  hint: two");
+        assert_eq!(bytes(b"a\xffb\x1b\xe2\x80\xaec"), b"a\\xffb\\u{1b}\\u{202e}c");
+    }
+
+    #[test]
+    fn a_cell_of_a_table_stays_one() {
+        assert_eq!(code("a`b\nc"), "a'b\\nc");
+        assert_eq!(markdown_cell("a|b`c`\nd<i>\\"), "a\\|b\\`c\\` d&lt;i>\\\\");
+        assert_eq!(markdown_cell("[512, 512] [x](y)"), "[512, 512] [x]\\(y)");
+        assert_eq!(markdown_cell("\u{202e}\x1b"), "\\u{202e}\\u{1b}");
+    }
+}
