@@ -231,7 +231,7 @@ fn a_text_only_manifest_of_a_vision_language_model() {
         base.path(),
         json!({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "tie_word_embeddings": true}),
         &linears,
-        &[],
+        &[("model.embed_tokens.weight", &[32, 16])],
     );
     let attention: &[&str] =
         &["layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj", "layers.0.self_attn.v_proj"];

@@ -82,7 +82,7 @@ impl Architecture {
         module(on_disk).or_else(|| module(owner()?))
     }
 
-    /// Tables of tokens that every line has and of which `is_there` knows no spelling on disk, by their first spelling. One that is
+    /// Tables of tokens that every line has and of which `is_there` knows no spelling on disk, by their shortest. One that is
     /// tied to another table is none of them.
     pub fn missing_tables(&self, is_there: &dyn Fn(&str) -> bool) -> Vec<&str> {
         let is_table = |row: &KnownRow| {
@@ -94,7 +94,7 @@ impl Architecture {
         let mut missing = Vec::new();
         for (row, _) in self.table.rows.iter().enumerate().filter(|(_, row)| is_table(row)) {
             let mut names: Vec<&str> = spellings(row).map(|name| name.pattern.as_str()).collect();
-            names.sort_unstable();
+            names.sort_unstable_by_key(|name| (name.len(), *name));
             let of_tokens = |name: &&str| TOKEN_TABLES.contains(&name.rsplit('.').next().unwrap_or(name));
             let is_known = names.iter().any(|name| on_disk(name));
             let Some(first) = names.iter().find(|name| of_tokens(name) && !name.contains('#')) else {
