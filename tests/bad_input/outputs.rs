@@ -77,7 +77,9 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     assert_eq!(tree(&scheme), first, "the new directory holds nothing of the old one");
     assert_eq!(fs::read_dir(&place.out).unwrap().count(), 1);
 
+    // Neither a configuration nor a record of a scheme.
     fs::remove_file(scheme.join("config.json")).unwrap();
+    fs::remove_dir_all(scheme.join("layer-sensitivity")).unwrap();
     let overwriting = || FamilyOptions { overwrite: true, ..place.options() };
     let error = place.refused_with(overwriting());
     require_message(
