@@ -40,6 +40,9 @@ impl Random {
 /// A way to break a file: `false` where it cannot be broken so.
 type Break = fn(&mut Vec<u8>, &mut Random) -> bool;
 
+/// A way to break JSON: `false` where it cannot be broken so.
+type Edit = fn(&mut Value, &mut Random) -> bool;
+
 /// Ways to break any file.
 const ANY: [(&str, Break); 9] = [
     ("a bit is flipped", |bytes, random| {
@@ -119,7 +122,7 @@ const TEXT: [(&str, Break); 4] = [
 ];
 
 /// Ways to break JSON, which stays JSON.
-const JSON: [(&str, fn(&mut Value, &mut Random) -> bool); 5] = [
+const JSON: [(&str, Edit); 5] = [
     ("a key is deleted", |value, random| {
         with_object(value, random, &|fields, at| {
             let key = fields.keys().nth(at).cloned().unwrap();

@@ -155,7 +155,7 @@ local function summary(outcome)
     if bytes > 0 then parts[#parts + 1] = ("%s %s"):format(qlua.report.bytes(bytes), word) end
   end
   if outcome.link then parts[#parts + 1] = "shared by " .. outcome.link end
-  return #parts > 0 and table.concat(parts, ", ") or "everything is up to date"
+  return #parts > 0 and table.concat(parts, ", ") or "everything is up to date, by the hashes of all files"
 end
 
 --- Writes the report of `family`. The schemes are there already, so what goes wrong with it is worth a warning only.

@@ -82,7 +82,7 @@ impl Architecture {
         module(on_disk).or_else(|| module(owner()?))
     }
 
-    /// Tables of tokens that every line has and of which `is_there` knows no spelling on disk, by their first spelling. One that is
+    /// Tables of tokens that every line has and of which `is_there` knows no spelling on disk, by the name in memory. One that is
     /// tied to another table is none of them.
     pub fn missing_tables(&self, is_there: &dyn Fn(&str) -> bool) -> Vec<&str> {
         let is_table = |row: &KnownRow| {
@@ -92,20 +92,23 @@ impl Architecture {
         let spellings = |row: usize| self.names.values().flatten().filter(move |name| name.row == row);
         let on_disk = |pattern: &str| is_there(pattern) || is_there(&format!("{pattern}.weight"));
         let mut missing = Vec::new();
-        for (row, _) in self.table.rows.iter().enumerate().filter(|(_, row)| is_table(row)) {
-            let mut names: Vec<&str> = spellings(row).map(|name| name.pattern.as_str()).collect();
+        for (number, row) in self.table.rows.iter().enumerate().filter(|(_, row)| is_table(row)) {
+            let mut names: Vec<&str> = spellings(number).map(|name| name.pattern.as_str()).collect();
             names.sort_unstable();
-            let of_tokens = |name: &&str| TOKEN_TABLES.contains(&name.rsplit('.').next().unwrap_or(name));
-            let is_known = names.iter().any(|name| on_disk(name));
-            let Some(first) = names.iter().find(|name| of_tokens(name) && !name.contains('#')) else {
+            let of_tokens = |name: &&&str| {
+                TOKEN_TABLES.contains(&name.rsplit('.').next().unwrap_or(name)) && !name.contains('#')
+            };
+            let memory: Vec<&String> = row.memory.iter().flatten().collect();
+            let in_memory = |name: &&&str| memory.iter().any(|known| known == *name);
+            let mut candidates = names.iter().filter(of_tokens);
+            let Some(named) = names.iter().filter(of_tokens).find(in_memory).or_else(|| candidates.next())
+            else {
                 continue;
             };
-            let memory = self.table.rows[row].memory.iter().flatten();
-            let memory: Vec<&String> = memory.collect();
             let mut groups = self.ties.iter().filter(|group| group.iter().any(|name| memory.contains(&name)));
             let is_another = |name: &String| !memory.contains(&name) && !is_head(name);
-            if !is_known && !groups.any(|group| group.iter().any(is_another)) {
-                missing.push(*first);
+            if !names.iter().any(|name| on_disk(name)) && !groups.any(|group| group.iter().any(is_another)) {
+                missing.push(*named);
             }
         }
         missing

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Code, Problem};
 use crate::dialect::StoredLayers;
-use crate::model::Model;
 use crate::units::counted;
 
 /// What a family is judged by.
@@ -19,15 +18,20 @@ pub struct FamilyMember {
 }
 
 impl FamilyMember {
-    /// Of `model`, whose weight files have the hashes `read`.
-    pub(super) fn of(model: &Model, read: &HashMap<String, (u64, String)>) -> Self {
+    /// Of a checkpoint with the layers `stored`, whose weight files were not read yet.
+    pub(super) fn of(stored: &StoredLayers) -> Self {
+        FamilyMember {
+            quantised: stored.fp8().map(|layer| layer.name.to_string()).collect(),
+            bytes: stored.model.bytes(),
+            hashes: None,
+        }
+    }
+
+    /// The same once weight files are known to have the hashes `read`.
+    pub(super) fn with_hashes(self, read: &HashMap<String, (u64, String)>) -> Self {
         let mut hashes: Vec<String> = read.values().map(|(_, hash)| hash.clone()).collect();
         hashes.sort();
-        FamilyMember {
-            quantised: StoredLayers::of(model).fp8().map(|layer| layer.name.to_string()).collect(),
-            bytes: model.bytes(),
-            hashes: (!hashes.is_empty()).then_some(hashes),
-        }
+        FamilyMember { hashes: Some(hashes), ..self }
     }
 }
 

@@ -127,7 +127,6 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
             let opened = OpenedDirectory { model: &model, claims: &claims, files: &files, record: &record };
             let read = opened.check(options, &mut verified)?;
             hashes = read.map(|read| read.files).unwrap_or_default();
-            verified.member = Some(FamilyMember::of(&model, &hashes));
         }
         Err(error) if is_damage(&error) => {
             let subject = directory.display().to_string();
@@ -181,6 +180,7 @@ impl OpenedDirectory<'_> {
     fn check(&self, options: &VerifyOptions, verified: &mut Verified) -> Result<Option<ReadWeights>> {
         let OpenedDirectory { model, claims, files, record } = self;
         let stored = StoredLayers::of(model);
+        verified.member = Some(FamilyMember::of(&stored));
         let problems = &mut verified.problems;
         let (found, left_out) = weights::check(model)?;
         problems.extend(found);
@@ -196,7 +196,7 @@ impl OpenedDirectory<'_> {
         if let Some(unknown) = &unknown {
             problems.push(unknown.clone());
         } else {
-            problems.extend(check_model(model, claims, &left_out));
+            problems.extend(check_model(model, claims, &left_out, options.base.is_some()));
             problems.extend(layers::check(&stored));
             problems.extend(check_covered(claims, &stored));
             problems.extend(coverage::check_half_claim(claims, &stored));
@@ -225,6 +225,7 @@ impl OpenedDirectory<'_> {
             problems.extend(differences);
             verified.base = Some(comparison);
         }
+        verified.member = verified.member.take().map(|member| member.with_hashes(&read.files));
         Ok(Some(read))
     }
 }
@@ -250,8 +251,9 @@ fn check_values(model: &Model, codes: &HashSet<String>, read: &ReadWeights) -> V
     tensors.filter(unusable).map(problem).collect()
 }
 
-/// The tensors of the model, where its architecture is known. What quantisers of unknown methods make of them is not.
-fn check_model(model: &Model, claims: &Claims, left_out: &LeftOut) -> Vec<Problem> {
+/// The tensors of the model, where its architecture is known. What quantisers of unknown methods make of them is not. Sizes that
+/// do not follow from the configuration are not checked, unless they are compared with a base.
+fn check_model(model: &Model, claims: &Claims, left_out: &LeftOut, has_base: bool) -> Vec<Problem> {
     if claims.method().is_some_and(|method| !is_known(method)) {
         return Vec::new();
     }
@@ -270,6 +272,7 @@ fn check_model(model: &Model, claims: &Claims, left_out: &LeftOut) -> Vec<Proble
             problems
         }
     };
+    problems.retain(|problem| problem.is_fault() || !has_base);
     let is_packed = claims.method().is_some() || !claims.modelopt.is_empty();
     problems.extend(sizes::check_dtypes(model, is_packed));
     problems

@@ -94,7 +94,9 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     export(FamilyOptions { overwrite: true, ..place.options() }, &[50.0], &Silent).unwrap();
     assert_eq!(fs::read_dir(&place.out).unwrap().count(), 3, "nothing is kept where there is nothing");
 
+    // Neither a configuration nor a record of a scheme.
     fs::remove_file(scheme.join("config.json")).unwrap();
+    fs::remove_dir_all(scheme.join("layer-sensitivity")).unwrap();
     let overwriting = || FamilyOptions { overwrite: true, ..place.options() };
     let error = place.refused_with(overwriting());
     require_message(

@@ -11,7 +11,9 @@ use qlua::verify::{Code, Depth, verify};
 const TOP: &str = "model.layers.0.self_attn.o_proj";
 
 fn directory(at: &std::path::Path, said: Value, tensors: Vec<(&str, Raw)>) -> Directory {
-    let tensors: Tensors = tensors.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
+    let table = ("model.embed_tokens.weight", Raw::zeros(&[4, 8]));
+    let tensors = tensors.into_iter().chain([table]);
+    let tensors: Tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).collect();
     let mut config = json!({"model_type": "qwen3", "tie_word_embeddings": false});
     if !said.is_null() {
         config["quantization_config"] = said;
@@ -165,8 +167,14 @@ fn input_scales_of_any_tool_are_read_from_a_baseline() {
 fn blocks_of_other_tools_are_checked_by_their_own_size_and_names() {
     let place = tempfile::tempdir().unwrap();
     let layer = |leaf: &'static str, scale: Raw| {
-        let names = [format!("{TOP}.weight"), format!("{TOP}.{leaf}"), "lm_head.weight".to_string()];
-        let tensors = [codes(&[64, 32]), scale, Raw::zeros(&[4, 8])];
+        let names = [
+            &format!("{TOP}.weight"),
+            &format!("{TOP}.{leaf}"),
+            "lm_head.weight",
+            "model.embed_tokens.weight",
+        ]
+        .map(ToString::to_string);
+        let tensors = [codes(&[64, 32]), scale, Raw::zeros(&[4, 8]), Raw::zeros(&[4, 8])];
         names.into_iter().zip(tensors).collect::<Tensors>()
     };
     let lists = |method: Value, list: &str, entries: Value| {
