@@ -17,14 +17,17 @@ local opts = qlua.cli.parser{
 
 local model = qlua.checkpoint.open(opts.dir)
 local writer = qlua.export.writer{ out = opts.out, base = model, overwrite = opts.overwrite }
-local layers = 0
+local layers, unscaled = 0, 0
 for _, row in ipairs(model:tensors()) do
   if row.role == "codes" then
-    writer:dequantize(row.name, opts.dtype)
+    if not writer:dequantize(row.name, opts.dtype) then unscaled = unscaled + 1 end
     layers = layers + 1
   elseif row.role == "plain" then
     writer:copy(row.name)
   end
+end
+if unscaled > 0 then
+  qlua.log.warn("%s without scales, and nothing says how it was made: the codes are taken for the values", qlua.report.count(unscaled, "FP8 tensor"))
 end
 local written = writer:finish()
 print(("%s: %s dequantised, %s"):format(written.directory, qlua.report.count(layers, "layer"), qlua.report.bytes(written.bytes)))

@@ -2,6 +2,8 @@
 
 mod common;
 
+#[path = "foreign/beside.rs"]
+mod beside;
 #[path = "foreign/configurations.rs"]
 mod configurations;
 #[path = "foreign/layouts.rs"]

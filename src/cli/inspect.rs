@@ -65,10 +65,12 @@ fn model(model: &Model) -> Result<String> {
 fn codes(model: &Model) -> Result<Option<Table>> {
     let foreign = Foreign::of(model)?;
     let mut kinds = BTreeMap::<(&str, String), usize>::new();
-    for (name, tensor) in model.tensors().filter(|(name, _)| foreign.role(model, name) == TensorRole::Codes) {
+    for (name, tensor) in model.tensors().filter(|(name, _)| foreign.role(name) == TensorRole::Codes) {
         let scales = match foreign.decoding(model, name) {
             Ok(Decoding::Scaled(scales)) => scales.described(),
-            Ok(Decoding::Unscaled) => "none: the codes are the values".into(),
+            Ok(Decoding::Unscaled) => {
+                "none, and nothing tells of any: the codes are taken for the values".into()
+            }
             Err(Error::Tensor { problem, .. } | Error::Format { problem, .. }) => problem,
             Err(error) => return Err(error),
         };

@@ -188,11 +188,12 @@ impl Writer {
     }
 
     /// Adds the weight `name` of the base, a tensor or the module that it belongs to, as `code × scale`, rounded to `target`.
-    /// Scales are found and read as [`Foreign`] says.
+    /// Scales are found and read as [`Foreign`] says. Returns whether there are any: where nothing tells of scales, codes are
+    /// taken for the values.
     ///
     /// # Errors
     /// As for [`Writer::copy`]; those of [`Foreign::decoding`].
-    pub fn dequantize(&mut self, name: &str, target: Dtype) -> Result<()> {
+    pub fn dequantize(&mut self, name: &str, target: Dtype) -> Result<bool> {
         let is_tensor = self.base.as_ref().is_some_and(|base| base.tensor(name).is_some());
         let name = if is_tensor { name.to_string() } else { format!("{name}.weight") };
         let codes = self.source(&name)?;
@@ -206,7 +207,9 @@ impl Writer {
             Decoding::Scaled(scales) => Content::Dequantised { codes, scales: Arc::new(scales) },
             Decoding::Unscaled => Content::Cast(codes),
         };
-        self.push(OutputTensor { spec, content })
+        let is_scaled = matches!(content, Content::Dequantised { .. });
+        self.push(OutputTensor { spec, content })?;
+        Ok(is_scaled)
     }
 
     fn decoding(&mut self, name: &str) -> Result<Decoding> {

@@ -144,7 +144,7 @@ impl<'a> Counterparts<'a> {
         let mut undecodable =
             FoundTensors::new(Code::NotChecked, "cannot be compared with the base checkpoint");
         for (name, tensor) in model.tensors() {
-            let role = foreign.role(model, name);
+            let role = foreign.role(name);
             if role == TensorRole::Quantiser {
                 continue;
             }

@@ -65,7 +65,7 @@ fn codes_that_are_not_read_are_named_in_one_sentence_and_nothing_is_written() {
             json!({"quant_method": "mxfp4"}),
             "MXFP4 codes (quant_method mxfp4)",
         ),
-        (vec![("weight", codes(&[2, 2]))], json!({"quant_method": "fp8"}), "has no weight_scale"),
+        (vec![("weight", codes(&[2, 2]))], json!({"quant_method": "fp8"}), "has no scale"),
         (
             vec![("weight", codes(&[2, 2])), ("weight_scale", scale()), ("scale_weight", scale())],
             json!({"quant_method": "fp8"}),

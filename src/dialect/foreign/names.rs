@@ -1,49 +1,155 @@
 //! What tools call the tensors that a quantiser adds, and what it packs weights into.
 
-/// Scales beside a `weight`, in the place of that word. `scale` and the like are other things where no codes stand beside them.
-pub(super) const WEIGHT_SCALES: [&str; 6] =
-    ["weight_scale", "weight_scale_inv", "scale", "scale_inv", "scale_weight", "qscale_weight"];
-/// Scales of a parameter of any other name, after that name.
-pub(super) const PARAMETER_SCALES: [&str; 6] =
-    ["_scale", "_scale_inv", "_scales", "_weight_scale", "_weight_scale_inv", ".scale"];
-/// What means blocks of the configured size and nothing else.
-pub(super) const BLOCKS: [&str; 2] = ["_scale_inv", ".scale"];
-/// Scales of inputs beside a `weight`.
-pub(super) const INPUT_SCALES: [&str; 6] =
-    ["input_scale", "input_scale_inv", "act_scale", "activation_scale", "scale_input", "qscale_act"];
-/// Scales of the inputs of a parameter of any other name, after that name.
-pub(super) const PARAMETER_INPUT_SCALES: [&str; 3] = ["_input_scale", "_activation_scale", "_act_scale"];
+use serde_json::Value;
 
-/// What else a quantiser leaves, by the last part of a name.
-const LEFT: [&str; 22] = [
-    "weight_scale",
-    "weight_scale_inv",
-    "weight_scale_2",
-    "scale_weight",
-    "qscale_weight",
-    "weight_global_scale",
-    "input_global_scale",
-    "weight_zero_point",
-    "input_zero_point",
-    "output_zero_point",
-    "weight_shape",
-    "weight_g_idx",
-    "kv_scale",
-    "k_scale",
-    "v_scale",
-    "q_scale",
-    "prob_scale",
-    "prob_output_scale",
-    "output_scale",
-    "scaled_fp8",
-    "comfy_quant",
-    "scale_fmt",
+/// What a tensor of a quantiser means for the values of the codes that it stands beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Scales that codes are multiplied by.
+    Scale,
+    /// The same, for blocks of the configured size and nothing else.
+    BlockScale,
+    /// Nothing: it is of inputs, outputs or caches, or tells how scales were found.
+    Aside,
+    /// What is taken from codes before they are scaled: nothing, where all of it is 0.
+    ZeroPoint,
+    /// JSON that says how the codes are laid out.
+    Layout,
+    /// Factors of the inputs that the weights were divided by; they are no part of the codes.
+    Smoothing,
+    /// Something that is not read here: what it is.
+    Unread(&'static str),
+}
+
+const SECOND: Meaning = Meaning::Unread("a second scale, which is defined for FP4 alone");
+const ORDER: Meaning = Meaning::Unread("another order of the columns");
+pub(super) const UNKNOWN: Meaning =
+    Meaning::Unread("which looks like a tensor of a quantiser and whose meaning is not known");
+
+/// What names mean. They are those of tensors in the module of a `weight`; `*` is the name of codes that are called otherwise.
+const MEANINGS: [(&str, Meaning); 45] = [
+    ("weight_scale", Meaning::Scale),
+    ("weight_scale_inv", Meaning::BlockScale),
+    ("scale", Meaning::BlockScale),
+    ("scale_inv", Meaning::Scale),
+    ("scale_weight", Meaning::Scale),
+    ("qscale_weight", Meaning::Scale),
+    ("*_scale", Meaning::Scale),
+    ("*_scale_inv", Meaning::BlockScale),
+    ("*_scales", Meaning::Scale),
+    ("*_weight_scale", Meaning::Scale),
+    ("*_weight_scale_inv", Meaning::BlockScale),
+    ("*.scale", Meaning::BlockScale),
+    ("weight_scale_2", SECOND),
+    ("*_scale_2", SECOND),
+    ("weight_global_scale", SECOND),
+    ("*_global_scale", SECOND),
+    ("pre_quant_scale", Meaning::Smoothing),
+    ("smooth_scale", Meaning::Smoothing),
+    ("weight_zero_point", Meaning::ZeroPoint),
+    ("weight_g_idx", ORDER),
+    ("g_idx", ORDER),
+    ("comfy_quant", Meaning::Layout),
+    ("input_scale", Meaning::Aside),
+    ("input_scale_inv", Meaning::Aside),
+    ("input_scale_ub", Meaning::Aside),
+    ("act_scale", Meaning::Aside),
+    ("activation_scale", Meaning::Aside),
+    ("scale_input", Meaning::Aside),
+    ("qscale_act", Meaning::Aside),
+    ("activation_scaling_factor", Meaning::Aside),
+    ("input_global_scale", Meaning::Aside),
+    ("input_zero_point", Meaning::Aside),
+    ("output_zero_point", Meaning::Aside),
+    ("output_scale", Meaning::Aside),
+    ("weight_shape", Meaning::Aside),
+    ("kv_scale", Meaning::Aside),
+    ("k_scale", Meaning::Aside),
+    ("v_scale", Meaning::Aside),
+    ("q_scale", Meaning::Aside),
+    ("prob_scale", Meaning::Aside),
+    ("prob_output_scale", Meaning::Aside),
+    ("kv_cache_scaling_factor", Meaning::Aside),
+    ("scaled_fp8", Meaning::Aside),
+    ("scale_fmt", Meaning::Aside),
+    ("scales", UNKNOWN),
 ];
+/// Those of them that are other things where no codes stand beside them.
+const AMBIGUOUS: [&str; 4] = ["scale", "scale_inv", "scales", "g_idx"];
+/// What looks like a tensor of a quantiser and is one of models, by its beginning.
+const OF_MODELS: [&str; 3] = ["logit_scale", "layer_scale", "scale_shift_table"];
+/// What a tensor of a quantiser has in its name, in small letters.
+const MARKS: [&str; 11] = [
+    "scale",
+    "scaling",
+    "amax",
+    "absmax",
+    "zero_point",
+    "zeros",
+    "quant",
+    "observer",
+    "post_process",
+    "g_idx",
+    "scb",
+];
+const SMOOTHING: [&str; 3] = ["smooth", "pre_quant", "prequant"];
 
-/// Whether something of this name belongs to a quantiser, in a checkpoint that has codes.
-pub(super) fn is_left_by_quantiser(name: &str) -> bool {
+/// What the tensor means that is called `name` in relation to codes, as in [`MEANINGS`]; nothing where it is no quantiser's.
+pub(super) fn meaning(name: &str) -> Option<Meaning> {
+    known(name).or_else(|| known(name.strip_prefix("*_")?)).or_else(|| by_marks(name))
+}
+
+/// What the tensor of the whole name `name` means, wherever it stands; nothing where it may be one of the model.
+pub(super) fn meaning_anywhere(name: &str) -> Option<Meaning> {
     let leaf = name.rsplit('.').next().unwrap_or(name);
-    LEFT.contains(&leaf) || INPUT_SCALES.contains(&leaf) || is_calibration_state(name)
+    let certain = known(leaf).filter(|_| !AMBIGUOUS.contains(&leaf));
+    certain.or_else(|| is_calibration_state(name).then(|| by_marks(name)).flatten())
+}
+
+/// Whether the word is the name of a part of a quantiser that has tensors of its own.
+pub(super) fn is_part_of_quantiser(word: &str) -> bool {
+    word.ends_with("_quantizer") || has_mark(word)
+}
+
+/// The names that scales of codes may have, as in [`MEANINGS`].
+pub(super) fn scales() -> impl Iterator<Item = &'static str> {
+    let is_scale = |meaning: &Meaning| matches!(meaning, Meaning::Scale | Meaning::BlockScale);
+    MEANINGS.iter().filter(move |(_, meaning)| is_scale(meaning)).map(|(name, _)| *name)
+}
+
+fn known(name: &str) -> Option<Meaning> {
+    MEANINGS.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning)
+}
+
+fn has_mark(name: &str) -> bool {
+    let small = name.to_ascii_lowercase();
+    MARKS.iter().chain(&SMOOTHING).any(|mark| small.contains(mark))
+}
+
+/// What a name means that is not known as a whole.
+fn by_marks(name: &str) -> Option<Meaning> {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    if !has_mark(name) || OF_MODELS.iter().any(|own| leaf.starts_with(own)) {
+        return None;
+    }
+    let small = name.to_ascii_lowercase();
+    let is_of_weight = !["input", "output", "act", "k_", "v_", "q_", "kv_", "softmax"]
+        .iter()
+        .any(|other| leaf.starts_with(other) || quantizer(name).is_some_and(|of| of.starts_with(other)));
+    Some(if SMOOTHING.iter().any(|mark| small.contains(mark)) {
+        Meaning::Smoothing
+    } else if leaf.ends_with("amax") || quantizer(name).is_some() && !is_of_weight {
+        Meaning::Aside
+    } else if leaf.ends_with("zero_point") || leaf.ends_with("zero_points") {
+        if is_of_weight { Meaning::ZeroPoint } else { Meaning::Aside }
+    } else {
+        UNKNOWN
+    })
+}
+
+/// The part of a name that is a quantiser of ModelOpt.
+fn quantizer(name: &str) -> Option<&str> {
+    name.split('.').find(|part| part.ends_with("_quantizer"))
 }
 
 /// Whether `name` is what a quantiser keeps while it calibrates, as ModelOpt and llm-compressor save it with raw models.
@@ -86,4 +192,66 @@ pub(super) fn packed(name: &str, exists: impl Fn(&str) -> bool) -> Option<&'stat
     }
     let stem = name.strip_suffix("_blocks")?;
     exists(&format!("{stem}_scales")).then_some("MXFP4 codes")
+}
+
+/// Whether what ComfyUI says of codes in `comfy_quant` is that they are E4M3 in rows with scales; it says other things of
+/// MXFP8, whose scales it stores in another order.
+pub(super) fn is_row_major(said: &[u8]) -> bool {
+    let Ok(Value::Object(said)) = serde_json::from_slice(said) else { return false };
+    said.get("format").is_some_and(|format| format == "float8_e4m3fn")
+        && said.keys().all(|key| ["format", "full_precision_matrix_mult"].contains(&key.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_mean_what_tools_mean_by_them() {
+        for (name, expected) in [
+            ("weight_scale_inv", Some(Meaning::BlockScale)),
+            ("*_scale_inv", Some(Meaning::BlockScale)),
+            ("*_input_scale", Some(Meaning::Aside)),
+            ("input_quantizer._amax", Some(Meaning::Aside)),
+            ("input_quantizer._pre_quant_scale", Some(Meaning::Smoothing)),
+            ("weight_quantizer._amax", Some(Meaning::Aside)),
+            ("weight_quantizer._scale", Some(UNKNOWN)),
+            ("smooth_factor", Some(Meaning::Smoothing)),
+            ("output_zero_points", Some(Meaning::Aside)),
+            ("zero_point", Some(Meaning::ZeroPoint)),
+            ("weight.scale", Some(UNKNOWN)),
+            ("_scale", Some(UNKNOWN)),
+            ("SCB", Some(UNKNOWN)),
+            ("layer_scale_1", None),
+            ("bias", None),
+        ] {
+            assert_eq!(meaning(name), expected, "{name}");
+        }
+        assert!(meaning_anywhere("m.k_proj.k_scale").is_some() && meaning_anywhere("scaled_fp8").is_some());
+        assert!(meaning_anywhere("m.norm.scale").is_none() && meaning_anywhere("logit_scale").is_none());
+    }
+
+    #[test]
+    fn no_name_is_listed_twice() {
+        let mut names: Vec<&str> = MEANINGS.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn packed_weights_are_known_by_what_stands_beside_them() {
+        assert_eq!(packed("e.down_proj_blocks", |n| n == "e.down_proj_scales"), Some("MXFP4 codes"));
+        assert_eq!(packed("m.weight", |n| n == "m.SCB"), Some("8-bit integers of bitsandbytes"));
+        assert_eq!(packed("m.position_ids", |_| false), None);
+    }
+
+    #[test]
+    fn layouts_of_codes_are_read_from_json() {
+        assert!(is_row_major(br#"{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}"#));
+        for other in [&br#"{"format": "mxfp8"}"#[..], br#"{"format": "float8_e4m3fn", "turned": 1}"#, b"x"] {
+            assert!(!is_row_major(other));
+        }
+    }
 }

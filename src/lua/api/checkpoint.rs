@@ -130,7 +130,7 @@ fn class() -> Class<Arc<Model>> {
                 let foreign = Foreign::of(this)?;
                 let stored = |name| {
                     let (tensor, shard) = (this.tensor(name)?, this.shard_of(name)?);
-                    Some(StoredTensor { name, tensor, shard, role: foreign.role(this, name) })
+                    Some(StoredTensor { name, tensor, shard, role: foreign.role(name) })
                 };
                 rows(call.lua(), chosen.into_iter().filter_map(stored))
             },

@@ -125,7 +125,8 @@ fn class() -> Class<RefCell<Writer>> {
             Function::new("dequantize", "Adds an FP8 weight of the base as code × scale, whichever tool made it. Blocks are as large as the base's configuration says.")
                 .param("name", Type::String, "the name of the tensor, or of its layer, without `.weight`")
                 .default("dtype", TARGETS, "bf16", "the element type")
-                .raises("the weight is not FP8, or has no scales that fit")
+                .returns(Type::Boolean, "whether it has scales; without any, and where nothing tells of any, the codes are taken for the values")
+                .raises("the weight is not FP8, has no scales that fit, or has something beside it whose meaning is not known")
                 .example(with_writer!(
                     "writer:quantize(\"model.layers.0.mlp.down_proj\")\nwriter:copy(\"*\")\nwriter:finish()\n\
                      local back = qlua.export.writer{ out = \"back\", base = \"copy\" }\n\
