@@ -564,7 +564,7 @@ function Writer:quantize(module, options) end
 
 ---Adds an FP8 weight of the base as code × scale, whichever tool made it. Blocks are as large as the base's configuration says.
 ---
----Raises when the weight is not FP8, or has no scales that fit.
+---Raises when the weight is not FP8, has no scales that fit, or has something beside it whose meaning is not known.
 ---
 ---```lua
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
@@ -580,6 +580,7 @@ function Writer:quantize(module, options) end
 ---Since 0.1.0.
 ---@param name string the name of the tensor, or of its layer, without `.weight`
 ---@param dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type (default: `"bf16"`)
+---@return boolean # whether it has scales; without any, and where nothing tells of any, the codes are taken for the values
 function Writer:dequantize(name, dtype) end
 
 ---Gives an added tensor another name.

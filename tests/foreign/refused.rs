@@ -53,6 +53,11 @@ fn codes_that_are_not_read_are_named_in_one_sentence_and_nothing_is_written() {
             "I8 codes, integers or packed FP4",
         ),
         (
+            vec![("weight", bytes(Dtype::I32, &[4, 1])), ("scales", f16s(&[4, 1], &[0.5; 4]))],
+            Value::Null,
+            "I32 codes",
+        ),
+        (
             vec![("weight", Raw::new(Dtype::F8_E5M2, &[2, 2], vec![60; 4])), ("weight_scale", scale())],
             json!({"quant_method": "fp8"}),
             "F8_E5M2 codes (quant_method fp8)",

@@ -150,22 +150,26 @@ pub(super) fn what_codes(model: &Model, name: &str, tensor: &Tensor) -> Option<S
         return None;
     }
     let exists = |name: &str| model.tensor(name).is_some();
+    let is_encoded = |name: &str| model.tensor(name).is_some_and(|owner| !owner.dtype().is_quantisable());
     let (module, leaf) = name.rsplit_once('.').unwrap_or(("", name));
     match tensor.dtype() {
         Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64 | Dtype::C64 | Dtype::Bool => None,
         // Those of packed weights are FP8 too.
-        _ if leaf.starts_with("scale") && (exists(module) || exists(&format!("{module}.weight"))) => None,
+        _ if leaf.starts_with("scale") && (is_encoded(module) || is_encoded(&format!("{module}.weight"))) => {
+            None
+        }
         dtype @ (Dtype::F8E4M3 | Dtype::F8E5M2 | Dtype::F8E4M3Fnuz | Dtype::F8E5M2Fnuz) => {
             Some(format!("{dtype} codes"))
         }
         // Exponents alone are scales.
         Dtype::F8E8M0 => None,
         dtype => names::packed(name, exists).map(str::to_string).or_else(|| {
-            let mut scales = names::scales().filter_map(|scale| match name.strip_suffix(".weight") {
-                Some(module) if !scale.starts_with('*') => Some(format!("{module}.{scale}")),
-                None => scale.strip_prefix('*').map(|ending| format!("{name}{ending}")),
-                Some(_) => None,
-            });
+            let mut scales =
+                names::scales().chain(["scales"]).filter_map(|scale| match name.strip_suffix(".weight") {
+                    Some(module) if !scale.starts_with('*') => Some(format!("{module}.{scale}")),
+                    None => scale.strip_prefix('*').map(|ending| format!("{name}{ending}")),
+                    Some(_) => None,
+                });
             scales.any(|scale| exists(&scale)).then(|| match dtype {
                 Dtype::I8 => "I8 codes, integers or packed FP4".to_string(),
                 other => format!("{other} codes"),
