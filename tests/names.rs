@@ -3,7 +3,7 @@
 
 mod common;
 
-use qlua::dialect::{DialectChoice, DialectId, Engine};
+use qlua::dialect::{Code, DialectChoice, DialectId, Engine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -591,4 +591,30 @@ fn a_module_in_two_groups_under_two_spellings_is_refused() {
     let expected =
         format!("the groups `{}` and `{other}` both have `{}`, under two spellings", linears[0], linears[0]);
     assert_eq!(error.to_string(), expected);
+}
+
+/// Transformers makes a linear layer of a head that is tied, whatever it is called: both lists that it reads name it.
+#[test]
+fn a_tied_head_of_another_name_is_listed() {
+    let base = tempfile::tempdir().unwrap();
+    checkpoint(
+        base.path(),
+        json!({"architectures": ["BioGptForCausalLM"], "model_type": "biogpt", "tie_word_embeddings": true}),
+        &["biogpt.layers.0.fc1", "biogpt.layers.1.fc1"],
+        &[("biogpt.embed_tokens.weight", &[32, 16])],
+    );
+    write_manifest(base.path(), &[&["biogpt.layers.0.fc1"], &["biogpt.layers.1.fc1"]]);
+    let out = base.path().join("out");
+    let options = FamilyOptions {
+        dialect: DialectChoice::Named(DialectId::Universal),
+        ..options(&base.path().join("model"), &base.path().join("manifest.json"), &out)
+    };
+    let written = export(options, &[50.0], &Silent).unwrap().remove(0);
+    let config = Directory(written.directory.clone()).json("config.json");
+    let ignore = config["quantization_config"]["ignore"].as_array().unwrap().clone();
+    assert!(ignore.contains(&json!("output_projection")), "{ignore:?}");
+    assert_eq!(faults(&written.directory), []);
+    let without = config.to_string().replace("\"output_projection\",", "");
+    std::fs::write(written.directory.join("config.json"), without).unwrap();
+    assert!(faults(&written.directory).iter().any(|problem| problem.code == Code::LmHead));
 }

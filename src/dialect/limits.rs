@@ -57,7 +57,7 @@ const VISION_TOWERS: &[&str] = &[
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 20] = [
+pub const LIMITS: [Limit; 23] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -86,6 +86,34 @@ pub const LIMITS: [Limit; 20] = [
         reason: "Transformers 5 makes block FP8 of layers of the class Linear alone, of which Falcon has a subclass, and takes raw \
                  codes for weights (Transformers 4 reads it)",
         instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Transformers,
+        architectures: &["HrmTextForCausalLM", "Lfm2MoeForCausalLM", "LongcatFlashForCausalLM"],
+        dialects: &[DialectId::Fp8Block],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "Transformers' reader of block FP8 does not build the layers or experts of this architecture and fails",
+        instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: &["FalconH1ForCausalLM", "MiniCPM3ForCausalLM"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "vLLM gives layers of this architecture names without the number of the block, or none, so that no list keeps \
+                 them apart",
+        instead: "serve it with Transformers",
+    },
+    Limit {
+        engine: Engine::Vllm,
+        architectures: &["BloomForCausalLM"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "vLLM rearranges query_key_value of this architecture by heads, its scales too, which fails",
+        instead: "serve it with Transformers",
     },
     Limit {
         engine: Engine::Vllm,
@@ -121,6 +149,7 @@ pub const LIMITS: [Limit; 20] = [
             "InternVLForConditionalGeneration",
             "Llama4ForConditionalGeneration",
             "Mistral3ForConditionalGeneration",
+            "PaddleOCRVLForConditionalGeneration",
             "PaliGemmaForConditionalGeneration",
         ],
         dialects: &[],

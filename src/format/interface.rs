@@ -28,6 +28,11 @@ pub trait Format: Sync {
     /// where it can.
     fn refuses(&self, dtype: Dtype, shape: &[usize]) -> Option<&'static str>;
 
+    /// Whether Transformers reads it with a quantiser of its own, which leaves some modules alone without being told.
+    fn is_read_by_module_names(&self) -> bool {
+        false
+    }
+
     /// The tensors that take the place of a weight of `shape`, codes first, in the order in which they are listed; exact, so
     /// sizes on disk follow from it.
     ///

@@ -28,6 +28,7 @@ pub struct Architecture {
     /// The spellings of rows on disk, by their folded names.
     names: HashMap<String, Vec<Name>>,
     ties: Vec<Vec<String>>,
+    kept: Vec<String>,
     ignored: Vec<String>,
     experts: Vec<Mixture>,
     engine: Option<VllmFacts>,
@@ -112,6 +113,44 @@ impl Architecture {
             }
         }
         missing
+    }
+
+    /// Output heads that Transformers makes as linear layers and of which `is_there` knows no spelling on disk, as those that are
+    /// tied to a table: their names in memory, in every line.
+    pub fn absent_heads(&self, is_there: &dyn Fn(&str) -> bool) -> Vec<&str> {
+        let mut absent: Vec<&str> = Vec::new();
+        for (number, row) in self.table.rows.iter().enumerate() {
+            let is_linear_head = |kind: &Kind| kind.class == ModuleClass::Head && kind.linear;
+            let lines = Line::ALL
+                .iter()
+                .filter(|line| row.kinds[**line as usize].as_ref().is_some_and(is_linear_head));
+            let memory: Vec<&str> =
+                lines.flat_map(|line| &row.memory[*line as usize]).map(String::as_str).collect();
+            let mut spellings = self.names.values().flatten().filter(|name| name.row == number);
+            if memory.is_empty()
+                || spellings.any(|name| name.pattern.contains('#') || is_there(&name.pattern))
+            {
+                continue;
+            }
+            absent.extend(memory);
+        }
+        absent.sort_unstable();
+        absent.dedup();
+        absent
+    }
+
+    /// Whether several blocks share the weight of `module`, which is on disk once.
+    pub fn is_shared(&self, module: &Module) -> bool {
+        let alone = self.ties.iter().filter_map(|group| <&[String; 1]>::try_from(group.as_slice()).ok());
+        alone.into_iter().any(|[name]| module.templates().any(|template| template == name))
+    }
+
+    /// Whether quantisers of Transformers leave the linear layer alone that is called `in_memory`, without being told.
+    pub fn is_kept(&self, in_memory: &str) -> bool {
+        let begins = |word: &str| {
+            in_memory.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.kept.iter().any(|word| in_memory.ends_with(word.as_str()) || begins(word))
     }
 
     /// The names, with numbers folded, that are one tensor in memory when embeddings are tied.
@@ -224,6 +263,7 @@ impl Architecture {
             table: KnownTable { rows, stacks: facts.stacks.clone(), towers: facts.towers.clone() },
             names,
             ties: facts.ties.clone(),
+            kept: facts.kept.clone(),
             ignored: facts.ignored.clone(),
             experts: facts.experts.clone(),
             engine,

@@ -85,6 +85,11 @@ impl<'a> Module<'a> {
         self.row().memory[*line as usize].first().map(String::as_str)
     }
 
+    /// Its names in memory, in any line, with the numbers folded.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &'a str> {
+        self.row().memory.iter().flatten().map(String::as_str)
+    }
+
     /// The stack of blocks that it is in, and the number of its block.
     pub fn block(&self) -> Option<(&'a str, u64)> {
         let template = self.template()?;

@@ -15,6 +15,10 @@ use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
+/// Layers of T5 that Transformers keeps in F32, also inside composite models; it is in no mapping of which facts are recorded.
+const OF_T5: &str = ".DenseReluDense.wo";
+/// Where the configuration of a composite model of an encoder and a decoder has its decoder, which is called so in memory too.
+const DECODER: &str = "decoder";
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
@@ -30,6 +34,10 @@ struct ModuleEntry {
     rank: usize,
     /// Rows and columns, where it has two dimensions.
     sizes: Option<[usize; 2]>,
+    /// Whether its architecture says nothing of it.
+    is_guessed: bool,
+    /// Whether several blocks share its weight.
+    is_shared: bool,
 }
 
 impl ModuleEntry {
@@ -48,6 +56,8 @@ pub struct Modules {
     /// What all spellings share; nothing where that is not one module's.
     by_canonical: HashMap<String, Option<usize>>,
     architecture: Option<&'static Architecture>,
+    /// Output heads that are in memory only.
+    tied_heads: Vec<String>,
     bare_vision_root: bool,
     /// Worked out when a manifest first speaks of a mixture.
     experts: OnceLock<HashMap<String, Vec<usize>>>,
@@ -72,10 +82,46 @@ impl Modules {
         }
         // The hub spelling of Qwen2-VL and Qwen2.5-VL, which Transformers renames while loading.
         names.bare_vision_root &= has_wrapped_layers;
-        if names.architecture.is_none() {
-            names.tell_transposed(&biases, &hidden_sizes(config));
-        }
+        names.tell_transposed(&biases, &hidden_sizes(config));
+        names.tied_heads = names.find_tied_heads(config);
         names
+    }
+
+    /// The output heads in memory that are not on disk: those of the architecture, and of the decoder that a composite model
+    /// was put together with.
+    fn find_tied_heads(&self, config: &Value) -> Vec<String> {
+        let is_there = |name: &str| self.by_name.contains_key(name);
+        let own =
+            self.architecture.into_iter().flat_map(|known| known.absent_heads(&is_there)).map(str::to_string);
+        let decoder = config.get(DECODER).filter(|part| part.is_object()).and_then(Architecture::of_config);
+        let inner = |name: &str| format!("{DECODER}.{name}");
+        let of_decoder =
+            decoder.into_iter().flat_map(|known| known.absent_heads(&|name| is_there(&inner(name))));
+        own.chain(of_decoder.map(inner)).collect()
+    }
+
+    /// The names in memory of output heads that are tied to a table and not on disk, beside `lm_head`: Transformers makes
+    /// linear layers of them and has to be told to leave them alone.
+    pub fn tied_heads(&self) -> &[String] {
+        &self.tied_heads
+    }
+
+    /// Whether quantisers of Transformers leave the on-disk module alone without being told, under a name that it has there.
+    pub fn is_left_alone(&self, on_disk: &str) -> bool {
+        let is_kept = |name: &String| self.architecture.is_some_and(|known| known.is_kept(name));
+        on_disk.ends_with(OF_T5) || self.names_in_memory(on_disk).iter().any(is_kept)
+    }
+
+    /// Whether several blocks share the weight of the on-disk module: in memory it has as many names as there are such blocks.
+    pub fn is_shared(&self, on_disk: &str) -> bool {
+        self.by_name.get(on_disk).is_some_and(|&at| self.modules[at].is_shared)
+    }
+
+    /// What the names of each shared module have in common in all blocks: what follows the number of the block.
+    pub fn shared_tails(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        let shared = self.modules.iter().filter(|entry| entry.is_shared);
+        shared.map(|entry| after_number(&entry.on_disk)).filter(move |tail| seen.insert(*tail))
     }
 
     fn add(&mut self, tensor: &str, on_disk: &str, shape: &[usize]) {
@@ -97,6 +143,13 @@ impl Modules {
         } else {
             class
         };
+        let is_shared = match (self.architecture, &fact) {
+            (Some(known), Some(fact)) => class == LINEAR && known.is_shared(fact),
+            _ => false,
+        };
+        // One weight with several names in memory: loaders quantise what they find under each.
+        let class = class.filter(|_| !is_shared);
+        let is_guessed = fact.is_none();
         for line in NEWEST_FIRST {
             let in_memory = fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
             if let [name] = in_memory.as_slice() {
@@ -106,7 +159,14 @@ impl Modules {
         self.by_name.insert(on_disk.to_string(), at);
         self.by_canonical.entry(canonical(on_disk)).and_modify(|known| *known = None).or_insert(Some(at));
         let sizes = if let &[rows, columns] = shape { Some([rows, columns]) } else { None };
-        self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len(), sizes });
+        self.modules.push(ModuleEntry {
+            on_disk: on_disk.to_string(),
+            class,
+            rank: shape.len(),
+            sizes,
+            is_guessed,
+            is_shared,
+        });
     }
 
     /// Takes for what they are weights that are stored as [in, out], as far as `biases` (their lengths by module) and the
@@ -117,7 +177,9 @@ impl Modules {
         let mut has_transposed = HashSet::new();
         for at in 0..self.modules.len() {
             let entry = &mut self.modules[at];
-            let Some(sizes) = entry.sizes.filter(|_| entry.class == LINEAR) else { continue };
+            let Some(sizes) = entry.sizes.filter(|_| entry.class == LINEAR && entry.is_guessed) else {
+                continue;
+            };
             let block = block_name(&entry.on_disk);
             match orientation(&entry.on_disk, sizes, biases.get(entry.on_disk.as_str()).copied(), hidden) {
                 Some(Orientation::OutIn) => (),
@@ -322,6 +384,19 @@ fn newest_class(module: &Module) -> Option<ModuleClass> {
     // Bare parameters in the newest line may be modules before it.
     let is_telling = |class: &&ModuleClass| **class != ModuleClass::Other;
     classes.iter().find(is_telling).or(classes.first()).copied()
+}
+
+/// What follows the last number in `name`.
+fn after_number(name: &str) -> &str {
+    let mut rest = name;
+    let mut at = 0;
+    for part in name.split('.') {
+        at += part.len() + 1;
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            rest = name.get(at..).unwrap_or(name);
+        }
+    }
+    rest
 }
 
 /// The mixture that the stack `on_disk` belongs to.

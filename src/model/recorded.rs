@@ -112,6 +112,9 @@ pub(super) struct Facts {
     pub towers: HashMap<String, Tower>,
     #[serde(default)]
     pub ignored: Vec<String>,
+    /// Beginnings and ends of names in memory of linear layers that quantisers of Transformers leave alone of themselves.
+    #[serde(default)]
+    pub kept: Vec<String>,
     #[serde(default)]
     pub experts: Vec<Mixture>,
 }

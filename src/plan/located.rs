@@ -14,6 +14,9 @@ const ROUTER: &str = "a router: it decides by small differences, and loaders bui
 const TABLE: &str = "an embedding table: rows are looked up in it, and loaders read it without scales";
 const STACK: &str = "experts in one tensor: loaders read such a stack without scales";
 const TRANSPOSED: &str = "a linear layer stored as [in, out]: loaders have no FP8 form of it";
+const SHARED: &str = "one weight that several blocks share: loaders look for scales under the name that it has in each of them";
+const LEFT_ALONE: &str =
+    "Transformers leaves it alone whatever a list says, and would take codes for weights";
 const UNCERTAIN: &str = "it is not certain that this is a linear layer which loaders run as one";
 const NO_LINEAR_LAYER: &str = "no linear layer: there is no FP8 form of it";
 const CONVOLUTION: &str = "a convolution: no exporter packs it to FP8 and no loader reads it so";
@@ -91,7 +94,10 @@ impl Located {
         located.require_own_modules(manifest)?;
         located.keep_whole(|module| {
             let weight = model.weight(module)?;
-            format.format().refuses(weight.dtype(), weight.shape())
+            let is_left_alone =
+                || format.format().is_read_by_module_names() && model.modules().is_left_alone(module);
+            let refused = format.format().refuses(weight.dtype(), weight.shape());
+            refused.or_else(|| is_left_alone().then_some(LEFT_ALONE))
         });
         Ok(located)
     }
@@ -276,6 +282,7 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> 
         Some(ModuleClass::Experts) => return Ok(MemberPlace::Kept(STACK)),
         Some(ModuleClass::Transposed) => return Ok(MemberPlace::Kept(TRANSPOSED)),
         Some(ModuleClass::Other) => return Ok(MemberPlace::Kept(NO_LINEAR_LAYER)),
+        None if modules.is_shared(module) => return Ok(MemberPlace::Kept(SHARED)),
         None => return Ok(MemberPlace::Kept(UNCERTAIN)),
     }
     match model.weight(module).map(|weight| weight.dtype()) {

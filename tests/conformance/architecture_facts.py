@@ -222,6 +222,8 @@ def facts_of(table: Table) -> dict[str, Any]:
     facts["towers"] = newest["towers"]
     if newest["ignored"]:
         facts["ignored"] = newest["ignored"]
+    if kept := sorted({word for one in lines.values() for word in one.get("kept", ())}):
+        facts["kept"] = kept
     if experts := table.experts():
         facts["experts"] = experts
     return facts

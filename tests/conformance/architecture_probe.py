@@ -209,12 +209,19 @@ def rows_of(model: nn.Module) -> Iterator[tuple[Row, tuple[str, tuple[str, ...]]
 
 
 def tied(model: nn.Module) -> list[list[str]]:
-    """The names in memory that are one tensor."""
+    """The names in memory that are one tensor; a name alone where blocks share it."""
     groups: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         groups.setdefault(id(parameter), []).append(name.removesuffix(".weight"))
-    pairs = {tuple(fold(n) for n in sorted(group)) for group in groups.values() if len(group) > 1}
-    return [list(pair) for pair in sorted(pairs) if len(set(pair)) == len(pair)]
+    pairs = {tuple(dict.fromkeys(fold(n) for n in sorted(group))) for group in groups.values() if len(group) > 1}
+    return [list(pair) for pair in sorted(pairs)]
+
+
+def kept(model: nn.Module) -> list[str]:
+    """The beginnings and ends of names of linear layers that quantisers of this line's own leave alone without being told."""
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    words = getattr(model, "_keep_in_fp32_modules", None) or ()
+    return sorted(w for w in words if any(n.endswith(w) or n.startswith(f"{w}.") for n in linears))
 
 
 def stacks(model: nn.Module) -> list[str]:
@@ -292,6 +299,7 @@ def record(name: str, model_type: str, mapping: str) -> dict[str, Any]:
             if not facts["built"]:
                 facts |= {"towers": towers(model), "base": model.base_model_prefix}
                 facts["ignored"] = sorted(getattr(type(model), "_keys_to_ignore_on_load_unexpected", None) or ())
+                facts["kept"] = kept(model)
                 facts["own"] = type(model).__module__.split(".")[2] == model_type.replace("-", "_")
             facts["stacks"] = sorted({*facts.get("stacks", ()), *stacks(model)})
             facts["built"] += 1

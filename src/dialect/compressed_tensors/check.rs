@@ -83,12 +83,13 @@ fn check_lists(
 ) {
     let ignored = words(&config["ignore"]);
     let names = stored.model.modules();
-    let heads = names.names_in_memory(stored.head());
+    let mut heads = names.names_in_memory(stored.head());
+    heads.extend_from_slice(names.tied_heads());
     let targeted = |head: &String| {
         groups.iter().any(|g| g.fp8 && (g.targets.matches("Linear") || g.targets.matches(head)))
     };
     if let Some(head) = heads.iter().find(|head| targeted(head) && !ignore.matches(head)) {
-        let message = format!("{head} is not in `ignore`: vLLM would read it as FP8");
+        let message = format!("{head} is not in `ignore`: loaders would read it as FP8");
         problems.push(Problem::new(Code::LmHead, stored.head(), message));
     }
     for entry in &ignore.names {

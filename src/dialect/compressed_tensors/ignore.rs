@@ -110,7 +110,9 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
             entries.push(expression(shape, &choice, leaves));
         }
     }
+    entries.extend(model.modules().shared_tails().map(|tail| format!(r"re:(.*\.)?{}$", regex::escape(tail))));
     entries.extend(beside);
+    entries.extend(model.modules().tied_heads().iter().filter(|head| *head != "lm_head").cloned());
     entries.push("lm_head".into());
     entries
 }

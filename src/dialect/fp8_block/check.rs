@@ -84,11 +84,12 @@ fn check_lists(list: Option<&[&str]>, stored: &StoredLayers) -> Vec<Problem> {
     // What each engine but the first takes for the other format.
     let mut differing: Vec<Vec<&Layer>> = readings.iter().map(|_| Vec::new()).collect();
     let head = stored.head();
-    let head_is_listed = readings
-        .iter()
-        .filter(|r| r.name.starts_with("Transformers"))
-        .all(|reading| reading.ignores(&names.in_memory(head)) == Some(true));
-    if list.is_some() && !head_is_listed {
+    let heads: Vec<String> = names.tied_heads().iter().cloned().chain([names.in_memory(head)]).collect();
+    let in_transformers = || readings.iter().filter(|r| r.name.starts_with("Transformers"));
+    let is_listed = |head: &&String| in_transformers().all(|reading| reading.ignores(head) == Some(true));
+    if list.is_some()
+        && let Some(head) = heads.iter().find(|head| !is_listed(head))
+    {
         let message = format!("{head} is not in modules_to_not_convert: Transformers would read it as FP8");
         problems.push(Problem::new(Code::LmHead, head, message));
     }

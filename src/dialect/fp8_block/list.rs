@@ -66,6 +66,8 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     }
     unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names).for_each(&mut add);
     asked_for_as_wholes(model, plan).into_iter().for_each(&mut add);
+    model.modules().shared_tails().map(str::to_string).for_each(&mut add);
+    model.modules().tied_heads().iter().cloned().for_each(&mut add);
     add("lm_head".into());
     entries
 }

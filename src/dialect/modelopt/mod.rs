@@ -91,5 +91,6 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
     });
     let mixtures = unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names);
     let wholes = asked_for_as_wholes(model, plan);
-    listed.chain(mixtures).chain(wholes).chain(["lm_head".to_string()]).collect()
+    let shared = model.modules().shared_tails().map(str::to_string);
+    listed.chain(mixtures).chain(wholes).chain(shared).chain(["lm_head".to_string()]).collect()
 }

@@ -42,6 +42,10 @@ impl Format for Fp8BlockFormat {
         })
     }
 
+    fn is_read_by_module_names(&self) -> bool {
+        true
+    }
+
     fn tensors(
         &self,
         shape: &[usize],
