@@ -18,6 +18,9 @@ use super::spelling::canonical;
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
+/// Where a configuration describes the language model within the model.
+const LANGUAGE_MODELS: [&str; 2] = ["text_config", "llm_config"];
+
 const LINEAR: Option<ModuleClass> = Some(ModuleClass::Linear);
 
 /// A module that owns a weight.
@@ -43,8 +46,16 @@ impl ModuleEntry {
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
     modules: Vec<ModuleEntry>,
-    /// Their names on disk and in memory.
+    /// Their names on disk.
     by_name: HashMap<String, usize>,
+    /// Their other names in memory, line by line as in [`NEWEST_FIRST`]; several modules where a line makes one of them.
+    by_memory: [HashMap<String, Vec<usize>>; NEWEST_FIRST.len()],
+    /// What a line makes of one of them that it splits.
+    parts: HashMap<String, usize>,
+    /// The names in memory of recorded tensors that are no module's weight.
+    bare: HashMap<String, ModuleClass>,
+    /// Names in memory that are one tensor, also those of the language model within the model.
+    ties: Vec<Vec<String>>,
     /// What all spellings share; nothing where that is not one module's.
     by_canonical: HashMap<String, Option<usize>>,
     architecture: Option<&'static Architecture>,
@@ -57,7 +68,10 @@ impl Modules {
     /// Collects the modules that own a weight among `tensors` (on-disk name and shape, in file order), with what is known
     /// of the architecture that `config` names. Stacks of experts are bare parameters and count as modules.
     pub fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>, config: &Value) -> Self {
-        let mut names = Modules { architecture: Architecture::of_config(config), ..Modules::default() };
+        let architecture = Architecture::of_config(config);
+        let inner = LANGUAGE_MODELS.iter().filter_map(|key| Architecture::of_config(config.get(key)?));
+        let ties = architecture.into_iter().chain(inner).flat_map(|of| of.tied().iter().cloned()).collect();
+        let mut names = Modules { architecture, ties, ..Modules::default() };
         let mut has_wrapped_layers = false;
         let mut biases = HashMap::new();
         for (tensor, shape) in tensors {
@@ -65,7 +79,10 @@ impl Modules {
                 biases.insert(module, length);
             }
             let owner = tensor.strip_suffix(".weight");
-            let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else { continue };
+            let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else {
+                names.add_bare(tensor);
+                continue;
+            };
             names.bare_vision_root |= on_disk.starts_with("visual.");
             has_wrapped_layers |= on_disk.starts_with("model.layers.");
             names.add(tensor, on_disk, shape);
@@ -97,16 +114,32 @@ impl Modules {
         } else {
             class
         };
-        for line in NEWEST_FIRST {
-            let in_memory = fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
-            if let [name] = in_memory.as_slice() {
-                self.by_name.entry(name.clone()).or_insert(at);
+        let in_memory = |line| fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
+        let in_memory: Vec<Vec<String>> = NEWEST_FIRST.into_iter().map(in_memory).collect();
+        for (line, names) in in_memory.iter().enumerate() {
+            match names.as_slice() {
+                // A name that newer lines have too is found there.
+                [name] if name != on_disk && !in_memory[..line].contains(names) => {
+                    self.by_memory[line].entry(name.clone()).or_default().push(at);
+                }
+                [] | [_] => (),
+                parts => self.parts.extend(parts.iter().map(|part| (part.clone(), at))),
             }
         }
         self.by_name.insert(on_disk.to_string(), at);
         self.by_canonical.entry(canonical(on_disk)).and_modify(|known| *known = None).or_insert(Some(at));
         let sizes = if let &[rows, columns] = shape { Some([rows, columns]) } else { None };
         self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len(), sizes });
+    }
+
+    /// Adds a tensor that is no module's weight, where it is recorded as something that decides or is computed with.
+    fn add_bare(&mut self, tensor: &str) {
+        let Some(fact) = self.architecture.and_then(|architecture| architecture.module(tensor)) else {
+            return;
+        };
+        let Some(class) = newest_class(&fact).filter(|class| *class != ModuleClass::Other) else { return };
+        let names = NEWEST_FIRST.into_iter().flat_map(|line| fact.in_memory(line));
+        self.bare.extend(names.map(|name| (name, class)));
     }
 
     /// Takes for what they are weights that are stored as [in, out], as far as `biases` (their lengths by module) and the
@@ -155,7 +188,46 @@ impl Modules {
     }
 
     fn at(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied().or_else(|| self.by_canonical.get(&canonical(name)).copied().flatten())
+        if let Some(at) = self.by_name.get(name) {
+            return Some(*at);
+        }
+        match self.in_some_line(name) {
+            [] => self.by_canonical.get(&canonical(name)).copied().flatten(),
+            [at] => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// What the newest line that has something of this name in memory makes it of.
+    fn in_some_line(&self, name: &str) -> &[usize] {
+        self.by_memory.iter().find_map(|names| names.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The modules on disk of which a line makes the one called `name` in memory, where they are several.
+    pub(super) fn merged(&self, name: &str) -> Vec<&str> {
+        let several = Some(self.in_some_line(name)).filter(|modules| modules.len() > 1);
+        several.into_iter().flatten().map(|&at| self.modules[at].on_disk.as_str()).collect()
+    }
+
+    /// The module on disk that a line splits, where `name` is that of a part in memory.
+    pub fn whole_of(&self, name: &str) -> Option<&str> {
+        self.parts.get(name).map(|&at| self.modules[at].on_disk.as_str())
+    }
+
+    /// What the tensor is that is called `name` in memory and is no module's weight on disk.
+    pub(super) fn bare(&self, name: &str) -> Option<ModuleClass> {
+        self.bare.get(name).copied()
+    }
+
+    /// Names in memory that are one tensor, also those of the language model within the model.
+    pub(super) fn ties(&self) -> &[Vec<String>] {
+        &self.ties
+    }
+
+    /// The stacks of experts on disk.
+    pub(super) fn stacks(&self) -> impl Iterator<Item = &str> {
+        let stacks = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Experts));
+        stacks.map(|entry| entry.on_disk.as_str())
     }
 
     /// The name that Transformers gives the module in memory, for an on-disk name: what compressed-tensors lists use. That of
@@ -241,20 +313,23 @@ impl Modules {
     /// The mixtures whose experts are stacked on disk: names below which the stacks are, such as `model.layers.0.mlp.experts`.
     pub fn stacked_mixtures(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();
-        let stacks = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Experts));
-        stacks.map(|entry| mixture_of(&entry.on_disk)).filter(move |mixture| seen.insert(*mixture))
+        self.stacks().map(mixture_of).filter(move |mixture| seen.insert(*mixture))
+    }
+
+    /// The names in memory of the stack that the expert or stack `on_disk` is in, in any line that stacks it.
+    pub fn stacks_in_memory(&self, on_disk: &str) -> Vec<String> {
+        let Some(fact) = self.fact(on_disk) else { return Vec::new() };
+        let stacking = |line: &Line| fact.class(*line) == Some(ModuleClass::Experts);
+        NEWEST_FIRST.into_iter().filter(stacking).flat_map(|line| fact.in_memory(line)).collect()
     }
 
     /// The names in memory of the mixture that the expert or stack `on_disk` is in, in any line.
     pub fn mixtures_in_memory(&self, on_disk: &str) -> Vec<String> {
-        let Some(fact) = self.fact(on_disk) else { return Vec::new() };
         let mut names: Vec<String> = Vec::new();
-        for line in NEWEST_FIRST.into_iter().filter(|line| fact.class(*line) == Some(ModuleClass::Experts)) {
-            for name in fact.in_memory(line) {
-                let mixture = mixture_of(&name).to_string();
-                if !names.contains(&mixture) {
-                    names.push(mixture);
-                }
+        for stack in self.stacks_in_memory(on_disk) {
+            let mixture = mixture_of(&stack);
+            if !names.iter().any(|name| name == mixture) {
+                names.push(mixture.to_string());
             }
         }
         names
