@@ -6,6 +6,10 @@ use super::modules::Modules;
 use super::recorded::ModuleClass;
 use super::spelling::canonical;
 
+/// What Transformers ties in every encoder-decoder whose table is called `shared`, also where the model within a model is not
+/// recorded.
+const SHARED_TABLE: [&str; 3] = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+
 /// What a name in whatever spelling means among the modules on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning<'a> {
@@ -82,9 +86,10 @@ impl Modules {
 
     /// The module on disk that `name` is tied to as the architecture, or that of the language model within it, has it.
     fn tied_to(&self, name: &str) -> Option<&str> {
-        self.ties().iter().find_map(|group| {
-            let root = |tied: &String| {
-                let root = name.strip_suffix(tied.as_str())?;
+        let recorded = self.ties().iter().map(|group| group.iter().map(String::as_str).collect());
+        { recorded }.chain([SHARED_TABLE.to_vec()]).find_map(|group| {
+            let root = |tied: &&str| {
+                let root = name.strip_suffix(tied)?;
                 (root.is_empty() || root.ends_with('.')).then_some(root)
             };
             let root = group.iter().find_map(root)?;
