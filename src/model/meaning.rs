@@ -30,7 +30,7 @@ pub enum Meaning<'a> {
     Part(&'a str),
     /// What is tied to the module of this name on disk, and stored under that name only.
     Tied(&'a str),
-    /// A tensor on disk that is no module's weight.
+    /// A tensor on disk that is no module's weight, or what owns such tensors and no weight.
     Bare(ModuleClass),
     /// A mixture of which the router is known, and not which of the experts on disk are its own.
     UnknownExperts,

@@ -15,6 +15,8 @@ use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
+mod in_memory;
+
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
@@ -52,7 +54,7 @@ pub struct Modules {
     by_memory: [HashMap<String, Vec<usize>>; NEWEST_FIRST.len()],
     /// What a line makes of one of them that it splits.
     parts: HashMap<String, usize>,
-    /// The names in memory of recorded tensors that are no module's weight.
+    /// Names of what has tensors and no weight: recorded tensors in memory, and the owners of others.
     bare: HashMap<String, ModuleClass>,
     /// Names in memory that are one tensor, also those of the language model within the model.
     ties: Vec<Vec<String>>,
@@ -132,16 +134,6 @@ impl Modules {
         self.modules.push(ModuleEntry { on_disk: on_disk.to_string(), class, rank: shape.len(), sizes });
     }
 
-    /// Adds a tensor that is no module's weight, where it is recorded as something that decides or is computed with.
-    fn add_bare(&mut self, tensor: &str) {
-        let Some(fact) = self.architecture.and_then(|architecture| architecture.module(tensor)) else {
-            return;
-        };
-        let Some(class) = newest_class(&fact).filter(|class| *class != ModuleClass::Other) else { return };
-        let names = NEWEST_FIRST.into_iter().flat_map(|line| fact.in_memory(line));
-        self.bare.extend(names.map(|name| (name, class)));
-    }
-
     /// Takes for what they are weights that are stored as [in, out], as far as `biases` (their lengths by module) and the
     /// model's `hidden` sizes prove it. Of what lies in a block beside such a weight and has no proof of its own it cannot be
     /// told.
@@ -188,46 +180,18 @@ impl Modules {
     }
 
     fn at(&self, name: &str) -> Option<usize> {
-        if let Some(at) = self.by_name.get(name) {
-            return Some(*at);
-        }
-        match self.in_some_line(name) {
-            [] => self.by_canonical.get(&canonical(name)).copied().flatten(),
-            [at] => Some(*at),
-            _ => None,
+        match self.spelled(name) {
+            None if self.in_some_line(name).is_empty() => {
+                self.by_canonical.get(&canonical(name)).copied().flatten()
+            }
+            found => found,
         }
     }
 
-    /// What the newest line that has something of this name in memory makes it of.
-    fn in_some_line(&self, name: &str) -> &[usize] {
-        self.by_memory.iter().find_map(|names| names.get(name)).map_or(&[], Vec::as_slice)
-    }
-
-    /// The modules on disk of which a line makes the one called `name` in memory, where they are several.
-    pub(super) fn merged(&self, name: &str) -> Vec<&str> {
-        let several = Some(self.in_some_line(name)).filter(|modules| modules.len() > 1);
-        several.into_iter().flatten().map(|&at| self.modules[at].on_disk.as_str()).collect()
-    }
-
-    /// The module on disk that a line splits, where `name` is that of a part in memory.
-    pub fn whole_of(&self, name: &str) -> Option<&str> {
-        self.parts.get(name).map(|&at| self.modules[at].on_disk.as_str())
-    }
-
-    /// What the tensor is that is called `name` in memory and is no module's weight on disk.
-    pub(super) fn bare(&self, name: &str) -> Option<ModuleClass> {
-        self.bare.get(name).copied()
-    }
-
-    /// Names in memory that are one tensor, also those of the language model within the model.
-    pub(super) fn ties(&self) -> &[Vec<String>] {
-        &self.ties
-    }
-
-    /// The stacks of experts on disk.
-    pub(super) fn stacks(&self) -> impl Iterator<Item = &str> {
-        let stacks = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Experts));
-        stacks.map(|entry| entry.on_disk.as_str())
+    /// The module that is called exactly so, on disk or in memory.
+    fn spelled(&self, name: &str) -> Option<usize> {
+        let in_memory = || if let [at] = self.in_some_line(name) { Some(*at) } else { None };
+        self.by_name.get(name).copied().or_else(in_memory)
     }
 
     /// The name that Transformers gives the module in memory, for an on-disk name: what compressed-tensors lists use. That of
@@ -288,9 +252,9 @@ impl Modules {
         self.modules.iter().filter(|entry| entry.is_built_as_linear()).map(|entry| entry.on_disk.as_str())
     }
 
-    /// Whether the on-disk module is one of [`Modules::built_as_linears`].
+    /// Whether the module, by its name on disk or in memory, is one of [`Modules::built_as_linears`].
     pub fn is_built_as_linear(&self, on_disk: &str) -> bool {
-        self.by_name.get(on_disk).is_some_and(|&at| self.modules[at].is_built_as_linear())
+        self.spelled(on_disk).is_some_and(|at| self.modules[at].is_built_as_linear())
     }
 
     /// Every module that loaders must be told about when it stays as it is, in file order: [`Modules::built_as_linears`] and
@@ -375,9 +339,9 @@ impl Modules {
         experts
     }
 
-    /// What the on-disk module is; nothing where it cannot be told, or there is no such module.
+    /// What the module is, by its name on disk or in memory; nothing where it cannot be told, or there is no such module.
     pub fn class(&self, on_disk: &str) -> Option<ModuleClass> {
-        self.by_name.get(on_disk).and_then(|&at| self.modules[at].class)
+        self.spelled(on_disk).and_then(|at| self.modules[at].class)
     }
 
     /// Whether the on-disk module is a linear layer that can be quantised.
