@@ -81,10 +81,10 @@ impl Modules {
                 biases.insert(module, length);
             }
             let owner = tensor.strip_suffix(".weight");
-            let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else {
+            if owner.is_none() {
                 names.add_bare(tensor);
-                continue;
-            };
+            }
+            let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else { continue };
             names.bare_vision_root |= on_disk.starts_with("visual.");
             has_wrapped_layers |= on_disk.starts_with("model.layers.");
             names.add(tensor, on_disk, shape);
