@@ -57,7 +57,7 @@ const VISION_TOWERS: &[&str] = &[
 const COMPRESSED: &[DialectId] = &[DialectId::Universal, DialectId::CompressedTensors];
 
 /// Every known limit, in the order of the documentation.
-pub const LIMITS: [Limit; 23] = [
+pub const LIMITS: [Limit; 24] = [
     Limit {
         engine: Engine::Transformers,
         architectures: &[],
@@ -89,12 +89,21 @@ pub const LIMITS: [Limit; 23] = [
     },
     Limit {
         engine: Engine::Transformers,
-        architectures: &["HrmTextForCausalLM", "Lfm2MoeForCausalLM", "LongcatFlashForCausalLM"],
+        architectures: &["Lfm2MoeForCausalLM", "LongcatFlashForCausalLM"],
         dialects: &[DialectId::Fp8Block],
         activations: None,
         scope: Scope::Everything,
         reason: "Transformers' reader of block FP8 does not build the layers or experts of this architecture and fails",
         instead: "choose --dialect universal or compressed-tensors",
+    },
+    Limit {
+        engine: Engine::Transformers,
+        architectures: &["HrmTextForCausalLM"],
+        dialects: &[],
+        activations: None,
+        scope: Scope::Everything,
+        reason: "Transformers splits layers of this architecture while it loads them, and fails at their scales",
+        instead: "serve it in BF16",
     },
     Limit {
         engine: Engine::Vllm,

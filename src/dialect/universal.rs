@@ -50,7 +50,8 @@ impl Dialect for UniversalDialect {
     }
 
     fn require_expressible(&self, model: &Model, plan: &Plan) -> Result<()> {
-        CompressedTensorsDialect.require_expressible(model, plan)
+        CompressedTensorsDialect.require_expressible(model, plan)?;
+        ModelOptDialect.require_expressible(model, plan)
     }
 
     /// The two claims against each other; each has a check of its own.

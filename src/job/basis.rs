@@ -7,7 +7,7 @@ use super::fit::{left_out, require_same_shapes, require_same_weights};
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, RecordedAmax};
-use crate::model::{Model, canonical, expert_group, fused_group};
+use crate::model::{Model, ModuleClass, canonical, expert_group, fused_group};
 use crate::plan::{InputScales, Located};
 use crate::units::counted;
 
@@ -44,14 +44,24 @@ impl Basis {
         };
         let mut input_scales = input_scales(options, &manifest)?;
         if let (Some(scales), Some(model)) = (&mut input_scales, &model) {
-            scales.expand(model);
+            scales.resolve(model)?;
         }
         if let (Some(model), Some(baseline)) = (&model, &options.baseline) {
             require_same_shapes(baseline, model)?;
         }
         let (manifest, note) = with_candidates(options, &manifest, input_scales.is_some())?;
         let mut notes: Vec<String> = note.into_iter().collect();
-        let (manifest, joined) = manifest.joined(wholes);
+        // Loaders fuse linear layers and nothing else.
+        let is_fused = |member: &str| {
+            model.as_ref().is_none_or(|model| {
+                let module = model.modules().on_disk(member);
+                module.is_some_and(|module| {
+                    matches!(model.modules().class(module), None | Some(ModuleClass::Linear))
+                })
+            })
+        };
+        let (manifest, joined) = manifest
+            .joined(|member| Some(member).filter(|member| is_fused(member)).into_iter().flat_map(wholes));
         let manifest = Arc::new(manifest);
         notes.extend(joined.map(|(before, after)| {
             format!(

@@ -23,8 +23,7 @@ pub(super) fn require_same_weights(manifest: &Manifest, located: &Located, model
     let compared: Vec<(&str, u64, u64)> = groups
         .filter_map(|(group, found)| {
             let stated = group.parameters().filter(|&stated| found.is_whole && stated > 1)?;
-            let weights = found.stored.iter().filter_map(|module| model.weight(module));
-            Some((group.name.as_str(), stated, weights.map(|weight| weight.elements() as u64).sum()))
+            Some((group.name.as_str(), stated, found.weights(model)))
         })
         .collect();
     let all_alike = |number: fn(&(&str, u64, u64)) -> u64| {
@@ -89,8 +88,12 @@ pub(super) fn left_out(located: &Located, model: &Model) -> Vec<String> {
              shape is quantised, and everything else is listed as ignored"
         ));
     }
-    let named: HashSet<&str> =
-        located.groups().iter().flat_map(|group| &group.stored).map(String::as_str).collect();
+    let named: HashSet<&str> = located
+        .groups()
+        .iter()
+        .flat_map(|group| group.stored.iter().chain(&group.in_part))
+        .map(String::as_str)
+        .collect();
     let unnamed: Vec<&str> = modules.linears().filter(|module| !named.contains(module)).collect();
     if let Some(first) = unnamed.first() {
         notes.push(format!(

@@ -9,6 +9,7 @@ mod fused;
 mod head;
 mod kind;
 mod known;
+mod meaning;
 mod modules;
 mod opened;
 mod order;
@@ -24,6 +25,7 @@ pub use expected::{Expectation, ExpectedTensor, StatedSize, expected_tensors, mi
 pub use fused::{expert_group, fused_group};
 pub use head::is_head;
 pub use known::Module;
+pub use meaning::Meaning;
 pub use modules::Modules;
 pub use opened::Model;
 pub use order::{in_model_order, order_in_block};

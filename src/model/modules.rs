@@ -15,12 +15,17 @@ use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
+mod in_memory;
+
 /// Layers of T5 that Transformers keeps in F32, also inside composite models; it is in no mapping of which facts are recorded.
 const OF_T5: &str = ".DenseReluDense.wo";
 /// Where the configuration of a composite model of an encoder and a decoder has its decoder, which is called so in memory too.
 const DECODER: &str = "decoder";
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
+
+/// Where a configuration describes the language model within the model.
+const LANGUAGE_MODELS: [&str; 2] = ["text_config", "llm_config"];
 
 const LINEAR: Option<ModuleClass> = Some(ModuleClass::Linear);
 
@@ -51,8 +56,16 @@ impl ModuleEntry {
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
     modules: Vec<ModuleEntry>,
-    /// Their names on disk and in memory.
+    /// Their names on disk.
     by_name: HashMap<String, usize>,
+    /// Their other names in memory, line by line as in [`NEWEST_FIRST`]; several modules where a line makes one of them.
+    by_memory: [HashMap<String, Vec<usize>>; NEWEST_FIRST.len()],
+    /// What a line makes of one of them that it splits.
+    parts: HashMap<String, usize>,
+    /// Names of what has tensors and no weight: recorded tensors in memory, and the owners of others.
+    bare: HashMap<String, ModuleClass>,
+    /// Names in memory that are one tensor, also those of the language model within the model.
+    ties: Vec<Vec<String>>,
     /// What all spellings share; nothing where that is not one module's.
     by_canonical: HashMap<String, Option<usize>>,
     architecture: Option<&'static Architecture>,
@@ -67,7 +80,10 @@ impl Modules {
     /// Collects the modules that own a weight among `tensors` (on-disk name and shape, in file order), with what is known
     /// of the architecture that `config` names. Stacks of experts are bare parameters and count as modules.
     pub fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>, config: &Value) -> Self {
-        let mut names = Modules { architecture: Architecture::of_config(config), ..Modules::default() };
+        let architecture = Architecture::of_config(config);
+        let inner = LANGUAGE_MODELS.iter().filter_map(|key| Architecture::of_config(config.get(key)?));
+        let ties = architecture.into_iter().chain(inner).flat_map(|of| of.tied().iter().cloned()).collect();
+        let mut names = Modules { architecture, ties, ..Modules::default() };
         let mut has_wrapped_layers = false;
         let mut biases = HashMap::new();
         for (tensor, shape) in tensors {
@@ -75,6 +91,9 @@ impl Modules {
                 biases.insert(module, length);
             }
             let owner = tensor.strip_suffix(".weight");
+            if owner.is_none() {
+                names.add_bare(tensor);
+            }
             let Some(on_disk) = owner.or_else(|| (shape.len() == 3).then_some(tensor)) else { continue };
             names.bare_vision_root |= on_disk.starts_with("visual.");
             has_wrapped_layers |= on_disk.starts_with("model.layers.");
@@ -150,10 +169,16 @@ impl Modules {
         // One weight with several names in memory: loaders quantise what they find under each.
         let class = class.filter(|_| !is_shared);
         let is_guessed = fact.is_none();
-        for line in NEWEST_FIRST {
-            let in_memory = fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
-            if let [name] = in_memory.as_slice() {
-                self.by_name.entry(name.clone()).or_insert(at);
+        let in_memory = |line| fact.as_ref().map(|fact| fact.in_memory(line)).unwrap_or_default();
+        let in_memory: Vec<Vec<String>> = NEWEST_FIRST.into_iter().map(in_memory).collect();
+        for (line, names) in in_memory.iter().enumerate() {
+            match names.as_slice() {
+                // A name that newer lines have too is found there.
+                [name] if name != on_disk && !in_memory[..line].contains(names) => {
+                    self.by_memory[line].entry(name.clone()).or_default().push(at);
+                }
+                [] | [_] => (),
+                parts => self.parts.extend(parts.iter().map(|part| (part.clone(), at))),
             }
         }
         self.by_name.insert(on_disk.to_string(), at);
@@ -217,7 +242,18 @@ impl Modules {
     }
 
     fn at(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied().or_else(|| self.by_canonical.get(&canonical(name)).copied().flatten())
+        match self.spelled(name) {
+            None if self.in_some_line(name).is_empty() => {
+                self.by_canonical.get(&canonical(name)).copied().flatten()
+            }
+            found => found,
+        }
+    }
+
+    /// The module that is called exactly so, on disk or in memory.
+    fn spelled(&self, name: &str) -> Option<usize> {
+        let in_memory = || if let [at] = self.in_some_line(name) { Some(*at) } else { None };
+        self.by_name.get(name).copied().or_else(in_memory)
     }
 
     /// The name that Transformers gives the module in memory, for an on-disk name: what compressed-tensors lists use. That of
@@ -278,9 +314,9 @@ impl Modules {
         self.modules.iter().filter(|entry| entry.is_built_as_linear()).map(|entry| entry.on_disk.as_str())
     }
 
-    /// Whether the on-disk module is one of [`Modules::built_as_linears`].
+    /// Whether the module, by its name on disk or in memory, is one of [`Modules::built_as_linears`].
     pub fn is_built_as_linear(&self, on_disk: &str) -> bool {
-        self.by_name.get(on_disk).is_some_and(|&at| self.modules[at].is_built_as_linear())
+        self.spelled(on_disk).is_some_and(|at| self.modules[at].is_built_as_linear())
     }
 
     /// Every module that loaders must be told about when it stays as it is, in file order: [`Modules::built_as_linears`] and
@@ -303,20 +339,23 @@ impl Modules {
     /// The mixtures whose experts are stacked on disk: names below which the stacks are, such as `model.layers.0.mlp.experts`.
     pub fn stacked_mixtures(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();
-        let stacks = self.modules.iter().filter(|entry| entry.class == Some(ModuleClass::Experts));
-        stacks.map(|entry| mixture_of(&entry.on_disk)).filter(move |mixture| seen.insert(*mixture))
+        self.stacks().map(mixture_of).filter(move |mixture| seen.insert(*mixture))
+    }
+
+    /// The names in memory of the stack that the expert or stack `on_disk` is in, in any line that stacks it.
+    pub fn stacks_in_memory(&self, on_disk: &str) -> Vec<String> {
+        let Some(fact) = self.fact(on_disk) else { return Vec::new() };
+        let stacking = |line: &Line| fact.class(*line) == Some(ModuleClass::Experts);
+        NEWEST_FIRST.into_iter().filter(stacking).flat_map(|line| fact.in_memory(line)).collect()
     }
 
     /// The names in memory of the mixture that the expert or stack `on_disk` is in, in any line.
     pub fn mixtures_in_memory(&self, on_disk: &str) -> Vec<String> {
-        let Some(fact) = self.fact(on_disk) else { return Vec::new() };
         let mut names: Vec<String> = Vec::new();
-        for line in NEWEST_FIRST.into_iter().filter(|line| fact.class(*line) == Some(ModuleClass::Experts)) {
-            for name in fact.in_memory(line) {
-                let mixture = mixture_of(&name).to_string();
-                if !names.contains(&mixture) {
-                    names.push(mixture);
-                }
+        for stack in self.stacks_in_memory(on_disk) {
+            let mixture = mixture_of(&stack);
+            if !names.iter().any(|name| name == mixture) {
+                names.push(mixture.to_string());
             }
         }
         names
@@ -362,9 +401,9 @@ impl Modules {
         experts
     }
 
-    /// What the on-disk module is; nothing where it cannot be told, or there is no such module.
+    /// What the module is, by its name on disk or in memory; nothing where it cannot be told, or there is no such module.
     pub fn class(&self, on_disk: &str) -> Option<ModuleClass> {
-        self.by_name.get(on_disk).and_then(|&at| self.modules[at].class)
+        self.spelled(on_disk).and_then(|at| self.modules[at].class)
     }
 
     /// Whether the on-disk module is a linear layer that can be quantised.

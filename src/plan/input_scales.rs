@@ -1,6 +1,6 @@
 //! Where static activation scales come from: an FP8 baseline's `input_scale` tensors, or recorded amax values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
@@ -23,13 +23,23 @@ const PLAUSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 /// The largest magnitude of an FP8 code.
 const LARGEST_CODE: f64 = 448.0;
 
-/// Activation scales by module, whatever the spelling that the module is asked for in.
+/// What was given for the inputs of a module.
+#[derive(Debug, Clone)]
+struct GivenScale {
+    scale: f32,
+    /// Why it is no use, in words.
+    problem: Option<String>,
+}
+
+/// Activation scales by module: of a model, once they are resolved in it, and by what all spellings share until then.
 #[derive(Debug, Clone)]
 pub struct InputScales {
     origin: PathBuf,
-    scales: HashMap<String, f32>,
-    /// What was given for modules whose scale is no use, in words.
-    unusable: HashMap<String, String>,
+    /// As they were spelled.
+    given: BTreeMap<String, GivenScale>,
+    /// By names on disk where they are resolved, and canonical ones where they are not.
+    by_module: HashMap<String, GivenScale>,
+    is_resolved: bool,
 }
 
 impl InputScales {
@@ -41,7 +51,7 @@ impl InputScales {
     /// finite number.
     pub fn from_baseline(directory: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(directory)?;
-        let (mut scales, mut unusable) = (HashMap::new(), HashMap::new());
+        let mut given = BTreeMap::new();
         for (name, tensor) in checkpoint.tensors() {
             let Some(module) = LEAVES.iter().find_map(|leaf| name.strip_suffix(leaf)) else { continue };
             let is_float = tensor.dtype().is_quantisable() || tensor.dtype() == Dtype::F64;
@@ -61,22 +71,21 @@ impl InputScales {
                 ));
             }
             let amax = f64::from(value) * LARGEST_CODE;
-            if !PLAUSIBLE.contains(&amax) {
-                unusable
-                    .insert(canonical(module), format!("the scale {value:e}, so inputs of up to {amax:e}"));
-            }
-            if scales.insert(canonical(module), value).is_some_and(|other| other != value) {
-                return Err(Error::format(directory, format!("has two input scales for `{module}`")));
+            let problem = (!PLAUSIBLE.contains(&amax))
+                .then(|| format!("the scale {value:e}, so inputs of up to {amax:e}"));
+            let other = given.insert(module.to_string(), GivenScale { scale: value, problem });
+            if other.is_some_and(|other| other.scale != value) {
+                return Err(two_scales(directory, module));
             }
         }
-        if scales.is_empty() {
+        if given.is_empty() {
             return Err(Error::format(
                 directory,
                 "holds no `input_scale` tensor, so it is no static FP8 baseline",
             )
             .with_hint("pass a static FP8 export, or --activations dynamic, which needs no calibration"));
         }
-        Ok(InputScales { origin: directory.to_path_buf(), scales, unusable })
+        Ok(InputScales::unresolved(directory, given))
     }
 
     /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32. An
@@ -85,7 +94,7 @@ impl InputScales {
     /// # Errors
     /// [`Error::Format`] when there is no such entry or an amax is not a non-negative finite number.
     pub fn from_amax(origin: &Path, amax: &RecordedAmax) -> Result<Self> {
-        let (mut scales, mut unusable) = (HashMap::new(), HashMap::new());
+        let mut given = BTreeMap::new();
         for (key, amax) in amax.iter() {
             let Some(module) = key.strip_suffix(AMAX_SUFFIX).or_else(|| key.strip_suffix(STACK_SUFFIX))
             else {
@@ -96,50 +105,88 @@ impl InputScales {
                     format!("gives `{key}` the amax {amax}, which is no non-negative finite number");
                 return Err(Error::format(origin, problem));
             }
-            if !PLAUSIBLE.contains(&amax) {
-                unusable.insert(canonical(module), format!("the amax {}", in_words(amax)));
-            }
-            scales.insert(canonical(module), ScaleRule::F32.scale(amax as f32));
+            let problem = (!PLAUSIBLE.contains(&amax)).then(|| format!("the amax {}", in_words(amax)));
+            let scale = ScaleRule::F32.scale(amax as f32);
+            given.insert(module.to_string(), GivenScale { scale, problem });
         }
-        if scales.is_empty() {
+        if given.is_empty() {
             return Err(Error::format(origin, format!("holds no `<module>{AMAX_SUFFIX}` amax")).with_hint(
                 "a file of `{\"<module>.input_quantizer\": amax}`, or a manifest with an `amax` key",
             ));
         }
-        Ok(InputScales { origin: origin.to_path_buf(), scales, unusable })
+        Ok(InputScales::unresolved(origin, given))
     }
 
-    /// Gives every expert of `model` that has no scale of its own the one of the stack that holds it in memory: all experts
-    /// of a mixture see the same inputs.
-    pub fn expand(&mut self, model: &Model) {
+    fn unresolved(origin: &Path, given: BTreeMap<String, GivenScale>) -> Self {
+        let by_module = given.iter().map(|(name, scale)| (canonical(name), scale.clone())).collect();
+        InputScales { origin: origin.to_path_buf(), given, by_module, is_resolved: false }
+    }
+
+    /// Finds the modules of `model` that the names mean, as those of a manifest are found: on disk, in memory, and in what all
+    /// spellings share. A name that is spelled out on disk goes before all others. All parts of a tensor that is split in memory
+    /// see the same inputs, and so do all experts of a mixture: an expert without a scale of its own has that of the stack that
+    /// holds it in memory.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when a module has two different scales, under two spellings.
+    pub fn resolve(&mut self, model: &Model) -> Result<()> {
         let modules = model.modules();
-        for module in modules.linears() {
-            let Some((parent, whole)) = expert_group(module) else { continue };
-            if self.scales.contains_key(&canonical(module)) {
+        let mut by_module: HashMap<String, GivenScale> = HashMap::new();
+        for (name, scale) in &self.given {
+            let Some(module) =
+                modules.on_disk(name).filter(|module| module == name || !self.given.contains_key(*module))
+            else {
                 continue;
-            }
-            let stack = match module.rsplit('.').next() {
-                Some("gate_proj" | "up_proj" | "w1" | "w3") => "gate_up_proj",
-                _ => "down_proj",
             };
-            let on_disk = [format!("{parent}.{whole}")].into_iter();
-            let mixtures = on_disk.chain(modules.mixtures_in_memory(module));
-            let stack = mixtures
-                .map(|mixture| canonical(&format!("{mixture}.{stack}")))
-                .find(|name| self.scales.contains_key(name));
-            let Some(stack) = stack else { continue };
-            if let Some(problem) = self.unusable.get(&stack).cloned() {
-                self.unusable.insert(canonical(module), problem);
-            }
-            if let Some(scale) = self.scales.get(&stack).copied() {
-                self.scales.insert(canonical(module), scale);
+            let other = by_module.insert(module.to_string(), scale.clone());
+            if other.is_some_and(|other| other.scale != scale.scale) {
+                return Err(two_scales(&self.origin, module));
             }
         }
+        let mut of_parts: HashMap<&str, &GivenScale> = HashMap::new();
+        for (name, scale) in &self.given {
+            let Some(whole) = modules.whole_of(name).filter(|whole| !by_module.contains_key(*whole)) else {
+                continue;
+            };
+            let largest = of_parts.entry(whole).or_insert(scale);
+            if scale.scale > largest.scale {
+                *largest = scale;
+            }
+        }
+        by_module.extend(of_parts.into_iter().map(|(whole, scale)| (whole.to_string(), scale.clone())));
+        for module in modules.linears().filter(|module| expert_group(module).is_some()) {
+            if !by_module.contains_key(module)
+                && let Some(scale) = self.of_stack(model, module)
+            {
+                by_module.insert(module.to_string(), scale);
+            }
+        }
+        (self.by_module, self.is_resolved) = (by_module, true);
+        Ok(())
     }
 
-    /// The scale of a module in any spelling.
+    /// What was given for the stack that the expert `module` is in, as its mixture is called on disk or in memory.
+    fn of_stack(&self, model: &Model, module: &str) -> Option<GivenScale> {
+        let (parent, whole) = expert_group(module)?;
+        let stack = match module.rsplit('.').next() {
+            Some("gate_proj" | "up_proj" | "w1" | "w3") => "gate_up_proj",
+            _ => "down_proj",
+        };
+        let modules = model.modules();
+        let mixtures = [format!("{parent}.{whole}")].into_iter().chain(modules.mixtures_in_memory(module));
+        let stacks = mixtures.map(|mixture| format!("{mixture}.{stack}"));
+        let mut stacks = modules.stacks_in_memory(module).into_iter().chain(stacks);
+        // Until now the scales are those by what all spellings share.
+        stacks.find_map(|stack| self.by_module.get(&canonical(&stack)).cloned())
+    }
+
+    /// The scale of a module: by its name on disk where the scales are resolved, and in any spelling where they are not.
     pub fn get(&self, module: &str) -> Option<f32> {
-        self.scales.get(&canonical(module)).copied()
+        self.found(module).map(|given| given.scale)
+    }
+
+    fn found(&self, module: &str) -> Option<&GivenScale> {
+        if self.is_resolved { self.by_module.get(module) } else { self.by_module.get(&canonical(module)) }
     }
 
     /// Fails when the scale of one of `modules` is no use: 0, or far from what inputs reach, so that every code would be 0 or
@@ -148,7 +195,7 @@ impl InputScales {
     /// # Errors
     /// [`Error::Format`] naming the first such module and how many there are.
     pub fn require_usable<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let found = |module: &'a str| self.unusable.get(&canonical(module)).map(|given| (module, given));
+        let found = |module: &'a str| Some((module, self.found(module)?.problem.as_ref()?));
         let mut unusable = modules.into_iter().filter_map(found);
         let Some((module, given)) = unusable.next() else { return Ok(()) };
         let more = match unusable.count() {
@@ -165,6 +212,10 @@ impl InputScales {
     pub fn origin(&self) -> &Path {
         &self.origin
     }
+}
+
+fn two_scales(origin: &Path, module: &str) -> Error {
+    Error::format(origin, format!("has two input scales for `{module}`"))
 }
 
 /// A number that may be very large or very small.
@@ -208,7 +259,7 @@ mod tests {
             r#"{"amax": {"model.layers.0.mlp.experts.gate_up_proj_input_quantizer": 448, "model.layers.0.mlp.experts.down_proj_input_quantizer": 896}}"#,
         )
         .unwrap();
-        scales.expand(&Model::open(directory.path()).unwrap());
+        scales.resolve(&Model::open(directory.path()).unwrap()).unwrap();
         assert_eq!(names.map(|name| scales.get(&name)), [Some(1.0), Some(1.0), Some(2.0)]);
     }
 

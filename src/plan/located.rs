@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest, NameIndex};
-use crate::model::{Model, ModuleClass, canonical, expert_group, fused_group, is_head};
+use crate::model::{Meaning, Model, ModuleClass, expert_group, fused_group, is_head};
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -20,6 +20,12 @@ const LEFT_ALONE: &str =
 const UNCERTAIN: &str = "it is not certain that this is a linear layer which loaders run as one";
 const NO_LINEAR_LAYER: &str = "no linear layer: there is no FP8 form of it";
 const CONVOLUTION: &str = "a convolution: no exporter packs it to FP8 and no loader reads it so";
+const TIED: &str = "tied to another tensor and stored under its name: the two are one for loaders";
+const PART: &str =
+    "a part of one tensor on disk, which Transformers splits while it loads, but not with scales";
+const MERGED: &str =
+    "several tensors on disk, of which Transformers makes one while it loads, but not with scales";
+const OTHER_EXPERTS: &str = "experts that Transformers sorts otherwise than they are on disk: which of those are meant is not certain";
 const NOT_LINEAR: &str = "not among the manifest's linear layers: no exporter packs a convolution to FP8";
 
 /// How many names an error lists before it only counts.
@@ -45,7 +51,10 @@ pub struct LocatedGroup {
     pub stored: Vec<String>,
     /// The modules that can be quantised: on-disk names, or the manifest's where there is no model.
     pub quantisable: Vec<String>,
-    /// Whether all members were found.
+    /// The modules of which the group holds a part only, on-disk names.
+    pub in_part: Vec<String>,
+    /// Whether all members are weights on disk as they are, so that their numbers can be compared. Convolutions are counted
+    /// otherwise in memory.
     pub is_whole: bool,
     /// Why the group, or a part of it, stays as it is even when it is selected.
     pub kept: Option<&'static str>,
@@ -61,6 +70,37 @@ enum MemberPlace {
     Missing,
 }
 
+impl LocatedGroup {
+    /// Adds what is on disk of `member`.
+    fn add(&mut self, model: &Model, member: &str) {
+        let modules = model.modules();
+        let (stored, is_same): (Vec<&str>, bool) = match modules.meaning(member) {
+            Meaning::Module(module) => {
+                (vec![module], modules.class(module) != Some(ModuleClass::Convolution))
+            }
+            Meaning::Experts { modules, on_disk } => (modules, on_disk),
+            Meaning::Merged(modules) => (modules, false),
+            Meaning::Part(whole) => {
+                self.in_part.push(whole.to_string());
+                (Vec::new(), false)
+            }
+            Meaning::Stacked
+            | Meaning::Tied(_)
+            | Meaning::Bare(_)
+            | Meaning::UnknownExperts
+            | Meaning::Nothing => (Vec::new(), false),
+        };
+        self.is_whole &= is_same;
+        self.stored.extend(stored.into_iter().map(str::to_string));
+    }
+
+    /// The number of weights that are on disk of it.
+    pub fn weights(&self, model: &Model) -> u64 {
+        let weights = self.stored.iter().filter_map(|module| model.weight(module));
+        weights.map(|weight| weight.elements() as u64).sum()
+    }
+}
+
 impl Located {
     /// Finds the groups of `manifest` in `model`; only candidates must be there. A module is quantisable if it is a linear
     /// layer that `format` and its loaders can take; convolutions and `lm_head` are not, and neither is any part of what
@@ -74,10 +114,11 @@ impl Located {
         let mut missing = Vec::new();
         for group in manifest.groups() {
             let mut found = LocatedGroup { is_whole: true, ..LocatedGroup::default() };
+            let mut are_sorted_otherwise = false;
             for member in &group.members {
-                let modules = stored(model, member);
-                found.is_whole &= !modules.is_empty();
-                found.stored.extend(modules);
+                found.add(model, member);
+                let meaning = model.modules().meaning(member);
+                are_sorted_otherwise |= matches!(meaning, Meaning::Experts { on_disk: false, .. });
             }
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
@@ -85,6 +126,11 @@ impl Located {
                     MemberPlace::Kept(reason) => found.kept = Some(reason),
                     MemberPlace::Missing => missing.push(member.as_str()),
                 }
+            }
+            if are_sorted_otherwise && group.parameters().is_some_and(|n| n > 1 && n != found.weights(model))
+            {
+                found.quantisable.clear();
+                found.kept = Some(OTHER_EXPERTS);
             }
             located.groups.push(found);
         }
@@ -248,42 +294,37 @@ impl Located {
     }
 }
 
-/// The modules on disk that `member` stands for: itself, or the experts of a mixture that has them one by one, or its stacks.
-fn stored(model: &Model, member: &str) -> Vec<String> {
-    let modules = model.modules();
-    let own = modules.on_disk(member).map(|module| vec![module.to_string()]);
-    own.unwrap_or_else(|| modules.experts(member).into_iter().map(str::to_string).collect())
-}
-
+/// Where `member` is found.
 fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> {
     let modules = model.modules();
     if is_head(member) {
         let tied = modules.on_disk(member).is_none() || model.ties_word_embeddings();
         return Ok(MemberPlace::Kept(if tied { TIED_HEAD } else { HEAD }));
     }
-    let Some(module) = modules.on_disk(member) else {
-        let experts = stored(model, member);
-        // Of a mixture, or of one of its experts.
-        let mixture = expert_group(member).map(|(parent, experts)| format!("{parent}.{experts}"));
-        let mixture = canonical(mixture.as_deref().unwrap_or(member));
-        let is_stacked = || modules.stacked_mixtures().any(|stacked| canonical(stacked) == mixture);
-        return Ok(match experts.is_empty() {
-            false => MemberPlace::Linear(experts),
-            true if is_stacked() => MemberPlace::Kept(STACK),
-            true => MemberPlace::Missing,
-        });
+    let module = match modules.meaning(member) {
+        Meaning::Module(module) => module,
+        Meaning::Experts { modules, .. } => {
+            return Ok(MemberPlace::Linear(modules.into_iter().map(str::to_string).collect()));
+        }
+        Meaning::Stacked => return Ok(MemberPlace::Kept(STACK)),
+        Meaning::Merged(parts) => {
+            let class = parts.first().and_then(|part| modules.class(part));
+            return Ok(MemberPlace::Kept(why_kept(class).unwrap_or(MERGED)));
+        }
+        Meaning::Part(whole) => {
+            let class = modules.class(whole);
+            return Ok(MemberPlace::Kept(why_kept(class).unwrap_or(PART)));
+        }
+        Meaning::Tied(_) => return Ok(MemberPlace::Kept(TIED)),
+        Meaning::Bare(class) => return Ok(MemberPlace::Kept(why_kept(Some(class)).unwrap_or(UNCERTAIN))),
+        Meaning::UnknownExperts => return Ok(MemberPlace::Kept(OTHER_EXPERTS)),
+        Meaning::Nothing => return Ok(MemberPlace::Missing),
     };
-    match modules.class(module) {
-        Some(ModuleClass::Linear) => (),
-        Some(ModuleClass::Head) => return Ok(MemberPlace::Kept(OTHER_HEAD)),
-        Some(ModuleClass::Router) => return Ok(MemberPlace::Kept(ROUTER)),
-        Some(ModuleClass::Embedding) => return Ok(MemberPlace::Kept(TABLE)),
-        Some(ModuleClass::Convolution) => return Ok(MemberPlace::Kept(CONVOLUTION)),
-        Some(ModuleClass::Experts) => return Ok(MemberPlace::Kept(STACK)),
-        Some(ModuleClass::Transposed) => return Ok(MemberPlace::Kept(TRANSPOSED)),
-        Some(ModuleClass::Other) => return Ok(MemberPlace::Kept(NO_LINEAR_LAYER)),
-        None if modules.is_shared(module) => return Ok(MemberPlace::Kept(SHARED)),
-        None => return Ok(MemberPlace::Kept(UNCERTAIN)),
+    if modules.is_shared(module) {
+        return Ok(MemberPlace::Kept(SHARED));
+    }
+    if let Some(reason) = why_kept(modules.class(module)) {
+        return Ok(MemberPlace::Kept(reason));
     }
     match model.weight(module).map(|weight| weight.dtype()) {
         Some(dtype) if dtype.is_quantisable() => Ok(MemberPlace::Linear(vec![module.to_string()])),
@@ -293,6 +334,21 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> 
         }
         None => Ok(MemberPlace::Missing),
     }
+}
+
+/// Why a module of this class stays as it is; nothing for a linear layer.
+fn why_kept(class: Option<ModuleClass>) -> Option<&'static str> {
+    Some(match class {
+        Some(ModuleClass::Linear) => return None,
+        Some(ModuleClass::Head) => OTHER_HEAD,
+        Some(ModuleClass::Router) => ROUTER,
+        Some(ModuleClass::Embedding) => TABLE,
+        Some(ModuleClass::Convolution) => CONVOLUTION,
+        Some(ModuleClass::Experts) => STACK,
+        Some(ModuleClass::Transposed) => TRANSPOSED,
+        Some(ModuleClass::Other) => NO_LINEAR_LAYER,
+        None => UNCERTAIN,
+    })
 }
 
 fn unmatched(model: &Model, missing: &[&str]) -> Error {

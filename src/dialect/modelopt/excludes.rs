@@ -7,7 +7,24 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::selector::Globs;
+
+/// Fails when an entry of `list` hits a layer that `plan` quantises: vLLM looks for entries within names.
+///
+/// # Errors
+/// [`Error::Refused`] naming the layer and the entry.
+pub(super) fn require_distinct(list: &[String], plan: &Plan) -> Result<()> {
+    let entries = Value::from(list);
+    let excludes = Excludes::new(&entries)?;
+    let hit = plan.formats.keys().find_map(|module| Some((module, excludes.anywhere(module)?)));
+    let Some((module, entry)) = hit else { return Ok(()) };
+    Err(Error::refused(format!(
+        "`{module}` would be FP8 while `{entry}` stays in BF16, and vLLM takes that entry of exclude_modules for both, as it \
+         looks for entries within names"
+    ))
+    .with_hint("choose --dialect compressed-tensors, whose list keeps them apart, or leave this layer out"))
+}
 
 /// `exclude_modules` as two kinds of loaders read it.
 pub(super) struct Excludes<'a> {

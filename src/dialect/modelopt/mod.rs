@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::sglang::name_in_sglang;
 use super::stored::StoredLayers;
 use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
+use crate::error::Result;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::{Model, bare_name};
 use crate::plan::{Activations, Layout, Plan};
@@ -51,6 +52,10 @@ impl Dialect for ModelOptDialect {
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {
         let hf_quant_config = Some(hf_quant_config(model, plan, layout));
         QuantisationFiles { quantization_config: None, hf_quant_config }
+    }
+
+    fn require_expressible(&self, model: &Model, plan: &Plan) -> Result<()> {
+        excludes::require_distinct(&excluded(model, plan), plan)
     }
 
     fn check(&self, claims: &Claims, stored: &StoredLayers) -> Vec<Problem> {
