@@ -48,7 +48,7 @@ impl HashedFile {
     /// Reads `path` and records it.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
         let content = input::read(path, InputKind::Data)?;
         Ok(Self::of(path.display().to_string(), &content))
@@ -139,7 +139,7 @@ impl FoundRecord {
     /// Looks into `directory`.
     ///
     /// # Errors
-    /// [`Error::Io`] when there is a record that cannot be read.
+    /// [`crate::Error::Io`] when there is a record that cannot be read.
     pub fn of(directory: &Path) -> Result<Self> {
         let path = directory.join(RECORDS).join(PROVENANCE);
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
