@@ -175,10 +175,11 @@ fn built_in_scripts_run_by_name_and_use_built_in_modules() {
 }
 
 #[test]
-fn a_file_of_that_name_wins_over_a_built_in_script_but_not_over_a_command() {
+fn a_built_in_script_and_a_command_win_over_a_file_of_that_name() {
     let place = Place::new().with("json_keys", "print('file')").with("list", "print('file')");
-    assert_eq!(place.out(&["json_keys"]), "file\n");
+    assert!(place.err(2, &["json_keys"]).starts_with("qlua: error: `FILE` is missing\n"));
     assert!(place.out(&["list"]).contains("json_keys"));
+    assert_eq!(place.out(&["./json_keys"]), "file\n");
     assert_eq!(place.out(&["./list"]), "file\n");
 }
 

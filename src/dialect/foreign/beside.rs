@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::names::{self, Meaning};
+use super::names::{self, TensorMeaning};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 
@@ -13,7 +13,7 @@ pub(super) struct Beside {
     pub name: String,
     /// Its name within the module of the codes.
     pub within: String,
-    pub meaning: Meaning,
+    pub meaning: TensorMeaning,
 }
 
 /// What a checkpoint has of quantisers.
@@ -56,7 +56,7 @@ impl FoundQuantisers {
                     let beside = Beside { name: name.into(), within: within.into(), meaning };
                     found.codes.entry((*codes).into()).or_default().push(beside);
                 }
-            } else if meaning == Meaning::Smoothing && found.smoothing.is_none() {
+            } else if meaning == TensorMeaning::Smoothing && found.smoothing.is_none() {
                 found.smoothing = Some(name.into());
             }
             found.quantisers.insert(name.into());
@@ -83,9 +83,10 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn meaning(&self) -> Option<Meaning> {
+    fn meaning(&self) -> Option<TensorMeaning> {
         let meaning = names::meaning(&self.relation)?;
-        let is_of_one = !self.is_sibling || !matches!(meaning, Meaning::Scale | Meaning::BlockScale);
+        let is_of_one =
+            !self.is_sibling || !matches!(meaning, TensorMeaning::Scale | TensorMeaning::BlockScale);
         Some(if is_of_one { meaning } else { names::UNKNOWN })
     }
 }

@@ -12,7 +12,7 @@ use crate::format::Scales;
 use crate::model::Model;
 use crate::tensor::Dtype;
 use crate::words::words;
-use names::Meaning;
+use names::TensorMeaning;
 
 use beside::{Beside, FoundQuantisers, what_codes};
 pub(super) use blocks::block_structure;
@@ -121,9 +121,10 @@ impl Foreign {
         if let Some(problem) = problem {
             return Err(Error::tensor(name, problem).with_hint(BEFORE));
         }
-        let is_scale = |one: &&Beside| matches!(one.meaning, Meaning::Scale | Meaning::BlockScale);
+        let is_scale =
+            |one: &&Beside| matches!(one.meaning, TensorMeaning::Scale | TensorMeaning::BlockScale);
         let (scale, are_blocks) = match beside.iter().filter(is_scale).collect::<Vec<_>>()[..] {
-            [scale] => (scale, scale.meaning == Meaning::BlockScale),
+            [scale] => (scale, scale.meaning == TensorMeaning::BlockScale),
             [] => return Err(Error::tensor(name, self.without_scale(beside)).with_hint(BEFORE)),
             [one, other, ..] => {
                 let (one, other) = (&one.within, &other.within);
@@ -166,12 +167,14 @@ fn unread(model: &Model, beside: &Beside) -> Option<String> {
     let bytes = || model.tensor(&beside.name).map_or(&[][..], |tensor| tensor.bytes());
     let name = &beside.within;
     match beside.meaning {
-        Meaning::Scale | Meaning::BlockScale | Meaning::Aside => None,
-        Meaning::Smoothing => Some(format!("has `{name}` beside it, {SMOOTHING}")),
-        Meaning::Unread(what) => Some(format!("has `{name}` beside it, {what}")),
-        Meaning::ZeroPoint if bytes().iter().all(|byte| *byte == 0) => None,
-        Meaning::ZeroPoint => Some(format!("has `{name}` beside it, zero points that are not 0")),
-        Meaning::Layout if names::is_row_major(bytes()) => None,
-        Meaning::Layout => Some(format!("has `{name}` beside it, which tells of a layout that is not known")),
+        TensorMeaning::Scale | TensorMeaning::BlockScale | TensorMeaning::Aside => None,
+        TensorMeaning::Smoothing => Some(format!("has `{name}` beside it, {SMOOTHING}")),
+        TensorMeaning::Unread(what) => Some(format!("has `{name}` beside it, {what}")),
+        TensorMeaning::ZeroPoint if bytes().iter().all(|byte| *byte == 0) => None,
+        TensorMeaning::ZeroPoint => Some(format!("has `{name}` beside it, zero points that are not 0")),
+        TensorMeaning::Layout if names::is_row_major(bytes()) => None,
+        TensorMeaning::Layout => {
+            Some(format!("has `{name}` beside it, which tells of a layout that is not known"))
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// What a tensor of a quantiser means for the values of the codes that it stands beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum TensorMeaning {
     /// Scales that codes are multiplied by.
     Scale,
     /// The same, for blocks of the configured size and nothing else.
@@ -21,57 +21,57 @@ pub(super) enum Meaning {
     Unread(&'static str),
 }
 
-const SECOND: Meaning = Meaning::Unread("a second scale, which is defined for FP4 alone");
-const ORDER: Meaning = Meaning::Unread("another order of the columns");
-pub(super) const UNKNOWN: Meaning =
-    Meaning::Unread("which looks like a tensor of a quantiser and whose meaning is not known");
+const SECOND: TensorMeaning = TensorMeaning::Unread("a second scale, which is defined for FP4 alone");
+const ORDER: TensorMeaning = TensorMeaning::Unread("another order of the columns");
+pub(super) const UNKNOWN: TensorMeaning =
+    TensorMeaning::Unread("which looks like a tensor of a quantiser and whose meaning is not known");
 
 /// What names mean. They are those of tensors in the module of a `weight`; `*` is the name of codes that are called otherwise.
-const MEANINGS: [(&str, Meaning); 45] = [
-    ("weight_scale", Meaning::Scale),
-    ("weight_scale_inv", Meaning::BlockScale),
-    ("scale", Meaning::BlockScale),
-    ("scale_inv", Meaning::Scale),
-    ("scale_weight", Meaning::Scale),
-    ("qscale_weight", Meaning::Scale),
-    ("*_scale", Meaning::Scale),
-    ("*_scale_inv", Meaning::BlockScale),
-    ("*_scales", Meaning::Scale),
-    ("*_weight_scale", Meaning::Scale),
-    ("*_weight_scale_inv", Meaning::BlockScale),
-    ("*.scale", Meaning::BlockScale),
+const MEANINGS: [(&str, TensorMeaning); 45] = [
+    ("weight_scale", TensorMeaning::Scale),
+    ("weight_scale_inv", TensorMeaning::BlockScale),
+    ("scale", TensorMeaning::BlockScale),
+    ("scale_inv", TensorMeaning::Scale),
+    ("scale_weight", TensorMeaning::Scale),
+    ("qscale_weight", TensorMeaning::Scale),
+    ("*_scale", TensorMeaning::Scale),
+    ("*_scale_inv", TensorMeaning::BlockScale),
+    ("*_scales", TensorMeaning::Scale),
+    ("*_weight_scale", TensorMeaning::Scale),
+    ("*_weight_scale_inv", TensorMeaning::BlockScale),
+    ("*.scale", TensorMeaning::BlockScale),
     ("weight_scale_2", SECOND),
     ("*_scale_2", SECOND),
     ("weight_global_scale", SECOND),
     ("*_global_scale", SECOND),
-    ("pre_quant_scale", Meaning::Smoothing),
-    ("smooth_scale", Meaning::Smoothing),
-    ("weight_zero_point", Meaning::ZeroPoint),
+    ("pre_quant_scale", TensorMeaning::Smoothing),
+    ("smooth_scale", TensorMeaning::Smoothing),
+    ("weight_zero_point", TensorMeaning::ZeroPoint),
     ("weight_g_idx", ORDER),
     ("g_idx", ORDER),
-    ("comfy_quant", Meaning::Layout),
-    ("input_scale", Meaning::Aside),
-    ("input_scale_inv", Meaning::Aside),
-    ("input_scale_ub", Meaning::Aside),
-    ("act_scale", Meaning::Aside),
-    ("activation_scale", Meaning::Aside),
-    ("scale_input", Meaning::Aside),
-    ("qscale_act", Meaning::Aside),
-    ("activation_scaling_factor", Meaning::Aside),
-    ("input_global_scale", Meaning::Aside),
-    ("input_zero_point", Meaning::Aside),
-    ("output_zero_point", Meaning::Aside),
-    ("output_scale", Meaning::Aside),
-    ("weight_shape", Meaning::Aside),
-    ("kv_scale", Meaning::Aside),
-    ("k_scale", Meaning::Aside),
-    ("v_scale", Meaning::Aside),
-    ("q_scale", Meaning::Aside),
-    ("prob_scale", Meaning::Aside),
-    ("prob_output_scale", Meaning::Aside),
-    ("kv_cache_scaling_factor", Meaning::Aside),
-    ("scaled_fp8", Meaning::Aside),
-    ("scale_fmt", Meaning::Aside),
+    ("comfy_quant", TensorMeaning::Layout),
+    ("input_scale", TensorMeaning::Aside),
+    ("input_scale_inv", TensorMeaning::Aside),
+    ("input_scale_ub", TensorMeaning::Aside),
+    ("act_scale", TensorMeaning::Aside),
+    ("activation_scale", TensorMeaning::Aside),
+    ("scale_input", TensorMeaning::Aside),
+    ("qscale_act", TensorMeaning::Aside),
+    ("activation_scaling_factor", TensorMeaning::Aside),
+    ("input_global_scale", TensorMeaning::Aside),
+    ("input_zero_point", TensorMeaning::Aside),
+    ("output_zero_point", TensorMeaning::Aside),
+    ("output_scale", TensorMeaning::Aside),
+    ("weight_shape", TensorMeaning::Aside),
+    ("kv_scale", TensorMeaning::Aside),
+    ("k_scale", TensorMeaning::Aside),
+    ("v_scale", TensorMeaning::Aside),
+    ("q_scale", TensorMeaning::Aside),
+    ("prob_scale", TensorMeaning::Aside),
+    ("prob_output_scale", TensorMeaning::Aside),
+    ("kv_cache_scaling_factor", TensorMeaning::Aside),
+    ("scaled_fp8", TensorMeaning::Aside),
+    ("scale_fmt", TensorMeaning::Aside),
     ("scales", UNKNOWN),
 ];
 /// Those of them that are other things where no codes stand beside them.
@@ -95,12 +95,12 @@ const MARKS: [&str; 11] = [
 const SMOOTHING: [&str; 3] = ["smooth", "pre_quant", "prequant"];
 
 /// What the tensor means that is called `name` in relation to codes, as in [`MEANINGS`]; nothing where it is no quantiser's.
-pub(super) fn meaning(name: &str) -> Option<Meaning> {
+pub(super) fn meaning(name: &str) -> Option<TensorMeaning> {
     known(name).or_else(|| known(name.strip_prefix("*_")?)).or_else(|| by_marks(name))
 }
 
 /// What the tensor of the whole name `name` means, wherever it stands; nothing where it may be one of the model.
-pub(super) fn meaning_anywhere(name: &str) -> Option<Meaning> {
+pub(super) fn meaning_anywhere(name: &str) -> Option<TensorMeaning> {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     let certain = known(leaf).filter(|_| !AMBIGUOUS.contains(&leaf));
     certain.or_else(|| is_calibration_state(name).then(|| by_marks(name)).flatten())
@@ -113,11 +113,12 @@ pub(super) fn is_part_of_quantiser(word: &str) -> bool {
 
 /// The names that scales of codes may have, as in [`MEANINGS`].
 pub(super) fn scales() -> impl Iterator<Item = &'static str> {
-    let is_scale = |meaning: &Meaning| matches!(meaning, Meaning::Scale | Meaning::BlockScale);
+    let is_scale =
+        |meaning: &TensorMeaning| matches!(meaning, TensorMeaning::Scale | TensorMeaning::BlockScale);
     MEANINGS.iter().filter(move |(_, meaning)| is_scale(meaning)).map(|(name, _)| *name)
 }
 
-fn known(name: &str) -> Option<Meaning> {
+fn known(name: &str) -> Option<TensorMeaning> {
     MEANINGS.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning)
 }
 
@@ -127,7 +128,7 @@ fn has_mark(name: &str) -> bool {
 }
 
 /// What a name means that is not known as a whole.
-fn by_marks(name: &str) -> Option<Meaning> {
+fn by_marks(name: &str) -> Option<TensorMeaning> {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     if !has_mark(name) || OF_MODELS.iter().any(|own| leaf.starts_with(own)) {
         return None;
@@ -137,11 +138,11 @@ fn by_marks(name: &str) -> Option<Meaning> {
         .iter()
         .any(|other| leaf.starts_with(other) || quantizer(name).is_some_and(|of| of.starts_with(other)));
     Some(if SMOOTHING.iter().any(|mark| small.contains(mark)) {
-        Meaning::Smoothing
+        TensorMeaning::Smoothing
     } else if leaf.ends_with("amax") || quantizer(name).is_some() && !is_of_weight {
-        Meaning::Aside
+        TensorMeaning::Aside
     } else if leaf.ends_with("zero_point") || leaf.ends_with("zero_points") {
-        if is_of_weight { Meaning::ZeroPoint } else { Meaning::Aside }
+        if is_of_weight { TensorMeaning::ZeroPoint } else { TensorMeaning::Aside }
     } else {
         UNKNOWN
     })
@@ -209,16 +210,16 @@ mod tests {
     #[test]
     fn names_mean_what_tools_mean_by_them() {
         for (name, expected) in [
-            ("weight_scale_inv", Some(Meaning::BlockScale)),
-            ("*_scale_inv", Some(Meaning::BlockScale)),
-            ("*_input_scale", Some(Meaning::Aside)),
-            ("input_quantizer._amax", Some(Meaning::Aside)),
-            ("input_quantizer._pre_quant_scale", Some(Meaning::Smoothing)),
-            ("weight_quantizer._amax", Some(Meaning::Aside)),
+            ("weight_scale_inv", Some(TensorMeaning::BlockScale)),
+            ("*_scale_inv", Some(TensorMeaning::BlockScale)),
+            ("*_input_scale", Some(TensorMeaning::Aside)),
+            ("input_quantizer._amax", Some(TensorMeaning::Aside)),
+            ("input_quantizer._pre_quant_scale", Some(TensorMeaning::Smoothing)),
+            ("weight_quantizer._amax", Some(TensorMeaning::Aside)),
             ("weight_quantizer._scale", Some(UNKNOWN)),
-            ("smooth_factor", Some(Meaning::Smoothing)),
-            ("output_zero_points", Some(Meaning::Aside)),
-            ("zero_point", Some(Meaning::ZeroPoint)),
+            ("smooth_factor", Some(TensorMeaning::Smoothing)),
+            ("output_zero_points", Some(TensorMeaning::Aside)),
+            ("zero_point", Some(TensorMeaning::ZeroPoint)),
             ("weight.scale", Some(UNKNOWN)),
             ("_scale", Some(UNKNOWN)),
             ("SCB", Some(UNKNOWN)),
