@@ -301,6 +301,11 @@ fn all_directories_are_reported_whatever_happens_to_one() {
     );
     let output = qlua(place.path(), &["verify", "missing", "demo/model"]);
     assert_eq!((output.status.code(), said(&output).lines().last()), (Some(1), Some("demo/model: ok")));
+    // As `verify out/*` names them.
+    fs::write(place.path().join("report.html"), "").unwrap();
+    let output = qlua(place.path(), &["verify", "demo/model", "report.html"]);
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "demo/model: ok\n"));
+    assert_eq!(qlua(place.path(), &["verify", "report.html"]).status.code(), Some(1));
     let output = qlua(place.path(), &["verify", "--json", "missing", "bad", "--threads", "1"]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["directories"][0]["error"]["kind"], "not_found");

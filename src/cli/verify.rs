@@ -1,5 +1,6 @@
 //! `qlua verify`: checks of directories, with exit code 3 when something is wrong.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
@@ -9,6 +10,7 @@ use super::built_in::Said;
 use super::console::print;
 use super::directories;
 use crate::error::{Error, Result};
+use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
 use crate::json::pretty;
 use crate::model::Model;
 use crate::threads;
@@ -69,7 +71,7 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let seen = SeenFiles::default();
     let options = VerifyOptions { depth, base: base.as_ref(), seen: &seen };
     let mut looked = Vec::new();
-    for path in directories::of(&mut values) {
+    for path in without_reports(directories::of(&mut values)) {
         let outcome = verify_with(&path, &options);
         if matches!(outcome, Err(Error::Interrupted)) {
             return Err(Error::Interrupted.into());
@@ -91,6 +93,16 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         () if looked.iter().any(|one| one.outcome.is_err()) => UNSEEN,
         () => 0,
     })
+}
+
+/// The paths but for a sweep's reports, which lie beside its directories, so that `verify sweep/*` means the directories.
+fn without_reports(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let is_report = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str);
+        path.is_file() && name.is_some_and(|name| [REPORT_HTML, REPORT_MARKDOWN].contains(&name))
+    };
+    let (reports, others): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(is_report);
+    if others.is_empty() { reports } else { others }
 }
 
 impl Looked {

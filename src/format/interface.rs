@@ -29,7 +29,7 @@ pub trait Format: Sync {
     fn refuses(&self, dtype: Dtype, shape: &[usize]) -> Option<&'static str>;
 
     /// Whether Transformers reads it with a quantiser of its own, which leaves some modules alone without being told.
-    fn is_read_by_module_names(&self) -> bool {
+    fn leaves_modules_alone(&self) -> bool {
         false
     }
 

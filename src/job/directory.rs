@@ -14,13 +14,13 @@ use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::plan::{InputScales, Layout, Plan};
 use crate::record::{
-    HashedFile, LayoutWords, PROVENANCE, Provenance, RecordedFile, Source, WeightFile, files_below, hash_file,
+    HashedFile, LayoutWords, PROVENANCE, Provenance, RecordedFile, Source, WEIGHT_ERROR, WeightFile,
+    files_below, hash_file,
 };
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
 use crate::verify::{self, Depth};
 use crate::write::store::key::inputs_key;
-use crate::write::weight_errors::WEIGHT_ERROR;
 use crate::write::weights::write_index;
 use crate::write::{Companions, WeightErrors, with_quantization_config};
 

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod scheme;
 pub mod sensitivity;
+mod standing;
 mod writer;
 
 pub use directory::Written;

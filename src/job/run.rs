@@ -1,24 +1,22 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::basis::Basis;
-use super::directory::{Contents, DirectoryWriter, Written, require_sound};
+use super::directory::{Contents, DirectoryWriter, Written};
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
 use super::ready::ReadyShard;
 use super::report::require_ours;
+use super::standing::{HashedFiles, Standing, standing};
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::manifest::require_saved_state;
 use crate::model::Model;
 use crate::plan::Layout;
-use crate::record::{
-    FileKind, HashedFile, ProvenanceRecord, Source, WeightFile, files_below, hash_file, record_path,
-};
+use crate::record::{HashedFile, Source, WeightFile};
 use crate::units::counted;
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
@@ -181,7 +179,14 @@ impl<'a> Run<'a> {
         let source = Source::of(self.model, self.sources.finish()?);
         let mut hashes = HashedFiles::default();
         for pending in &mut self.schemes {
-            pending.standing = standing(&self.directories, &source, pending, &mut hashes)?;
+            pending.standing = standing(
+                &self.directories,
+                &source,
+                pending.scheme,
+                pending.directory,
+                &pending.content,
+                &mut hashes,
+            )?;
         }
         Ok(())
     }
@@ -417,84 +422,5 @@ impl<'a> Run<'a> {
         hasher.update(self.directories.manifest.bytes());
         hasher.update(format!("{:?}", self.layout).as_bytes());
         Ok(hasher.finalize().to_hex().to_string())
-    }
-}
-
-/// What stands where a scheme goes, as far as this run is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Nothing that stays.
-    Open,
-    /// The scheme, every file of it as it is on record.
-    UpToDate,
-    /// The scheme with the weights that are on record: it was written by a release that recorded nothing else.
-    UpToDateByWeights,
-    /// The scheme, with files that are missing or changed: it is written anew.
-    Damaged,
-}
-
-/// What stands where the scheme of `pending` goes. `hashes` are those of weight files that were read before, by the file that
-/// a name stands for.
-///
-/// # Errors
-/// [`Error::Exists`] when it was made from other inputs, or is damaged and holds files of somebody else.
-fn standing(
-    directories: &DirectoryWriter,
-    source: &Source,
-    pending: &Pending,
-    hashes: &mut HashedFiles,
-) -> Result<Standing> {
-    let directory = pending.directory;
-    if directory.symlink_metadata().is_err() {
-        return Ok(Standing::Open);
-    }
-    let exists = |problem: &str| {
-        Error::exists(directory, problem).with_hint("pass --overwrite to replace it, or choose another --out")
-    };
-    let Some(record) = ProvenanceRecord::read(directory) else { return Err(exists("exists already")) };
-    if record.inputs != directories.inputs(source, pending.scheme, &pending.content)? {
-        return Err(exists("exists already and was made from other inputs"));
-    }
-    let there = files_below(directory)?;
-    let mut is_whole = require_sound(directory, directory).is_ok();
-    for (file, bytes, blake3) in record.all_files() {
-        let found = there.iter().find(|found| found.name == file && found.kind == FileKind::Regular(bytes));
-        is_whole = match found {
-            Some(found) if is_whole => hashes.of(&directory.join(&found.path))? == blake3,
-            _ => false,
-        };
-    }
-    if is_whole {
-        return Ok(match record.files {
-            Some(_) => Standing::UpToDate,
-            None => Standing::UpToDateByWeights,
-        });
-    }
-    // What is damaged is replaced, and with it nothing that this scheme does not consist of.
-    let is_own = |name: &str| name == record_path() || record.all_files().any(|(file, ..)| file == name);
-    match there.iter().find(|found| record.files.is_none() || !is_own(&found.name)) {
-        Some(_) if record.files.is_none() => Err(exists("exists already and is damaged")),
-        Some(other) => Err(exists(&format!(
-            "exists already, is damaged, and holds `{}`, which is no file of the scheme",
-            other.name
-        ))),
-        None => Ok(Standing::Damaged),
-    }
-}
-
-/// Hashes of files, each read once however many names it has.
-#[derive(Default)]
-struct HashedFiles(HashMap<(u64, u64), String>);
-
-impl HashedFiles {
-    fn of(&mut self, path: &Path) -> Result<String> {
-        let metadata = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
-        let identity = (metadata.dev(), metadata.ino());
-        if let Some(hash) = self.0.get(&identity) {
-            return Ok(hash.clone());
-        }
-        let (_, hash) = hash_file(path)?;
-        self.0.insert(identity, hash.clone());
-        Ok(hash)
     }
 }

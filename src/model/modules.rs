@@ -8,19 +8,17 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::fused::{expert_group, fused_group};
+use super::fused::expert_group;
 use super::kind::class_by_name;
 use super::known::Module;
-use super::orientation::{Orientation, block_name, hidden_sizes, orientation};
+use super::orientation::hidden_sizes;
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
 mod in_memory;
+mod tied;
+mod transposed;
 
-/// Layers of T5 that Transformers keeps in F32, also inside composite models; it is in no mapping of which facts are recorded.
-const OF_T5: &str = ".DenseReluDense.wo";
-/// Where the configuration of a composite model of an encoder and a decoder has its decoder, which is called so in memory too.
-const DECODER: &str = "decoder";
 /// Lines of Transformers, the newest first.
 const NEWEST_FIRST: [Line; 2] = [Line::V5, Line::V4];
 
@@ -106,43 +104,6 @@ impl Modules {
         names
     }
 
-    /// The output heads in memory that are not on disk: those of the architecture, and of the decoder that a composite model
-    /// was put together with.
-    fn find_tied_heads(&self, config: &Value) -> Vec<String> {
-        let is_there = |name: &str| self.by_name.contains_key(name);
-        let own =
-            self.architecture.into_iter().flat_map(|known| known.absent_heads(&is_there)).map(str::to_string);
-        let decoder = config.get(DECODER).filter(|part| part.is_object()).and_then(Architecture::of_config);
-        let inner = |name: &str| format!("{DECODER}.{name}");
-        let of_decoder =
-            decoder.into_iter().flat_map(|known| known.absent_heads(&|name| is_there(&inner(name))));
-        own.chain(of_decoder.map(inner)).collect()
-    }
-
-    /// The names in memory of output heads that are tied to a table and not on disk, beside `lm_head`: Transformers makes
-    /// linear layers of them and has to be told to leave them alone.
-    pub fn tied_heads(&self) -> &[String] {
-        &self.tied_heads
-    }
-
-    /// Whether quantisers of Transformers leave the on-disk module alone without being told, under a name that it has there.
-    pub fn is_left_alone(&self, on_disk: &str) -> bool {
-        let is_kept = |name: &String| self.architecture.is_some_and(|known| known.is_kept(name));
-        on_disk.ends_with(OF_T5) || self.names_in_memory(on_disk).iter().any(is_kept)
-    }
-
-    /// Whether several blocks share the weight of the on-disk module: in memory it has as many names as there are such blocks.
-    pub fn is_shared(&self, on_disk: &str) -> bool {
-        self.by_name.get(on_disk).is_some_and(|&at| self.modules[at].is_shared)
-    }
-
-    /// What the names of each shared module have in common in all blocks: what follows the number of the block.
-    pub fn shared_tails(&self) -> impl Iterator<Item = &str> {
-        let mut seen = HashSet::new();
-        let shared = self.modules.iter().filter(|entry| entry.is_shared);
-        shared.map(|entry| after_number(&entry.on_disk)).filter(move |tail| seen.insert(*tail))
-    }
-
     fn add(&mut self, tensor: &str, on_disk: &str, shape: &[usize]) {
         let at = self.modules.len();
         let fact = self.architecture.and_then(|architecture| architecture.module(tensor));
@@ -192,42 +153,6 @@ impl Modules {
             is_guessed,
             is_shared,
         });
-    }
-
-    /// Takes for what they are weights that are stored as [in, out], as far as `biases` (their lengths by module) and the
-    /// model's `hidden` sizes prove it. Of what lies in a block beside such a weight and has no proof of its own it cannot be
-    /// told.
-    fn tell_transposed(&mut self, biases: &HashMap<&str, usize>, hidden: &[usize]) {
-        let mut blocks: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut has_transposed = HashSet::new();
-        for at in 0..self.modules.len() {
-            let entry = &mut self.modules[at];
-            let Some(sizes) = entry.sizes.filter(|_| entry.class == LINEAR && entry.is_guessed) else {
-                continue;
-            };
-            let block = block_name(&entry.on_disk);
-            match orientation(&entry.on_disk, sizes, biases.get(entry.on_disk.as_str()).copied(), hidden) {
-                Some(Orientation::OutIn) => (),
-                Some(Orientation::InOut) => {
-                    entry.class = Some(ModuleClass::Transposed);
-                    has_transposed.insert(block.to_string());
-                }
-                None => blocks.entry(block.to_string()).or_default().push(at),
-            }
-        }
-        let uncertain = blocks.into_iter().filter(|(block, _)| has_transposed.contains(block));
-        for at in uncertain.flat_map(|(_, modules)| modules) {
-            self.modules[at].class = None;
-        }
-        // What loaders fuse with one that stays as it is stays too.
-        let is_kept = |entry: &&ModuleEntry| matches!(entry.class, None | Some(ModuleClass::Transposed));
-        let kept: HashSet<(String, &'static str)> =
-            self.modules.iter().filter(is_kept).flat_map(|entry| wholes(&entry.on_disk)).collect();
-        for entry in self.modules.iter_mut().filter(|entry| entry.class == LINEAR) {
-            if wholes(&entry.on_disk).any(|whole| kept.contains(&whole)) {
-                entry.class = None;
-            }
-        }
     }
 
     /// What is known of the architecture; nothing where it is not.
@@ -412,30 +337,12 @@ impl Modules {
     }
 }
 
-/// The modules of loaders that the module is a part of.
-fn wholes(module: &str) -> impl Iterator<Item = (String, &'static str)> {
-    fused_group(module).into_iter().map(|(parent, whole)| (parent.to_string(), whole))
-}
-
 /// What the newest line that knows `module` takes it for.
 fn newest_class(module: &Module) -> Option<ModuleClass> {
     let classes: Vec<ModuleClass> = NEWEST_FIRST.into_iter().filter_map(|line| module.class(line)).collect();
     // Bare parameters in the newest line may be modules before it.
     let is_telling = |class: &&ModuleClass| **class != ModuleClass::Other;
     classes.iter().find(is_telling).or(classes.first()).copied()
-}
-
-/// What follows the last number in `name`.
-fn after_number(name: &str) -> &str {
-    let mut rest = name;
-    let mut at = 0;
-    for part in name.split('.') {
-        at += part.len() + 1;
-        if part.bytes().all(|b| b.is_ascii_digit()) {
-            rest = name.get(at..).unwrap_or(name);
-        }
-    }
-    rest
 }
 
 /// The mixture that the stack `on_disk` belongs to.

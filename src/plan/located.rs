@@ -141,7 +141,7 @@ impl Located {
         located.keep_whole(|module| {
             let weight = model.weight(module)?;
             let is_left_alone =
-                || format.format().is_read_by_module_names() && model.modules().is_left_alone(module);
+                || format.format().leaves_modules_alone() && model.modules().is_left_alone(module);
             let refused = format.format().refuses(weight.dtype(), weight.shape());
             refused.or_else(|| is_left_alone().then_some(LEFT_ALONE))
         });

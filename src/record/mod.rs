@@ -12,3 +12,6 @@ pub use provenance::{
 };
 pub(crate) use provenance::{PROVENANCE, record_path};
 pub(crate) use tree_hash::hash_file;
+
+/// The file beside the record that says what the FP8 layers of a scheme lose, by module.
+pub(crate) const WEIGHT_ERROR: &str = "weight-error.json";

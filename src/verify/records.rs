@@ -6,10 +6,7 @@ use std::path::Path;
 use super::{Code, Depth, Problem};
 use crate::checkpoint::RECORDS;
 use crate::error::Result;
-use crate::record::{FileInDirectory, FileKind, FoundRecord, hash_file, record_path};
-
-/// What qlua alone writes beside its record.
-const OWN: &str = "weight-error.json";
+use crate::record::{FileInDirectory, FileKind, FoundRecord, WEIGHT_ERROR, hash_file, record_path};
 
 /// How far a directory was compared with its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +23,7 @@ pub enum RecordState {
     Damaged,
 }
 
-/// Whether a finding may be damage that keeps a directory from being read: pipes and the like where loaders read files.
+/// Pipes and the like among `files`: loaders would wait for them, or read without an end.
 pub(super) fn check_special(files: &[FileInDirectory]) -> Vec<Problem> {
     let special = files.iter().filter(|found| found.kind == FileKind::Special);
     let message = |found: &FileInDirectory| {
@@ -49,7 +46,8 @@ pub(super) fn check(
     let own = record_path();
     let record = match record {
         FoundRecord::Absent => {
-            let is_scheme = files.iter().any(|found| found.name == format!("{RECORDS}/{OWN}"));
+            // Nothing else writes such a file.
+            let is_scheme = files.iter().any(|found| found.name == format!("{RECORDS}/{WEIGHT_ERROR}"));
             let message = || {
                 format!("`{own}` is missing, so that nothing says what the files of this scheme should be")
             };

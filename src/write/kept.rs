@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::weight_errors::WEIGHT_ERROR;
 use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE, RECORDS};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
-use crate::record::PROVENANCE;
+use crate::record::{PROVENANCE, WEIGHT_ERROR};
 use crate::units::counted;
 
 /// What was moved aside.

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use crate::checkpoint::RECORDS;
 use crate::format::QuantisationError;
+use crate::input::{self, InputKind};
+use crate::record::WEIGHT_ERROR;
 
 /// What quantising loses, by on-disk name of the module.
 pub type WeightErrors = BTreeMap<String, QuantisationError>;
 
-/// What the FP8 layers of a scheme lose, by module.
-pub(crate) const WEIGHT_ERROR: &str = "weight-error.json";
-
 /// What the FP8 layers of the scheme in `directory` lose, as far as that was recorded.
 pub(crate) fn read_weight_errors(directory: &Path) -> WeightErrors {
-    let text = std::fs::read(directory.join(RECORDS).join(WEIGHT_ERROR)).unwrap_or_default();
+    let path = directory.join(RECORDS).join(WEIGHT_ERROR);
+    let text = input::read(&path, InputKind::Record).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }

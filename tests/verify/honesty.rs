@@ -2,7 +2,6 @@
 //! nobody counts to, files that others name.
 
 use std::fs;
-use std::time::Instant;
 
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
@@ -102,7 +101,7 @@ fn retype(d: &Directory, dtype: Dtype) -> Expected {
 }
 
 #[test]
-fn a_vast_count_costs_no_time() {
+fn a_vast_count_is_not_counted_to() {
     let base = tempfile::tempdir().unwrap();
     let demo = qlua::demo::build(&base.path().join("demo")).unwrap();
     let directory = Directory::copy(&demo.model, &base.path().join("model"));
@@ -116,9 +115,8 @@ fn a_vast_count_costs_no_time() {
                 c["model_type"] = "llama".into();
             }
         });
-        let begun = Instant::now();
+        // Counting so far would never end.
         assert!(!verify(&directory.0, Depth::Headers).unwrap().is_empty(), "{class}");
-        assert!(begun.elapsed().as_secs() < 5, "{class}");
     }
 }
 

@@ -42,7 +42,7 @@ impl Format for Fp8BlockFormat {
         })
     }
 
-    fn is_read_by_module_names(&self) -> bool {
+    fn leaves_modules_alone(&self) -> bool {
         true
     }
 
