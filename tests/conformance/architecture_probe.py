@@ -97,8 +97,10 @@ def build(name: str, model_type: str, change: dict[str, Any]) -> nn.Module | Non
         return None
     kind = getattr(transformers, name)
     if kind.config_class and not isinstance(config, kind.config_class):
-        # The mapping names the configuration of the composite model for its language model, too.
-        config = config.get_text_config()
+        # The mapping names the configuration of the composite model for its language model, too; where neither is the kind
+        # that the class states, it is another composite model under a name of its own.
+        text = config.get_text_config()
+        config = text if isinstance(text, kind.config_class) else config
     without_values = modeling_utils.no_init_weights() if hasattr(modeling_utils, "no_init_weights") else torch.no_grad()
     with without_values:
         try:
