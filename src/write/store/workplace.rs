@@ -257,12 +257,18 @@ struct LeftShard {
 }
 
 fn shards_in(workplace: &Path) -> impl Iterator<Item = LeftShard> {
-    fs::read_dir(workplace).into_iter().flatten().flatten().filter_map(|entry| {
+    let entries = is_directory(workplace).then(|| fs::read_dir(workplace));
+    entries.into_iter().flatten().flatten().flatten().filter_map(|entry| {
         let path = entry.path();
         let key = path.file_name()?.to_str()?.strip_suffix(".safetensors")?.to_string();
         let metadata = path.symlink_metadata().ok().filter(|m| m.is_file())?;
         Some(LeftShard { key, path, bytes: metadata.blocks() * 512, links: metadata.nlink() })
     })
+}
+
+/// Whether there is a directory, and not a link to one.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| m.is_dir())
 }
 
 fn blocks_path(workplace: &Path, key: &str) -> PathBuf {
@@ -350,8 +356,8 @@ fn of_other_inputs(path: &Path) -> Error {
 /// line.
 fn read_journal(workplace: &Path) -> (Option<String>, HashMap<String, Finished>) {
     let path = workplace.join(JOURNAL);
-    let is_file = path.symlink_metadata().is_ok_and(|m| m.is_file());
-    let text = if is_file { input::read(&path, InputKind::Record).unwrap_or_default() } else { vec![] };
+    let is_own = is_directory(workplace) && path.symlink_metadata().is_ok_and(|m| m.is_file());
+    let text = if is_own { input::read(&path, InputKind::Record).unwrap_or_default() } else { vec![] };
     let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
     let inputs = lines.next().and_then(|line| serde_json::from_slice::<Inputs>(line).ok());
     let records = lines.filter_map(|line| serde_json::from_slice::<Finished>(line).ok());
