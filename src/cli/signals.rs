@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::os::raw::c_int;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -11,6 +12,9 @@ use crate::interrupt;
 
 /// What is said on a terminal after the first signal.
 const STOPPING: &[u8] = b"qlua: stopping after the current step; Ctrl-C again ends at once\n";
+
+/// How long cleaning up may take after the second signal.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens to Ctrl-C and to the signals that ask a process to end, but for those that it was started to ignore, as `nohup` and
 /// shells do for what runs in the background. All other signals keep what they do: SIGQUIT ends at once.
@@ -21,12 +25,15 @@ pub(super) fn listen() -> io::Result<()> {
     let heard: Vec<c_int> = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|s| !is_ignored(*s)).collect();
     let mut signals = Signals::new(heard)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        for (number, _) in signals.forever().enumerate() {
-            match number {
-                0 => stop(),
-                1 => drop(thread::Builder::new().spawn(end_cleanly).map_err(|_| end())),
-                _ => end(),
-            }
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            stop();
+        }
+        if signals.next().is_some() {
+            // Where a file system hangs, cleaning up must not keep the process.
+            let _ = thread::Builder::new().spawn(end_cleanly);
+            thread::sleep(PATIENCE);
+            end();
         }
     })?;
     Ok(())

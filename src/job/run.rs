@@ -234,7 +234,9 @@ impl<'a> Run<'a> {
         let what = match &left[..] {
             [] => return,
             [only] => format!("`{}` was left by an interrupted run", only.path.display()),
-            several => format!("{} directories in `{}` were left by interrupted runs", several.len(), out.display()),
+            several => {
+                format!("{} directories in `{}` were left by interrupted runs", several.len(), out.display())
+            }
         };
         let it = if left.len() == 1 { "it" } else { "them" };
         progress.note(&format!("{what}: {bytes}; `qlua clean {}` removes {it}", out.display()));
@@ -271,7 +273,10 @@ impl<'a> Run<'a> {
         if matches!(done, Err(Error::Interrupted))
             && let Some(path) = workplace.keep_work()
         {
-            progress.note(&format!("what was written is kept in `{}`: the same command goes on there", path.display()));
+            progress.note(&format!(
+                "what was written is kept in `{}`: the same command goes on there",
+                path.display()
+            ));
         }
         done?;
         let siblings = siblings(&self.options.out);

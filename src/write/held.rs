@@ -272,7 +272,9 @@ impl Drop for HeldFile {
 fn no_plain(path: &Path, wanted: &str) -> Error {
     let problem = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
-            format!("is a symbolic link where a {wanted} of unfinished work goes, and links are not followed there")
+            format!(
+                "is a symbolic link where a {wanted} of unfinished work goes, and links are not followed there"
+            )
         }
         Ok(metadata) if metadata.file_type().is_fifo() => format!("is a pipe where a {wanted} goes"),
         _ => format!("is no {wanted}, and unfinished work goes there"),

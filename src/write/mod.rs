@@ -5,7 +5,7 @@ pub(crate) mod config_text;
 pub(crate) mod content;
 pub(crate) mod destination;
 mod detach;
-mod held;
+pub(crate) mod held;
 pub(crate) mod kept;
 mod leftovers;
 pub(crate) mod outputs;

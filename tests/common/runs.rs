@@ -115,6 +115,14 @@ impl Runs {
         journals.map(|j| fs::read_to_string(j.path()).unwrap_or_default().lines().count() as u64).collect()
     }
 
+    /// Bytes of the shards that are on record as finished.
+    pub fn finished_bytes(&self) -> u64 {
+        let path = self.out().join(".qlua.partial/journal.jsonl");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter_map(|line| line["bytes"].as_u64()).sum()
+    }
+
     /// Waits until `is_there` says so or `child` has ended.
     pub fn wait_until(&self, child: &mut Child, is_there: impl Fn(&Self) -> bool) {
         while child.try_wait().unwrap().is_none() && !is_there(self) {

@@ -32,8 +32,8 @@ use crate::record::tree_hash::{BlockHash, root};
 use block::Makers;
 use block_failure::{BlockFailure, FailureOrder};
 use groups::{DeviceLimits, Groups, OnDrop};
-pub(crate) use output_file::{BlockError, MadeBlock, OutputFile};
 use output_file::first_numbers;
+pub(crate) use output_file::{BlockError, MadeBlock, OutputFile};
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;

@@ -47,8 +47,7 @@ impl BlockJournal {
     /// [`Error::Io`].
     pub fn add(&self, made: &MadeBlock) -> Result<()> {
         let failed = |e| Error::io("write", &self.path, e);
-        let line =
-            BlockLine { block: made.block, blake3: made.hash.to_hex(), errors: made.errors.clone() };
+        let line = BlockLine { block: made.block, blake3: made.hash.to_hex(), errors: made.errors.clone() };
         let text = serde_json::to_string(&line).map_err(|e| failed(e.into()))?;
         let line = format!("{} {text}\n", blake3::hash(text.as_bytes()).to_hex());
         let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
