@@ -2,6 +2,7 @@
 
 mod batch;
 mod built_in;
+mod clean;
 mod commands;
 mod console;
 mod declaration;
@@ -11,6 +12,7 @@ mod inspect;
 mod invocation;
 mod listing;
 mod shell;
+mod signals;
 mod verify;
 
 use std::ffi::OsString;
@@ -19,7 +21,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::interrupt;
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
@@ -29,14 +30,7 @@ use invocation::{Invocation, RunTarget, StartupStep};
 
 /// Runs qlua with the arguments of this process.
 pub fn main() -> ExitCode {
-    let handler = ctrlc::set_handler(|| {
-        if interrupt::requested() {
-            // SAFETY: `_exit` ends the process without running anything; waiting for locks could hang here.
-            unsafe { libc::_exit(130) };
-        }
-        interrupt::request();
-    });
-    if let Err(error) = handler {
+    if let Err(error) = signals::listen() {
         output::line_to_stderr(&format!("qlua: warning: Ctrl-C will not clean up: {error}"));
     }
     let words: Vec<OsString> = std::env::args_os().collect();

@@ -1,6 +1,8 @@
-//! The wish to stop: set once by Ctrl-C or a termination signal, and asked for wherever work can end early.
+//! The wish to stop: set once by Ctrl-C or a termination signal, and asked for wherever work can end early. And what is to be
+//! taken off the disk when the process ends at once, because somebody asked a second time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 
@@ -22,4 +24,52 @@ pub fn requested() -> bool {
 /// [`Error::Interrupted`] after [`request`].
 pub fn check() -> Result<()> {
     if requested() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+type Removal = (u64, Box<dyn Fn() + Send>);
+
+static CLEANUPS: Mutex<Vec<Removal>> = Mutex::new(Vec::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Something on the disk that would be in the way if the process ended now, and how it is removed. Registered until it is
+/// dropped or concluded.
+#[derive(Debug)]
+pub struct Cleanup(u64);
+
+impl Cleanup {
+    /// Has `remove` called by [`clean_up`], from another thread and while all others go on.
+    pub fn register(remove: impl Fn() + Send + 'static) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        cleanups().push((number, Box::new(remove)));
+        Cleanup(number)
+    }
+
+    /// Ends the need for the cleanup by `work`, which [`clean_up`] waits for: it is to be short, and not to register anything.
+    pub fn conclude<T>(self, work: impl FnOnce() -> T) -> T {
+        let mut cleanups = cleanups();
+        cleanups.retain(|(number, _)| *number != self.0);
+        // The lock is held already.
+        std::mem::forget(self);
+        work()
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        cleanups().retain(|(number, _)| *number != self.0);
+    }
+}
+
+/// Does every registered cleanup, the latest first. The process has to end right after: nothing can be registered or concluded
+/// any more, so that nobody publishes what is being removed.
+pub fn clean_up() {
+    let cleanups = cleanups();
+    for (_, remove) in cleanups.iter().rev() {
+        remove();
+    }
+    std::mem::forget(cleanups);
+}
+
+fn cleanups() -> MutexGuard<'static, Vec<Removal>> {
+    CLEANUPS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -1,7 +1,7 @@
 //! The built-in commands: `qlua NAME WORDS…`.
 
 use super::built_in::BuiltIn;
-use super::{batch, detach, inspect, listing, shell, verify};
+use super::{batch, clean, detach, inspect, listing, shell, verify};
 
 /// All built-in commands, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
 pub(super) const COMMANDS: &[BuiltIn] = &[
@@ -24,6 +24,13 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
                 be changed or moved to another file system",
         declare: detach::declare,
         run: detach::detach,
+    },
+    BuiltIn {
+        name: "clean",
+        about: "Remove what interrupted runs left in directories and no run will go on with; finished schemes, other files and \
+                what a running process works on are not touched",
+        declare: clean::declare,
+        run: clean::clean,
     },
     BuiltIn {
         name: "list",

@@ -25,6 +25,7 @@ pub use write::{DemoWeights, write_checkpoint};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json;
+use crate::write::held::HeldDirectory;
 
 /// Version of the demo's content; another version is built anew.
 pub const VERSION: u32 = 2;
@@ -90,6 +91,9 @@ fn build_locked(directory: &Path) -> Result<Demo> {
         Survey::Stale(files) => files,
     };
     let staging = write::staging_directory(directory)?;
+    // So that what a killed call leaves is known for what it is.
+    let _held = HeldDirectory::take(staging.path(), directory)?;
+    let _cleanup = write::cleanup(&staging);
     stage(staging.path())?;
     for file in &old {
         remove(fs::remove_file(file), file)?;

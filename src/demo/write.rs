@@ -12,9 +12,10 @@ use super::config;
 use super::shape::Qwen25VlShape;
 use super::values::SeededValues;
 use crate::error::{Error, Result};
+use crate::interrupt::{self, Cleanup};
+use crate::json;
 use crate::tensor::TensorSpec;
 use crate::write::{ShardFile, ShardLayout};
-use crate::{interrupt, json};
 
 /// Elements that one thread makes and writes at a time (1 MiB of BF16).
 const CHUNK: u64 = 1 << 19;
@@ -48,8 +49,10 @@ pub fn write_checkpoint(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> R
     };
     fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     let staging = staging_directory(parent)?;
+    let cleanup = cleanup(&staging);
     let written = write_files(staging.path(), shape, seed)?;
-    fs::rename(staging.path(), directory).map_err(|e| Error::io("create", directory, e))?;
+    let renamed = cleanup.conclude(|| fs::rename(staging.path(), directory));
+    renamed.map_err(|e| Error::io("create", directory, e))?;
     // It has another name now; there is nothing left to remove.
     let _ = staging.keep();
     Ok(written)
@@ -63,6 +66,12 @@ pub(super) fn staging_directory(parent: &Path) -> Result<tempfile::TempDir> {
         .permissions(Permissions::from_mode(0o777))
         .tempdir_in(parent)
         .map_err(|e| Error::io("write", parent, e))
+}
+
+/// Removes `staging` when the process ends at once.
+pub(super) fn cleanup(staging: &tempfile::TempDir) -> Cleanup {
+    let path = staging.path().to_path_buf();
+    Cleanup::register(move || drop(fs::remove_dir_all(&path)))
 }
 
 /// Fills the empty `directory`.

@@ -151,7 +151,7 @@ impl Family {
     /// not set, a report of somebody else lies in the way, an output would touch the sources, the disk has too little room,
     /// or the device cannot be used ([`Error::Device`], which a device that fails later gives too). Later:
     /// [`Error::Tensor`], [`Error::Io`], [`Error::Verification`], with nothing left behind, and [`Error::Interrupted`],
-    /// after which finished shards stay in `.qlua.partial` for the next run.
+    /// after which what was written of the shards stays in `.qlua.partial` for the next run.
     pub fn run(&self, progress: &dyn Progress) -> Result<Outcome> {
         let planned = self.planned()?;
         Run::prepare(&self.options, &self.basis, &planned)?.write(progress)

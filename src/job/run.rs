@@ -17,11 +17,11 @@ use crate::manifest::require_saved_state;
 use crate::model::Model;
 use crate::plan::Layout;
 use crate::record::{HashedFile, Source, WeightFile};
-use crate::units::counted;
+use crate::units::{bytes as bytes_with_unit, counted};
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
 use crate::write::kept::require_own;
-use crate::write::pass::{self, OutputFile, PassOptions};
+use crate::write::pass::{self, MadeBlock, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
@@ -30,8 +30,8 @@ use crate::write::store::key::content_key;
 use crate::write::store::link::{Link, LinkChoice};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
-use crate::write::transaction::{PartialDirectory, clear_lock, require_replaceable};
-use crate::write::{Companions, Progress, WeightErrors, shard_name};
+use crate::write::transaction::{PartialDirectory, require_replaceable, settle};
+use crate::write::{Companions, Progress, WeightErrors, leftovers, shard_name};
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ pub struct Outcome {
     pub schemes: Vec<Written>,
     /// Written by this run.
     pub written_bytes: u64,
-    /// Taken over from a run that was stopped.
+    /// Taken over from a run that was stopped: shards, and blocks of shards that it had begun.
     pub resumed_bytes: u64,
     /// Taken from finished schemes.
     pub reused_bytes: u64,
@@ -162,12 +162,12 @@ impl<'a> Run<'a> {
         self.require_room(bytes.unwrap_or(0), pending)
     }
 
-    /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has finished, and for the
+    /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has left, and for the
     /// other files of `schemes` directories.
     fn require_room(&self, weights: u64, schemes: usize) -> Result<()> {
         let out = &self.options.out;
         let others = schemes as u64 * self.directories.other_bytes()?;
-        require_space(out, weights.saturating_sub(Workplace::finished_bytes(out)) + others)
+        require_space(out, weights.saturating_sub(Workplace::left_bytes(out)) + others)
     }
 
     /// Marks the schemes whose directories are there, made from the same inputs.
@@ -203,13 +203,16 @@ impl<'a> Run<'a> {
         if pending.is_empty() {
             let siblings = siblings(&self.options.out);
             let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
-            Workplace::clear(&self.options.out, is_used)?;
+            Workplace::clear(&self.options.out, &self.inputs()?, is_used)?;
         } else {
             self.write_pending(&pending, progress, &mut outcome)?;
         }
         for pending in &self.schemes {
             if pending.is_up_to_date() {
-                clear_lock(pending.directory)?;
+                // The scheme is whole, whatever lies beside it.
+                if let Err(error) = settle(pending.directory) {
+                    progress.note(&error.to_string());
+                }
             }
             outcome.schemes.push(Written {
                 name: pending.scheme.name.clone(),
@@ -218,7 +221,25 @@ impl<'a> Run<'a> {
                 up_to_date: pending.is_up_to_date(),
             });
         }
+        self.note_leftovers(progress);
         Ok(outcome)
+    }
+
+    /// Says what other runs left that were stopped and never repeated.
+    fn note_leftovers(&self, progress: &dyn Progress) {
+        let out = &self.options.out;
+        // Where it cannot be looked, there is nothing to say: the schemes are there.
+        let left = leftovers(out).unwrap_or_default();
+        let bytes = bytes_with_unit(left.iter().map(|leftover| leftover.bytes).sum());
+        let what = match &left[..] {
+            [] => return,
+            [only] => format!("`{}` was left by an interrupted run", only.path.display()),
+            several => {
+                format!("{} directories in `{}` were left by interrupted runs", several.len(), out.display())
+            }
+        };
+        let it = if left.len() == 1 { "it" } else { "them" };
+        progress.note(&format!("{what}: {bytes}; `qlua clean {}` removes {it}", out.display()));
     }
 
     /// Says what is written anew although it is there, and of what "up to date" does not mean every file.
@@ -248,23 +269,53 @@ impl<'a> Run<'a> {
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
         let mut workplace = Workplace::open(&self.options.out, &self.inputs()?, self.options.overwrite)?;
+        let done = self.write_into(&workplace, pending, &shards, reused, &device, progress, outcome);
+        if matches!(done, Err(Error::Interrupted))
+            && let Some(path) = workplace.keep_work()
+        {
+            progress.note(&format!(
+                "what was written is kept in `{}`: the same command goes on there",
+                path.display()
+            ));
+        }
+        done?;
+        let siblings = siblings(&self.options.out);
+        workplace.close(|key| {
+            shards.iter().any(|shard| shard.key == key)
+                || siblings.iter().any(|sibling| sibling.weights().iter().any(|w| w.content == key))
+        })
+    }
+
+    /// Writes the `shards` of the schemes at the positions `pending`, and a directory for each.
+    #[expect(clippy::too_many_arguments, reason = "all that a run has found out by then")]
+    fn write_into(
+        &self,
+        workplace: &Workplace,
+        pending: &[usize],
+        shards: &[PlannedShard],
+        reused: Vec<ReusedShard>,
+        device: &Device,
+        progress: &dyn Progress,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         let begin = |&at: &usize| {
             let scheme = &self.schemes[at];
-            PartialDirectory::begin(scheme.directory, scheme.replaces(self.options))
+            let replaces = scheme.replaces(self.options);
+            if !replaces && scheme.directory.symlink_metadata().is_ok() {
+                return Err(Error::exists(scheme.directory, "was written by another run in the meantime")
+                    .with_hint("run again: what is up to date is not written twice"));
+            }
+            PartialDirectory::begin(scheme.directory, replaces)
         };
         let partials = pending.iter().map(begin).collect::<Result<Vec<_>>>()?;
         let label = match pending {
             [only] => self.schemes[*only].scheme.name.clone(),
             _ => counted(pending.len(), "scheme"),
         };
-        let written = self.write_shards(&label, &shards, &device, &workplace, progress, outcome);
-        if matches!(written, Err(Error::Interrupted)) {
-            workplace.keep_finished();
-        }
-        written?;
+        self.write_shards(&label, shards, device, workplace, progress, outcome)?;
         outcome.reused_bytes = reused.iter().map(|shard| shard.weight.bytes).sum();
 
-        let ready = self.ready(&shards, reused, &workplace);
+        let ready = self.ready(shards, reused, workplace);
         let source = Source::of(self.model, self.sources.finish()?);
         for ((number, &at), partial) in pending.iter().enumerate().zip(partials) {
             let Pending { scheme, directory, content, .. } = &self.schemes[at];
@@ -292,7 +343,7 @@ impl<'a> Run<'a> {
                 progress.note(&kept.note(directory));
             }
         }
-        workplace.close()
+        Ok(())
     }
 
     /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
@@ -330,7 +381,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes the shards that no earlier run had finished; the workplace keeps the records of all.
+    /// Writes the shards that no earlier run had finished, as far as it had not; the workplace keeps the records of all.
     fn write_shards(
         &self,
         label: &str,
@@ -342,18 +393,32 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let mut targets = Vec::new();
         let mut keys = Vec::new();
+        let mut journals = Vec::new();
+        let mut bytes = 0;
         for shard in shards {
             if let Some(record) = workplace.finished(&shard.key)? {
                 outcome.resumed_bytes += record.bytes;
-            } else {
-                targets.push(OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?);
-                keys.push(shard.key.as_str());
+                continue;
             }
+            let mut target = OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?;
+            let length = target.layout().length();
+            let resumed = target.resume(workplace.made_blocks(&shard.key, length)?);
+            outcome.resumed_bytes += resumed;
+            bytes += length - resumed;
+            targets.push(target);
+            keys.push(shard.key.as_str());
+            journals.push(workplace.block_journal(&shard.key));
         }
-        let bytes: u64 = targets.iter().map(|target| target.layout().length()).sum();
+        let made = |index: usize, block: &MadeBlock| {
+            journals[index].add(block)?;
+            workplace.has_work();
+            Ok(())
+        };
         let record = |index: usize, hash: &str, errors: WeightErrors| {
             let (key, bytes) = (keys[index].to_string(), targets[index].layout().length());
-            workplace.record(Finished { key, bytes, blake3: hash.into(), errors })
+            workplace.record(Finished { key, bytes, blake3: hash.into(), errors })?;
+            journals[index].close();
+            Ok(())
         };
         let options = PassOptions {
             threads: self.options.threads,
@@ -361,6 +426,7 @@ impl<'a> Run<'a> {
             sources: Some(&self.sources),
             errors: true,
             accelerator: device.accelerator(),
+            made: &made,
             finished: &record,
         };
         during(progress, label, bytes, || pass::run(&targets, &options))?;

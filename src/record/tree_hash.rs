@@ -29,6 +29,11 @@ impl BlockHash {
         hasher.set_input_offset((index * BLOCK) as u64);
         BlockHash(hasher.update(bytes).finalize_non_root())
     }
+
+    /// In lower-case hexadecimal.
+    pub fn to_hex(self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
 }
 
 /// How many blocks a file of `length` bytes has; an empty file has one.

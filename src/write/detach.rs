@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::store::link::copy;
+use super::held::HeldFile;
+use super::store::link::copy_into;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::interrupt;
+use crate::interrupt::{self, Cleanup};
 
 /// What [`detach`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,31 +34,15 @@ pub fn detach(directory: &Path) -> Result<Detached> {
         if !metadata.is_file() || metadata.nlink() < 2 {
             continue;
         }
-        let partial = Partial(directory.join(format!(".{name}.partial")));
-        partial.remove()?;
-        copy(path, &partial.0)?;
-        fs::rename(&partial.0, path).map_err(|e| Error::io("rename", &partial.0, e))?;
+        let partial = directory.join(format!(".{name}.partial"));
+        let mut copy = HeldFile::take(&partial, path)?;
+        let removal = partial.clone();
+        let cleanup = Cleanup::register(move || drop(fs::remove_file(&removal)));
+        copy_into(path, copy.file(), &partial)?;
+        cleanup.conclude(|| copy.rename(path))?;
         detached.files += 1;
         detached.bytes += bytes.len() as u64;
     }
     File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("write", directory, e))?;
     Ok(detached)
-}
-
-/// An unfinished file, which goes away when it does not get its name.
-struct Partial(PathBuf);
-
-impl Partial {
-    fn remove(&self) -> Result<()> {
-        match fs::remove_file(&self.0) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &self.0, e)),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = self.remove();
-    }
 }

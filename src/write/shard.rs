@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,6 +109,16 @@ impl ShardFile {
         let file = File::create_new(path).map_err(|e| Error::io("create", path, e))?;
         file.set_len(layout.length).map_err(|e| Error::io("write", path, e))?;
         Ok(ShardFile { file, path: path.to_path_buf(), layout })
+    }
+
+    /// Opens `path`, which was created with the same layout, to go on with it; links are not followed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn reopen(path: &Path, layout: impl Into<Arc<ShardLayout>>) -> Result<Self> {
+        let file = File::options().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path);
+        let file = file.map_err(|e| Error::io("write", path, e))?;
+        Ok(ShardFile { file, path: path.to_path_buf(), layout: layout.into() })
     }
 
     /// The layout that the file was created with.

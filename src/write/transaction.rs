@@ -2,17 +2,16 @@
 //!
 //! Everything is written into a hidden sibling on the same file system, which takes the final name when it is complete.
 //! A run that fails or is interrupted removes the sibling; what a killed run left behind is recognised by its lock, which
-//! the operating system has released, and removed by the next one.
+//! the operating system has released, and removed by the next one or by `qlua clean`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::held::{HeldDirectory, LOCK_FILE, is_held, remove, remove_held};
 use super::kept::{KeptAside, keep_foreign};
 use crate::error::{Error, Result};
+use crate::interrupt::Cleanup;
 use crate::record::record_path;
-
-/// The file in an unfinished directory that the process working there holds a lock on.
-pub(super) const LOCK_FILE: &str = ".qlua-lock";
 
 /// A directory in the making. Dropped before [`PartialDirectory::commit`], it leaves nothing behind.
 #[derive(Debug)]
@@ -22,7 +21,9 @@ pub struct PartialDirectory {
     overwrite: bool,
     /// Parents that were made for it, deepest first.
     created: Vec<PathBuf>,
-    lock: Option<File>,
+    /// Nothing before it is this process's, and after it has its name.
+    held: Option<HeldDirectory>,
+    cleanup: Option<Cleanup>,
 }
 
 impl PartialDirectory {
@@ -30,57 +31,61 @@ impl PartialDirectory {
     /// untouched until the commit.
     ///
     /// # Errors
-    /// [`Error::Exists`] when `target` exists and `overwrite` is not set, or when another process is writing it;
-    /// [`Error::Io`].
+    /// [`Error::Exists`] when `target` exists and `overwrite` is not set, when another process is writing it, or when a link
+    /// lies where the unfinished directory goes; [`Error::Io`].
     pub fn begin(target: &Path, overwrite: bool) -> Result<Self> {
-        let name = target.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
-            Error::argument(format!("`{}` cannot be the name of an output directory", target.display()))
-        })?;
+        if target.file_name().and_then(|n| n.to_str()).is_none() {
+            let problem = format!("`{}` cannot be the name of an output directory", target.display());
+            return Err(Error::argument(problem));
+        }
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(exists_already(target));
         }
         require_replaceable(target)?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
         let mut directory = PartialDirectory {
             target: target.to_path_buf(),
-            partial: PathBuf::new(),
+            partial: partial(target),
             overwrite,
             created: missing_parents(target),
-            lock: None,
+            held: None,
+            cleanup: None,
         };
-        fs::create_dir_all(&parent).map_err(|e| Error::io("create", &parent, e))?;
-        let partial = parent.join(format!(".{name}.partial"));
-        if partial.symlink_metadata().is_ok() {
-            remove_leftover(&partial, target)?;
+        let held = HeldDirectory::take(&directory.partial, target)?;
+        let partial = directory.partial.clone();
+        directory.held = Some(held);
+        directory.cleanup = Some(Cleanup::register(move || {
+            // While others still write into it, new files may appear.
+            let _ = (0..3).find(|_| remove_held(&partial).is_ok() && partial.symlink_metadata().is_err());
+        }));
+        // What an ended process left.
+        if let Some(held) = &directory.held {
+            held.clear()?;
         }
-        fs::create_dir(&partial).map_err(|e| Error::io("create", &partial, e))?;
-        directory.partial = partial;
-        directory.lock = Some(lock_directory(&directory.partial, target)?);
         directory.recover()?;
+        if !overwrite && target.symlink_metadata().is_ok() {
+            return Err(exists_already(target));
+        }
         Ok(directory)
     }
 
     /// Clears up after a run that was killed while it replaced the target: until the new directory has taken its name,
     /// the old one lies beside it under another.
     fn recover(&self) -> Result<()> {
-        let replaced = self.replaced();
-        if replaced.symlink_metadata().is_err() {
-            return Ok(());
+        if is_held(&self.target) {
+            return Err(Error::exists(&self.target, "is being written by another process")
+                .with_hint("wait for it to finish, or stop it and run again"));
+        }
+        let replaced = replaced(&self.target);
+        let Ok(metadata) = replaced.symlink_metadata() else { return Ok(()) };
+        if !metadata.is_dir() {
+            return Err(Error::exists(&replaced, "is no directory, and the replaced scheme goes there")
+                .with_hint("remove it yourself, or choose another --out"));
         }
         if self.target.symlink_metadata().is_ok() {
             keep_foreign(&replaced, &self.target)?;
             return remove(&replaced);
         }
-        fs::rename(&replaced, &self.target).map_err(|e| Error::io("rename", &replaced, e))?;
-        if self.overwrite { Ok(()) } else { Err(exists_already(&self.target)) }
-    }
-
-    /// Where the old directory is put aside.
-    fn replaced(&self) -> PathBuf {
-        self.partial.with_extension("replaced")
+        fs::rename(&replaced, &self.target).map_err(|e| Error::io("rename", &replaced, e))
     }
 
     /// Where to write for the time being.
@@ -95,30 +100,37 @@ impl PartialDirectory {
     /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
     pub fn commit(mut self) -> Result<Option<KeptAside>> {
         sync_tree(&self.partial)?;
-        let replaced = self.replaced();
+        let replaced = replaced(&self.target);
         let exists = self.target.symlink_metadata().is_ok();
         if exists && !self.overwrite {
             return Err(Error::exists(&self.target, "appeared while it was being written"));
         }
-        if exists {
-            fs::rename(&self.target, &replaced).map_err(|e| Error::io("rename", &self.target, e))?;
-        }
-        if let Err(error) = fs::rename(&self.partial, &self.target) {
+        let rename = || {
             if exists {
-                let _ = fs::rename(&replaced, &self.target);
+                fs::rename(&self.target, &replaced).map_err(|e| Error::io("rename", &self.target, e))?;
             }
-            return Err(Error::io("rename", &self.partial, error));
+            fs::rename(&self.partial, &self.target).map_err(|error| {
+                if exists {
+                    let _ = fs::rename(&replaced, &self.target);
+                }
+                Error::io("rename", &self.partial, error)
+            })
+        };
+        // However soon the process ends, one of the two directories has the name.
+        match self.cleanup.take() {
+            Some(cleanup) => cleanup.conclude(rename)?,
+            None => rename()?,
         }
-        self.partial.clear();
         self.created.clear();
-        // Not before the directory has its name: without the lock, another run would take it for a leftover.
-        let lock_path = self.target.join(LOCK_FILE);
-        fs::remove_file(&lock_path).map_err(|e| Error::io("remove", &lock_path, e))?;
-        let mut kept = None;
-        if exists {
-            kept = keep_foreign(&replaced, &self.target)?;
-            remove(&replaced)?;
-        }
+        let held = self.held.take();
+        let cleared = match exists {
+            true => keep_foreign(&replaced, &self.target).and_then(|kept| remove(&replaced).map(|()| kept)),
+            false => Ok(None),
+        };
+        // Not before the old directory is gone: without the lock, another run would clear it up too.
+        remove(&self.target.join(LOCK_FILE))?;
+        drop(held);
+        let kept = cleared?;
         sync(&self.target)?;
         let parent = self.target.parent().filter(|p| !p.as_os_str().is_empty());
         sync(parent.unwrap_or(Path::new("."))).map(|()| kept)
@@ -127,14 +139,33 @@ impl PartialDirectory {
 
 impl Drop for PartialDirectory {
     fn drop(&mut self) {
-        if !self.partial.as_os_str().is_empty() {
-            let _ = fs::remove_dir_all(&self.partial);
+        if let Some(held) = self.held.take() {
+            let remove = || drop(held.remove());
+            match self.cleanup.take() {
+                Some(cleanup) => cleanup.conclude(remove),
+                None => remove(),
+            }
         }
         for parent in &self.created {
             // Fails, as it should, when somebody else has put something there.
             let _ = fs::remove_dir(parent);
         }
     }
+}
+
+/// Where `target` lies until it is complete.
+fn partial(target: &Path) -> PathBuf {
+    hidden(target, "partial")
+}
+
+/// Where an old directory `target` is put aside.
+fn replaced(target: &Path) -> PathBuf {
+    hidden(target, "replaced")
+}
+
+fn hidden(target: &Path, ending: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{ending}"))
 }
 
 fn exists_already(target: &Path) -> Error {
@@ -170,48 +201,26 @@ pub(crate) fn missing_parents(path: &Path) -> Vec<PathBuf> {
     parents.take_while(|p| p.symlink_metadata().is_err()).map(Path::to_path_buf).collect()
 }
 
-/// Takes the lock of the unfinished directory `partial`, which is to become `target`.
+/// Clears up what a run left beside and in the finished directory `target` when it was killed while it gave the directory its
+/// name: its lock, and the directory that was replaced, which gets its name back when nothing has it. What another process
+/// works on is left alone, and that is said.
 ///
 /// # Errors
-/// [`Error::Exists`] when another process holds it; [`Error::Io`].
-pub(crate) fn lock_directory(partial: &Path, target: &Path) -> Result<File> {
-    let path = partial.join(LOCK_FILE);
-    // A kill may have come before the lock was made.
-    let lock = File::options().create(true).truncate(false).write(true).open(&path);
-    let lock = lock.map_err(|e| Error::io("lock", &path, e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::exists(target, "is being written by another process")
-                .with_hint("wait for it to finish, or stop it and run again"))
+/// [`Error::Io`]; [`Error::Exists`] when what is no scheme has one of the names.
+pub(crate) fn settle(target: &Path) -> Result<bool> {
+    if is_held(target) {
+        return Ok(false);
+    }
+    if replaced(target).symlink_metadata().is_ok() {
+        let partial = partial(target);
+        // Whoever replaces the target holds this.
+        if partial.symlink_metadata().is_ok() && HeldDirectory::find(&partial)?.is_none() {
+            return Ok(false);
         }
-        Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+        // What begins anew settles first what was begun before.
+        drop(PartialDirectory::begin(target, true)?);
     }
-}
-
-/// Removes the lock that a run left in the finished directory `target` when it was killed right after it had given the
-/// directory its name. A lock that is held is left alone.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(crate) fn clear_lock(target: &Path) -> Result<()> {
-    let path = target.join(LOCK_FILE);
-    let Ok(lock) = File::open(&path) else { return Ok(()) };
-    match lock.try_lock() {
-        Ok(()) => fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e)),
-        Err(_) => Ok(()),
-    }
-}
-
-fn remove_leftover(partial: &Path, target: &Path) -> Result<()> {
-    let _lock = lock_directory(partial, target)?;
-    fs::remove_dir_all(partial).map_err(|e| Error::io("remove", partial, e))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
-    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.map_err(|e| Error::io("remove", path, e))
+    remove(&target.join(LOCK_FILE)).map(|()| true)
 }
 
 /// Forces every file and directory below `directory` to the disk.

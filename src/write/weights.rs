@@ -94,6 +94,7 @@ pub fn write_weights(directory: &Path, tensors: &[OutputTensor], options: &Write
         sources: None,
         errors: false,
         accelerator: None,
+        made: &|_, _| Ok(()),
         finished: &|_, _, _| Ok(()),
     };
     pass::run(&targets, &pass)?;

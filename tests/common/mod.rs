@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod place;
 pub mod report;
+pub mod runs;
 
 use qlua::dialect::{DialectChoice, DialectId};
 use qlua::plan::{Activations, ActivationsChoice};

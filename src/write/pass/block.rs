@@ -13,6 +13,15 @@ use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
 use crate::write::content::{Content, OutputTensor};
 use crate::write::source_hashes::SourceHashes;
 
+/// What the codes of a piece of a tensor lose, as far as that is known.
+enum PieceLoss {
+    None,
+    /// In the piece.
+    Part(QuantisationError),
+    /// In the whole tensor: the device measured it.
+    Whole(QuantisationError),
+}
+
 /// What making blocks needs besides the file.
 pub(super) struct Makers<'a> {
     pub groups: &'a Groups,
@@ -53,9 +62,10 @@ impl Makers<'_> {
                 continue;
             }
             let place = within(&block, &part);
-            let error = self.piece(&target.tensors()[entry], within(range, &part), &mut buffer[place])?;
-            if let Some(error) = error {
-                target.add_error(entry, index, error);
+            match self.piece(&target.tensors()[entry], within(range, &part), &mut buffer[place])? {
+                PieceLoss::None => {}
+                PieceLoss::Part(error) => target.add_error(entry, Some(index), error),
+                PieceLoss::Whole(error) => target.add_error(entry, None, error),
             }
         }
         Ok(buffer)
@@ -68,7 +78,7 @@ impl Makers<'_> {
         output: &OutputTensor,
         bytes: Range<usize>,
         to: &mut [u8],
-    ) -> Result<Option<QuantisationError>, BlockFailure> {
+    ) -> Result<PieceLoss, BlockFailure> {
         // Packed elements, which have no size, are only ever copied.
         let size = output.spec.dtype.size().max(1);
         let elements = bytes.start / size..bytes.end / size;
@@ -87,19 +97,17 @@ impl Makers<'_> {
                 let weight = &member.group.weights[member.index].1;
                 return match ready.codes(member.index) {
                     Some((codes, error)) => {
-                        let whole = elements.start == 0;
                         to.copy_from_slice(&codes.bytes()[elements]);
                         drop(codes);
                         self.groups.release_codes(member, &ready);
-                        // The device measured the weight as a whole; it counts once.
-                        Ok(error.filter(|_| whole))
+                        Ok(error.map_or(PieceLoss::None, PieceLoss::Whole))
                     }
                     None => {
                         let source = &weight.bytes()[of(weight)];
                         ready.encoder.encode(member.index, elements.start, source, to);
                         self.groups.release_codes(member, &ready);
                         let error = || ready.encoder.error(weight, elements.start, source, to);
-                        Ok(self.errors.then(error).transpose()?)
+                        Ok(if self.errors { PieceLoss::Part(error()?) } else { PieceLoss::None })
                     }
                 };
             }
@@ -114,7 +122,7 @@ impl Makers<'_> {
                 Decoder::new(scales, output.spec.dtype, row)?.decode(elements.start, source, to);
             }
         }
-        Ok(None)
+        Ok(PieceLoss::None)
     }
 
     /// A range of the bytes of a source tensor, hashed while they are in the cache. A weight that is only copied is

@@ -32,8 +32,8 @@ use crate::record::tree_hash::{BlockHash, root};
 use block::Makers;
 use block_failure::{BlockFailure, FailureOrder};
 use groups::{DeviceLimits, Groups, OnDrop};
-pub(crate) use output_file::OutputFile;
 use output_file::first_numbers;
+pub(crate) use output_file::{BlockError, MadeBlock, OutputFile};
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;
@@ -53,6 +53,8 @@ pub(crate) struct PassOptions<'a> {
     pub errors: bool,
     /// What quantises in place of the threads.
     pub accelerator: Option<&'a dyn Accelerator>,
+    /// Told of every block of a file of several that is written: the index of the file, and the block. Called from many threads.
+    pub made: &'a (dyn Fn(usize, &MadeBlock) -> Result<()> + Sync),
     /// Told of every file that is complete and on the disk: its index, the BLAKE3 hash of its content, and what its codes
     /// lose. Called from one thread.
     pub finished: &'a (dyn Fn(usize, &str, WeightErrors) -> Result<()> + Sync),
@@ -164,7 +166,7 @@ impl Pass<'_> {
             if number > self.failed_at.load(Ordering::Acquire) {
                 continue;
             }
-            match self.write(target, block, buffer) {
+            match self.write(index, block, buffer) {
                 Ok(file) => {
                     let written = target.written.fetch_add(1, Ordering::AcqRel) + 1;
                     if (position + 1).is_multiple_of(FLUSHED_BLOCKS) {
@@ -187,16 +189,20 @@ impl Pass<'_> {
 
     fn write(
         &self,
-        target: &OutputFile,
+        index: usize,
         block: usize,
         buffer: &mut Vec<u8>,
     ) -> Result<Arc<ShardFile>, BlockFailure> {
         interrupt::check()?;
+        let target = &self.targets[index];
         let file = target.open()?;
         let bytes = self.makers.make(target, block, buffer)?;
-        let hash = BlockHash::of(block, target.order().len(), bytes);
+        let hash = BlockHash::of(block, target.hashes.len(), bytes);
         file.write_at(target.block(block).start, bytes)?;
         let _ = target.hashes[block].set(hash);
+        if target.hashes.len() > 1 {
+            (self.options.made)(index, &target.made(block, hash))?;
+        }
         self.options.progress.advance(bytes.len() as u64);
         Ok(file)
     }

@@ -116,6 +116,7 @@ fn run_on(device: Option<&StandIn>, limits: DeviceLimits, threads: usize, files:
         sources: None,
         errors: true,
         accelerator: device.map(|device| device as &dyn Accelerator),
+        made: &|_, _| Ok(()),
         finished: &finished,
     };
     run_within(limits, &targets, &options)?;
@@ -326,6 +327,7 @@ fn sources_are_hashed_where_the_device_reads_them() {
             sources: Some(&sources),
             errors: false,
             accelerator: device.map(|device| device as &dyn Accelerator),
+            made: &|_, _| Ok(()),
             finished: &|_, _, errors| {
                 assert!(errors.is_empty(), "nobody asked for them");
                 Ok(())
@@ -379,6 +381,7 @@ fn interrupted() {
         sources: None,
         errors: true,
         accelerator: Some(&device),
+        made: &|_, _| Ok(()),
         finished: &|_, _, _| Ok(()),
     };
     let error = run_within(DeviceLimits { window: 0, ..ROOMY }, &targets, &options).unwrap_err();

@@ -72,10 +72,15 @@ fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
 }
 
 /// A file of its own with the content of `from`, on the disk; permissions follow the umask.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut source = input::open(from)?;
+fn copy(from: &Path, to: &Path) -> Result<()> {
     let mut target = File::create_new(to).map_err(|e| Error::io("create", to, e))?;
-    std::io::copy(&mut source, &mut target).map_err(|e| Error::io("write", to, e))?;
+    copy_into(from, &mut target, to)
+}
+
+/// Fills `target`, which is empty and lies at `to`, with the content of `from`, and forces it to the disk.
+pub(crate) fn copy_into(from: &Path, target: &mut File, to: &Path) -> Result<()> {
+    let mut source = input::open(from)?;
+    std::io::copy(&mut source, target).map_err(|e| Error::io("write", to, e))?;
     target.sync_all().map_err(|e| Error::io("write", to, e))
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Tensors are put together by the set of schemes that hold them in the same form (see [`bucket`]); shards of finished
 //! directories are taken where they fit ([`reuse`]); the rest is written into a hidden directory that survives a kill
-//! ([`workplace`]); every scheme gets its shards under ordinary names ([`link`]).
+//! ([`workplace`]), the blocks of each unfinished one on record ([`block_journal`]); every scheme gets its shards under ordinary names ([`link`]).
 
+mod block_journal;
 pub(crate) mod bucket;
 pub(crate) mod items;
 pub(crate) mod key;

@@ -4,16 +4,22 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
+use super::block_journal::{BlockJournal, begin_line, intact_blocks};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
+use crate::interrupt::Cleanup;
 use crate::record::hash_file;
 use crate::write::WeightErrors;
-use crate::write::transaction::{lock_directory, missing_parents};
+use crate::write::held::{HeldDirectory, remove_held};
+use crate::write::pass::MadeBlock;
+use crate::write::transaction::missing_parents;
 
 const DIRECTORY: &str = ".qlua.partial";
 const JOURNAL: &str = "journal.jsonl";
@@ -40,86 +46,94 @@ struct Inputs {
 /// The directory of unfinished work. Dropped before [`Workplace::close`], it goes away, unless it is to be kept.
 pub(crate) struct Workplace {
     path: PathBuf,
+    /// Nothing once it was given up.
+    held: Option<HeldDirectory>,
+    cleanup: Option<Cleanup>,
     journal: Mutex<File>,
-    /// What a killed run had finished, and this one.
+    /// What a stopped run had finished, and this one.
     finished: Mutex<HashMap<String, Finished>>,
+    /// Whether something in it is of use to a later run.
+    has_work: Arc<AtomicBool>,
     /// Parents that were made for it, deepest first.
     created: Vec<PathBuf>,
     keep: bool,
-    _lock: File,
 }
 
 impl Workplace {
-    /// Opens the workplace below `out` for work on `inputs`, a hash of them. What a killed run on the same inputs left is
+    /// Opens the workplace below `out` for work on `inputs`, a hash of them. What a stopped run on the same inputs left is
     /// taken over; what one on other inputs left is refused, or dropped with `overwrite`.
     ///
     /// # Errors
-    /// [`Error::Exists`] when another process works there, or other inputs were worked on; [`Error::Io`].
+    /// [`Error::Exists`] when another process works there, other inputs were worked on, or a link is in its place;
+    /// [`Error::Io`].
     pub fn open(out: &Path, inputs: &str, overwrite: bool) -> Result<Self> {
         let path = out.join(DIRECTORY);
         let created = missing_parents(&path);
-        fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
-        if path.symlink_metadata().is_ok() {
-            // Held while the leftover is looked at and, where it is dropped, until it is gone.
-            let lock = lock_directory(&path, out)?;
-            let (left, finished) = read_journal(&path.join(JOURNAL));
-            if left.as_deref() == Some(inputs) {
-                let journal = path.join(JOURNAL);
-                let open = OpenOptions::new().append(true).open(&journal);
-                let journal = Mutex::new(open.map_err(|e| Error::io("write", &journal, e))?);
-                let finished = Mutex::new(finished);
-                return Ok(Workplace { path, journal, finished, created, keep: false, _lock: lock });
+        let held = HeldDirectory::take(&path, out).inspect_err(|_| remove_empty(&created))?;
+        let (journal, finished) = match open_journal(&path, &held, inputs, overwrite) {
+            Ok(opened) => opened,
+            Err(error) => {
+                if !holds_work(&path, &read_journal(&path).1) {
+                    let _ = held.remove();
+                    remove_empty(&created);
+                }
+                return Err(error);
             }
-            if !finished.is_empty() && !overwrite {
-                return Err(of_other_inputs(&path));
+        };
+        let has_work = Arc::new(AtomicBool::new(holds_work(&path, &finished)));
+        let (at, has, parents) = (path.clone(), Arc::clone(&has_work), created.clone());
+        let cleanup = Cleanup::register(move || {
+            if !has.load(Ordering::Relaxed) {
+                let _ = remove_held(&at);
+                remove_empty(&parents);
             }
-            fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
-        }
-        fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
-        let lock = lock_directory(&path, out)?;
-        let journal_path = path.join(JOURNAL);
-        let mut journal = File::create(&journal_path).map_err(|e| Error::io("create", &journal_path, e))?;
-        append(&mut journal, &journal_path, &Inputs { inputs: inputs.into() })?;
-        let finished = Mutex::new(HashMap::new());
-        Ok(Workplace { path, journal: Mutex::new(journal), finished, created, keep: false, _lock: lock })
+        });
+        Ok(Workplace {
+            path,
+            held: Some(held),
+            cleanup: Some(cleanup),
+            journal: Mutex::new(journal),
+            finished: Mutex::new(finished),
+            has_work,
+            created,
+            keep: false,
+        })
     }
 
     /// Fails when [`Workplace::open`] would refuse what lies below `out`; nothing is touched.
     ///
     /// # Errors
-    /// [`Error::Exists`] when a run on other inputs left finished shards there.
+    /// [`Error::Exists`] when a run on other inputs left work there.
     pub fn require_usable(out: &Path, inputs: &str) -> Result<()> {
         let path = out.join(DIRECTORY);
-        let (left, finished) = read_journal(&path.join(JOURNAL));
-        if finished.is_empty() || left.as_deref() == Some(inputs) {
+        let (left, finished) = read_journal(&path);
+        if left.as_deref() == Some(inputs) || !holds_work(&path, &finished) {
             Ok(())
         } else {
             Err(of_other_inputs(&path))
         }
     }
 
-    /// How many bytes of shards lie below `out` that a run has finished.
-    pub fn finished_bytes(out: &Path) -> u64 {
-        let (_, finished) = read_journal(&out.join(DIRECTORY).join(JOURNAL));
-        finished.values().map(|shard| shard.bytes).sum()
+    /// How many bytes of shards a run has left below `out`, as far as they take room on the disk.
+    pub fn left_bytes(out: &Path) -> u64 {
+        shards_in(&out.join(DIRECTORY)).map(|shard| shard.bytes).sum()
     }
 
-    /// Removes what a run left that was killed after it had given every scheme its name. What holds a finished shard that
-    /// `is_used` does not know stays: another run may go on with it.
+    /// Removes what a run left that was killed after it had given every scheme its name. What of the same `inputs` holds
+    /// shards that `is_used` does not know stays, as does all that belongs to others: another run may go on with it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn clear(out: &Path, is_used: impl Fn(&str) -> bool) -> Result<()> {
+    pub fn clear(out: &Path, inputs: &str, is_used: impl Fn(&str) -> bool) -> Result<()> {
         let path = out.join(DIRECTORY);
-        if path.symlink_metadata().is_err() {
-            return Ok(());
+        // What another process holds, and what is none, is not this run's.
+        let Ok(Some(held)) = HeldDirectory::find(&path) else { return Ok(()) };
+        let (left, finished) = read_journal(&path);
+        if left.as_deref() == Some(inputs) {
+            remove_used(&path, &finished, is_used)?;
         }
-        let Ok(_lock) = lock_directory(&path, out) else { return Ok(()) };
-        let (_, finished) = read_journal(&path.join(JOURNAL));
-        if finished.keys().all(|key| is_used(key)) {
-            fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
-        }
-        Ok(())
+        let (_, finished) = read_journal(&path);
+        if holds_work(&path, &finished) { Ok(()) } else { held.remove() }
     }
 
     /// Where the shard `key` is or will be.
@@ -127,25 +141,56 @@ impl Workplace {
         self.path.join(format!("{key}.safetensors"))
     }
 
-    /// The shard `key` if a run had finished it and it still is as it was: size and hash decide. Whatever else lies at its
-    /// place is removed.
+    /// The shard `key` if a run had finished it and it still is as it was: size and hash decide. One that is not as it was is
+    /// removed.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Interrupted`].
     pub fn finished(&self, key: &str) -> Result<Option<Finished>> {
         let path = self.path_of(key);
-        if path.symlink_metadata().is_err() {
+        let (Ok(metadata), Some(record)) = (path.symlink_metadata(), self.record_of(key)) else {
             return Ok(None);
-        }
-        let record = lock(&self.finished).get(key).cloned();
-        if let Some(record) = record
-            && path.metadata().is_ok_and(|m| m.len() == record.bytes)
-            && hash_file(&path)? == (record.bytes, record.blake3.clone())
-        {
+        };
+        let is_same = metadata.is_file() && metadata.len() == record.bytes;
+        if is_same && hash_file(&path)? == (record.bytes, record.blake3.clone()) {
             return Ok(Some(record));
         }
         fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
         Ok(None)
+    }
+
+    /// The blocks of the unfinished shard `key`, which will have `length` bytes, that a stopped run had made and that are as
+    /// they were. Where there is none, whatever lies at the place of the shard is removed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Interrupted`].
+    pub fn made_blocks(&self, key: &str, length: u64) -> Result<Vec<MadeBlock>> {
+        let (path, journal) = (self.path_of(key), blocks_path(&self.path, key));
+        let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
+        let is_own = |m: &fs::Metadata| m.is_file() && m.nlink() == 1 && m.len() == length;
+        // A file with another name may belong to a finished directory, which is not written to.
+        let blocks = match opened {
+            Ok(file) if file.metadata().is_ok_and(|m| is_own(&m)) => intact_blocks(&journal, &file, length)?,
+            _ => vec![],
+        };
+        if blocks.is_empty() {
+            for path in [&path, &journal] {
+                if path.symlink_metadata().is_ok() {
+                    fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The journal of the blocks of the shard `key`.
+    pub fn block_journal(&self, key: &str) -> BlockJournal {
+        BlockJournal::at(blocks_path(&self.path, key))
+    }
+
+    /// From now on a later run has a use for what is here.
+    pub fn has_work(&self) {
+        self.has_work.store(true, Ordering::Relaxed);
     }
 
     /// The record of the shard `key`, which is complete.
@@ -160,33 +205,106 @@ impl Workplace {
     pub fn record(&self, record: Finished) -> Result<()> {
         append(&mut lock(&self.journal), &self.path.join(JOURNAL), &record)?;
         lock(&self.finished).insert(record.key.clone(), record);
+        self.has_work();
         Ok(())
     }
 
-    /// Leaves the directory for the next run, if anything in it is worth that.
-    pub fn keep_finished(&mut self) {
-        self.keep = !lock(&self.finished).is_empty();
+    /// Leaves the directory for the next run, if anything in it is worth that, and says where it is.
+    pub fn keep_work(&mut self) -> Option<&Path> {
+        self.keep = self.has_work.load(Ordering::Relaxed);
+        self.keep.then_some(self.path.as_path())
     }
 
-    /// Removes the directory: every scheme has its shards.
+    /// Every scheme has its shards: removes those that `is_used` knows, and the directory unless an earlier run on the same
+    /// inputs left others in it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn close(mut self) -> Result<()> {
-        self.keep = true;
-        fs::remove_dir_all(&self.path).map_err(|e| Error::io("remove", &self.path, e))
+    pub fn close(mut self, is_used: impl Fn(&str) -> bool) -> Result<()> {
+        let finished = std::mem::take(&mut *lock(&self.finished));
+        remove_used(&self.path, &finished, is_used)?;
+        self.keep = holds_work(&self.path, &finished);
+        Ok(())
     }
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.path);
-            for parent in &self.created {
-                // Fails, as it should, when something else is there.
-                let _ = fs::remove_dir(parent);
+        let Some(held) = self.held.take() else { return };
+        let keep = self.keep;
+        let remove = || {
+            if !keep {
+                let _ = held.remove();
             }
+        };
+        match self.cleanup.take() {
+            Some(cleanup) => cleanup.conclude(remove),
+            None => remove(),
         }
+        if !keep {
+            remove_empty(&self.created);
+        }
+    }
+}
+
+/// A shard that lies in a workplace, whole or not.
+struct LeftShard {
+    key: String,
+    path: PathBuf,
+    /// That it takes on the disk, unless a finished directory has it too.
+    bytes: u64,
+    links: u64,
+}
+
+fn shards_in(workplace: &Path) -> impl Iterator<Item = LeftShard> {
+    let entries = is_directory(workplace).then(|| fs::read_dir(workplace));
+    entries.into_iter().flatten().flatten().flatten().filter_map(|entry| {
+        let path = entry.path();
+        let key = path.file_name()?.to_str()?.strip_suffix(".safetensors")?.to_string();
+        let metadata = path.symlink_metadata().ok().filter(|m| m.is_file())?;
+        Some(LeftShard { key, path, bytes: metadata.blocks() * 512, links: metadata.nlink() })
+    })
+}
+
+/// Whether there is a directory, and not a link to one.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| m.is_dir())
+}
+
+fn blocks_path(workplace: &Path, key: &str) -> PathBuf {
+    workplace.join(format!("{key}.blocks"))
+}
+
+/// Whether a run that comes later can go on with a shard of `workplace`.
+fn holds_work(workplace: &Path, finished: &HashMap<String, Finished>) -> bool {
+    shards_in(workplace).any(|shard| is_of_use(workplace, finished, &shard))
+}
+
+fn is_of_use(workplace: &Path, finished: &HashMap<String, Finished>, shard: &LeftShard) -> bool {
+    let has_blocks = || blocks_path(workplace, &shard.key).metadata().is_ok_and(|m| m.len() > 0);
+    finished.contains_key(&shard.key) || has_blocks()
+}
+
+/// Removes the shards that `is_used` knows, that a finished directory has too, or that are of no use.
+fn remove_used(
+    workplace: &Path,
+    finished: &HashMap<String, Finished>,
+    is_used: impl Fn(&str) -> bool,
+) -> Result<()> {
+    for shard in shards_in(workplace) {
+        if shard.links > 1 || is_used(&shard.key) || !is_of_use(workplace, finished, &shard) {
+            fs::remove_file(&shard.path).map_err(|e| Error::io("remove", &shard.path, e))?;
+            let _ = fs::remove_file(blocks_path(workplace, &shard.key));
+        }
+    }
+    Ok(())
+}
+
+/// Removes those of the directories `parents`, deepest first, that are empty.
+fn remove_empty(parents: &[PathBuf]) {
+    for parent in parents {
+        // Fails, as it should, when something else is there.
+        let _ = fs::remove_dir(parent);
     }
 }
 
@@ -200,14 +318,46 @@ fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> 
     journal.write_all(&text).and_then(|()| journal.sync_data()).map_err(|e| Error::io("write", path, e))
 }
 
-/// The inputs and the finished shards of a journal, as far as it can be read: a kill may have cut its last line.
-fn of_other_inputs(path: &Path) -> Error {
-    Error::exists(path, "was left by a run on other inputs that was stopped")
-        .with_hint("repeat that run to finish it, or pass --overwrite, which drops what it had written")
+/// The journal of `workplace` for work on `inputs`, and what it says is finished; that of a run on other inputs goes away
+/// with all that is there, if there is nothing of use or with `overwrite`.
+fn open_journal(
+    workplace: &Path,
+    held: &HeldDirectory,
+    inputs: &str,
+    overwrite: bool,
+) -> Result<(File, HashMap<String, Finished>)> {
+    let path = workplace.join(JOURNAL);
+    let failed = |e| Error::io("write", &path, e);
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).custom_flags(libc::O_NOFOLLOW);
+    let (left, finished) = read_journal(workplace);
+    if left.as_deref() == Some(inputs) {
+        let mut journal = options.open(&path).map_err(failed)?;
+        begin_line(&mut journal).map_err(failed)?;
+        return Ok((journal, finished));
+    }
+    if holds_work(workplace, &finished) && !overwrite {
+        return Err(of_other_inputs(workplace));
+    }
+    held.clear()?;
+    let mut journal = options.create_new(true).open(&path).map_err(failed)?;
+    append(&mut journal, &path, &Inputs { inputs: inputs.into() })?;
+    Ok((journal, HashMap::new()))
 }
 
-fn read_journal(path: &Path) -> (Option<String>, HashMap<String, Finished>) {
-    let text = input::read(path, InputKind::Record).unwrap_or_default();
+fn of_other_inputs(path: &Path) -> Error {
+    let out = path.parent().unwrap_or(path).display();
+    Error::exists(path, "was left by a run on other inputs that was stopped").with_hint(format!(
+        "repeat that run to finish it, or drop what it had written with `qlua clean {out}` or --overwrite"
+    ))
+}
+
+/// The inputs and the finished shards of the journal of `workplace`, as far as it can be read: a kill may have cut its last
+/// line.
+fn read_journal(workplace: &Path) -> (Option<String>, HashMap<String, Finished>) {
+    let path = workplace.join(JOURNAL);
+    let is_own = is_directory(workplace) && path.symlink_metadata().is_ok_and(|m| m.is_file());
+    let text = if is_own { input::read(&path, InputKind::Record).unwrap_or_default() } else { vec![] };
     let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
     let inputs = lines.next().and_then(|line| serde_json::from_slice::<Inputs>(line).ok());
     let records = lines.filter_map(|line| serde_json::from_slice::<Finished>(line).ok());
