@@ -258,6 +258,11 @@ impl Checkpoint {
         self.shards.iter().for_each(|shard| shard.map.watched().settle());
     }
 
+    /// File name, mapped bytes and first state of every shard, in index order.
+    pub fn shards_watched(&self) -> impl Iterator<Item = (&str, &[u8], &Watched)> {
+        self.shards.iter().map(|s| (s.name.as_str(), &s.map[..], s.map.watched()))
+    }
+
     /// Sum of all tensor bytes.
     pub fn bytes(&self) -> u64 {
         self.tensors().map(|(_, t)| t.bytes().len() as u64).sum()
@@ -292,10 +297,10 @@ impl Checkpoint {
 }
 
 /// Weight files; with an index, each with the tensors that the index places there.
-type Located = Vec<(String, Option<BTreeSet<String>>)>;
+type WantedFiles = Vec<(String, Option<BTreeSet<String>>)>;
 
 /// The weight files of a directory, and its index as it was read.
-fn locate_weights(directory: &Path) -> Result<(Located, Option<Watched>)> {
+fn locate_weights(directory: &Path) -> Result<(WantedFiles, Option<Watched>)> {
     let mut files: Vec<String> = std::fs::read_dir(directory)
         .map_err(|e| Error::io("read", directory, e))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -323,8 +328,13 @@ fn locate_weights(directory: &Path) -> Result<(Located, Option<Watched>)> {
         (None, true) => vec![(SINGLE_FILE.into(), None)],
         (None, false) => match files.len() {
             1 => vec![(files.remove(0), None)],
-            0 => return Err(Error::not_found(format!("`{}` holds no *.safetensors file", directory.display()))
-                .with_hint("qlua reads safetensors only; convert *.bin checkpoints first")),
+            0 => {
+                return Err(Error::not_found(format!(
+                    "`{}` holds no *.safetensors file",
+                    directory.display()
+                ))
+                .with_hint("qlua reads safetensors only; convert *.bin checkpoints first"));
+            }
             n => {
                 return Err(Error::not_found(format!(
                     "`{}` holds {n} *.safetensors files and no {INDEX_FILE}",

@@ -27,8 +27,8 @@ impl MappedFile {
         let file = open(path)?;
         let watched = Watched::new(path, &file)?;
         let failed = |e| Error::io("map", path, e);
-        let length = usize::try_from(watched.identity().length())
-            .map_err(|e| failed(std::io::Error::other(e)))?;
+        let length =
+            usize::try_from(watched.identity().length()).map_err(|e| failed(std::io::Error::other(e)))?;
         // SAFETY: the map is read-only, and as long as the file was. Others may write to the file: plain numbers are made of
         // the bytes, for which every value is valid, and a change is found before they are of use. Others may cut the file
         // short: what is read behind its end then raises SIGBUS, which the region turns into zeros and a mark.
@@ -93,8 +93,9 @@ mod tests {
     fn a_file_that_is_cut_short_reads_as_zeros_and_is_not_intact() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("file");
-        fs::write(&path, vec![7; 1 << 20]).unwrap();
-        let maps: Vec<MappedFile> = (0..600).map(|_| MappedFile::open(&path).unwrap()).collect();
+        fs::write(&path, vec![7; 1 << 16]).unwrap();
+        // More than one link of the chain has room for.
+        let maps: Vec<MappedFile> = (0..300).map(|_| MappedFile::open(&path).unwrap()).collect();
         maps[0].require_intact().unwrap();
         File::options().write(true).open(&path).unwrap().set_len(5000).unwrap();
         std::thread::scope(|scope| {

@@ -124,7 +124,13 @@ impl InputScales {
 
     fn unresolved(origin: &Path, given: BTreeMap<String, GivenScale>) -> Self {
         let by_module = given.iter().map(|(name, scale)| (canonical(name), scale.clone())).collect();
-        InputScales { origin: origin.to_path_buf(), given, by_module, is_resolved: false, watched: Vec::new() }
+        InputScales {
+            origin: origin.to_path_buf(),
+            given,
+            by_module,
+            is_resolved: false,
+            watched: Vec::new(),
+        }
     }
 
     /// The files that they were read from, as they were then; none where they are part of a manifest.

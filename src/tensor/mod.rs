@@ -85,15 +85,21 @@ impl Tensor {
         }
     }
 
+    /// The file that the bytes lie in; nothing for bytes in memory.
+    pub fn file(&self) -> Option<&Arc<MappedFile>> {
+        match &self.storage {
+            Storage::Mapped(map, _) => Some(map),
+            Storage::Owned(..) => None,
+        }
+    }
+
     /// `made`, unless the file of the bytes is another one by now: nothing that was made of a tensor is of use before this. Bytes
     /// in memory are always the same.
     ///
     /// # Errors
     /// [`crate::Error::Changed`]; those of [`crate::input::Watched::recheck`].
     pub fn unchanged<T>(&self, made: T) -> Result<T> {
-        if let Storage::Mapped(map, _) = &self.storage {
-            map.require_intact()?;
-        }
+        self.file().map_or(Ok(()), |file| file.require_intact())?;
         Ok(made)
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::store::link::copy;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::input::Watched;
 use crate::interrupt;
 
 /// What [`detach`] did.
@@ -23,7 +24,7 @@ pub struct Detached {
 /// stopped can be repeated.
 ///
 /// # Errors
-/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Interrupted`].
+/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
 pub fn detach(directory: &Path) -> Result<Detached> {
     let checkpoint = Checkpoint::open(directory)?;
     let mut detached = Detached::default();
@@ -35,7 +36,10 @@ pub fn detach(directory: &Path) -> Result<Detached> {
         }
         let partial = Partial(directory.join(format!(".{name}.partial")));
         partial.remove()?;
+        let watched = Watched::at(path)?;
+        watched.settle();
         copy(path, &partial.0)?;
+        watched.recheck()?;
         fs::rename(&partial.0, path).map_err(|e| Error::io("rename", &partial.0, e))?;
         detached.files += 1;
         detached.bytes += bytes.len() as u64;

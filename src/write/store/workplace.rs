@@ -15,8 +15,8 @@ use crate::record::hash_file;
 use crate::write::WeightErrors;
 use crate::write::transaction::{lock_directory, missing_parents};
 
-const DIRECTORY: &str = ".qlua.partial";
-const JOURNAL: &str = "journal.jsonl";
+pub(super) const DIRECTORY: &str = ".qlua.partial";
+pub(super) const JOURNAL: &str = "journal.jsonl";
 
 /// A shard that is complete and on the disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,12 +29,14 @@ pub(crate) struct Finished {
     pub blake3: String,
     /// What its codes lose.
     pub errors: WeightErrors,
+    /// Hash of the blocks of the source that it was made from.
+    pub source: String,
 }
 
 /// The first line of a journal.
 #[derive(Debug, Serialize, Deserialize)]
-struct Inputs {
-    inputs: String,
+pub(super) struct Inputs {
+    pub inputs: String,
 }
 
 /// The directory of unfinished work. Dropped before [`Workplace::close`], it goes away, unless it is to be kept.
@@ -194,7 +196,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> {
+pub(super) fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec(line).map_err(|e| Error::io("write", path, e.into()))?;
     text.push(b'\n');
     journal.write_all(&text).and_then(|()| journal.sync_data()).map_err(|e| Error::io("write", path, e))
@@ -206,7 +208,7 @@ fn of_other_inputs(path: &Path) -> Error {
         .with_hint("repeat that run to finish it, or pass --overwrite, which drops what it had written")
 }
 
-fn read_journal(path: &Path) -> (Option<String>, HashMap<String, Finished>) {
+pub(super) fn read_journal(path: &Path) -> (Option<String>, HashMap<String, Finished>) {
     let text = input::read(path, InputKind::Record).unwrap_or_default();
     let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
     let inputs = lines.next().and_then(|line| serde_json::from_slice::<Inputs>(line).ok());
