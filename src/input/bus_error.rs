@@ -12,7 +12,7 @@ const LINK: usize = 256;
 
 /// The addresses of a mapped file. A handler of signals may not wait, so there is nothing here but atomic numbers.
 #[derive(Debug)]
-struct Slot {
+struct MapSlot {
     /// 0 where nothing is registered.
     start: AtomicUsize,
     end: AtomicUsize,
@@ -20,12 +20,12 @@ struct Slot {
 }
 
 /// Some slots, and where there are more; never freed, as the handler may be looking at them.
-struct SlotChain {
-    slots: [Slot; LINK],
-    next: AtomicPtr<SlotChain>,
+struct MapSlots {
+    slots: [MapSlot; LINK],
+    next: AtomicPtr<MapSlots>,
 }
 
-static FIRST: SlotChain = SlotChain::new();
+static FIRST: MapSlots = MapSlots::new();
 /// Held by who registers a region.
 static REGISTERING: Mutex<()> = Mutex::new(());
 /// What SIGBUS did before.
@@ -34,7 +34,7 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 
 /// The registration of a map: drop it before the map.
 #[derive(Debug)]
-pub(super) struct Region(&'static Slot);
+pub(super) struct Region(&'static MapSlot);
 
 impl Region {
     /// Registers `length` bytes from the address `start`, which are mapped for reading alone.
@@ -60,31 +60,31 @@ impl Drop for Region {
     }
 }
 
-impl Slot {
+impl MapSlot {
     const fn new() -> Self {
-        Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), is_lost: AtomicBool::new(false) }
+        MapSlot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), is_lost: AtomicBool::new(false) }
     }
 }
 
-impl SlotChain {
+impl MapSlots {
     const fn new() -> Self {
-        SlotChain { slots: [const { Slot::new() }; LINK], next: AtomicPtr::new(std::ptr::null_mut()) }
+        MapSlots { slots: [const { MapSlot::new() }; LINK], next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
-    fn next(&self) -> Option<&'static SlotChain> {
+    fn next(&self) -> Option<&'static MapSlots> {
         // SAFETY: the pointer is null, or comes from a box that was leaked.
         unsafe { self.next.load(Ordering::Acquire).as_ref() }
     }
 
     /// A slot that nobody has. The caller holds [`REGISTERING`].
-    fn free_slot(&'static self) -> &'static Slot {
+    fn free_slot(&'static self) -> &'static MapSlot {
         let mut link = self;
         loop {
             if let Some(slot) = link.slots.iter().find(|slot| slot.start.load(Ordering::Acquire) == 0) {
                 return slot;
             }
             link = link.next().unwrap_or_else(|| {
-                let new: &'static SlotChain = Box::leak(Box::new(SlotChain::new()));
+                let new: &'static MapSlots = Box::leak(Box::new(MapSlots::new()));
                 link.next.store(std::ptr::from_ref(new).cast_mut(), Ordering::Release);
                 new
             });
@@ -124,7 +124,7 @@ extern "C" fn on_bus_error(signal: c_int, info: *mut siginfo_t, context: *mut c_
 /// behind a lost page is lost as well, and every piece of a map costs the system memory. Says whether there is such a region.
 fn replace_lost(address: usize) -> bool {
     let mut link = Some(&FIRST);
-    while let Some(SlotChain { slots, next }) = link {
+    while let Some(MapSlots { slots, next }) = link {
         for slot in slots {
             let (start, end) = (slot.start.load(Ordering::Acquire), slot.end.load(Ordering::Acquire));
             let is_same = slot.start.load(Ordering::Acquire) == start;

@@ -53,6 +53,11 @@ impl Identity {
         }
     }
 
+    /// The same without the time of the last change, which every name that a file gets or loses moves as well.
+    pub(super) fn difference_in_content(&self, now: &Identity) -> Option<&'static str> {
+        self.difference(&Identity { changed: self.changed, ..*now })
+    }
+
     /// Whether another name of the file came or went: that changes ctime as a change of the content does.
     pub(super) fn is_doubtful(&self, now: &Identity) -> bool {
         self.changed != now.changed

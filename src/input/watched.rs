@@ -111,11 +111,7 @@ impl Watched {
     /// # Errors
     /// [`Error::Changed`]; [`Error::Io`] when it cannot be read any more, [`Error::Format`] when it is no regular file.
     pub fn recheck(&self) -> Result<Sameness> {
-        let file = open(&self.path).map_err(|error| match is_missing(&error) {
-            true => self.changed("was deleted"),
-            false => error,
-        })?;
-        let now = Watched::new(&self.path, &file)?.identity;
+        let (file, now) = self.now()?;
         let difference = self.identity.difference(&now);
         let is_whole = self.known.is_some_and(|(length, _)| length == self.identity.length());
         match difference {
@@ -126,6 +122,27 @@ impl Watched {
                 Ok(if is_whole { Sameness::Same } else { Sameness::Doubtful })
             }
         }
+    }
+
+    /// The same for a shard that directories share: it gets and loses names meanwhile, and nobody sets its times back.
+    ///
+    /// # Errors
+    /// As for [`Watched::recheck`].
+    pub fn recheck_shared(&self) -> Result<()> {
+        match self.identity.difference_in_content(&self.now()?.1) {
+            Some(how) => Err(self.changed(how)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is at the path now.
+    fn now(&self) -> Result<(File, Identity)> {
+        let file = open(&self.path).map_err(|error| match is_missing(&error) {
+            true => self.changed("was deleted"),
+            false => error,
+        })?;
+        let now = Watched::new(&self.path, &file)?.identity;
+        Ok((file, now))
     }
 
     /// The error for this file: `how` it changed.

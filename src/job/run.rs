@@ -310,7 +310,7 @@ impl<'a> Run<'a> {
         for (&at, partial) in pending.iter().zip(partials) {
             let check = || {
                 self.require_unchanged()?;
-                reused_files.iter().try_for_each(|file| file.recheck().map(drop))
+                reused_files.iter().try_for_each(Watched::recheck_shared)
             };
             if let Some(kept) = partial.commit_if(check)? {
                 progress.note(&kept.note(self.schemes[at].directory));

@@ -40,7 +40,7 @@ impl Kind {
                 write().set_len([0, length / 2, length - 1][seed as usize % 3]).unwrap();
             }
             Kind::Replace => {
-                let new = path.with_extension("new");
+                let new = path.with_file_name("new.safetensors").with_extension(path.extension().unwrap());
                 fs::copy(path, &new).unwrap();
                 overwrite(&new, seed);
                 fs::rename(&new, path).unwrap();
