@@ -65,8 +65,8 @@ const OTHER_SHARD: &str = "model/model-00002-of-00002.safetensors";
 const CONFIG: &str = "model/config.json";
 const INDEX: &str = "model/model.safetensors.index.json";
 const TOKENIZER: &str = "model/tokenizer.json";
-const DONE: &str = "done/model-00002-of-00004.safetensors";
-const BASELINE: &str = "baseline/model-00002-of-00004.safetensors";
+const DONE: &str = "done/model-00001-of-00002.safetensors";
+const BASELINE: &str = "baseline/model-00002-of-00002.safetensors";
 
 impl Tool {
     pub const ALL: [Tool; 7] = [
