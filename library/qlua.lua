@@ -1542,7 +1542,7 @@ qlua.tensor = {}
 ---@return qlua.Tensor # the tensor
 function qlua.tensor.from_list(values, options) end
 
----A dense row-major tensor. The data stays outside Lua; handles are cheap.
+---A dense row-major tensor. The data stays outside Lua; handles are cheap. What is computed from a file that was changed meanwhile is an error.
 ---@class qlua.Tensor
 ---@field dtype string the element type as in safetensors headers, such as `BF16`
 ---@field shape integer[] sizes of the dimensions, outermost first

@@ -32,6 +32,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A file became another while it was in use, so that what was made from it is worth nothing.
+    #[error("`{}` {how} while it was in use", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What happened to it, such as `was cut short`.
+        how: String,
+    },
     /// An option, argument or combination of options makes no sense.
     #[error("{problem}")]
     Argument {
@@ -118,6 +126,11 @@ impl Error {
         Error::Format { path: path.as_ref().to_path_buf(), problem: problem.into(), hint: None }
     }
 
+    /// An [`Error::Changed`] for `path`; `how` continues the sentence after the file's name: `was cut short`.
+    pub fn changed(path: impl AsRef<Path>, how: impl Into<String>) -> Self {
+        Error::Changed { path: path.as_ref().to_path_buf(), how: how.into() }
+    }
+
     /// An [`Error::Argument`] with `problem` as the whole sentence.
     pub fn argument(problem: impl Into<String>) -> Self {
         Error::Argument { problem: problem.into(), hint: None }
@@ -164,7 +177,7 @@ impl Error {
             | Error::Tensor { hint, .. }
             | Error::Refused { hint, .. }
             | Error::Device { hint, .. } => *hint = Some(text.into()),
-            Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => {}
+            Error::Io { .. } | Error::Changed { .. } | Error::Verification { .. } | Error::Interrupted => {}
         }
         self
     }
@@ -183,6 +196,7 @@ impl Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or choose another --out; nothing was left behind".into())
             }
+            Error::Changed { .. } => Some("run again when nothing writes to it".into()),
             Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => None,
         }
     }
@@ -192,6 +206,7 @@ impl Error {
         match self {
             Error::Io { .. } => "io",
             Error::Format { .. } => "format",
+            Error::Changed { .. } => "changed",
             Error::Argument { .. } => "argument",
             Error::Usage { .. } => "usage",
             Error::NotFound { .. } => "not_found",

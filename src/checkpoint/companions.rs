@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Checkpoint;
 use super::ballast::{is_ballast, is_made_anew, is_weights};
 use crate::error::{Error, Result};
-use crate::input::{self, InputKind};
+use crate::input::{self, InputKind, Watched};
 use crate::units::counted;
 
 /// How many names a note lists before it only counts.
@@ -58,6 +58,14 @@ impl Companions {
     /// The files that come along, as paths relative to the directory, sorted.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Every file that comes along, as it is now.
+    ///
+    /// # Errors
+    /// Those of [`Watched::at`].
+    pub fn watched(&self) -> Result<Vec<Watched>> {
+        self.files.iter().map(|file| Watched::at(&self.path(file))).collect()
     }
 
     /// Where the file `relative` of [`Companions::files`] lies.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::{quantisation, read_header};
+use super::header::{header_length, read_header};
+use super::quantisation;
 use crate::error::{Error, Result};
-use crate::input::{self, InputKind};
+use crate::input::{self, InputKind, MappedFile, Sameness, Watched, read_watched};
 use crate::json;
 use crate::tensor::{Dtype, Tensor};
 use crate::units::counted;
@@ -35,7 +36,7 @@ pub struct Index {
 struct MappedShard {
     name: String,
     path: PathBuf,
-    map: Arc<memmap2::Mmap>,
+    map: Arc<MappedFile>,
 }
 
 /// An opened checkpoint directory: memory-mapped weights and configuration. The directory is never written to.
@@ -44,6 +45,8 @@ pub struct Checkpoint {
     directory: PathBuf,
     config_text: Arc<[u8]>,
     config: Value,
+    /// What was read beside the weights.
+    watched: Arc<Mutex<Vec<Watched>>>,
     shards: Vec<MappedShard>,
     names: Vec<String>,
     tensors: HashMap<String, (usize, Tensor)>,
@@ -67,7 +70,7 @@ impl Checkpoint {
             .with_hint("pass a Hugging Face model directory: config.json beside *.safetensors files"));
         }
         let config_path = directory.join("config.json");
-        let config_text = match input::read(&config_path, InputKind::Configuration) {
+        let (config_text, config_file) = match read_watched(&config_path, InputKind::Configuration) {
             Err(e) if input::is_missing(&e) => {
                 return Err(Error::not_found(format!("`{}` holds no config.json", directory.display()))
                     .with_hint(
@@ -81,11 +84,13 @@ impl Checkpoint {
             return Err(Error::format(&config_path, "is not a JSON object"));
         }
 
-        let plan = locate_weights(directory)?;
+        let (plan, index_file) = locate_weights(directory)?;
+        let watched = [config_file].into_iter().chain(index_file).collect();
         let mut checkpoint = Checkpoint {
             directory: directory.to_path_buf(),
             config_text: config_text.into(),
             config,
+            watched: Arc::new(Mutex::new(watched)),
             shards: Vec::new(),
             names: Vec::new(),
             tensors: HashMap::new(),
@@ -98,7 +103,7 @@ impl Checkpoint {
 
     fn add_shard(&mut self, file: &str, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let path = self.directory.join(file);
-        let handle = input::open(&path).map_err(|error| match input::is_missing(&error) {
+        let mut map = MappedFile::open(&path).map_err(|error| match input::is_missing(&error) {
             true => Error::not_found(format!(
                 "the shard `{}` is missing, although {INDEX_FILE} names it",
                 path.display()
@@ -106,13 +111,14 @@ impl Checkpoint {
             .with_hint("download the missing file; the other shards are not enough"),
             false => error,
         })?;
-        // SAFETY: the map is read-only. Another process that truncates the file while it is mapped would raise SIGBUS,
-        // as with every program that maps its weights; the header check below has seen the length as it is now.
-        let map = unsafe { memmap2::Mmap::map(&handle) }.map_err(|e| Error::io("map", &path, e))?;
+        map.note_start(0..header_length(&map));
+        let entries = read_header(&path, &map);
+        map.require_readable()?;
+        let entries = entries?;
         let map = Arc::new(map);
         let index = self.shards.len();
         let mut missing = wanted.cloned().unwrap_or_default();
-        for entry in read_header(&path, &map)? {
+        for entry in entries {
             if wanted.is_some_and(|w| !w.contains(&entry.name)) {
                 continue; // not in the index: no reader that follows the index sees it
             }
@@ -195,6 +201,68 @@ impl Checkpoint {
         self.shards.iter().map(|s| (s.name.as_str(), s.path.as_path(), &s.map[..]))
     }
 
+    /// Reads the file `name` of the directory, which is watched from now on; nothing where there is none.
+    ///
+    /// # Errors
+    /// Those of [`read_watched`].
+    pub fn read_beside(&self, name: &str, kind: InputKind) -> Result<Option<Vec<u8>>> {
+        match read_watched(&self.directory.join(name), kind) {
+            Ok((bytes, watched)) => {
+                self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
+                Ok(Some(bytes))
+            }
+            Err(error) if input::is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every file that was read, as it was then.
+    pub fn watched(&self) -> Vec<Watched> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        watched.extend(self.shards.iter().map(|shard| shard.map.watched().clone()));
+        watched
+    }
+
+    /// Fails when a file that was read is another one now, or its bytes were not there when they were read. The weight files of
+    /// which nothing but their content can tell are returned: see [`Sameness::Doubtful`].
+    ///
+    /// # Errors
+    /// [`Error::Changed`]; those of [`Watched::recheck`].
+    pub fn require_unchanged(&self) -> Result<Vec<&Watched>> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        watched.iter().try_for_each(|file| file.recheck().map(drop))?;
+        let mut doubtful = Vec::new();
+        for MappedShard { map, .. } in &self.shards {
+            map.require_readable()?;
+            if map.watched().recheck()? == Sameness::Doubtful {
+                doubtful.push(map.watched());
+            }
+        }
+        Ok(doubtful)
+    }
+
+    /// `result`, unless a file is another one by now: then that is the error, and the reason of whatever else went wrong. Nothing
+    /// that was made from a checkpoint is of use before this.
+    ///
+    /// # Errors
+    /// That of `result`; those of [`Checkpoint::require_unchanged`]. An interruption stays one.
+    pub fn unchanged<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Interrupted) = result {
+            return result;
+        }
+        self.require_unchanged().and_then(|_| result)
+    }
+
+    /// Waits until every later change of a weight file is seen by its times: see [`Watched::settle`].
+    pub fn settle(&self) {
+        self.shards.iter().for_each(|shard| shard.map.watched().settle());
+    }
+
+    /// File name, mapped bytes and first state of every shard, in index order.
+    pub fn shards_watched(&self) -> impl Iterator<Item = (&str, &[u8], &Watched)> {
+        self.shards.iter().map(|s| (s.name.as_str(), &s.map[..], s.map.watched()))
+    }
+
     /// Sum of all tensor bytes.
     pub fn bytes(&self) -> u64 {
         self.tensors().map(|(_, t)| t.bytes().len() as u64).sum()
@@ -228,17 +296,23 @@ impl Checkpoint {
     }
 }
 
-/// The weight files of a directory; with an index, each with the tensors that the index places there.
-fn locate_weights(directory: &Path) -> Result<Vec<(String, Option<BTreeSet<String>>)>> {
+/// Weight files; with an index, each with the tensors that the index places there.
+type WantedFiles = Vec<(String, Option<BTreeSet<String>>)>;
+
+/// The weight files of a directory, and its index as it was read.
+fn locate_weights(directory: &Path) -> Result<(WantedFiles, Option<Watched>)> {
     let mut files: Vec<String> = std::fs::read_dir(directory)
         .map_err(|e| Error::io("read", directory, e))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| Path::new(name).extension() == Some(OsStr::new("safetensors")))
         .collect();
     files.sort();
-    let index = read_index(directory)?;
+    let (index, index_file) = match read_index_watched(directory)? {
+        Some((index, file)) => (Some(index), Some(file)),
+        None => (None, None),
+    };
     let has_single = files.iter().any(|f| f == SINGLE_FILE);
-    match (index, has_single) {
+    let located = match (index, has_single) {
         (Some(index), single) => {
             let by_file = index_by_file(directory, &index)?;
             // Transformers reads model.safetensors first, vLLM the index: with both, they would load different weights.
@@ -249,19 +323,27 @@ fn locate_weights(directory: &Path) -> Result<Vec<(String, Option<BTreeSet<Strin
                 )
                 .with_hint("remove whichever is stale"));
             }
-            Ok(by_file.into_iter().map(|(file, names)| (file, Some(names))).collect())
+            by_file.into_iter().map(|(file, names)| (file, Some(names))).collect()
         }
-        (None, true) => Ok(vec![(SINGLE_FILE.into(), None)]),
+        (None, true) => vec![(SINGLE_FILE.into(), None)],
         (None, false) => match files.len() {
-            1 => Ok(vec![(files.remove(0), None)]),
-            0 => Err(Error::not_found(format!("`{}` holds no *.safetensors file", directory.display()))
-                .with_hint("qlua reads safetensors only; convert *.bin checkpoints first")),
-            n => Err(Error::not_found(format!(
-                "`{}` holds {n} *.safetensors files and no {INDEX_FILE}",
-                directory.display()
-            ))),
+            1 => vec![(files.remove(0), None)],
+            0 => {
+                return Err(Error::not_found(format!(
+                    "`{}` holds no *.safetensors file",
+                    directory.display()
+                ))
+                .with_hint("qlua reads safetensors only; convert *.bin checkpoints first"));
+            }
+            n => {
+                return Err(Error::not_found(format!(
+                    "`{}` holds {n} *.safetensors files and no {INDEX_FILE}",
+                    directory.display()
+                )));
+            }
         },
-    }
+    };
+    Ok((located, index_file))
 }
 
 /// Reads the index of `directory`, if it has one.
@@ -269,8 +351,16 @@ fn locate_weights(directory: &Path) -> Result<Vec<(String, Option<BTreeSet<Strin
 /// # Errors
 /// [`Error::Format`] when it does not parse.
 pub fn read_index(directory: &Path) -> Result<Option<Index>> {
+    Ok(read_index_watched(directory)?.map(|(index, _)| index))
+}
+
+fn read_index_watched(directory: &Path) -> Result<Option<(Index, Watched)>> {
     let path = directory.join(INDEX_FILE);
-    if path.symlink_metadata().is_err() { Ok(None) } else { json::read(&path, InputKind::Index).map(Some) }
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let (text, watched) = read_watched(&path, InputKind::Index)?;
+    Ok(Some((json::parse(&path, &text)?, watched)))
 }
 
 fn index_by_file(directory: &Path, index: &Index) -> Result<BTreeMap<String, BTreeSet<String>>> {

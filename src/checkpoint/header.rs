@@ -55,6 +55,12 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
     }
 }
 
+/// The bytes of the header that the file `bytes` says it has, as far as they are there.
+pub(super) fn header_length(bytes: &[u8]) -> usize {
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    usize::try_from(length).unwrap_or(usize::MAX).saturating_add(8).min(bytes.len())
+}
+
 /// The names of the tensors in the safetensors file at `path`, of which nothing but the header is read, and nothing checked.
 ///
 /// # Errors

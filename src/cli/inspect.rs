@@ -1,7 +1,7 @@
 //! `qlua inspect`: what a checkpoint directory or a manifest holds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 
@@ -25,7 +25,12 @@ pub(super) fn declare(command: Command) -> Command {
 
 pub(super) fn inspect(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let Some(path) = values.remove_one::<PathBuf>("path") else { return Ok(2) };
-    print(&if path.is_file() { manifest(&Manifest::open(&path)?) } else { model(&Model::open(&path)?)? })
+    print(&if path.is_file() { manifest(&Manifest::open(&path)?) } else { checkpoint(&path)? })
+}
+
+fn checkpoint(path: &Path) -> Result<String> {
+    let opened = Model::open(path)?;
+    opened.unchanged(model(&opened))
 }
 
 fn model(model: &Model) -> Result<String> {

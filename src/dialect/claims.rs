@@ -47,12 +47,9 @@ impl Claims {
             .collect();
         hf_files.sort();
         let mut modelopt = Vec::new();
-        let path = directory.join(HF_QUANT_CONFIG);
-        if path.exists() {
-            modelopt.push(ModelOptClaim {
-                file: HF_QUANT_CONFIG,
-                config: json::read(&path, InputKind::Configuration)?,
-            });
+        if let Some(text) = model.read_beside(HF_QUANT_CONFIG, InputKind::Configuration)? {
+            let config = json::parse(&directory.join(HF_QUANT_CONFIG), &text)?;
+            modelopt.push(ModelOptClaim { file: HF_QUANT_CONFIG, config });
         }
         let embedded = config.as_ref().filter(|_| method.as_deref() == Some("modelopt")).map(as_file);
         if let Some(config) = embedded

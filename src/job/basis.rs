@@ -6,6 +6,7 @@ use super::candidates::with_candidates;
 use super::fit::{left_out, require_same_shapes, require_same_weights};
 use super::options::FamilyOptions;
 use crate::error::{Error, Result};
+use crate::input::Watched;
 use crate::manifest::{Manifest, RecordedAmax};
 use crate::model::{Model, ModuleClass, canonical, expert_group, fused_group};
 use crate::plan::{InputScales, Located};
@@ -84,6 +85,17 @@ impl Basis {
     /// Whether `module`, in any spelling, has an input scale.
     pub fn has_input_scale(&self, module: &str) -> bool {
         self.input_scales.as_ref().is_some_and(|scales| scales.get(module).is_some())
+    }
+
+    /// Fails when a file that all this was read from is another one now. The weight files of which nothing but their content can
+    /// tell are returned.
+    ///
+    /// # Errors
+    /// Those of [`Watched::recheck`].
+    pub fn require_unchanged(&self) -> Result<Vec<&Watched>> {
+        let scales = self.input_scales.iter().flat_map(InputScales::watched);
+        self.manifest.watched().iter().chain(scales).try_for_each(|file| file.recheck().map(drop))?;
+        self.model.as_ref().map_or(Ok(vec![]), |model| model.require_unchanged())
     }
 
     /// The base checkpoint.

@@ -8,6 +8,7 @@ mod directory;
 mod engines;
 mod family;
 mod fit;
+mod held;
 mod options;
 mod planned;
 mod ready;

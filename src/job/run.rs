@@ -1,7 +1,6 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::basis::Basis;
@@ -13,10 +12,11 @@ use super::report::require_ours;
 use super::standing::{HashedFiles, Standing, standing};
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
+use crate::input::Watched;
 use crate::manifest::require_saved_state;
 use crate::model::Model;
 use crate::plan::Layout;
-use crate::record::{HashedFile, Source, WeightFile};
+use crate::record::{HashedFile, Source, WeightFile, hash_file};
 use crate::units::{bytes as bytes_with_unit, counted};
 use crate::write::content::{Content, OutputTensor};
 use crate::write::destination::{require_apart, require_space, require_writable};
@@ -28,6 +28,7 @@ use crate::write::store::bucket::{FileOrder, PlannedShard, plan_shards};
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
 use crate::write::store::link::{Link, LinkChoice};
+use crate::write::store::restored::{WorkInputs, adopt, is_undecided};
 use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
 use crate::write::store::workplace::{Finished, Workplace};
 use crate::write::transaction::{PartialDirectory, require_replaceable, settle};
@@ -51,7 +52,10 @@ pub struct Outcome {
 /// A family that may be written: nothing stands in the way.
 pub(super) struct Run<'a> {
     options: &'a FamilyOptions,
+    basis: &'a Basis,
     model: &'a Model,
+    /// What is copied: companions and the AutoQuant state.
+    copied: Vec<Watched>,
     layout: Layout,
     items: &'a Items,
     directories: DirectoryWriter<'a>,
@@ -85,7 +89,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`Error::Argument`] when there is no scheme; [`Error::Refused`] without a base checkpoint, and when an output would
     /// touch the sources; [`Error::Exists`] when a directory of other inputs, one that qlua did not write, or somebody else's
-    /// report is in the way; [`Error::Format`] when the AutoQuant state is none.
+    /// report is in the way; [`Error::Format`] when the AutoQuant state is none; [`Error::Changed`].
     pub fn prepare(options: &'a FamilyOptions, basis: &'a Basis, planned: &'a Planned) -> Result<Self> {
         let model = &**basis.require_model()?;
         let Planned {
@@ -122,6 +126,10 @@ impl<'a> Run<'a> {
         }
         let companions = Companions::beside(model)?;
         companions.require_copyable()?;
+        let mut copied = companions.watched()?;
+        copied.extend(options.state.iter().map(|state| Watched::at(state)).collect::<Result<Vec<_>>>()?);
+        copied.iter().for_each(Watched::settle);
+        model.settle();
         let directories = DirectoryWriter {
             model,
             companions,
@@ -135,10 +143,13 @@ impl<'a> Run<'a> {
                 basis.manifest.bytes(),
             ),
         };
-        let mut run = Run { options, model, layout: *layout, items, directories, sources, schemes };
-        run.find_up_to_date()?;
-        run.require_workplace(planned)?;
-        Ok(run)
+        let layout = *layout;
+        let mut run = Run { options, basis, model, copied, layout, items, directories, sources, schemes };
+        let prepared = run.find_up_to_date().and_then(|()| run.require_workplace(planned));
+        match prepared {
+            Ok(()) => Ok(run),
+            Err(error) => Err(run.explained(error)),
+        }
     }
 
     /// Fails when the workplace belongs to a run on other inputs, or the disk has too little room. What finished schemes
@@ -150,7 +161,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         if !self.options.overwrite {
-            Workplace::require_usable(&self.options.out, &self.inputs()?)?;
+            let inputs = self.inputs();
+            if !is_undecided(&self.options.out, &inputs) {
+                Workplace::require_usable(&self.options.out, &inputs.word())?;
+            }
         }
         if !siblings(&self.options.out).is_empty() {
             return Ok(());
@@ -203,9 +217,9 @@ impl<'a> Run<'a> {
         if pending.is_empty() {
             let siblings = siblings(&self.options.out);
             let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
-            Workplace::clear(&self.options.out, &self.inputs()?, is_used)?;
+            Workplace::clear(&self.options.out, &self.inputs().word(), is_used)?;
         } else {
-            self.write_pending(&pending, progress, &mut outcome)?;
+            self.write_pending(&pending, progress, &mut outcome).map_err(|error| self.explained(error))?;
         }
         for pending in &self.schemes {
             if pending.is_up_to_date() {
@@ -268,7 +282,9 @@ impl<'a> Run<'a> {
         let device = self.device(&shards, progress)?;
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
-        let mut workplace = Workplace::open(&self.options.out, &self.inputs()?, self.options.overwrite)?;
+        let inputs = self.inputs();
+        adopt(&self.options.out, &inputs, |finished| Ok(self.is_made_of_source(&shards, finished)))?;
+        let mut workplace = Workplace::open(&self.options.out, &inputs.word(), self.options.overwrite)?;
         let done = self.write_into(&workplace, pending, &shards, reused, &device, progress, outcome);
         if matches!(done, Err(Error::Interrupted))
             && let Some(path) = workplace.keep_work()
@@ -315,9 +331,10 @@ impl<'a> Run<'a> {
         self.write_shards(&label, shards, device, workplace, progress, outcome)?;
         outcome.reused_bytes = reused.iter().map(|shard| shard.weight.bytes).sum();
 
+        let reused_files: Vec<Watched> = reused.iter().map(|shard| shard.watched.clone()).collect();
         let ready = self.ready(shards, reused, workplace);
         let source = Source::of(self.model, self.sources.finish()?);
-        for ((number, &at), partial) in pending.iter().enumerate().zip(partials) {
+        for ((number, &at), partial) in pending.iter().enumerate().zip(&partials) {
             let Pending { scheme, directory, content, .. } = &self.schemes[at];
             let mine: Vec<&ReadyShard> = ready.iter().filter(|s| s.schemes.contains(&number)).collect();
             let mut weights = Vec::new();
@@ -339,11 +356,61 @@ impl<'a> Run<'a> {
                 errors: &errors,
             };
             self.directories.fill(partial.path(), directory, &contents)?;
-            if let Some(kept) = partial.commit()? {
-                progress.note(&kept.note(directory));
+        }
+        self.require_same_content(&source)?;
+        for (&at, partial) in pending.iter().zip(partials) {
+            let check = || {
+                self.require_unchanged()?;
+                reused_files.iter().try_for_each(Watched::recheck_shared)
+            };
+            if let Some(kept) = partial.commit_if(check)? {
+                progress.note(&kept.note(self.schemes[at].directory));
             }
         }
         Ok(())
+    }
+
+    /// Fails when a file that the schemes are made from is another one now. The weight files of which nothing but their content
+    /// can tell are returned.
+    fn require_unchanged(&self) -> Result<Vec<&Watched>> {
+        let doubtful = self.basis.require_unchanged()?;
+        self.copied.iter().try_for_each(|file| file.recheck().map(drop))?;
+        Ok(doubtful)
+    }
+
+    /// The same, and that those weight files have the hashes that go on record.
+    fn require_same_content(&self, source: &Source) -> Result<()> {
+        let doubtful = self.require_unchanged()?;
+        let hashes: HashMap<&str, &str> =
+            source.shards.iter().map(|shard| (shard.file.as_str(), shard.blake3.as_str())).collect();
+        for (name, path, _) in self.model.shards() {
+            if let Some(file) = doubtful.iter().find(|file| file.path() == path)
+                && hashes.get(name) != Some(&hash_file(path)?.1.as_str())
+            {
+                return Err(file.changed("was written to"));
+            }
+        }
+        Ok(())
+    }
+
+    /// `error`, unless a file is another one by now: then that is the reason of whatever else went wrong.
+    fn explained(&self, error: Error) -> Error {
+        match error {
+            Error::Interrupted => error,
+            _ => self.require_unchanged().err().unwrap_or(error),
+        }
+    }
+
+    /// Whether a shard that a run has finished was made from the same weights as this run would make it from.
+    fn is_made_of_source(&self, shards: &[PlannedShard], finished: &Finished) -> bool {
+        let shard = shards.iter().find(|shard| shard.key == finished.key);
+        shard.is_some_and(|shard| self.hash_of_source(shard) == finished.source)
+    }
+
+    /// Hash of the weights that `shard` is made from.
+    fn hash_of_source(&self, shard: &PlannedShard) -> String {
+        let tensors = shard.tensors.iter().flat_map(|tensor| tensor.content.sources());
+        self.sources.of_parts(tensors.map(|tensor| tensor.bytes()))
     }
 
     /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
@@ -392,11 +459,13 @@ impl<'a> Run<'a> {
         outcome: &mut Outcome,
     ) -> Result<()> {
         let mut targets = Vec::new();
-        let mut keys = Vec::new();
+        let mut planned = Vec::new();
         let mut journals = Vec::new();
         let mut bytes = 0;
         for shard in shards {
-            if let Some(record) = workplace.finished(&shard.key)? {
+            if let Some(record) = workplace.finished(&shard.key)?
+                && record.source == self.hash_of_source(shard)
+            {
                 outcome.resumed_bytes += record.bytes;
                 continue;
             }
@@ -406,17 +475,22 @@ impl<'a> Run<'a> {
             outcome.resumed_bytes += resumed;
             bytes += length - resumed;
             targets.push(target);
-            keys.push(shard.key.as_str());
+            planned.push(shard);
             journals.push(workplace.block_journal(&shard.key));
         }
         let made = |index: usize, block: &MadeBlock| {
+            // Blocks on record are gone on with, so they must have come from one and the same source.
+            self.model.require_unchanged()?;
             journals[index].add(block)?;
             workplace.has_work();
             Ok(())
         };
         let record = |index: usize, hash: &str, errors: WeightErrors| {
-            let (key, bytes) = (keys[index].to_string(), targets[index].layout().length());
-            workplace.record(Finished { key, bytes, blake3: hash.into(), errors })?;
+            let (shard, bytes) = (planned[index], targets[index].layout().length());
+            let source = self.hash_of_source(shard);
+            // What is on record is believed by later runs, so it must have come from one and the same source.
+            self.model.require_unchanged()?;
+            workplace.record(Finished { key: shard.key.clone(), bytes, blake3: hash.into(), errors, source })?;
             journals[index].close();
             Ok(())
         };
@@ -477,16 +551,15 @@ impl<'a> Run<'a> {
 
     /// What the workplace of a run must have in common with that of a run that was stopped. Shards have keys of their own;
     /// this says that the source is the same file by file, down to the time of its last change, without reading it.
-    fn inputs(&self) -> Result<String> {
-        let mut hasher = blake3::Hasher::new();
-        for (name, path, _) in self.model.shards() {
-            let m = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
-            let (modified, changed) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
-            hasher.update(format!("{name} {} {modified:?} {changed:?}\n", m.len()).as_bytes());
+    fn inputs(&self) -> WorkInputs {
+        let (mut content, mut times) = (blake3::Hasher::new(), blake3::Hasher::new());
+        for (name, bytes, watched) in self.model.shards_watched() {
+            content.update(format!("{name} {}\n", bytes.len()).as_bytes());
+            times.update(format!("{name} {:?}\n", watched.identity().times()).as_bytes());
         }
-        hasher.update(self.model.config_text());
-        hasher.update(self.directories.manifest.bytes());
-        hasher.update(format!("{:?}", self.layout).as_bytes());
-        Ok(hasher.finalize().to_hex().to_string())
+        content.update(self.model.config_text());
+        content.update(self.directories.manifest.bytes());
+        content.update(format!("{:?}", self.layout).as_bytes());
+        WorkInputs::new(&content.finalize(), &times.finalize())
     }
 }

@@ -47,8 +47,14 @@ fn format_name(granularity: Granularity) -> &'static str {
 ///
 /// # Errors
 /// [`Error::Refused`] when the checkpoint is quantised already, [`Error::NotFound`] when it has no linear layer,
-/// [`Error::Tensor`] for weights that are not finite, and what [`Device::quantise`] gives.
+/// [`Error::Tensor`] for weights that are not finite, [`Error::Changed`] when a file was changed meanwhile, and what
+/// [`Device::quantise`] gives.
 pub fn weight_errors(model: &Model, device: &Device, formats: &[Granularity]) -> Result<Vec<GroupError>> {
+    model.settle();
+    model.unchanged(measured(model, device, formats))
+}
+
+fn measured(model: &Model, device: &Device, formats: &[Granularity]) -> Result<Vec<GroupError>> {
     model.require_unquantised()?;
     let mut groups: Vec<GroupError> = vec![];
     let linears = model.modules().linears().filter(|module| weight(model, module).is_some());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::described::{describe, require_describable};
 use super::directory::{Written, require_sound};
+use super::held::HeldSources;
 use crate::checkpoint::HF_QUANT_CONFIG;
 use crate::dialect::{Decoding, Foreign};
 use crate::error::{Error, Result};
@@ -271,7 +272,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no tensor or no `config.json`; [`Error::Refused`] when the writer is to describe FP8
-    /// layers and no dialect describes them all; [`Error::Verification`]; those of the pass.
+    /// layers and no dialect describes them all; [`Error::Changed`] when a source was changed since it was opened;
+    /// [`Error::Verification`]; those of the pass.
     pub fn finish(&self, progress: &dyn Progress) -> Result<Written> {
         let tensors: Vec<OutputTensor> = self.entries.iter().flatten().cloned().collect();
         if tensors.is_empty() {
@@ -280,6 +282,17 @@ impl Writer {
         self.require_describable()?;
         require_space(&self.options.out, self.specs().map(TensorSpec::bytes).sum())?;
         let companions = self.companions(progress)?;
+        let held = HeldSources::of(self.base.as_deref(), companions.as_ref(), &tensors)?;
+        self.write(&tensors, companions.as_ref(), &held, progress).map_err(|error| held.explained(error))
+    }
+
+    fn write(
+        &self,
+        tensors: &[OutputTensor],
+        companions: Option<&Companions>,
+        held: &HeldSources,
+        progress: &dyn Progress,
+    ) -> Result<Written> {
         let partial = PartialDirectory::begin(&self.options.out, self.options.overwrite)?;
         let name = self.options.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let write_options = WriteOptions {
@@ -289,16 +302,17 @@ impl Writer {
         };
         let planned = self.specs().map(TensorSpec::bytes).sum();
         let bytes =
-            during(progress, &name, planned, || write_weights(partial.path(), &tensors, &write_options))?;
+            during(progress, &name, planned, || write_weights(partial.path(), tensors, &write_options))?;
         for (file, content) in &self.files {
             let path = partial.path().join(file);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
         }
-        if let (Some(base), Some(companions)) = (&self.base, &companions) {
+        if let (Some(base), Some(companions)) = (&self.base, companions) {
             self.write_companions(partial.path(), base, companions)?;
         }
         require_sound(partial.path(), &self.options.out)?;
-        if let Some(kept) = partial.commit()? {
+        held.require_same_content()?;
+        if let Some(kept) = partial.commit_if(|| held.require_unchanged())? {
             progress.note(&kept.note(&self.options.out));
         }
         Ok(Written { name, directory: self.options.out.clone(), bytes, up_to_date: false })

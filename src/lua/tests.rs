@@ -63,7 +63,7 @@ fn api() -> Api {
             |this, call| Ok(this.count.get() == call.handle::<Counter>("other")?.count.get()),
         )
         .length("what was counted", |this| this.count.get() as usize)
-        .equal("names", |a, b| a.name == b.name)
+        .equal("names", |a, b| Ok(a.name == b.name))
         .text(|this| format!("Counter({})", this.name));
     let test = Namespace::new("test", "For tests.")
         .function(take, |call| {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::document::{ManifestSection, first_duplicate};
 use crate::error::{Error, Result};
-use crate::input::{self, InputKind};
+use crate::input::{InputKind, Watched, read_watched};
 use crate::json::{self, Number};
 
 /// An ordered map from quantizer name (`<module>.input_quantizer`, `<module>.weight_quantizer`) to amax, in the spelling
@@ -16,6 +16,8 @@ use crate::json::{self, Number};
 pub struct RecordedAmax {
     entries: Vec<(String, f64)>,
     index: HashMap<String, usize>,
+    /// The file that it was read from, as it was then.
+    watched: Option<Watched>,
 }
 
 impl RecordedAmax {
@@ -26,8 +28,8 @@ impl RecordedAmax {
     /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it holds no amax or a value that is no number.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = input::read(path, InputKind::Manifest)?;
-        Self::parse(path, &bytes)
+        let (bytes, watched) = read_watched(path, InputKind::Manifest)?;
+        Ok(RecordedAmax { watched: Some(watched), ..Self::parse(path, &bytes)? })
     }
 
     /// As [`RecordedAmax::open`], from `bytes`; `path` is named in errors only.
@@ -57,7 +59,12 @@ impl RecordedAmax {
         }
         let entries: Vec<_> = entries.into_iter().map(|(name, value)| (name, value.0)).collect();
         let index = entries.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        Ok(RecordedAmax { entries, index })
+        Ok(RecordedAmax { entries, index, watched: None })
+    }
+
+    /// The file that it was read from, as it was then; nothing for a part of a manifest, or what was parsed from memory.
+    pub fn watched(&self) -> Option<&Watched> {
+        self.watched.as_ref()
     }
 
     /// The amax of the quantizer `name`, e.g. `visual.blocks.0.attn.qkv.input_quantizer`.

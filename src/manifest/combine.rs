@@ -63,7 +63,8 @@ pub fn combine(name: &Path, manifests: &[(&Manifest, f64)], normalise: Normalise
     }
     let units = units(manifests, &scored, normalise)?;
     let document = document(manifests, &scored, &units, normalise)?;
-    Manifest::parse(name, json::pretty(&document))
+    let watched = manifests.iter().flat_map(|(manifest, _)| manifest.watched().iter().cloned());
+    Ok(Manifest::parse(name, json::pretty(&document))?.watching(watched))
 }
 
 /// What each manifest's scores are divided by.

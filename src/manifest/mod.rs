@@ -39,7 +39,7 @@ pub use saved_state::require_saved_state;
 pub use selection::Selection;
 
 use crate::error::{Error, Result};
-use crate::input::{self, InputKind};
+use crate::input::{InputKind, Watched, read_watched};
 use crate::json::Number;
 use crate::model::{self, Tower};
 use document::{Document, GroupEntries, ManifestSection, RawGroup, first_duplicate};
@@ -50,6 +50,8 @@ use group::{KEY_SUFFIX, preferred};
 pub struct Manifest {
     path: PathBuf,
     bytes: Arc<[u8]>,
+    /// The files that it was read from, as they were then.
+    watched: Arc<[Watched]>,
     version: u8,
     scheme: Value,
     model: Value,
@@ -72,8 +74,8 @@ impl Manifest {
     /// [`Manifest::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = input::read(path, InputKind::Manifest)?;
-        Self::parse(path, bytes)
+        let (bytes, watched) = read_watched(path, InputKind::Manifest)?;
+        Ok(Self::parse(path, bytes)?.watching([watched]))
     }
 
     /// Parses `bytes`; `path` is remembered and named in errors.
@@ -107,6 +109,7 @@ impl Manifest {
         Ok(Manifest {
             path: path.to_path_buf(),
             bytes: bytes.into(),
+            watched: Arc::default(),
             version,
             quant_formats: strings(&document.scheme["quant_formats"]),
             scheme: document.scheme,
@@ -121,6 +124,16 @@ impl Manifest {
                 .map(|ranking| ranking.into_iter().map(|entry| entry.name).collect::<Vec<_>>().into()),
             amax: amax.map(Arc::new),
         })
+    }
+
+    /// The same manifest, made from these files.
+    fn watching(self, watched: impl IntoIterator<Item = Watched>) -> Self {
+        Manifest { watched: watched.into_iter().collect(), ..self }
+    }
+
+    /// The files that it was read from, as they were then; none for one that was made in memory.
+    pub fn watched(&self) -> &[Watched] {
+        &self.watched
     }
 
     /// The same manifest with other candidates: of each group the format for which `rank` answers the least; a group

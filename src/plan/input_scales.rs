@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::format::ScaleRule;
+use crate::input::Watched;
 use crate::manifest::RecordedAmax;
 use crate::model::{Model, canonical, expert_group};
 use crate::tensor::Dtype;
@@ -40,6 +41,8 @@ pub struct InputScales {
     /// By names on disk where they are resolved, and canonical ones where they are not.
     by_module: HashMap<String, GivenScale>,
     is_resolved: bool,
+    /// The files that they were read from, as they were then.
+    watched: Vec<Watched>,
 }
 
 impl InputScales {
@@ -85,7 +88,8 @@ impl InputScales {
             )
             .with_hint("pass a static FP8 export, or --activations dynamic, which needs no calibration"));
         }
-        Ok(InputScales::unresolved(directory, given))
+        checkpoint.require_unchanged()?;
+        Ok(InputScales { watched: checkpoint.watched(), ..InputScales::unresolved(directory, given) })
     }
 
     /// Takes the `<module>.input_quantizer` entries of `amax`; `origin` is named in errors. The scale is amax/448 in F32. An
@@ -114,12 +118,24 @@ impl InputScales {
                 "a file of `{\"<module>.input_quantizer\": amax}`, or a manifest with an `amax` key",
             ));
         }
-        Ok(InputScales::unresolved(origin, given))
+        let watched = amax.watched().cloned().into_iter().collect();
+        Ok(InputScales { watched, ..InputScales::unresolved(origin, given) })
     }
 
     fn unresolved(origin: &Path, given: BTreeMap<String, GivenScale>) -> Self {
         let by_module = given.iter().map(|(name, scale)| (canonical(name), scale.clone())).collect();
-        InputScales { origin: origin.to_path_buf(), given, by_module, is_resolved: false }
+        InputScales {
+            origin: origin.to_path_buf(),
+            given,
+            by_module,
+            is_resolved: false,
+            watched: Vec::new(),
+        }
+    }
+
+    /// The files that they were read from, as they were then; none where they are part of a manifest.
+    pub fn watched(&self) -> &[Watched] {
+        &self.watched
     }
 
     /// Finds the modules of `model` that the names mean, as those of a manifest are found: on disk, in memory, and in what all

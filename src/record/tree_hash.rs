@@ -20,6 +20,11 @@ pub(crate) const BLOCK: usize = 1 << 20;
 pub(crate) struct BlockHash([u8; 32]);
 
 impl BlockHash {
+    /// The hash itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Hashes block `index` of a file that has `count` blocks.
     pub fn of(index: usize, count: usize, bytes: &[u8]) -> Self {
         if count == 1 {

@@ -14,6 +14,9 @@ mod values;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::error::Result;
+use crate::input::MappedFile;
+
 pub use amax::amax_of;
 pub(crate) use cast::cast_bytes;
 pub use dtype::Dtype;
@@ -26,7 +29,7 @@ pub use values::Values;
 /// Where a tensor's bytes live; cheap to clone.
 #[derive(Clone)]
 enum Storage {
-    Mapped(Arc<memmap2::Mmap>, Range<usize>),
+    Mapped(Arc<MappedFile>, Range<usize>),
     Owned(Arc<Vec<u8>>, Range<usize>),
 }
 
@@ -41,7 +44,7 @@ pub struct Tensor {
 impl Tensor {
     /// A tensor over `range` of a mapped file. The caller has checked that the range lies inside the map and is as long
     /// as `shape` and `dtype` say.
-    pub fn mapped(dtype: Dtype, shape: Vec<usize>, map: Arc<memmap2::Mmap>, range: Range<usize>) -> Self {
+    pub fn mapped(dtype: Dtype, shape: Vec<usize>, map: Arc<MappedFile>, range: Range<usize>) -> Self {
         debug_assert_eq!(range.len(), bytes_of(dtype, &shape));
         Tensor { dtype, shape, storage: Storage::Mapped(map, range) }
     }
@@ -74,17 +77,33 @@ impl Tensor {
     /// Tells the system that a range of the bytes will be read soon, so that a disk reads ahead. Nothing happens where the
     /// bytes lie in memory already.
     pub fn will_need(&self, bytes: Range<usize>) {
-        #[cfg(unix)]
         if let Storage::Mapped(map, range) = &self.storage {
             let (start, end) = (range.start + bytes.start, range.end.min(range.start + bytes.end));
             if start < end {
-                // Advice only: reading works without it.
-                let _ = map.advise_range(memmap2::Advice::WillNeed, start, end - start);
+                map.will_need(start..end);
             }
         }
     }
 
-    /// The raw little-endian bytes.
+    /// The file that the bytes lie in; nothing for bytes in memory.
+    pub fn file(&self) -> Option<&Arc<MappedFile>> {
+        match &self.storage {
+            Storage::Mapped(map, _) => Some(map),
+            Storage::Owned(..) => None,
+        }
+    }
+
+    /// `made`, unless the file of the bytes is another one by now: nothing that was made of a tensor is of use before this. Bytes
+    /// in memory are always the same.
+    ///
+    /// # Errors
+    /// [`crate::Error::Changed`]; those of [`crate::input::Watched::recheck`].
+    pub fn unchanged<T>(&self, made: T) -> Result<T> {
+        self.file().map_or(Ok(()), |file| file.require_intact())?;
+        Ok(made)
+    }
+
+    /// The raw little-endian bytes. Those of a mapped file may change while they are read: see [`Tensor::unchanged`].
     pub fn bytes(&self) -> &[u8] {
         match &self.storage {
             Storage::Mapped(map, range) => &map[range.clone()],

@@ -98,8 +98,8 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
 /// Checks `directory` as `options` say.
 ///
 /// # Errors
-/// [`Error::NotFound`] when `directory` is no directory, [`Error::Io`] when it cannot be read, [`Error::Interrupted`]. Damage is
-/// a problem, not an error.
+/// [`Error::NotFound`] when `directory` is no directory, [`Error::Io`] when it cannot be read, [`Error::Changed`] when somebody
+/// wrote to a checkpoint meanwhile, [`Error::Interrupted`]. Damage is a problem, not an error.
 pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified> {
     if !directory.is_dir() {
         let what = if directory.symlink_metadata().is_ok() { "is no directory" } else { "does not exist" };
@@ -115,30 +115,22 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
     fs::read_dir(directory).map_err(|e| Error::io("read", directory, e))?;
     let files = files_below(directory)?;
     let record = FoundRecord::of(directory)?;
-    let mut verified = Verified {
-        problems: records::check_special(&files),
-        record: RecordState::None,
-        base: None,
-        member: None,
-    };
-    let mut hashes = HashMap::new();
-    match open(directory) {
-        Ok((model, claims)) => {
-            let opened = OpenedDirectory { model: &model, claims: &claims, files: &files, record: &record };
-            let read = opened.check(options, &mut verified)?;
-            hashes = read.map(|read| read.files).unwrap_or_default();
-        }
-        Err(error) if is_damage(&error) => {
-            let subject = directory.display().to_string();
-            verified.problems.push(Problem::new(Code::Unreadable, subject, error.to_string()));
-        }
+    let (opened, unreadable) = match open(directory) {
+        Ok(opened) => (Some(opened), None),
+        Err(error) if is_damage(&error) => (None, Some(error)),
         Err(error) => return Err(error),
+    };
+    let checkpoints = || opened.iter().map(|(model, _)| model).chain(options.base);
+    if options.depth == Depth::Full {
+        checkpoints().for_each(|model| model.settle());
     }
-    let (problems, state) = records::check(directory, &record, &files, &hashes, options.depth)?;
-    verified.problems.extend(problems);
-    verified.record = state;
-    if let Some(base) = options.base {
-        verified.problems.extend(companions::check(directory, &files, base)?);
+    let found = FoundDirectory { directory, files: &files, record: &record };
+    let looked = found.check(opened.as_ref(), options);
+    // Whatever was found, it was found in files that are others now.
+    let mut verified = checkpoints().fold(looked, |looked, model| model.unchanged(looked))?;
+    if let Some(error) = unreadable {
+        let subject = directory.display().to_string();
+        verified.problems.insert(0, Problem::new(Code::Unreadable, subject, error.to_string()));
     }
     let mut seen = BTreeSet::new();
     verified.problems.retain(|problem| {
@@ -165,6 +157,38 @@ fn open(directory: &Path) -> Result<(Model, Claims)> {
     let model = Model::open(directory)?;
     let claims = Claims::read(&model)?;
     Ok((model, claims))
+}
+
+/// A directory, its files and its record.
+struct FoundDirectory<'a> {
+    directory: &'a Path,
+    files: &'a [FileInDirectory],
+    record: &'a FoundRecord,
+}
+
+impl FoundDirectory<'_> {
+    /// Checks it, and the checkpoint in it where that could be opened.
+    fn check(&self, opened: Option<&(Model, Claims)>, options: &VerifyOptions) -> Result<Verified> {
+        let FoundDirectory { directory, files, record } = self;
+        let mut verified = Verified {
+            problems: records::check_special(files),
+            record: RecordState::None,
+            base: None,
+            member: None,
+        };
+        let mut hashes = HashMap::new();
+        if let Some((model, claims)) = opened {
+            let read = OpenedDirectory { model, claims, files, record }.check(options, &mut verified)?;
+            hashes = read.map(|read| read.files).unwrap_or_default();
+        }
+        let (problems, state) = records::check(directory, record, files, &hashes, options.depth)?;
+        verified.problems.extend(problems);
+        verified.record = state;
+        if let Some(base) = options.base {
+            verified.problems.extend(companions::check(directory, files, base)?);
+        }
+        Ok(verified)
+    }
 }
 
 /// A directory whose checkpoint could be opened.

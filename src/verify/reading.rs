@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::base::{Counterpart, Difference};
 use super::values::{nan_codes, non_finite};
 use crate::error::{Error, Result};
-use crate::input;
+use crate::input::{self, Identity, Watched};
 use crate::interrupt;
 use crate::model::Model;
 use crate::record::tree_hash::{BLOCK, BlockHash, block_count, root};
@@ -25,10 +25,7 @@ const WIDEST: usize = 16;
 
 /// What was read of weight files, so that files which several directories hold under names of their own (hard links) are read once.
 #[derive(Debug, Default)]
-pub struct SeenFiles(Mutex<HashMap<SeenFile, SeenShard>>);
-
-/// What tells a file from all others: device, inode, size, and the time of its last change.
-type SeenFile = (u64, u64, u64, (i64, i64));
+pub struct SeenFiles(Mutex<HashMap<Identity, SeenShard>>);
 
 /// The hash of a file, and how many unusable values each tensor has.
 #[derive(Debug, Clone)]
@@ -82,7 +79,7 @@ struct BlockReading {
 /// Reads the weights of `model`. `is_codes` says which tensors hold E4M3 codes; `counterparts` are what tensors are compared with.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Interrupted`].
+/// [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
 pub(super) fn read(
     model: &Model,
     is_codes: &(dyn Fn(&str) -> bool + Sync),
@@ -117,8 +114,8 @@ pub(super) fn read(
 
 impl ShardToRead<'_> {
     fn read_into(&self, read: &mut ReadWeights, seen: &SeenFiles) -> Result<()> {
-        let m = self.file.metadata().map_err(|e| Error::io("read", self.path, e))?;
-        let identity = (m.dev(), m.ino(), m.len(), (m.ctime(), m.ctime_nsec()));
+        let watched = Watched::new(self.path, &self.file)?;
+        let identity = *watched.identity();
         let is_compared = self.segments.iter().any(|segment| segment.counterpart.is_some());
         let known = || seen.0.lock().unwrap_or_else(PoisonError::into_inner).get(&identity).cloned();
         if let Some(shard) = known().filter(|shard| !is_compared && self.is_of(shard)) {
@@ -133,6 +130,7 @@ impl ShardToRead<'_> {
             .into_par_iter()
             .map_init(Buffers::default, |buffers, index| self.read_block(index, count, buffers))
             .collect::<Result<_>>()?;
+        watched.recheck()?;
         // Sums run in the order of the blocks, whoever read them.
         for block in &blocks {
             for (segment, found) in self.segments[block.first_segment..].iter().zip(&block.segments) {

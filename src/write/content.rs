@@ -73,6 +73,21 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// The tensors of a checkpoint that it is made from.
+    pub(crate) fn sources(&self) -> Vec<&Tensor> {
+        match self {
+            Content::Bytes(tensor) | Content::Cast(tensor) | Content::Dequantised { codes: tensor, .. } => {
+                vec![tensor]
+            }
+            Content::Codes(member) | Content::WeightScale(member) => {
+                member.group.weights.iter().map(|(_, weight)| weight).collect()
+            }
+            Content::InputScale { .. } => vec![],
+        }
+    }
+}
+
 /// A weight and the group that its scale comes from.
 #[derive(Clone)]
 pub struct Member {

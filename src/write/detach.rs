@@ -8,6 +8,7 @@ use super::held::HeldFile;
 use super::store::link::copy_into;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::input::Watched;
 use crate::interrupt::{self, Cleanup};
 
 /// What [`detach`] did.
@@ -24,7 +25,7 @@ pub struct Detached {
 /// stopped can be repeated.
 ///
 /// # Errors
-/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Interrupted`].
+/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
 pub fn detach(directory: &Path) -> Result<Detached> {
     let checkpoint = Checkpoint::open(directory)?;
     let mut detached = Detached::default();
@@ -38,7 +39,10 @@ pub fn detach(directory: &Path) -> Result<Detached> {
         let mut copy = HeldFile::take(&partial, path)?;
         let removal = partial.clone();
         let cleanup = Cleanup::register(move || drop(fs::remove_file(&removal)));
+        let watched = Watched::at(path)?;
+        watched.settle();
         copy_into(path, copy.file(), &partial)?;
+        watched.recheck()?;
         cleanup.conclude(|| copy.rename(path))?;
         detached.files += 1;
         detached.bytes += bytes.len() as u64;

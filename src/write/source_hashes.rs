@@ -1,5 +1,6 @@
 //! BLAKE3 of the source shards, taken from the same touch of their bytes as everything else.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -57,6 +58,29 @@ impl<'a> SourceHashes<'a> {
     pub fn may_be(&self, recorded: &[RecordedFile]) -> bool {
         let ours = self.files.iter().map(|file| (file.name, file.bytes.len() as u64));
         ours.eq(recorded.iter().map(|shard| (shard.file.as_str(), shard.bytes)))
+    }
+
+    /// One hash over all blocks that `parts` lie in, and over where these are; what is not covered yet is.
+    pub fn of_parts<'p>(&self, parts: impl IntoIterator<Item = &'p [u8]>) -> String {
+        let mut blocks = BTreeSet::new();
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            let address = part.as_ptr().addr();
+            for (number, file) in self.files.iter().enumerate() {
+                let start = file.bytes.as_ptr().addr();
+                if (start..start + file.bytes.len()).contains(&address) {
+                    let from = address - start;
+                    blocks.extend(
+                        (from / BLOCK..(from + part.len()).div_ceil(BLOCK)).map(|index| (number, index)),
+                    );
+                }
+            }
+        }
+        let mut hasher = blake3::Hasher::new();
+        for (number, index) in blocks {
+            hasher.update(format!("{} {index} ", self.files[number].name).as_bytes());
+            hasher.update(self.files[number].hash(index).as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// Hashes what was not covered, and returns the hash of every file.

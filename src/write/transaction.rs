@@ -98,8 +98,17 @@ impl PartialDirectory {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Exists`] when somebody else created the target in the meantime.
-    pub fn commit(mut self) -> Result<Option<KeptAside>> {
+    pub fn commit(self) -> Result<Option<KeptAside>> {
+        self.commit_if(|| Ok(()))
+    }
+
+    /// The same when `check` succeeds, which is asked last of all before anything gets another name.
+    ///
+    /// # Errors
+    /// That of `check`; those of [`PartialDirectory::commit`].
+    pub fn commit_if(mut self, check: impl FnOnce() -> Result<()>) -> Result<Option<KeptAside>> {
         sync_tree(&self.partial)?;
+        check()?;
         let replaced = replaced(&self.target);
         let exists = self.target.symlink_metadata().is_ok();
         if exists && !self.overwrite {

@@ -77,9 +77,10 @@ pub(super) fn declare() -> Namespace {
             .example("assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)"),
         |call| {
             let tensor = call.handle::<Tensor>("tensor")?.clone();
-            let group = WeightGroup::one(tensor, Encoding::e4m3(granularity(call)?, ScaleRule::F32, Rounding::Exact));
+            let encoding = Encoding::e4m3(granularity(call)?, ScaleRule::F32, Rounding::Exact);
             let wanted = Wanted { codes: false, error: false };
-            let amax = device(call)?.quantise_one(group, wanted)?.amax.context("amax values were asked for")?;
+            let done = device(call)?.quantise_one(WeightGroup::one(tensor.clone(), encoding), wanted);
+            let amax = tensor.unchanged(done)??.amax.context("amax values were asked for")?;
             Ok(Handle(f32_tensor(amax.shape, &amax.values)))
         },
     )
@@ -131,7 +132,8 @@ pub(super) fn declare() -> Namespace {
                     Scales::of_blocks(&tensor, codes.shape(), block)?
                 }
             };
-            Ok(Handle(device(call)?.dequantize(&codes, &scales, dtype(call, "dtype")?)?))
+            let values = device(call)?.dequantize(&codes, &scales, dtype(call, "dtype")?);
+            Ok(Handle(tensor.unchanged(codes.unchanged(values)?)??))
         },
     )
     .function(
@@ -203,12 +205,17 @@ fn quantise(call: &Call, wanted: Wanted) -> anyhow::Result<QuantisedGroup> {
     let (rule, rounding): (ScaleRule, Rounding) = (call.word("rule")?, call.word("rounding")?);
     let scales = match call.get::<Value>("scales")? {
         Value::Nil => None,
-        _ => Some(Scales::from_tensor(&*call.handle::<Tensor>("scales")?, tensor.shape())?),
+        _ => {
+            let scales = call.handle::<Tensor>("scales")?;
+            Some(scales.unchanged(Scales::from_tensor(&scales, tensor.shape())?)?)
+        }
     };
     let granularity = scales.as_ref().map_or_else(|| granularity(call), |scales| Ok(scales.granularity))?;
-    let group =
-        WeightGroup { scales, ..WeightGroup::one(tensor, Encoding::e4m3(granularity, rule, rounding)) };
-    let done = device(call)?.quantise_one(group, wanted)?;
+    let group = WeightGroup {
+        scales,
+        ..WeightGroup::one(tensor.clone(), Encoding::e4m3(granularity, rule, rounding))
+    };
+    let done = tensor.unchanged(device(call)?.quantise_one(group, wanted))??;
     if !done.is_finite() {
         return Err(call.refuse("tensor", "holds NaN or infinite values, which have no FP8 form"));
     }

@@ -79,10 +79,14 @@ pub(super) fn dtype(call: &Call, name: &str) -> anyhow::Result<Dtype> {
     Ok(word.to_uppercase().parse().or_else(|_| word.parse())?)
 }
 
+fn equal(this: &Tensor, other: &Tensor) -> anyhow::Result<bool> {
+    Ok(other.unchanged(this.unchanged(this.equal(other))?)?)
+}
+
 fn class() -> Class<Tensor> {
-    Class::new("Tensor", "A dense row-major tensor. The data stays outside Lua; handles are cheap.")
+    Class::new("Tensor", "A dense row-major tensor. The data stays outside Lua; handles are cheap. What is computed from a file that was changed meanwhile is an error.")
         .text(|this: &Tensor| format!("Tensor({} {:?})", this.dtype(), this.shape()))
-        .equal("dtype, shape and bytes are equal", Tensor::equal)
+        .equal("dtype, shape and bytes are equal", equal)
         .field(
             "dtype",
             Type::String,
@@ -100,14 +104,14 @@ fn class() -> Class<Tensor> {
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)"),
             |this, _| {
                 this.dtype().require_values()?;
-                Ok(Tensor::amax(this))
+                Ok(this.unchanged(Tensor::amax(this))?)
             },
         )
         .method(
             Function::new("stats", "Minimum, maximum, mean, standard deviation and counts, in one pass.")
                 .returns(Type::Record(&STATS), "the statistics")
                 .example("assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)"),
-            |this, _| Ok(Row(this.stats())),
+            |this, _| Ok(Row(this.unchanged(this.stats())?)),
         )
         .method(
             Function::new("histogram", "Counts the finite values in bins of equal width.")
@@ -115,7 +119,7 @@ fn class() -> Class<Tensor> {
                 .returns(Type::Record(&HISTOGRAM), "the histogram")
                 .raises("the number of bins is 0 or above 1048576")
                 .example("assert(qlua.tensor.from_list{ 0, 1, 1 }:histogram(2).counts[2] == 2)"),
-            |this, call| Ok(Row(this.histogram(call.get("bins")?)?)),
+            |this, call| Ok(Row(this.unchanged(this.histogram(call.get("bins")?)?)?)),
         )
         .method(
             Function::new("tolist", "The first elements as Lua numbers.")
@@ -124,7 +128,7 @@ fn class() -> Class<Tensor> {
                 .example("assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)"),
             |this, call| {
                 this.dtype().require_values()?;
-                Ok(this.tolist(call.get("limit")?))
+                Ok(this.unchanged(this.tolist(call.get("limit")?))?)
             },
         )
         .method(
@@ -148,13 +152,13 @@ fn class() -> Class<Tensor> {
                 .returns(Type::Handle("Tensor"), "the values; shared when nothing changes")
                 .raises("there is no such dtype, or it is another that tensors cannot be cast to")
                 .example("local t = qlua.tensor.from_list{ 1 }\nassert(t:cast(t.dtype) == t)\nassert(qlua.tensor.from_list{ 1.00390625 }:cast(\"bf16\"):tolist()[1] == 1)"),
-            |this, call| Ok(Handle(this.cast(dtype(call, "dtype")?)?)),
+            |this, call| Ok(Handle(this.unchanged(this.cast(dtype(call, "dtype")?)?)?)),
         )
         .method(
             Function::new("equal", "Whether dtype, shape and every byte are equal; the same as `==`.")
                 .param("other", Type::Handle("Tensor"), "the other tensor")
                 .returns(Type::Boolean, "whether they are")
                 .example("local t = qlua.tensor.from_list{ 1 }\nassert(t:equal(qlua.tensor.from_list{ 1 }))"),
-            |this, call| Ok(this.equal(&*call.handle::<Tensor>("other")?)),
+            |this, call| equal(this, &*call.handle::<Tensor>("other")?),
         )
 }

@@ -146,12 +146,16 @@ impl<T: 'static> Class<T> {
     }
 
     /// What `handle == other` compares; without it, two handles are equal when they are the same handle.
-    pub fn equal(mut self, doc: &'static str, compare: impl Fn(&T, &T) -> bool + 'static) -> Self {
+    pub fn equal(
+        mut self,
+        doc: &'static str,
+        compare: impl Fn(&T, &T) -> anyhow::Result<bool> + 'static,
+    ) -> Self {
         // Lua asks either operand's class, so neither needs to be a `T`.
         let handler: Handler = Rc::new(move |call: &Call| {
             let equal = match (call.this::<T>(), call.rest().first()) {
                 (Ok(this), Some(mlua::Value::UserData(other))) => {
-                    other.borrow::<T>().is_ok_and(|other| compare(&this, &other))
+                    other.borrow::<T>().map_or(Ok(false), |other| compare(&this, &other))?
                 }
                 _ => false,
             };

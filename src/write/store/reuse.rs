@@ -9,7 +9,7 @@ use super::key::content_key;
 use crate::checkpoint::{HeaderEntry, read_header};
 use crate::error::Result;
 use crate::format::FormatId;
-use crate::input;
+use crate::input::{MappedFile, Watched};
 use crate::record::hash_file;
 use crate::record::{ProvenanceRecord, RecordedFile, WeightFile};
 use crate::write::WeightErrors;
@@ -20,6 +20,8 @@ use crate::write::weight_errors::read_weight_errors;
 pub(crate) struct ReusedShard {
     /// Where it is.
     pub path: PathBuf,
+    /// The file as it was before its hash was compared.
+    pub watched: Watched,
     /// Its record there.
     pub weight: WeightFile,
     /// Positions of its tensors in the items, ascending.
@@ -102,6 +104,7 @@ pub(crate) fn take_from_siblings(
                 let modules = tensors.iter().filter_map(module);
                 let errors = modules.filter_map(|m| errors.get(&m).map(|e| (m, *e))).collect();
                 candidates.push(ReusedShard {
+                    watched: Watched::at(&path)?,
                     path,
                     weight: weight.clone(),
                     items: held,
@@ -143,9 +146,8 @@ pub(crate) fn take_from_siblings(
 /// share both. Nothing when one of its tensors is none, or it cannot be read.
 fn held_items(path: &Path, items: &Items, by_name: &HashMap<&str, Vec<usize>>) -> Vec<Vec<usize>> {
     let read = || {
-        let file = input::open(path).ok()?;
-        // SAFETY: the map is read-only and goes away with this call; see `Checkpoint` for what a truncation would do.
-        let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
+        let map = MappedFile::open(path).ok()?;
+        // What the header says is believed only when the hash of the whole file is the one on record.
         read_header(path, &map).ok()
     };
     let forms = |entry: &HeaderEntry| -> Vec<usize> {

@@ -21,8 +21,8 @@ use crate::write::held::{HeldDirectory, remove_held};
 use crate::write::pass::MadeBlock;
 use crate::write::transaction::missing_parents;
 
-const DIRECTORY: &str = ".qlua.partial";
-const JOURNAL: &str = "journal.jsonl";
+pub(super) const DIRECTORY: &str = ".qlua.partial";
+pub(super) const JOURNAL: &str = "journal.jsonl";
 
 /// A shard that is complete and on the disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,12 +35,14 @@ pub(crate) struct Finished {
     pub blake3: String,
     /// What its codes lose.
     pub errors: WeightErrors,
+    /// Hash of the blocks of the source that it was made from.
+    pub source: String,
 }
 
 /// The first line of a journal.
 #[derive(Debug, Serialize, Deserialize)]
-struct Inputs {
-    inputs: String,
+pub(super) struct Inputs {
+    pub inputs: String,
 }
 
 /// The directory of unfinished work. Dropped before [`Workplace::close`], it goes away, unless it is to be kept.
@@ -275,6 +277,18 @@ fn blocks_path(workplace: &Path, key: &str) -> PathBuf {
     workplace.join(format!("{key}.blocks"))
 }
 
+/// Removes what says which blocks of unfinished shards are there.
+pub(super) fn remove_block_journals(workplace: &Path) -> Result<()> {
+    for shard in shards_in(workplace) {
+        let journal = blocks_path(workplace, &shard.key);
+        match fs::remove_file(&journal) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &journal, e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Whether a run that comes later can go on with a shard of `workplace`.
 fn holds_work(workplace: &Path, finished: &HashMap<String, Finished>) -> bool {
     shards_in(workplace).any(|shard| is_of_use(workplace, finished, &shard))
@@ -312,7 +326,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> {
+pub(super) fn append(journal: &mut File, path: &Path, line: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec(line).map_err(|e| Error::io("write", path, e.into()))?;
     text.push(b'\n');
     journal.write_all(&text).and_then(|()| journal.sync_data()).map_err(|e| Error::io("write", path, e))
@@ -354,7 +368,7 @@ fn of_other_inputs(path: &Path) -> Error {
 
 /// The inputs and the finished shards of the journal of `workplace`, as far as it can be read: a kill may have cut its last
 /// line.
-fn read_journal(workplace: &Path) -> (Option<String>, HashMap<String, Finished>) {
+pub(super) fn read_journal(workplace: &Path) -> (Option<String>, HashMap<String, Finished>) {
     let path = workplace.join(JOURNAL);
     let is_own = is_directory(workplace) && path.symlink_metadata().is_ok_and(|m| m.is_file());
     let text = if is_own { input::read(&path, InputKind::Record).unwrap_or_default() } else { vec![] };

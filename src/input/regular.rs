@@ -1,56 +1,13 @@
-//! Files that come from elsewhere. Only regular files are opened, so that nothing blocks on a pipe or fills the memory from a
-//! device, and only so many bytes of each kind are read.
+//! Opening and reading regular files.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use super::kind::InputKind;
 use crate::error::{Error, Result};
 use crate::units;
-
-/// The kinds of files that are read whole, with the most bytes that one may have. Each limit is far above what any tool writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputKind {
-    /// `config.json`, `hf_quant_config.json` and other configurations.
-    Configuration,
-    /// The index of a sharded checkpoint.
-    Index,
-    /// A sensitivity manifest or a file of amax values; a million groups take about half of it.
-    Manifest,
-    /// A coverage manifest, provenance, journal or report of qlua's own.
-    Record,
-    /// A script, or a module of one.
-    Script,
-    /// What a script reads.
-    Data,
-}
-
-impl InputKind {
-    /// The most bytes that such a file may have.
-    pub const fn most_bytes(self) -> u64 {
-        match self {
-            InputKind::Configuration => 64 << 20,
-            InputKind::Index => 512 << 20,
-            InputKind::Manifest => 1 << 30,
-            InputKind::Record => 1 << 30,
-            InputKind::Script => 16 << 20,
-            InputKind::Data => 4 << 30,
-        }
-    }
-
-    /// What such a file is called.
-    const fn name(self) -> &'static str {
-        match self {
-            InputKind::Configuration => "configuration",
-            InputKind::Index => "index",
-            InputKind::Manifest => "manifest or amax file",
-            InputKind::Record => "record",
-            InputKind::Script => "script",
-            InputKind::Data => "file of data",
-        }
-    }
-}
 
 /// Opens the regular file at `path`, links followed, for reading.
 ///
@@ -76,8 +33,12 @@ pub fn read(path: &Path, kind: InputKind) -> Result<Vec<u8>> {
 }
 
 fn read_to(path: &Path, most: u64, name: &str) -> Result<Vec<u8>> {
+    read_file(path, &open(path)?, most, name)
+}
+
+/// The content of `path`, which is open as `file`.
+pub(super) fn read_file(path: &Path, file: &File, most: u64, name: &str) -> Result<Vec<u8>> {
     let failed = |e| Error::io("read", path, e);
-    let file = open(path)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut bytes = Vec::new();
     // What procfs and its like hold has no length before it is read.
