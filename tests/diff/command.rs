@@ -161,7 +161,7 @@ fn what_cannot_be_compared_is_one_sentence_with_a_hint() {
         (&[manifest, "coverage.json"], 1, "coverage.json"),
         (&[weights.to_str().unwrap(), manifest], 2, "is a weight file, not a manifest"),
         (&["pipe", manifest], 1, "is a pipe"),
-        (&[model], 2, "<B>"),
+        (&[model], 2, "`B` is missing"),
     ];
     for (words, code, part) in cases {
         let output = diff(place.path(), words);
