@@ -50,18 +50,18 @@ pub(super) fn diff(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     };
     let as_json = values.get_flag("json");
     let (text, is_same) = match (kind(&a)?, kind(&b)?) {
-        (Compared::Checkpoint, Compared::Checkpoint) => {
+        (ComparedKind::Checkpoint, ComparedKind::Checkpoint) => {
             let found = diff_checkpoints(&Model::open(&a)?, &Model::open(&b)?)?;
             let text = if as_json { pretty_text(&found.to_json())? } else { checkpoints::text(&found) };
             (text, found.is_same())
         }
-        (Compared::Manifest, Compared::Manifest) => {
+        (ComparedKind::Manifest, ComparedKind::Manifest) => {
             let found = diff_manifests(&Manifest::open(&a)?, &Manifest::open(&b)?)?;
             let text = if as_json { pretty_text(&found.to_json())? } else { manifests::text(&found) };
             (text, found.is_same())
         }
         (one, _) => {
-            let (directory, file) = if one == Compared::Checkpoint { (a, b) } else { (b, a) };
+            let (directory, file) = if one == ComparedKind::Checkpoint { (a, b) } else { (b, a) };
             let problem = format!("`{}` is a directory and `{}` a file", directory.display(), file.display());
             return Err(Error::usage(problem)
                 .with_hint("compare a checkpoint directory with another, or a manifest with another")
@@ -74,26 +74,26 @@ pub(super) fn diff(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 
 /// What a path is taken for.
 #[derive(Clone, Copy, PartialEq)]
-enum Compared {
+enum ComparedKind {
     Checkpoint,
     Manifest,
 }
 
-fn kind(path: &Path) -> Result<Compared> {
+fn kind(path: &Path) -> Result<ComparedKind> {
     let found = path.metadata().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("`{}` does not exist", path.display()))
             .with_hint("name two checkpoint directories or two manifests"),
         _ => Error::io("read", path, error),
     })?;
     if found.is_dir() {
-        return Ok(Compared::Checkpoint);
+        return Ok(ComparedKind::Checkpoint);
     }
     input::require_regular(path, found.file_type())?;
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         let problem = format!("`{}` is a weight file, not a manifest", path.display());
         return Err(Error::usage(problem).with_hint("name the directory that it is in"));
     }
-    Ok(Compared::Manifest)
+    Ok(ComparedKind::Manifest)
 }
 
 fn pretty_text(value: &serde_json::Value) -> anyhow::Result<String> {

@@ -117,7 +117,7 @@ impl ManifestDiff {
 
 /// What a manifest says beside its groups and long lists.
 #[derive(Deserialize)]
-struct Beside {
+struct BesideGroups {
     #[serde(rename = "layer_sensitivity")]
     _groups: Option<IgnoredAny>,
     #[serde(rename = "sensitivity_ranking")]
@@ -136,7 +136,7 @@ struct Beside {
 /// [`Error::Format`] when what stands beside the groups is no JSON that can be compared.
 pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
     let beside = |manifest: &Manifest| -> Result<Value> {
-        let parsed: Beside = json::parse(manifest.path(), json::without_mark(manifest.bytes()))?;
+        let parsed: BesideGroups = json::parse(manifest.path(), json::without_mark(manifest.bytes()))?;
         Ok(Value::Object(parsed.keys))
     };
     let lists = [
