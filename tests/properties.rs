@@ -10,9 +10,6 @@ use proptest::sample::Index;
 #[path = "../fuzz/properties/mod.rs"]
 mod properties;
 
-/// Mutations of each target; a second or two for all of them.
-const CASES: u32 = 150;
-
 /// What is done to a seed.
 #[derive(Debug, Clone)]
 enum Mutation {
@@ -93,15 +90,15 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Checks every seed of `target`, some bytes that are none, and mutations.
-fn hold(target: &str, check: fn(&[u8])) {
+/// Checks every seed of `target`, some bytes that are none, and so many mutations.
+fn hold(target: &str, check: fn(&[u8]), cases: u32) {
     let seeds = seeds(target);
     assert!(!seeds.is_empty(), "{target} has seeds");
     seeds.iter().for_each(|seed| check(seed));
     for bytes in [&b""[..], b"{", b"[]", b"{}", b"\xff\xfe\x00", b"null"] {
         check(bytes);
     }
-    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new_with_rng(
         config,
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
@@ -115,10 +112,10 @@ fn hold(target: &str, check: fn(&[u8])) {
 }
 
 macro_rules! properties {
-    ($($name:ident: $target:ident),+ $(,)?) => {
+    ($($name:ident: $target:ident, $cases:literal mutations;)+) => {
         $(#[test]
         fn $name() {
-            hold(stringify!($target), properties::$target::check);
+            hold(stringify!($target), properties::$target::check, $cases);
         })+
 
         #[test]
@@ -136,14 +133,15 @@ macro_rules! properties {
     };
 }
 
+// As many as take a second; the fuzz targets have all the time in the world.
 properties! {
-    manifests_are_read_or_refused: manifest,
-    headers_are_read_or_refused: header,
-    indices_are_read_or_refused: index,
-    configurations_are_read_or_refused: config,
-    configurations_of_modelopt_are_read_or_refused: hf_quant_config,
-    coverage_manifests_are_read_or_refused: coverage,
-    records_are_read_or_refused: provenance,
-    declared_options_are_read_or_refused: options,
-    expressions_are_read_or_refused: expression,
+    manifests_are_read_or_refused: manifest, 40 mutations;
+    headers_are_read_or_refused: header, 500 mutations;
+    indices_are_read_or_refused: index, 500 mutations;
+    configurations_are_read_or_refused: config, 150 mutations;
+    configurations_of_modelopt_are_read_or_refused: hf_quant_config, 50 mutations;
+    coverage_manifests_are_read_or_refused: coverage, 30 mutations;
+    records_are_read_or_refused: provenance, 30 mutations;
+    declared_options_are_read_or_refused: options, 300 mutations;
+    expressions_are_read_or_refused: expression, 150 mutations;
 }
