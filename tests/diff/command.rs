@@ -103,7 +103,7 @@ fn the_json_has_the_keys_that_the_documentation_lists() {
         let mut value: Value = serde_json::from_slice(&fs::read(&second).unwrap()).unwrap();
         value["scheme"]["name"] = json!("other");
         let groups = value["layer_sensitivity"].as_object_mut().unwrap();
-        let last = groups.keys().last().unwrap().clone();
+        let last = groups.keys().next_back().unwrap().clone();
         groups.shift_remove(&last);
         let target = second.with_file_name("changed.json");
         fs::write(&target, value.to_string()).unwrap();
