@@ -28,6 +28,18 @@ function qlua.sorted(table) end
 ---@field second_manifest string a manifest of the same model with other scores, as from a second run
 ---@field built boolean whether it was built just now rather than found
 
+---A tensor that is not the same in two checkpoints.
+---@class qlua.TensorDiff
+---@field name string its name in the first, or in the second where it is there alone
+---@field role "plain"|"codes"|"quantiser" what it is there for: `plain`, `codes` (of a quantised weight), or `quantiser` (scales and the like)
+---@field outcome "same"|"only_in_a"|"only_in_b"|"shape"|"same_values"|"other_values"|"unread" how both compare; `same_values` are stored differently, `unread` as well and it is not known what they stand for
+---@field dtype_a? string element type in the first; nil where it has no such tensor
+---@field dtype_b? string element type in the second; nil where it has no such tensor
+---@field bytes_a? integer size in the first; nil where it has no such tensor
+---@field bytes_b? integer size in the second; nil where it has no such tensor
+---@field max_difference? number largest difference between two elements, codes multiplied by their scales; nil where values are not compared
+---@field sqnr_db? number signal to noise, the first being the signal; nil where values are not compared
+
 ---One weight file of a checkpoint.
 ---@class qlua.ShardRow
 ---@field name string file name
@@ -73,6 +85,21 @@ function qlua.checkpoint.open(path) end
 ---@param directory string where it lies or will lie
 ---@return qlua.Demo # its parts
 function qlua.checkpoint.demo(directory) end
+
+---The tensors of two checkpoint directories that are not the same, the worst module first, as `qlua diff` shows them.
+---
+---Raises when a directory cannot be read.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---assert(#qlua.checkpoint.diff(demo.model, demo.model) == 0)
+---```
+---
+---Since 0.1.0.
+---@param a string a checkpoint directory, plain or quantised by any tool
+---@param b string what it is compared with
+---@return qlua.TensorDiff[] # one row per tensor that differs; none when all are the same
+function qlua.checkpoint.diff(a, b) end
 
 ---An opened checkpoint directory.
 ---@class qlua.Checkpoint

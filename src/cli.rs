@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod declaration;
 mod detach;
+mod diff;
 mod directories;
 mod inspect;
 mod invocation;

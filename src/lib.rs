@@ -9,6 +9,7 @@ pub mod cli;
 pub mod demo;
 pub mod device;
 pub mod dialect;
+pub mod diff;
 pub mod error;
 pub mod format;
 pub mod input;

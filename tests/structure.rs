@@ -35,12 +35,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("record", &["dialect"]),
     ("write", &["record", "device"]),
     ("verify", &["record"]),
+    ("diff", &["record"]),
     ("report", &["dialect"]),
     ("job", &["report", "verify", "write"]),
     // A checkpoint to try things on.
     ("demo", &["write"]),
     ("options", &["manifest", "device", "units"]),
-    ("lua", &["job", "demo", "options"]),
+    ("lua", &["job", "diff", "demo", "options"]),
     ("cli", &["lua"]),
 ];
 

@@ -31,6 +31,44 @@ pub struct Index {
     pub weight_map: serde_json::Map<String, Value>,
 }
 
+impl Index {
+    /// Parses the index that `text` (of `path`, named in errors) is.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is none.
+    pub fn parse(path: &Path, text: &[u8]) -> Result<Self> {
+        json::parse(path, text)
+    }
+
+    /// The tensors by the file that holds them; `path` is that of the index, for errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when there is no tensor, or a file is not named by a name inside the directory.
+    pub fn by_file(&self, path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let mut by_file = BTreeMap::<String, BTreeSet<String>>::new();
+        for (tensor, file) in &self.weight_map {
+            let file = file.as_str().ok_or_else(|| {
+                Error::format(path, format!("places tensor `{tensor}` in something that is no name"))
+            })?;
+            let mut components = Path::new(file).components();
+            let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+            if !plain {
+                return Err(Error::format(
+                    path,
+                    format!(
+                        "places tensor `{tensor}` in `{file}`, which is no file name inside the directory"
+                    ),
+                ));
+            }
+            by_file.entry(file.into()).or_default().insert(tensor.clone());
+        }
+        if by_file.is_empty() {
+            return Err(Error::format(path, "names no tensor"));
+        }
+        Ok(by_file)
+    }
+}
+
 /// One weight file of a checkpoint.
 #[derive(Debug, Clone)]
 struct MappedShard {
@@ -314,7 +352,7 @@ fn locate_weights(directory: &Path) -> Result<(WantedFiles, Option<Watched>)> {
     let has_single = files.iter().any(|f| f == SINGLE_FILE);
     let located = match (index, has_single) {
         (Some(index), single) => {
-            let by_file = index_by_file(directory, &index)?;
+            let by_file = index.by_file(&directory.join(INDEX_FILE))?;
             // Transformers reads model.safetensors first, vLLM the index: with both, they would load different weights.
             if single && !by_file.contains_key(SINGLE_FILE) {
                 return Err(Error::format(
@@ -360,28 +398,5 @@ fn read_index_watched(directory: &Path) -> Result<Option<(Index, Watched)>> {
         return Ok(None);
     }
     let (text, watched) = read_watched(&path, InputKind::Index)?;
-    Ok(Some((json::parse(&path, &text)?, watched)))
-}
-
-fn index_by_file(directory: &Path, index: &Index) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let path = directory.join(INDEX_FILE);
-    let mut by_file = BTreeMap::<String, BTreeSet<String>>::new();
-    for (tensor, file) in &index.weight_map {
-        let file = file.as_str().ok_or_else(|| {
-            Error::format(&path, format!("places tensor `{tensor}` in something that is no name"))
-        })?;
-        let mut components = Path::new(file).components();
-        let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-        if !plain {
-            return Err(Error::format(
-                &path,
-                format!("places tensor `{tensor}` in `{file}`, which is no file name inside the directory"),
-            ));
-        }
-        by_file.entry(file.into()).or_default().insert(tensor.clone());
-    }
-    if by_file.is_empty() {
-        return Err(Error::format(&path, "names no tensor"));
-    }
-    Ok(by_file)
+    Ok(Some((Index::parse(&path, &text)?, watched)))
 }

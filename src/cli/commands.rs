@@ -1,7 +1,7 @@
 //! The built-in commands: `qlua NAME WORDS…`.
 
 use super::built_in::BuiltIn;
-use super::{batch, clean, detach, inspect, listing, shell, verify};
+use super::{batch, clean, detach, diff, inspect, listing, shell, verify};
 
 /// All built-in commands, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
 pub(super) const COMMANDS: &[BuiltIn] = &[
@@ -17,6 +17,13 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
                 wrong; exit code 3 when something is wrong",
         declare: verify::declare,
         run: verify::verify,
+    },
+    BuiltIn {
+        name: "diff",
+        about: "Show what sets two checkpoint directories or two manifests apart: configurations, files, and weights as the \
+                numbers that stand for them; exit code 3 when they differ",
+        declare: diff::declare,
+        run: diff::diff,
     },
     BuiltIn {
         name: "detach",

@@ -6,7 +6,7 @@ use super::built_in::BuiltIn;
 use crate::options::width;
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 ok, 1 failure, 2 usage, 3 verification found problems, 130 interrupted";
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 `verify` found problems or `diff` differences, 130 interrupted";
 
 /// Where to look for what can be run.
 pub(super) const SCRIPTS: &str = "`qlua list` shows the built-in scripts, `qlua --help` the commands";

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
 use crate::json::pretty;
 use crate::model::Model;
-use crate::threads;
 use crate::units::counted;
 use crate::verify::{
     BaseComparison, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
@@ -46,13 +45,7 @@ pub(super) fn declare(command: Command) -> Command {
             "The directories are coverage points of one sweep: selections must be nested, and no two may be the same",
         ))
         .arg(flag("json").help("Print everything as JSON"))
-        .arg(
-            Arg::new("threads")
-                .long("threads")
-                .value_name("N")
-                .value_parser(value_parser!(i64))
-                .help("Threads that read and compare; all cores when left out"),
-        )
+        .arg(directories::threads())
         .arg(directories::argument())
 }
 
@@ -63,9 +56,7 @@ struct Looked {
 }
 
 pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
-    if let Some(threads) = values.remove_one::<i64>("threads") {
-        threads::bound(threads, "--threads")?;
-    }
+    directories::bound_threads(&mut values)?;
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
     let base = values.remove_one::<PathBuf>("base").map(Model::open).transpose()?;
     let seen = SeenFiles::default();

@@ -19,7 +19,7 @@ const SHARES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 <
 const CACHE: usize = 128 << 10;
 
 /// What the expressions of one list may still take: a configuration of a stranger's must not fill the memory.
-pub(super) struct ExpressionBudget {
+pub struct ExpressionBudget {
     left: usize,
 }
 
@@ -31,7 +31,7 @@ impl Default for ExpressionBudget {
 
 impl ExpressionBudget {
     /// Reads `pattern`, which is anchored as it has to be already and needs no look-ahead.
-    pub fn linear(&mut self, pattern: &str) -> Result<Regex, Flaw> {
+    pub(super) fn linear(&mut self, pattern: &str) -> Result<Regex, Flaw> {
         self.compile(1, |share| {
             let built = regex::RegexBuilder::new(pattern).size_limit(share).dfa_size_limit(CACHE).build();
             built.map_err(|error| match error {
@@ -80,7 +80,7 @@ enum Failed {
 }
 
 /// An expression that is understood.
-pub(super) struct Expression {
+pub struct Expression {
     engine: MatchedBy,
     /// Whether it took too many steps on some name, so that it is not known what it matches.
     gave_up: Cell<bool>,
@@ -93,7 +93,7 @@ enum MatchedBy {
 
 /// Why there is no [`Expression`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub enum Flaw {
     /// Python does not read it either.
     Broken,
     /// It is not known here what Python makes of it, or it is too large to find out.
@@ -102,6 +102,9 @@ pub(super) enum Flaw {
 
 impl Expression {
     /// Reads `pattern`, which takes of `budget`.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
     pub fn new(pattern: &str, budget: &mut ExpressionBudget) -> Result<Self, Flaw> {
         if pattern.starts_with(['*', '+', '?']) {
             return Err(Flaw::Broken);

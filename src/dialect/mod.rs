@@ -23,6 +23,7 @@ mod wholes;
 pub(crate) use claims::CONFIG;
 pub use claims::{Claims, ModelOptClaim};
 pub use engine::Engine;
+pub use expression::{Expression, ExpressionBudget, Flaw};
 pub(crate) use foreign::is_calibration_state;
 pub use foreign::{Decoding, Foreign, TensorRole};
 pub use fp8_block::weight_block_size;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, Percent, Selection};
 use crate::error::Result;
-use crate::input::InputKind;
+use crate::input::{self, InputKind};
 use crate::json;
 
 /// A selected layer that stays in BF16 all the same.
@@ -81,7 +81,15 @@ impl Coverage {
     /// # Errors
     /// [`crate::Error::Io`] when it cannot be read, [`crate::Error::Format`] when it is none.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        json::read(path.as_ref(), InputKind::Record)
+        Self::parse(path.as_ref(), &input::read(path.as_ref(), InputKind::Record)?)
+    }
+
+    /// Parses the coverage manifest that `text` (of `path`, named in errors) is.
+    ///
+    /// # Errors
+    /// [`crate::Error::Format`] when it is none.
+    pub fn parse(path: &Path, text: &[u8]) -> Result<Self> {
+        json::parse(path, text)
     }
 
     /// The file's content: indented by 2, keys in the published order.

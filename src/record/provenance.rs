@@ -150,14 +150,19 @@ impl FoundRecord {
             Err(error) if input::is_missing(&error) => return Ok(FoundRecord::Absent),
             Err(error) => return Err(error),
         };
-        let record: ProvenanceRecord = match serde_json::from_slice(&text) {
+        Ok(FoundRecord::parse(&text))
+    }
+
+    /// What `text` is, which stands where a record does.
+    pub fn parse(text: &[u8]) -> Self {
+        let record: ProvenanceRecord = match serde_json::from_slice(text) {
             Ok(record) => record,
-            Err(error) => return Ok(FoundRecord::Damaged(format!("is no record of a scheme: {error}"))),
+            Err(error) => return FoundRecord::Damaged(format!("is no record of a scheme: {error}")),
         };
-        Ok(match (is_sealed(&text), &record.files) {
+        match (is_sealed(text), &record.files) {
             (Some(true), Some(_)) | (None, None) => FoundRecord::Read(record),
             _ => FoundRecord::Damaged("was changed since it was written".into()),
-        })
+        }
     }
 }
 

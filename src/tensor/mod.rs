@@ -25,6 +25,7 @@ pub use kernel::Kernel;
 pub use spec::TensorSpec;
 pub use stats::Stats;
 pub use values::Values;
+pub(crate) use values::read_f64;
 
 /// Where a tensor's bytes live; cheap to clone.
 #[derive(Clone)]

@@ -51,7 +51,7 @@ impl ExactSizeIterator for Values<'_> {}
 
 /// Reads as many little-endian elements as `bytes` holds into the start of `values`, and returns that part of it.
 #[inline]
-pub(super) fn read_f64<'v>(dtype: Dtype, bytes: &[u8], values: &'v mut [f64]) -> &'v [f64] {
+pub(crate) fn read_f64<'v>(dtype: Dtype, bytes: &[u8], values: &'v mut [f64]) -> &'v [f64] {
     fn each<const SIZE: usize>(bytes: &[u8], values: &mut [f64], value: impl Fn([u8; SIZE]) -> f64) {
         for (slot, element) in values.iter_mut().zip(bytes.as_chunks::<SIZE>().0) {
             *slot = value(*element);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::demo::{self, Demo};
 use crate::dialect::{Foreign, TensorRole};
+use crate::diff::{TensorDiff, TensorOutcome, diff_checkpoints};
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Handle, Plain, Row, Selector, Type};
@@ -57,6 +58,29 @@ row! {
     }
 }
 row! {
+    /// A tensor that is not the same in two checkpoints.
+    const TENSOR_DIFF = "TensorDiff" for |found: &TensorDiff| {
+        /// its name in the first, or in the second where it is there alone
+        name: Type::String => found.name(),
+        /// what it is there for: `plain`, `codes` (of a quantised weight), or `quantiser` (scales and the like)
+        role: Type::Choice(TensorRole::WORDS) => found.role.word(),
+        /// how both compare; `same_values` are stored differently, `unread` as well and it is not known what they stand for
+        outcome: Type::Choice(TensorOutcome::WORDS) => found.outcome.word(),
+        /// element type in the first; nil where it has no such tensor
+        dtype_a: Type::Optional(&Type::String) => found.a.as_ref().map(|spec| spec.dtype.name()),
+        /// element type in the second; nil where it has no such tensor
+        dtype_b: Type::Optional(&Type::String) => found.b.as_ref().map(|spec| spec.dtype.name()),
+        /// size in the first; nil where it has no such tensor
+        bytes_a: Type::Optional(&Type::IntegerIn("bytes")) => found.a.as_ref().map(|spec| spec.bytes()),
+        /// size in the second; nil where it has no such tensor
+        bytes_b: Type::Optional(&Type::IntegerIn("bytes")) => found.b.as_ref().map(|spec| spec.bytes()),
+        /// largest difference between two elements, codes multiplied by their scales; nil where values are not compared
+        max_difference: Type::Optional(&Type::Number) => found.values().map(|values| values.max_difference),
+        /// signal to noise, the first being the signal; nil where values are not compared
+        sqnr_db: Type::Optional(&Type::NumberIn("dB")) => found.values().map(|values| values.sqnr_db()),
+    }
+}
+row! {
     /// A small seeded checkpoint with a manifest.
     const DEMO = "Demo" for |demo: &Demo| {
         /// its checkpoint directory
@@ -87,6 +111,19 @@ pub(super) fn declare() -> Namespace {
                 .raises("the directory holds something else under the same names")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(demo.built and not qlua.checkpoint.demo(\"demo\").built)"),
             |call| Ok(Row(demo::build(Path::new(&call.get::<String>("directory")?))?)),
+        )
+        .function(
+            Function::new("diff", "The tensors of two checkpoint directories that are not the same, the worst module first, as `qlua diff` shows them.")
+                .param("a", Type::Path, "a checkpoint directory, plain or quantised by any tool")
+                .param("b", Type::Path, "what it is compared with")
+                .returns(Type::List(&Type::Record(&TENSOR_DIFF)), "one row per tensor that differs; none when all are the same")
+                .raises("a directory cannot be read")
+                .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.checkpoint.diff(demo.model, demo.model) == 0)"),
+            |call| {
+                let open = |name| anyhow::Ok(Model::open(call.get::<String>(name)?)?);
+                let found = diff_checkpoints(&open("a")?, &open("b")?)?;
+                rows(call.lua(), found.tensors())
+            },
         )
         .class(class())
 }
