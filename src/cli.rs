@@ -16,11 +16,12 @@ mod verify;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::interrupt;
-use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
+use crate::lua::sandbox::{Limit, Limits, is_stuck, restrict};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
 use commands::COMMANDS;
@@ -31,10 +32,16 @@ use invocation::{Invocation, RunTarget, StartupStep};
 pub fn main() -> ExitCode {
     let handler = ctrlc::set_handler(|| {
         if interrupt::requested() {
-            // SAFETY: `_exit` ends the process without running anything; waiting for locks could hang here.
-            unsafe { libc::_exit(130) };
+            end_at_once(130);
         }
         interrupt::request();
+        // A function of Lua's own library sees no wish to stop.
+        std::thread::spawn(|| {
+            if is_stuck(PATIENCE) {
+                tell("qlua: interrupted");
+                end_at_once(130);
+            }
+        });
     });
     if let Err(error) = handler {
         output::line_to_stderr(&format!("qlua: warning: Ctrl-C will not clean up: {error}"));
@@ -47,6 +54,29 @@ pub fn main() -> ExitCode {
     ExitCode::from(finish(code))
 }
 
+/// How long a script may go on in spite of a wish to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Ends this process without running anything: waiting for locks could hang here.
+fn end_at_once(code: i32) -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Writes a line to standard error, whoever holds what locks.
+fn tell(text: &str) {
+    let line = format!("{text}\n");
+    // SAFETY: the bytes live through the call. Where nobody can be told, nobody is.
+    let _ = unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}
+
+/// Ends a sandbox whose script goes beyond its limits where no hook sees it. Nothing is half written then.
+fn end_sandbox(limit: Limit, limits: &Limits) -> ! {
+    let failure = Failure::of(&limit.error(limits).into());
+    tell(&failure.to_string());
+    end_at_once(failure.exit_code().into())
+}
+
 fn run(words: &[OsString]) -> anyhow::Result<u8> {
     let (program, rest) =
         words.split_first().map_or((OsString::from("qlua"), words), |(p, r)| (p.clone(), r));
@@ -57,7 +87,12 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             output::line_to_stderr(declaration::help(COMMANDS).trim_end());
             Ok(2)
         }
+        RunTarget::PolicyWorker => answer_request(),
         RunTarget::Command(command) => {
+            if invocation.roots.is_some() {
+                let message = format!("`--sandbox` goes with a script, not with the command `{}`", command.name);
+                return Err(Error::usage(message).with_hint("leave it out").into());
+            }
             if !invocation.steps.is_empty() {
                 let message =
                     format!("`-e` and `-l` go with a script, not with the command `{}`", command.name);
@@ -66,7 +101,8 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             match options::parse(command.declaration(), invocation.arguments.iter().cloned())? {
                 Parsed::Text(text) => print(&text),
                 Parsed::Values(values) => {
-                    let said = Said { verbosity: invocation.verbosity, commands: COMMANDS };
+                    let Invocation { verbosity, limits, .. } = invocation;
+                    let said = Said { verbosity, limits, commands: COMMANDS };
                     (command.run)(values, &said)
                 }
             }
@@ -77,7 +113,7 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
 
 fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -> anyhow::Result<u8> {
     let chunk = invocation.target.chunk()?;
-    let host = Host::new(invocation.verbosity, invocation.target.folder())?;
+    let host = host(invocation)?;
     match invocation.script_index {
         Some(i) => {
             let before: Vec<OsString> = std::iter::once(program).chain(&words[..i]).cloned().collect();
@@ -107,6 +143,19 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     let code = conclude(&ending);
     say(&format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
     Ok(code)
+}
+
+/// The state that the script runs in.
+fn host(invocation: &Invocation) -> anyhow::Result<Host> {
+    let Some(roots) = &invocation.roots else {
+        return Host::limited(invocation.verbosity, invocation.target.folder(), invocation.limits);
+    };
+    let host = Host::sandboxed(invocation.verbosity, roots.clone(), invocation.limits, end_sandbox)?;
+    let is_enforced = restrict(roots).map_err(|e| Error::io("restrict", "this process", e))?;
+    if !is_enforced && invocation.verbosity == Verbosity::Verbose {
+        output::line_to_stderr("debug: this kernel has no Landlock: qlua alone keeps the script to its files");
+    }
+    Ok(host)
 }
 
 /// Prints an error of qlua itself and gives the exit code.

@@ -102,6 +102,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A script used up what it may use: memory, time or instructions.
+    #[error("{problem}")]
+    Limit {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The user asked to stop (Ctrl-C, or a termination signal).
     #[error("interrupted")]
     Interrupted,
@@ -163,7 +171,8 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
             | Error::Refused { hint, .. }
-            | Error::Device { hint, .. } => *hint = Some(text.into()),
+            | Error::Device { hint, .. }
+            | Error::Limit { hint, .. } => *hint = Some(text.into()),
             Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => {}
         }
         self
@@ -179,7 +188,8 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
             | Error::Refused { hint, .. }
-            | Error::Device { hint, .. } => hint.clone(),
+            | Error::Device { hint, .. }
+            | Error::Limit { hint, .. } => hint.clone(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or choose another --out; nothing was left behind".into())
             }
@@ -200,6 +210,7 @@ impl Error {
             Error::Refused { .. } => "refused",
             Error::Verification { .. } => "verification",
             Error::Device { .. } => "device",
+            Error::Limit { .. } => "limit",
             Error::Interrupted => "interrupted",
         }
     }

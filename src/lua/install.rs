@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
@@ -122,6 +123,12 @@ impl Installer<'_> {
         let callable = Rc::clone(callable);
         self.function(move |lua, arguments| {
             let call = Call::new(lua, &callable.spec, &callable.full_name, class, arguments)?;
+            let clock = state::with(lua, |state| Arc::clone(&state.clock));
+            let _guard = match () {
+                () if callable.spec.is_long => Some(clock.stand()),
+                () if callable.spec.writes() => Some(clock.hold()),
+                () => None,
+            };
             (callable.handler)(&call)
         })
     }

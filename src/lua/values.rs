@@ -1,5 +1,7 @@
 //! What handlers take and give beside plain Lua values: handles, rows, callbacks and selectors.
 
+use std::sync::Arc;
+
 use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
@@ -62,7 +64,10 @@ impl Callback {
         let mut all = arguments.into_lua_multi(lua)?;
         state::with(lua, |state| *state.absent.borrow_mut() = None);
         all.push_front(Value::Function(self.0.clone()));
+        let clock = state::with(lua, |state| Arc::clone(&state.clock));
+        let running = clock.run();
         let mut results: MultiValue = state::raw_pcall(lua)?.call(all)?;
+        drop(running);
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }
