@@ -90,7 +90,8 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
         RunTarget::PolicyWorker => answer_request(),
         RunTarget::Command(command) => {
             if invocation.roots.is_some() {
-                let message = format!("`--sandbox` goes with a script, not with the command `{}`", command.name);
+                let message =
+                    format!("`--sandbox` goes with a script, not with the command `{}`", command.name);
                 return Err(Error::usage(message).with_hint("leave it out").into());
             }
             if !invocation.steps.is_empty() {
@@ -153,7 +154,9 @@ fn host(invocation: &Invocation) -> anyhow::Result<Host> {
     let host = Host::sandboxed(invocation.verbosity, roots.clone(), invocation.limits, end_sandbox)?;
     let is_enforced = restrict(roots).map_err(|e| Error::io("restrict", "this process", e))?;
     if !is_enforced && invocation.verbosity == Verbosity::Verbose {
-        output::line_to_stderr("debug: this kernel has no Landlock: qlua alone keeps the script to its files");
+        output::line_to_stderr(
+            "debug: this kernel has no Landlock: qlua alone keeps the script to its files",
+        );
     }
     Ok(host)
 }

@@ -58,7 +58,12 @@ pub(super) fn options() -> Command {
 /// What a script may reach and use.
 fn limits() -> impl IntoIterator<Item = Arg> {
     let value = |name: &'static str, metavar: &'static str, kind: ValueKind, help: &'static str| {
-        Arg::new(name).long(name).value_name(metavar).value_hint(ValueHint::Other).value_parser(kind).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name(metavar)
+            .value_hint(ValueHint::Other)
+            .value_parser(kind)
+            .help(help)
     };
     let root = |name: &'static str, hint, help: &'static str| {
         Arg::new(name)

@@ -122,12 +122,14 @@ fn steps(values: &ArgMatches) -> Vec<StartupStep> {
 /// What the script may read and write, and how much it may use.
 fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
     let is_sandbox = values.get_flag("sandbox");
-    if !is_sandbox && let Some(name) = ["read", "write", "seconds", "instructions"].iter().find(|n| values.contains_id(n)) {
+    if !is_sandbox
+        && let Some(name) =
+            ["read", "write", "seconds", "instructions"].iter().find(|n| values.contains_id(n))
+    {
         return Err(Error::usage(format!("`--{name}` goes with `--sandbox`"))
             .with_hint("a script that is trusted may read and write everything"));
     }
-    let mut paths =
-        |name| -> Vec<PathBuf> { values.remove_many(name).into_iter().flatten().collect() };
+    let mut paths = |name| -> Vec<PathBuf> { values.remove_many(name).into_iter().flatten().collect() };
     let (read, write) = (paths("read"), paths("write"));
     let roots = if is_sandbox { Some(Roots::new(&read, &write)?) } else { None };
     let mut limits = if is_sandbox { Limits::SANDBOX } else { Limits::TRUSTED };
@@ -139,7 +141,9 @@ fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
             // More than a time can be is no limit.
             limits.time = Duration::try_from_secs_f64(seconds).ok();
         }
-        Some(OptionValue::Integer(seconds)) => limits.time = Some(Duration::from_secs(seconds.unsigned_abs())),
+        Some(OptionValue::Integer(seconds)) => {
+            limits.time = Some(Duration::from_secs(seconds.unsigned_abs()))
+        }
         _ => {}
     }
     if let Some(OptionValue::Integer(instructions)) = values.remove_one("instructions") {

@@ -6,17 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
-use mlua::{
-    Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value,
-    VmState,
-};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::api;
-use super::declare::Api;
 use super::chunk::Chunk;
+use super::declare::Api;
 use super::embedded::Embedded;
-use super::host_functions::host_functions;
 use super::failure::Failure;
+use super::host_functions::host_functions;
 use super::install::install;
 use super::raise;
 use super::sandbox::{Limits, Roots, Watchdog, WatchdogEnd};

@@ -122,7 +122,9 @@ fn missing_module(lua: &Lua, name: Option<&Value>) -> anyhow::Result<()> {
     let path: String = package.map_or(Ok(String::new()), |package| package.get("path"))?;
     let hint = match nearest(&name, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if state::is_sandbox(lua) => "in a sandbox there are only the modules that are part of qlua".into(),
+        None if state::is_sandbox(lua) => {
+            "in a sandbox there are only the modules that are part of qlua".into()
+        }
         None if path.is_empty() => "built-in scripts use built-in modules only".into(),
         None => {
             let file = path.split(';').next().unwrap_or("").replace('?', &name.replace('.', "/"));
@@ -178,7 +180,10 @@ fn ordered(lua: &Lua, table: Option<&Value>) -> mlua::Result<(Function, Value)> 
     let Some(Value::Table(table)) = table else {
         return Err(mlua::Error::runtime("bad argument #1 to 'pairs' (table expected)"));
     };
-    let mut keys = table.pairs::<Value, Value>().map(|pair| pair.map(|(key, _)| key)).collect::<mlua::Result<Vec<_>>>()?;
+    let mut keys = table
+        .pairs::<Value, Value>()
+        .map(|pair| pair.map(|(key, _)| key))
+        .collect::<mlua::Result<Vec<_>>>()?;
     let number = |key: &Value| match key {
         Value::Integer(i) => Some(*i as f64),
         Value::Number(x) => Some(*x),

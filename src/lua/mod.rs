@@ -24,10 +24,10 @@ mod types;
 mod values;
 
 pub use call::Call;
-pub use failure::Failure;
 pub use chunk::Chunk;
-pub use policy_process::answer_request;
+pub use failure::Failure;
 pub use host::{Ending, Host};
+pub use policy_process::answer_request;
 pub use rows::{Row, ToRow};
 pub use state::{ScriptStop, Thrown, Verbosity, policy, verbosity};
 pub use types::{Key, Record, Type};

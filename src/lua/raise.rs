@@ -69,12 +69,20 @@ pub(super) fn keep_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
 /// What Lua says when an allocation fails.
 const OUT_OF_MEMORY: &str = "not enough memory";
 
+const ROOM_FOR_ERRORS: usize = 1 << 20;
+
 /// The error value for a want of memory, where `value` is that.
 pub(super) fn want_of_memory(lua: &Lua, value: &Value) -> Option<Value> {
     if !is_want_of_memory(value) {
         return None;
     }
-    value_of(lua, &state::with(lua, |state| Limit::Memory.error(&state.limits)).into()).ok()
+    let limits = state::with(lua, |state| state.limits);
+    // What the script holds may leave no room for the error, which gets some of its own.
+    let limit = |bytes| lua.set_memory_limit(bytes).ok();
+    limit(limits.memory.saturating_add(ROOM_FOR_ERRORS))?;
+    let error = value_of(lua, &Limit::Memory.error(&limits).into());
+    limit(limits.memory)?;
+    error.ok()
 }
 
 fn is_want_of_memory(value: &Value) -> bool {
@@ -161,7 +169,13 @@ pub(super) fn stop_error(lua: &Lua, stop: ScriptStop) -> anyhow::Error {
 }
 
 /// An error with a sentence of its own, raised at `positions` before it came here.
-pub(super) fn failed(lua: &Lua, kind: &str, message: &str, hint: Option<String>, mut at: Vec<String>) -> anyhow::Error {
+pub(super) fn failed(
+    lua: &Lua,
+    kind: &str,
+    message: &str,
+    hint: Option<String>,
+    mut at: Vec<String>,
+) -> anyhow::Error {
     at.extend(frames(lua).iter().map(Frame::position));
     match table(lua, kind, message, hint, at).and_then(|value| state::throw(lua, value)) {
         Ok(thrown) => thrown.into(),

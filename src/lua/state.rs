@@ -129,7 +129,10 @@ pub(super) fn count(lua: &Lua, instructions: u32) {
 }
 
 /// Fails where `lua` runs a sandbox in which `path` may not be used so.
-pub(super) fn allow_path<R>(lua: &Lua, check: impl FnOnce(&Roots) -> crate::error::Result<R>) -> crate::error::Result<()> {
+pub(super) fn allow_path<R>(
+    lua: &Lua,
+    check: impl FnOnce(&Roots) -> crate::error::Result<R>,
+) -> crate::error::Result<()> {
     with(lua, |state| state.roots.as_ref().map(check).transpose().map(drop))
 }
 

@@ -145,7 +145,8 @@ fn glob_paths(call: &Call) -> anyhow::Result<Vec<BString>> {
         glob::glob(&pattern).map_err(|e| call.refuse("pattern", format!("does not parse: {}", e.msg)))?;
     let mut paths = Vec::new();
     // What lies outside of a sandbox is no match, and what cannot be read there no error.
-    let is_allowed = |path: &Path| state::allow_path(call.lua(), |roots| roots.allow(path, PathUse::Read)).is_ok();
+    let is_allowed =
+        |path: &Path| state::allow_path(call.lua(), |roots| roots.allow(path, PathUse::Read)).is_ok();
     let mut allowed = Vec::new();
     for path in matches {
         match path {

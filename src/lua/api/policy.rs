@@ -118,9 +118,10 @@ fn select(this: &Policy, call: &Call) -> anyhow::Result<Handle<Selection>> {
         PolicyAnswer::Chosen(Choice::Names(names)) => Ok(Handle(named_groups(&ranking, &names)?)),
         PolicyAnswer::Failed { kind, message, hint, at } => {
             let (kind, hint) = match kind.as_str() {
-                "limit" => {
-                    ("limit", Some("the options `seconds` and `memory` of qlua.policy.load allow more".into()))
-                }
+                "limit" => (
+                    "limit",
+                    Some("the options `seconds` and `memory` of qlua.policy.load allow more".into()),
+                ),
                 // Exit codes go by kinds, and are not the policy's to choose.
                 _ => ("policy", hint),
             };

@@ -64,14 +64,18 @@ pub fn ask(request: &PolicyRequest) -> Result<PolicyAnswer> {
         };
         drop(process);
         let text = answer.join().unwrap_or_default();
-        let spent = |what: String| {
-            Error::Limit { problem: format!("the policy `{}` used up {what}", request.name), hint: None }
+        let spent = |what: String| Error::Limit {
+            problem: format!("the policy `{}` used up {what}", request.name),
+            hint: None,
         };
         match status.map(|status| status.code()) {
-            Some(Some(0)) => serde_json::from_slice(&text)
-                .map_err(|error| Error::format(&request.name, format!("gave an answer that is none: {error}"))),
-            None | Some(Some(SPENT_TIME)) => Err(spent(format!("the {} s that it may take", request.seconds))
-                .with_hint("the option `seconds` of qlua.policy.load allows more")),
+            Some(Some(0)) => serde_json::from_slice(&text).map_err(|error| {
+                Error::format(&request.name, format!("gave an answer that is none: {error}"))
+            }),
+            None | Some(Some(SPENT_TIME)) => {
+                Err(spent(format!("the {} s that it may take", request.seconds))
+                    .with_hint("the option `seconds` of qlua.policy.load allows more"))
+            }
             Some(Some(SPENT_MEMORY) | None) => Err(spent("the memory that it may use".into())
                 .with_hint("the option `memory` of qlua.policy.load allows more")),
             Some(Some(code)) => {

@@ -57,7 +57,10 @@ pub fn restrict(roots: &Roots) -> io::Result<bool> {
         return Ok(false);
     }
     let version = version as u64;
-    let changes = CHANGES.iter().filter(|(since, _)| version >= *since).fold(0, |all, (_, bits)| all | u64::from(*bits));
+    let changes = CHANGES
+        .iter()
+        .filter(|(since, _)| version >= *since)
+        .fold(0, |all, (_, bits)| all | u64::from(*bits));
     let reads = READ_FILE | READ_DIR;
     let ruleset = Ruleset::new(&RulesetAttributes {
         filesystem: EXECUTE | WRITE_FILE | reads | changes,

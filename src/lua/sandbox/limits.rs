@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::units;
 
 /// What a script may use at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +19,8 @@ impl Limits {
     /// Those of a script that is trusted: memory alone.
     pub const TRUSTED: Limits = Limits { memory: 4 << 30, time: None, instructions: None };
     /// Those of a sandbox.
-    pub const SANDBOX: Limits = Limits {
-        memory: 512 << 20,
-        time: Some(Duration::from_secs(60)),
-        instructions: Some(20_000_000_000),
-    };
+    pub const SANDBOX: Limits =
+        Limits { memory: 512 << 20, time: Some(Duration::from_secs(60)), instructions: Some(20_000_000_000) };
     /// Those of a policy that a trusted script loads.
     pub const POLICY: Limits =
         Limits { memory: 512 << 20, time: Some(Duration::from_secs(10)), instructions: Some(5_000_000_000) };
@@ -54,7 +50,7 @@ impl Limit {
         match self {
             Limit::Memory => error(format!(
                 "the script needs more memory than the {} that it may use",
-                units::bytes(limits.memory as u64)
+                size(limits.memory)
             ))
             .with_hint("`--memory SIZE` before the script allows more, such as `--memory 16GiB`"),
             Limit::Time => {
@@ -68,5 +64,14 @@ impl Limit {
                     .with_hint("`--instructions N` before the script allows more")
             }
         }
+    }
+}
+
+/// A size in the unit that it is a whole number of.
+fn size(bytes: usize) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| bytes % unit == 0) {
+        Some((name, unit)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
     }
 }

@@ -45,8 +45,10 @@ impl Roots {
         let read: Vec<PathBuf> = read.iter().map(|path| real("--read", path)).collect::<Result<_>>()?;
         let write: Vec<PathBuf> = write.iter().map(|path| real("--write", path)).collect::<Result<_>>()?;
         match write.iter().find(|path| !path.is_dir()) {
-            Some(file) => Err(Error::usage(format!("`--write` names `{}`, which is no directory", file.display()))
-                .with_hint("give the directory that it lies in")),
+            Some(file) => {
+                Err(Error::usage(format!("`--write` names `{}`, which is no directory", file.display()))
+                    .with_hint("give the directory that it lies in"))
+            }
             None => Ok(Roots { read, write }),
         }
     }
@@ -103,8 +105,9 @@ impl Roots {
             return Ok(());
         }
         let problem = format!("`{}` lies outside of what this sandbox may read and write", path.display());
-        Err(Error::refused(problem)
-            .with_hint("`--read DIR` or `--write DIR` before the script allows a directory and what is in it"))
+        Err(Error::refused(problem).with_hint(
+            "`--read DIR` or `--write DIR` before the script allows a directory and what is in it",
+        ))
     }
 }
 
@@ -121,7 +124,8 @@ fn refused(path: &Path, path_use: PathUse) -> Error {
 /// The absolute path, links resolved as far as it exists. Nothing for a link that leads nowhere: what is written there would
 /// appear where it leads.
 fn resolve(path: &Path) -> Option<PathBuf> {
-    let absolute = if path.is_absolute() { path.to_path_buf() } else { std::env::current_dir().ok()?.join(path) };
+    let absolute =
+        if path.is_absolute() { path.to_path_buf() } else { std::env::current_dir().ok()?.join(path) };
     let mut resolved = PathBuf::new();
     for component in absolute.components() {
         match component {

@@ -33,12 +33,7 @@ pub struct Watchdog {
 impl Watchdog {
     /// A watchdog for the script of `clock`, which is not watching yet. What it reads it opens now, while it may.
     pub fn new(clock: &Arc<ScriptClock>, limits: Limits, end: WatchdogEnd) -> Watchdog {
-        Watchdog {
-            clock: Arc::downgrade(clock),
-            limits,
-            end,
-            statm: File::open("/proc/self/statm").ok(),
-        }
+        Watchdog { clock: Arc::downgrade(clock), limits, end, statm: File::open("/proc/self/statm").ok() }
     }
 
     /// Watches until the state is gone.

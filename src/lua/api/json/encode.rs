@@ -16,7 +16,8 @@ pub(super) fn encode(call: &Call) -> anyhow::Result<String> {
         Some(spaces @ 0..=16) => Some(spaces as usize),
         Some(_) => return Err(call.refuse("indent", "must be from 0 to 16 spaces")),
     };
-    let encoder = JsonEncoder { call, root: "value", indent, allow_nan: call.get("allow_nan")?, out: String::new() };
+    let encoder =
+        JsonEncoder { call, root: "value", indent, allow_nan: call.get("allow_nan")?, out: String::new() };
     encoder.whole(&call.get("value")?)
 }
 
