@@ -8,6 +8,7 @@ use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use super::call::Call;
 use super::declare::{Api, Callable, ClassDeclaration, Getter, Namespace};
+use super::sandbox::MemoryGuard;
 use super::{raise, state};
 use crate::error::Error;
 use crate::words::nearest;
@@ -152,6 +153,8 @@ pub(super) fn fallible<R: IntoLuaMulti>(
     f: impl Fn(&Lua, MultiValue) -> anyhow::Result<R> + 'static,
 ) -> mlua::Result<Function> {
     lua.create_function(move |lua, arguments: MultiValue| {
+        // What qlua makes for a script that is trusted is as large as its files are; the script itself keeps to its limit.
+        let _memory = (!state::is_sandbox(lua)).then(|| MemoryGuard::set(lua, 0));
         let outcome = f(lua, arguments).and_then(|results| Ok(results.into_lua_multi(lua)?));
         match outcome {
             Ok(mut results) => {

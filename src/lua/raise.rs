@@ -3,7 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::failure::{Failure, parts};
-use super::sandbox::Limit;
+use super::sandbox::{Limit, MemoryGuard};
 use super::state::{self, ScriptStop, Thrown};
 
 const ERROR_METATABLE: &str = "qlua.error";
@@ -78,11 +78,8 @@ pub(super) fn want_of_memory(lua: &Lua, value: &Value) -> Option<Value> {
     }
     let limits = state::with(lua, |state| state.limits);
     // What the script holds may leave no room for the error, which gets some of its own.
-    let limit = |bytes| lua.set_memory_limit(bytes).ok();
-    limit(limits.memory.saturating_add(ROOM_FOR_ERRORS))?;
-    let error = value_of(lua, &Limit::Memory.error(&limits).into());
-    limit(limits.memory)?;
-    error.ok()
+    let _room = MemoryGuard::set(lua, limits.memory.saturating_add(ROOM_FOR_ERRORS));
+    value_of(lua, &Limit::Memory.error(&limits).into()).ok()
 }
 
 fn is_want_of_memory(value: &Value) -> bool {

@@ -6,6 +6,7 @@ use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
 
+use super::sandbox::MemoryGuard;
 use super::{raise, state};
 use crate::selector::Globs;
 
@@ -66,8 +67,9 @@ impl Callback {
         all.push_front(Value::Function(self.0.clone()));
         let clock = state::with(lua, |state| Arc::clone(&state.clock));
         let running = clock.run();
+        let memory = MemoryGuard::set(lua, state::with(lua, |state| state.limits.memory));
         let mut results: MultiValue = state::raw_pcall(lua)?.call(all)?;
-        drop(running);
+        drop((running, memory));
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }

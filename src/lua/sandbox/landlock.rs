@@ -132,3 +132,40 @@ impl Ruleset {
         if done { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_keeps_a_thread_to_its_roots() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        for name in ["read", "write", "other"] {
+            std::fs::create_dir(at(name)).unwrap();
+            std::fs::write(at(name).join("file"), name).unwrap();
+        }
+        let roots = Roots::new(&[at("read")], &[at("write")]).unwrap();
+        let thread = std::thread::spawn(move || {
+            if !restrict(&roots).unwrap() {
+                eprintln!("SKIPPED: this kernel has no Landlock");
+                return;
+            }
+            let read = |name: &str| std::fs::read(base.path().join(name).join("file"));
+            let write = |name: &str| std::fs::write(base.path().join(name).join("new"), "");
+            assert_eq!(read("read").unwrap(), b"read");
+            assert_eq!(read("write").unwrap(), b"write");
+            assert_eq!(read("other").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            write("write").unwrap();
+            let file = |name: &str| base.path().join(name).join("file");
+            std::fs::rename(file("write"), base.path().join("write/moved")).unwrap();
+            for name in ["read", "other"] {
+                assert_eq!(write(name).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{name}");
+                std::fs::remove_file(file(name)).unwrap_err();
+                std::fs::hard_link(file(name), base.path().join("write/link")).unwrap_err();
+            }
+            std::fs::read("/etc/hostname").unwrap_err();
+        });
+        thread.join().unwrap();
+    }
+}

@@ -5,6 +5,7 @@
 mod clock;
 mod landlock;
 mod limits;
+mod memory;
 mod roots;
 mod watchdog;
 
@@ -12,5 +13,6 @@ pub(super) use clock::ScriptClock;
 pub use clock::is_stuck;
 pub use landlock::restrict;
 pub use limits::{Limit, Limits};
+pub(super) use memory::MemoryGuard;
 pub use roots::{PathUse, Roots};
 pub(super) use watchdog::{Watchdog, WatchdogEnd};
