@@ -70,7 +70,7 @@ impl Limit {
 /// A size in the unit that it is a whole number of.
 fn size(bytes: usize) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)];
-    match units.iter().find(|(_, unit)| bytes % unit == 0) {
+    match units.iter().find(|(_, unit): &&(_, usize)| bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{} {name}", bytes / unit),
         None => format!("{bytes} bytes"),
     }
