@@ -1438,6 +1438,65 @@ local Hull = {}
 ---@return qlua.Selection # the selection
 function Hull:selection(point) end
 
+---Options of qlua.policy.load.
+---@class qlua.policy.load.Options
+---@field memory? integer the most memory that Lua takes for it (default: `536870912`)
+---@field seconds? number the longest that it may take (default: `10.0`)
+
+---Selections by files that somebody else wrote. Such a file is a text chunk that returns a function of the ranked groups and of options; it sees plain data and pure functions (`qlua.sorted`, `qlua.json`, `qlua.fp8`, `qlua.report` as far as they take no files and no weights), and reaches no file.
+---@class qlua.policy
+qlua.policy = {}
+
+---Reads a policy. It runs when it is asked, each time in a process of its own that is killed when its time is over.
+---
+---Raises when the file cannot be read.
+---
+---Raises when `memory` is below 1 MiB, or `seconds` not above 0 and at most 86400.
+---
+---```lua
+---qlua.fs.write("early.lua", [[
+---return function(groups, options)
+---  return function(group) return group.block and group.block < options.blocks end
+---end]])
+---local policy = qlua.policy.load("early.lua")
+---local ranking = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest):ranking()
+---assert(policy.path == "early.lua")
+---```
+---
+---Since 0.1.0.
+---@param path string a file of Lua text: `return function(groups, options) … end`
+---@param options? qlua.policy.load.Options
+---@return qlua.Policy # the policy
+function qlua.policy.load(path, options) end
+
+---A policy that somebody else wrote.
+---@class qlua.Policy
+---@field path string where it was read from
+local Policy = {}
+
+---Asks the policy. Its function gets the ranked groups in order, each a `Group`, and the options; it gives a glob, a list of names or globs, a list of groups, or a predicate of groups.
+---
+---Raises when the policy raises, or uses up its time or memory.
+---
+---Raises when it chooses what is not ranked.
+---
+---```lua
+---qlua.fs.write("early.lua", [[
+---return function(groups, options)
+---  return function(group) return group.block and group.block < options.blocks end
+---end]])
+---local policy = qlua.policy.load("early.lua")
+---local ranking = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest):ranking()
+---local selection = policy:select(ranking, { blocks = 1 })
+---assert(#selection > 0 and #selection < #ranking)
+---```
+---
+---Since 0.1.0.
+---@param ranking qlua.Ranking the groups to choose from
+---@param options? table what it is told: anything that JSON can hold
+---@return qlua.Selection # the selection; it may be empty
+function Policy:select(ranking, options) end
+
 ---A column of a table.
 ---@class qlua.Column
 ---@field key string the key of the rows that it shows

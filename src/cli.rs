@@ -9,6 +9,7 @@ mod declaration;
 mod detach;
 mod diff;
 mod directories;
+mod ending;
 mod inspect;
 mod invocation;
 mod listing;
@@ -22,11 +23,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
+use crate::lua::sandbox::{Limit, Limits, restrict};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
 use commands::COMMANDS;
 use console::{conclude, print};
+use ending::{end_cleanly, tell};
 use invocation::{Invocation, RunTarget, StartupStep};
 
 /// Runs qlua with the arguments of this process.
@@ -42,6 +45,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(finish(code))
 }
 
+/// Ends a sandbox whose script goes beyond its limits where no hook sees it. Nothing is half written then.
+fn end_sandbox(limit: Limit, limits: &Limits) -> ! {
+    let failure = Failure::of(&limit.error(limits).into());
+    tell(&failure.to_string());
+    end_cleanly(failure.exit_code())
+}
+
 fn run(words: &[OsString]) -> anyhow::Result<u8> {
     let (program, rest) =
         words.split_first().map_or((OsString::from("qlua"), words), |(p, r)| (p.clone(), r));
@@ -52,7 +62,13 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             output::line_to_stderr(declaration::help(COMMANDS).trim_end());
             Ok(2)
         }
+        RunTarget::PolicyWorker => answer_request(),
         RunTarget::Command(command) => {
+            if invocation.roots.is_some() {
+                let message =
+                    format!("`--sandbox` goes with a script, not with the command `{}`", command.name);
+                return Err(Error::usage(message).with_hint("leave it out").into());
+            }
             if !invocation.steps.is_empty() {
                 let message =
                     format!("`-e` and `-l` go with a script, not with the command `{}`", command.name);
@@ -61,7 +77,8 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
             match options::parse(command.declaration(), invocation.arguments.iter().cloned())? {
                 Parsed::Text(text) => print(&text),
                 Parsed::Values(values) => {
-                    let said = Said { verbosity: invocation.verbosity, commands: COMMANDS };
+                    let Invocation { verbosity, limits, .. } = invocation;
+                    let said = Said { verbosity, limits, commands: COMMANDS };
                     (command.run)(values, &said)
                 }
             }
@@ -72,7 +89,7 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
 
 fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -> anyhow::Result<u8> {
     let chunk = invocation.target.chunk()?;
-    let host = Host::new(invocation.verbosity, invocation.target.folder())?;
+    let host = host(invocation)?;
     match invocation.script_index {
         Some(i) => {
             let before: Vec<OsString> = std::iter::once(program).chain(&words[..i]).cloned().collect();
@@ -102,6 +119,21 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     let code = conclude(&ending);
     say(&format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
     Ok(code)
+}
+
+/// The state that the script runs in.
+fn host(invocation: &Invocation) -> anyhow::Result<Host> {
+    let Some(roots) = &invocation.roots else {
+        return Host::limited(invocation.verbosity, invocation.target.folder(), invocation.limits);
+    };
+    let host = Host::sandboxed(invocation.verbosity, roots.clone(), invocation.limits, end_sandbox)?;
+    let is_enforced = restrict(roots).map_err(|e| Error::io("restrict", "this process", e))?;
+    if !is_enforced && invocation.verbosity == Verbosity::Verbose {
+        output::line_to_stderr(
+            "debug: this kernel has no Landlock: qlua alone keeps the script to its files",
+        );
+    }
+    Ok(host)
 }
 
 /// Prints an error of qlua itself and gives the exit code.

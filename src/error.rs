@@ -110,6 +110,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A script used up what it may use: memory, time or instructions.
+    #[error("{problem}")]
+    Limit {
+        /// The whole sentence.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The user asked to stop (Ctrl-C, or a termination signal).
     #[error("interrupted")]
     Interrupted,
@@ -176,7 +184,8 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
             | Error::Refused { hint, .. }
-            | Error::Device { hint, .. } => *hint = Some(text.into()),
+            | Error::Device { hint, .. }
+            | Error::Limit { hint, .. } => *hint = Some(text.into()),
             Error::Io { .. } | Error::Changed { .. } | Error::Verification { .. } | Error::Interrupted => {}
         }
         self
@@ -192,7 +201,8 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Tensor { hint, .. }
             | Error::Refused { hint, .. }
-            | Error::Device { hint, .. } => hint.clone(),
+            | Error::Device { hint, .. }
+            | Error::Limit { hint, .. } => hint.clone(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or choose another --out; nothing was left behind".into())
             }
@@ -215,6 +225,7 @@ impl Error {
             Error::Refused { .. } => "refused",
             Error::Verification { .. } => "verification",
             Error::Device { .. } => "device",
+            Error::Limit { .. } => "limit",
             Error::Interrupted => "interrupted",
         }
     }

@@ -56,6 +56,24 @@ fn every_declaration_says_what_it_is() {
     }
 }
 
+/// A sandbox refuses a path of which nothing is said, and would let through one that no declaration calls a path.
+#[test]
+fn every_path_says_what_is_done_with_it() {
+    let mut uses = 0;
+    for callable in api::declarations().callables() {
+        let spec = &callable.spec;
+        let options = spec.options.iter().flat_map(|o| &o.entries);
+        for param in spec.params.iter().chain(&spec.variadic).chain(options) {
+            let name = format!("`{}` of {}", param.name, callable.full_name);
+            assert_eq!(param.ty.takes_paths(), param.path_use.is_some(), "{name}");
+            let words = param.ty.words();
+            assert!(param.ty.takes_paths() || !words.contains("path"), "{name} is a {words}");
+            uses += usize::from(param.path_use.is_some());
+        }
+    }
+    assert!(uses > 20, "{uses}");
+}
+
 /// An error that comes from a nil repeats what its key says of it.
 #[test]
 fn keys_of_rows_that_may_be_nil_say_when() {

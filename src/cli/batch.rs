@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use super::built_in::Said;
 use super::console::{conclude, print};
 use crate::error::Error;
+use crate::lua::sandbox::Limits;
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
 use crate::shown;
 
@@ -35,7 +36,7 @@ pub(super) fn declare(command: Command) -> Command {
         )
 }
 
-pub(super) fn run(mut values: ArgMatches, &Said { verbosity, .. }: &Said) -> anyhow::Result<u8> {
+pub(super) fn run(mut values: ArgMatches, &Said { verbosity, limits, .. }: &Said) -> anyhow::Result<u8> {
     let globs: Vec<String> = values.remove_many("glob").into_iter().flatten().collect();
     let arguments: Vec<OsString> = values.remove_many("args").into_iter().flatten().collect();
     let mut rows = Vec::new();
@@ -44,7 +45,7 @@ pub(super) fn run(mut values: ArgMatches, &Said { verbosity, .. }: &Said) -> any
             output::line_to_stderr(&format!("qlua: running {}", path.display()));
         }
         let start = Instant::now();
-        let ending = run_one(&path, &arguments, verbosity);
+        let ending = run_one(&path, &arguments, verbosity, limits);
         let code = conclude(&ending);
         if let Ending::Stopped(ScriptStop::Interrupted | ScriptStop::ClosedPipe) = ending {
             return Ok(code);
@@ -84,10 +85,10 @@ fn scripts(globs: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn run_one(path: &Path, arguments: &[OsString], verbosity: Verbosity) -> Ending {
+fn run_one(path: &Path, arguments: &[OsString], verbosity: Verbosity, limits: Limits) -> Ending {
     let outcome = || -> anyhow::Result<Ending> {
         let chunk = Chunk::file(path)?;
-        let host = Host::new(verbosity, path.parent())?;
+        let host = Host::limited(verbosity, path.parent(), limits)?;
         host.set_arg(&[], path.as_os_str(), arguments)?;
         Ok(host.run(&chunk, arguments))
     };

@@ -3,10 +3,12 @@
 use clap::{ArgMatches, Command};
 
 use crate::lua::Verbosity;
+use crate::lua::sandbox::Limits;
 
 /// What was said before a command, and what commands there are.
 pub(super) struct Said {
     pub verbosity: Verbosity,
+    pub limits: Limits,
     pub commands: &'static [BuiltIn],
 }
 

@@ -1,9 +1,11 @@
 //! What qlua takes before a script or command, as help, completions and manual show it.
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use super::built_in::BuiltIn;
-use crate::options::width;
+use crate::options::{ValueKind, width};
 
 const EXIT_CODES: &str =
     "Exit codes: 0 ok, 1 failure, 2 usage, 3 `verify` found problems or `diff` differences, 130 interrupted";
@@ -50,6 +52,56 @@ pub(super) fn options() -> Command {
             ),
             flag("version", 'V', "Show the version"),
         ])
+        .args(limits())
+}
+
+/// What a script may reach and use.
+fn limits() -> impl IntoIterator<Item = Arg> {
+    let value = |name: &'static str, metavar: &'static str, kind: ValueKind, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name(metavar)
+            .value_hint(ValueHint::Other)
+            .value_parser(kind)
+            .help(help)
+    };
+    let root = |name: &'static str, hint, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("DIR")
+            .action(ArgAction::Append)
+            .value_hint(hint)
+            .value_parser(value_parser!(PathBuf))
+            .help(help)
+    };
+    let at_least = |kind, least| ValueKind::AtLeast(Box::new(kind), least);
+    [
+        Arg::new("sandbox").long("sandbox").action(ArgAction::SetTrue).help(
+            "Run the script in a sandbox: it reaches no file but those that `--read` and `--write` name, and ends when it used up \
+             its memory or time",
+        ),
+        root("read", ValueHint::AnyPath, "With --sandbox: a directory, or a file, that may be read (may be repeated)"),
+        root("write", ValueHint::DirPath, "With --sandbox: a directory in which may be written, and read (may be repeated)"),
+        value(
+            "memory",
+            "SIZE",
+            at_least(ValueKind::Size, 1_048_576.0),
+            "The most memory for Lua's values (default: 4GiB, with --sandbox 512MiB)",
+        ),
+        value(
+            "seconds",
+            "N",
+            at_least(ValueKind::Number, 0.001),
+            "With --sandbox: the longest that the script itself may take; what qlua spends on weights does not count (default: 60)",
+        ),
+        value(
+            "instructions",
+            "N",
+            at_least(ValueKind::Integer, 1.0),
+            "With --sandbox: the most instructions of Lua that it may take (default: 20000000000)",
+        ),
+        Arg::new("policy-worker").long("policy-worker").action(ArgAction::SetTrue).hide(true),
+    ]
 }
 
 /// The whole command line of qlua, with its commands; `scripts` are those of built-in scripts.

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -12,8 +13,9 @@ use super::declaration::{SCRIPTS, help, options as declared_options, version};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::lua::embedded::{self, Embedded};
+use crate::lua::sandbox::{Limits, Roots};
 use crate::lua::{Chunk, Verbosity};
-use crate::options::{self, Parsed};
+use crate::options::{self, OptionValue, Parsed};
 use crate::units::bytes;
 use crate::words::nearest;
 
@@ -34,6 +36,8 @@ pub(super) enum RunTarget {
     File(PathBuf),
     BuiltIn(&'static Embedded),
     Command(&'static BuiltIn),
+    /// The other side of a pipe on which a policy is asked.
+    PolicyWorker,
 }
 
 /// The command line of qlua, read.
@@ -41,6 +45,9 @@ pub(super) struct Invocation {
     pub steps: Vec<StartupStep>,
     pub verbosity: Verbosity,
     pub target: RunTarget,
+    /// What a sandbox may read and write; nothing where the script is trusted.
+    pub roots: Option<Roots>,
+    pub limits: Limits,
     /// Where the script stands among the words after the program's name.
     pub script_index: Option<usize>,
     /// The words after the script or command; they are its own, whatever they look like.
@@ -59,7 +66,11 @@ impl Invocation {
         if values.get_flag("version") {
             return Ok(Invocation::of(RunTarget::Text(version())));
         }
+        if values.get_flag("policy-worker") {
+            return Ok(Invocation::of(RunTarget::PolicyWorker));
+        }
         let mut invocation = Invocation { steps: steps(&values), ..Invocation::of(RunTarget::Nothing) };
+        (invocation.roots, invocation.limits) = reach(&mut values)?;
         if values.get_flag("quiet") {
             invocation.verbosity = Verbosity::Quiet;
         } else if values.get_flag("verbose") {
@@ -78,6 +89,8 @@ impl Invocation {
             steps: Vec::new(),
             verbosity: Verbosity::Normal,
             target,
+            roots: None,
+            limits: Limits::TRUSTED,
             script_index: None,
             arguments: Vec::new(),
         }
@@ -104,6 +117,39 @@ fn steps(values: &ArgMatches) -> Vec<StartupStep> {
     let mut steps: Vec<(usize, StartupStep)> = code.chain(module).collect();
     steps.sort_by_key(|(at, _)| *at);
     steps.into_iter().map(|(_, step)| step).collect()
+}
+
+/// What the script may read and write, and how much it may use.
+fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
+    let is_sandbox = values.get_flag("sandbox");
+    if !is_sandbox
+        && let Some(name) =
+            ["read", "write", "seconds", "instructions"].iter().find(|n| values.contains_id(n))
+    {
+        return Err(Error::usage(format!("`--{name}` goes with `--sandbox`"))
+            .with_hint("a script that is trusted may read and write everything"));
+    }
+    let mut paths = |name| -> Vec<PathBuf> { values.remove_many(name).into_iter().flatten().collect() };
+    let (read, write) = (paths("read"), paths("write"));
+    let roots = if is_sandbox { Some(Roots::new(&read, &write)?) } else { None };
+    let mut limits = if is_sandbox { Limits::SANDBOX } else { Limits::TRUSTED };
+    if let Some(OptionValue::Integer(bytes)) = values.remove_one("memory") {
+        limits.memory = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    match values.remove_one("seconds") {
+        Some(OptionValue::Number(seconds)) => {
+            // More than a time can be is no limit.
+            limits.time = Duration::try_from_secs_f64(seconds).ok();
+        }
+        Some(OptionValue::Integer(seconds)) => {
+            limits.time = Some(Duration::from_secs(seconds.unsigned_abs()))
+        }
+        _ => {}
+    }
+    if let Some(OptionValue::Integer(instructions)) = values.remove_one("instructions") {
+        limits.instructions = Some(instructions.unsigned_abs());
+    }
+    Ok((roots, limits))
 }
 
 impl RunTarget {

@@ -8,13 +8,18 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::ending::{end_cleanly, tell};
 use crate::interrupt;
+use crate::lua::sandbox::is_stuck;
 
 /// What is said on a terminal after the first signal.
-const STOPPING: &[u8] = b"qlua: stopping after the current step; Ctrl-C again ends at once\n";
+const STOPPING: &str = "qlua: stopping after the current step; Ctrl-C again ends at once";
 
-/// How long cleaning up may take after the second signal.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a script may go on in spite of a wish to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The exit code of what Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// Listens to Ctrl-C and to the signals that ask a process to end, but for those that it was started to ignore, as `nohup` and
 /// shells do for what runs in the background. All other signals keep what they do: SIGQUIT ends at once.
@@ -30,10 +35,7 @@ pub(super) fn listen() -> io::Result<()> {
             stop();
         }
         if signals.next().is_some() {
-            // Where a file system hangs, cleaning up must not keep the process.
-            let _ = thread::Builder::new().spawn(end_cleanly);
-            thread::sleep(PATIENCE);
-            end();
+            end_cleanly(INTERRUPTED);
         }
     })?;
     Ok(())
@@ -42,19 +44,15 @@ pub(super) fn listen() -> io::Result<()> {
 fn stop() {
     interrupt::request();
     if io::stderr().is_terminal() {
-        // Not through the locks and buffers of the standard library: whoever holds them may never let go.
-        let _ = rustix::io::write(io::stderr(), STOPPING);
+        tell(STOPPING);
     }
-}
-
-fn end_cleanly() {
-    interrupt::clean_up();
-    end();
-}
-
-fn end() {
-    // SAFETY: `_exit` ends the process without running anything; waiting for locks could hang here.
-    unsafe { libc::_exit(130) };
+    // A function of Lua's own library sees no wish to stop.
+    let _ = thread::Builder::new().spawn(|| {
+        if is_stuck(PATIENCE) {
+            tell("qlua: interrupted");
+            end_cleanly(INTERRUPTED);
+        }
+    });
 }
 
 fn is_ignored(signal: c_int) -> bool {

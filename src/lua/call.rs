@@ -1,6 +1,9 @@
 //! One call of a declared function: checked arguments, by name.
 
 use std::any::TypeId;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::str::FromStr;
 
 use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserDataRef, Value};
@@ -136,6 +139,20 @@ impl<'a> Call<'a> {
             let Mismatch { place, problem, hint } = mismatch;
             Error::argument(format!("{word}`{}{place}` of {} {problem}", param.name, self.full_name))
                 .with_hint(hint.unwrap_or_else(|| self.where_explained()))
+        })?;
+        if param.ty.takes_paths()
+            && let Value::String(path) = value
+        {
+            self.allow_path(Path::new(OsStr::from_bytes(&path.as_bytes())), param)?;
+        }
+        Ok(())
+    }
+
+    /// Fails where a sandbox must not use `path` as `param` says that it is used.
+    fn allow_path(&self, path: &Path, param: &Param) -> Result<(), Error> {
+        super::state::allow_path(self.lua, |roots| match param.path_use {
+            Some(path_use) => roots.allow(path, path_use),
+            None => Err(Error::refused(format!("{} is not there in a sandbox", self.full_name))),
         })
     }
 

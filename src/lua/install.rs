@@ -2,11 +2,13 @@
 
 use std::any::TypeId;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use super::call::Call;
 use super::declare::{Api, Callable, ClassDeclaration, Getter, Namespace};
+use super::sandbox::MemoryGuard;
 use super::{raise, state};
 use crate::error::Error;
 use crate::words::nearest;
@@ -122,6 +124,12 @@ impl Installer<'_> {
         let callable = Rc::clone(callable);
         self.function(move |lua, arguments| {
             let call = Call::new(lua, &callable.spec, &callable.full_name, class, arguments)?;
+            let clock = state::with(lua, |state| Arc::clone(&state.clock));
+            let _guard = match () {
+                () if callable.spec.is_long => Some(clock.stand()),
+                () if callable.spec.writes() => Some(clock.hold()),
+                () => None,
+            };
             (callable.handler)(&call)
         })
     }
@@ -145,6 +153,8 @@ pub(super) fn fallible<R: IntoLuaMulti>(
     f: impl Fn(&Lua, MultiValue) -> anyhow::Result<R> + 'static,
 ) -> mlua::Result<Function> {
     lua.create_function(move |lua, arguments: MultiValue| {
+        // What qlua makes for a script that is trusted is as large as its files are; the script itself keeps to its limit.
+        let _memory = (!state::is_sandbox(lua)).then(|| MemoryGuard::set(lua, 0));
         let outcome = f(lua, arguments).and_then(|results| Ok(results.into_lua_multi(lua)?));
         match outcome {
             Ok(mut results) => {

@@ -11,9 +11,17 @@ use crate::shown;
 /// # Errors
 /// What the operating system says; [`io::ErrorKind::BrokenPipe`] when nobody reads any more.
 pub fn write_stdout(text: &str) -> io::Result<()> {
+    bytes_to_stdout(text.as_bytes())
+}
+
+/// Writes `bytes` as [`write_stdout`] does.
+///
+/// # Errors
+/// Those of [`write_stdout`].
+pub fn bytes_to_stdout(bytes: &[u8]) -> io::Result<()> {
     flush_scripts()?;
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     out.flush()
 }
 

@@ -3,6 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::failure::{Failure, parts};
+use super::sandbox::{Limit, MemoryGuard};
 use super::state::{self, ScriptStop, Thrown};
 
 const ERROR_METATABLE: &str = "qlua.error";
@@ -65,12 +66,46 @@ pub(super) fn keep_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
     lua.set_named_registry_value(ERROR_METATABLE, metatable)
 }
 
+/// What Lua says when an allocation fails.
+const OUT_OF_MEMORY: &str = "not enough memory";
+
+const ROOM_FOR_ERRORS: usize = 1 << 20;
+
+/// The error value for a want of memory, where `value` is that.
+pub(super) fn want_of_memory(lua: &Lua, value: &Value) -> Option<Value> {
+    if !is_want_of_memory(value) {
+        return None;
+    }
+    let limits = state::with(lua, |state| state.limits);
+    // What the script holds may leave no room for the error, which gets some of its own.
+    let _room = MemoryGuard::set(lua, limits.memory.saturating_add(ROOM_FOR_ERRORS));
+    value_of(lua, &Limit::Memory.error(&limits).into()).ok()
+}
+
+fn is_want_of_memory(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.as_bytes() == OUT_OF_MEMORY.as_bytes(),
+        Value::Error(error) => matches!(**error, mlua::Error::MemoryError(_)),
+        _ => false,
+    }
+}
+
+/// The failure of a script that used up what it may use, with where it stands.
+pub(super) fn used_up(lua: &Lua, limit: Limit) -> Failure {
+    let mut failure = Failure::of(&state::with(lua, |state| limit.error(&state.limits)).into());
+    failure.at = user_first(lua, frames(lua).iter().map(Frame::position).collect());
+    failure
+}
+
 /// The value that a script sees for `error`: its own value for what a callback threw, an error table otherwise.
 pub(super) fn value_of(lua: &Lua, error: &anyhow::Error) -> mlua::Result<Value> {
     if error.downcast_ref::<Thrown>().is_some() {
         return Ok(state::thrown(lua));
     }
-    let (kind, message, hint) = parts(error);
+    let (mut kind, mut message, mut hint) = parts(error);
+    if kind == "memory" {
+        (kind, message, hint) = parts(&state::with(lua, |state| Limit::Memory.error(&state.limits)).into());
+    }
     if kind == "interrupted" {
         state::stop(lua, ScriptStop::Interrupted);
     }
@@ -116,6 +151,7 @@ pub(super) fn stop_value(lua: &Lua, stop: ScriptStop) -> mlua::Result<Value> {
         ScriptStop::Exit(_) => "exit",
         ScriptStop::ClosedPipe => "closed_pipe",
         ScriptStop::Interrupted => "interrupted",
+        ScriptStop::Limit(_) => "limit",
     };
     table(lua, kind, kind, None, Vec::new())
 }
@@ -124,6 +160,21 @@ pub(super) fn stop_value(lua: &Lua, stop: ScriptStop) -> mlua::Result<Value> {
 pub(super) fn stop_error(lua: &Lua, stop: ScriptStop) -> anyhow::Error {
     state::stop(lua, stop);
     match stop_value(lua, stop).and_then(|value| state::throw(lua, value)) {
+        Ok(thrown) => thrown.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// An error with a sentence of its own, raised at `positions` before it came here.
+pub(super) fn failed(
+    lua: &Lua,
+    kind: &str,
+    message: &str,
+    hint: Option<String>,
+    mut at: Vec<String>,
+) -> anyhow::Error {
+    at.extend(frames(lua).iter().map(Frame::position));
+    match table(lua, kind, message, hint, at).and_then(|value| state::throw(lua, value)) {
         Ok(thrown) => thrown.into(),
         Err(error) => error.into(),
     }
@@ -165,6 +216,7 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Failure {
     let mut failure = Failure { kind: "script".into(), ..Failure::default() };
     let mut positions: Vec<String> = Vec::new();
     match value {
+        _ if is_want_of_memory(value) => failure = used_up(lua, Limit::Memory),
         Value::Table(table) => {
             let text = |key: &str| match table.get::<Value>(key) {
                 Ok(Value::String(s)) => Some(s.to_string_lossy()),

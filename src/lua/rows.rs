@@ -67,6 +67,14 @@ pub fn rows<T: ToRow>(lua: &Lua, items: impl IntoIterator<Item = T>) -> anyhow::
     Ok(items.into_iter().map(|item| Row(item).into_lua(lua)).collect::<mlua::Result<_>>()?)
 }
 
+/// Makes the plain table `row` one of `record`, whose keys it has.
+///
+/// # Errors
+/// When memory runs out.
+pub(super) fn as_row(lua: &Lua, record: &'static Record, row: &Table) -> mlua::Result<()> {
+    row.set_metatable(Some(metatable(lua, record)?))
+}
+
 /// Declares a row: the [`Record`] called `$record`, and how each key is read from a `$source`.
 ///
 /// ```text

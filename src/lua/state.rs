@@ -4,15 +4,18 @@ use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use mlua::{Function, Lua, Value};
 
 use super::absent::Absent;
 use super::failure::Failure;
+use super::sandbox::{Limit, Limits, Roots, ScriptClock};
 use crate::interrupt;
 use crate::write::HashedFile;
 
-/// Why a script stops without being at fault. Once set it stays: no `pcall` of a script gets past it.
+/// Why a script stops other than by an error that it could catch. Once set it stays: no `pcall` of a script gets past it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptStop {
     /// `os.exit(code)`.
@@ -21,6 +24,8 @@ pub enum ScriptStop {
     ClosedPipe,
     /// Ctrl-C, or a termination signal.
     Interrupted,
+    /// It used up what it may use.
+    Limit(Limit),
 }
 
 /// How much is said on standard error.
@@ -47,6 +52,16 @@ pub(super) struct HostState {
     pub verbosity: Verbosity,
     /// What a script last read from a row that does not have it.
     pub absent: RefCell<Option<Absent>>,
+    /// What scripts may use.
+    pub limits: Limits,
+    /// What a sandbox may read and write; nothing where scripts are trusted.
+    pub roots: Option<Roots>,
+    /// Whether what scripts print is only for people to read, as the standard output is taken.
+    pub prints_to_stderr: bool,
+    /// The time that the script takes.
+    pub clock: Arc<ScriptClock>,
+    /// Instructions that the script took.
+    instructions: Cell<u64>,
     /// Whether scripts are only asked what they take on their command line.
     declaring: bool,
     /// What the script said it takes.
@@ -57,6 +72,11 @@ pub(super) struct HostState {
 impl HostState {
     pub fn new(verbosity: Verbosity) -> Self {
         HostState { verbosity, ..HostState::default() }
+    }
+
+    /// The state of a script that may use no more than `limits`.
+    pub fn limited(verbosity: Verbosity, limits: Limits) -> Self {
+        HostState { limits, ..HostState::new(verbosity) }
     }
 
     /// The state of a script that is only asked what it takes on its command line.
@@ -90,11 +110,35 @@ pub fn policy(lua: &Lua) -> Option<HashedFile> {
 /// Why `lua` should stop, if it should.
 pub(super) fn stopping(lua: &Lua) -> Option<ScriptStop> {
     with(lua, |state| {
-        if state.stop.get().is_none() && interrupt::requested() {
-            state.stop.set(Some(ScriptStop::Interrupted));
+        if state.stop.get().is_none() {
+            let spent = state.limits.instructions.is_some_and(|most| state.instructions.get() > most);
+            state.stop.set(match () {
+                () if interrupt::requested() => Some(ScriptStop::Interrupted),
+                () if state.clock.over.load(SeqCst) => Some(ScriptStop::Limit(Limit::Time)),
+                () if spent => Some(ScriptStop::Limit(Limit::Instructions)),
+                () => None,
+            });
         }
         state.stop.get()
     })
+}
+
+/// Counts instructions of the script.
+pub(super) fn count(lua: &Lua, instructions: u32) {
+    with(lua, |state| state.instructions.set(state.instructions.get().saturating_add(instructions.into())));
+}
+
+/// Fails where `lua` runs a sandbox in which `path` may not be used so.
+pub(super) fn allow_path<R>(
+    lua: &Lua,
+    check: impl FnOnce(&Roots) -> crate::error::Result<R>,
+) -> crate::error::Result<()> {
+    with(lua, |state| state.roots.as_ref().map(check).transpose().map(drop))
+}
+
+/// Whether `lua` runs a sandbox.
+pub(super) fn is_sandbox(lua: &Lua) -> bool {
+    with(lua, |state| state.roots.is_some())
 }
 
 /// Makes `lua` stop; the first reason counts.

@@ -1,9 +1,12 @@
 //! What handlers take and give beside plain Lua values: handles, rows, callbacks and selectors.
 
+use std::sync::Arc;
+
 use mlua::serde::SerializeOptions;
 use mlua::{FromLua, Function, IntoLua, IntoLuaMulti, Lua, LuaSerdeExt, MultiValue, Value};
 use serde::Serialize;
 
+use super::sandbox::MemoryGuard;
 use super::{raise, state};
 use crate::selector::Globs;
 
@@ -62,7 +65,11 @@ impl Callback {
         let mut all = arguments.into_lua_multi(lua)?;
         state::with(lua, |state| *state.absent.borrow_mut() = None);
         all.push_front(Value::Function(self.0.clone()));
+        let clock = state::with(lua, |state| Arc::clone(&state.clock));
+        let running = clock.run();
+        let memory = MemoryGuard::set(lua, state::with(lua, |state| state.limits.memory));
         let mut results: MultiValue = state::raw_pcall(lua)?.call(all)?;
+        drop((running, memory));
         if matches!(results.pop_front(), Some(Value::Boolean(true))) {
             return Ok(results);
         }

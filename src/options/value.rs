@@ -154,6 +154,20 @@ impl ValueKind {
         }
     }
 
+    /// Whether it is a path; the items of a list are asked themselves.
+    pub fn is_path(&self) -> bool {
+        matches!(self, ValueKind::Path | ValueKind::File | ValueKind::Directory | ValueKind::SavedState)
+    }
+
+    /// The same value as text, of which nothing is asked of the disk.
+    pub fn as_text(&self) -> ValueKind {
+        match self {
+            kind if kind.is_path() => ValueKind::Path,
+            ValueKind::List(item) => ValueKind::List(Box::new(item.as_text())),
+            other => other.clone(),
+        }
+    }
+
     /// A path to what is there, whatever of the two this asks for.
     fn existing(&self, text: &str) -> Result<OptionValue, Error> {
         let path = Path::new(text);

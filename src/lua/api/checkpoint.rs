@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::demo::{self, Demo};
 use crate::dialect::{Foreign, TensorRole};
 use crate::diff::{TensorDiff, TensorOutcome, diff_checkpoints};
-use crate::lua::declare::{Class, Function, Namespace};
+use crate::lua::declare::{Class, Function, Namespace, PathUse};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Handle, Plain, Row, Selector, Type};
 use crate::model::Model;
@@ -99,6 +99,7 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("open", "Opens a checkpoint directory: one file, or shards with an index; symlinked caches too.")
                 .param("path", Type::Path, "the directory that holds config.json and *.safetensors")
+                .used_for(PathUse::ReadTree)
                 .returns(Type::Handle("Checkpoint"), "the checkpoint")
                 .raises("a file is missing or damaged, or the index names a file outside the directory")
                 .example(with_model!("assert(model.model_type == \"qwen2_5_vl\")")),
@@ -107,6 +108,8 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("demo", "Builds a small seeded checkpoint in the shape of Qwen2.5-VL, with a manifest, or finds the one built before.")
                 .param("directory", Type::Path, "where it lies or will lie")
+                .used_for(PathUse::WriteInside)
+                .long()
                 .returns(Type::Record(&DEMO), "its parts")
                 .raises("the directory holds something else under the same names")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(demo.built and not qlua.checkpoint.demo(\"demo\").built)"),

@@ -3,6 +3,7 @@
 mod declared;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{ArgMatches, Command};
 use mlua::{Lua, Table, Value as LuaValue};
@@ -10,7 +11,7 @@ use mlua::{Lua, Table, Value as LuaValue};
 use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, ScriptStop, Tidy, Type, state};
-use crate::options::{self, OptionValue, Parsed, width};
+use crate::options::{self, OptionValue, Parsed, ValueKind, width};
 use declared::{Declared, OPTION};
 
 /// The command line of one script.
@@ -131,10 +132,39 @@ fn value(lua: &Lua, option: &Declared, values: &mut ArgMatches) -> anyhow::Resul
         return Ok(LuaValue::Boolean(values.get_flag(&key)));
     }
     let mut given: Vec<OptionValue> = values.remove_many(&key).into_iter().flatten().collect();
+    if let (true, Some(kind)) = (state::is_sandbox(lua), &option.kind) {
+        given.iter().try_for_each(|value| allow(lua, option, kind, value))?;
+    }
     Ok(match option.repeated {
         true => to_lua(lua, OptionValue::List(given))?,
         false => given.pop().map_or(Ok(LuaValue::Nil), |value| to_lua(lua, value))?,
     })
+}
+
+/// Fails unless a sandbox may use the paths in `value`, which `option` was given; then they are looked at.
+fn allow(lua: &Lua, option: &Declared, kind: &ValueKind, value: &OptionValue) -> anyhow::Result<()> {
+    match (kind, value) {
+        (ValueKind::List(item), OptionValue::List(values)) => {
+            values.iter().try_for_each(|value| allow(lua, option, item, value))
+        }
+        (kind, OptionValue::Text(path)) if kind.is_path() => {
+            let said = |error: Error| {
+                let with_hint = |e: Error| match error.hint() {
+                    Some(hint) => e.with_hint(hint),
+                    None => e,
+                };
+                with_hint(Error::usage(format!("`{}`: {error}", option.shown())))
+            };
+            state::allow_path(lua, |roots| roots.allow_any(Path::new(path))).map_err(said)?;
+            kind.parse(path).map_err(|error| {
+                let hint = error.hint();
+                let error = Error::usage(format!("`{}` {error}", option.shown()));
+                if let Some(hint) = hint { error.with_hint(hint) } else { error }
+            })?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn script_arguments(lua: &Lua) -> anyhow::Result<Vec<String>> {

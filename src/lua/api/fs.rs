@@ -9,25 +9,25 @@ use mlua::{BString, LuaString};
 
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
-use crate::lua::declare::{Function, Namespace, Options};
-use crate::lua::{Call, Type};
+use crate::lua::declare::{Function, Namespace, Options, PathUse};
+use crate::lua::{Call, Type, state};
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("fs", "Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.")
         .function(
-            path("exists", "Whether there is something at `path`; a broken link is nothing.")
+            read("exists", "Whether there is something at `path`; a broken link is nothing.")
                 .returns(Type::Boolean, "true for a file or directory")
                 .example("assert(not qlua.fs.exists(\"missing.json\"))"),
             |call| Ok(call.get::<PathBuf>("path")?.exists()),
         )
         .function(
-            path("is_dir", "Whether `path` is a directory, or a link to one.")
+            read("is_dir", "Whether `path` is a directory, or a link to one.")
                 .returns(Type::Boolean, "true for a directory")
                 .example("assert(qlua.fs.is_dir(\".\"))"),
             |call| Ok(call.get::<PathBuf>("path")?.is_dir()),
         )
         .function(
-            path("list", "The names in a directory, sorted byte by byte, without `.` and `..`.")
+            read("list", "The names in a directory, sorted byte by byte, without `.` and `..`.")
                 .returns(Type::List(&Type::String), "names without the directory")
                 .raises("`path` is no directory or cannot be read")
                 .example("assert(#qlua.fs.list(\".\") == 0)"),
@@ -47,7 +47,7 @@ pub(super) fn declare() -> Namespace {
             glob_paths,
         )
         .function(
-            path("read", "The content of a file, as it is.")
+            read("read", "The content of a file, as it is.")
                 .returns(Type::Bytes, "all bytes")
                 .raises("the file cannot be read, is no regular file, or is larger than 4 GiB")
                 .example("qlua.fs.write(\"note.txt\", \"hello\")\nassert(qlua.fs.read(\"note.txt\") == \"hello\")"),
@@ -62,6 +62,7 @@ pub(super) fn declare() -> Namespace {
                 "Writes a file: whole or not at all. Only a regular file is replaced, and keeps its mode; of a link, what it \
                  leads to.",
             )
+                .used_for(PathUse::Write)
                 .param("content", Type::Bytes, "all bytes")
                 .options(
                     Options::new()
@@ -87,7 +88,9 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("join", "Joins parts of a path; a part that begins with `/` begins anew.")
                 .param("first", Type::Path, "the first part")
+                .used_for(PathUse::Text)
                 .variadic("...", Type::Path, "further parts")
+                .used_for(PathUse::Text)
                 .returns(Type::Path, "the path")
                 .example("assert(qlua.fs.join(\"models\", \"qwen\", \"config.json\") == \"models/qwen/config.json\")"),
             |call| {
@@ -99,13 +102,13 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
-            path("basename", "The last part of a path; a trailing `/` does not count.")
+            text("basename", "The last part of a path; a trailing `/` does not count.")
                 .returns(Type::String, "the name; empty for `/` and `..`")
                 .example("assert(qlua.fs.basename(\"models/qwen/\") == \"qwen\")"),
             |call| Ok(call.get::<PathBuf>("path")?.file_name().unwrap_or_default().to_os_string()),
         )
         .function(
-            path("dirname", "A path without its last part.")
+            text("dirname", "A path without its last part.")
                 .returns(Type::Path, "the directory; `.` where the path has one part only")
                 .example("assert(qlua.fs.dirname(\"models/qwen\") == \"models\")\nassert(qlua.fs.dirname(\"a\") == \".\")"),
             |call| Ok(folder_of(&call.get::<PathBuf>("path")?).to_path_buf()),
@@ -114,6 +117,14 @@ pub(super) fn declare() -> Namespace {
 
 fn path(name: &'static str, doc: &'static str) -> Function {
     Function::new(name, doc).param("path", Type::Path, "relative to the current directory, or absolute")
+}
+
+fn read(name: &'static str, doc: &'static str) -> Function {
+    path(name, doc).used_for(PathUse::Read)
+}
+
+fn text(name: &'static str, doc: &'static str) -> Function {
+    path(name, doc).used_for(PathUse::Text)
 }
 
 fn list(call: &Call) -> anyhow::Result<Vec<BString>> {
@@ -133,7 +144,18 @@ fn glob_paths(call: &Call) -> anyhow::Result<Vec<BString>> {
     let matches =
         glob::glob(&pattern).map_err(|e| call.refuse("pattern", format!("does not parse: {}", e.msg)))?;
     let mut paths = Vec::new();
+    // What lies outside of a sandbox is no match, and what cannot be read there no error.
+    let is_allowed =
+        |path: &Path| state::allow_path(call.lua(), |roots| roots.allow(path, PathUse::Read)).is_ok();
+    let mut allowed = Vec::new();
     for path in matches {
+        match path {
+            Err(e) if !is_allowed(e.path()) => {}
+            Ok(path) if !is_allowed(&path) => {}
+            other => allowed.push(other),
+        }
+    }
+    for path in allowed {
         let path = path.map_err(|e| {
             let path = e.path().to_path_buf();
             Error::io("read", path, e.into())

@@ -1,7 +1,7 @@
 //! `qlua.json`: JSON to Lua tables and back, in one order and without loss.
 
-mod decode;
-mod encode;
+pub(super) mod decode;
+pub(super) mod encode;
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
 
 use super::fs::write_whole;
 use crate::input::{self, InputKind};
-use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::is_row;
 use crate::lua::{Call, Handle, Type};
 
@@ -49,6 +49,7 @@ pub(super) fn declare() -> Namespace {
     .function(
         Function::new("read", "Reads a JSON file, as `decode` does.")
             .param("path", Type::Path, "the file")
+            .used_for(PathUse::Read)
             .returns(Type::Any, "as for `decode`")
             .raises("the file cannot be read, or is no JSON")
             .example("qlua.fs.write(\"a.json\", \"[1, 2]\")\nassert(#qlua.json.read(\"a.json\") == 2)"),
@@ -75,6 +76,7 @@ pub(super) fn declare() -> Namespace {
     .function(
         Function::new("write", "Writes a value as a JSON file, whole or not at all, with a final line break.")
             .param("path", Type::Path, "the file")
+            .used_for(PathUse::Write)
             .param("value", Type::Any, "as for `encode`")
             .options(
                 layout()

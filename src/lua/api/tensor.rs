@@ -65,7 +65,7 @@ pub(super) fn declare() -> Namespace {
 fn from_list(call: &Call) -> anyhow::Result<Handle<Tensor>> {
     let values: Vec<f64> = call.get("values")?;
     let shape: Vec<usize> = call.get::<Option<_>>("shape")?.unwrap_or_else(|| vec![values.len()]);
-    if shape.iter().product::<usize>() != values.len() {
+    if shape.iter().try_fold(1, |n: usize, size| n.checked_mul(*size)) != Some(values.len()) {
         return Err(call.refuse("shape", format!("does not hold {} elements", values.len())));
     }
     let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::lua::Type;
-use crate::lua::declare::{Function, Namespace, Options};
+use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
 use crate::model::Model;
 use crate::verify::{Code, Depth, Problem, SeenFiles, VerifyOptions, verify_with};
@@ -30,6 +30,8 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("directory", "Checks a checkpoint directory of any origin.")
                 .param("path", Type::Path, "the directory")
+                .used_for(PathUse::ReadTree)
+                .long()
                 .options(Options::new().default(
                     "depth",
                     Type::Choice(Depth::WORDS),
@@ -39,7 +41,7 @@ pub(super) fn declare() -> Namespace {
                     "base",
                     Type::Path,
                     "the checkpoint that it was made from: what is not quantised must be the same bit for bit, codes the exact encoding",
-                ))
+                ).used_for(PathUse::ReadTree))
                 .returns(Type::List(&Type::Record(&PROBLEM)), "what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of")
                 .raises("there is no such directory, or it cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),

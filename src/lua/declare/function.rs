@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::lua::sandbox::PathUse;
 use crate::lua::types::Type;
 
 /// The version that first had whatever is declared without another `since`.
@@ -61,11 +62,13 @@ pub struct Param {
     pub doc: &'static str,
     /// What stands for it when it is left out.
     pub default: Fallback,
+    /// What is done with the path that it holds, where it holds one.
+    pub path_use: Option<PathUse>,
 }
 
 impl Param {
     fn new(name: &'static str, ty: Type, default: Fallback, doc: &'static str) -> Self {
-        Param { name, ty, doc, default }
+        Param { name, ty, doc, default, path_use: None }
     }
 
     /// Whether a caller may leave it out.
@@ -114,6 +117,14 @@ impl Options {
         self.with(Param::new(name, ty, Fallback::Described(words), doc))
     }
 
+    /// What is done with the path in the option that was declared last.
+    pub fn used_for(mut self, path_use: PathUse) -> Self {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.path_use = Some(path_use);
+        }
+        self
+    }
+
     fn with(mut self, entry: Param) -> Self {
         self.entries.push(entry);
         self
@@ -148,6 +159,8 @@ pub struct Function {
     pub raises: Vec<&'static str>,
     /// The version that first had it.
     pub since: &'static str,
+    /// Whether it takes as long as the weights are large, so that limits of time do not count it.
+    pub is_long: bool,
     /// Code that runs as it stands, with `qlua` in scope and an empty current directory.
     pub examples: Vec<&'static str>,
 }
@@ -164,6 +177,7 @@ impl Function {
             returns: Vec::new(),
             raises: Vec::new(),
             since: FIRST_VERSION,
+            is_long: false,
             examples: Vec::new(),
         }
     }
@@ -213,6 +227,37 @@ impl Function {
     /// A condition under which it raises.
     pub fn raises(mut self, condition: &'static str) -> Self {
         self.raises.push(condition);
+        self
+    }
+
+    /// What is done with the path in the last parameter (or the variadic one, where there is one).
+    pub fn used_for(mut self, path_use: PathUse) -> Self {
+        if let Some(param) = self.variadic.as_mut().or(self.params.last_mut()) {
+            param.path_use = Some(path_use);
+        }
+        self
+    }
+
+    /// Whether it takes no path, and no handle but those of `classes`.
+    pub fn is_pure(&self, classes: &[&str]) -> bool {
+        let options = self.options.iter().flat_map(|o| &o.entries);
+        let all = self.params.iter().chain(&self.variadic).chain(options);
+        all.map(|param| param.ty)
+            .all(|ty| !ty.takes_paths() && ty.handles().iter().all(|h| classes.contains(h)))
+    }
+
+    /// Whether it writes a file or directory.
+    pub fn writes(&self) -> bool {
+        let options = self.options.iter().flat_map(|o| &o.entries);
+        self.params
+            .iter()
+            .chain(options)
+            .any(|param| matches!(param.path_use, Some(PathUse::Write | PathUse::WriteInside)))
+    }
+
+    /// It takes as long as the weights are large, so that limits of time do not count it.
+    pub fn long(mut self) -> Self {
+        self.is_long = true;
         self
     }
 

@@ -26,3 +26,5 @@ pub use callable::{Callable, Getter, Handler};
 pub use class::{Class, ClassDeclaration, Operator, OperatorDeclaration};
 pub use function::{FIRST_VERSION, Fallback, Field, Function, Options, Param, Return};
 pub use namespace::{Api, Namespace};
+
+pub use crate::lua::sandbox::PathUse;

@@ -180,6 +180,27 @@ impl Type {
         }
     }
 
+    /// Whether a string could be a path for this type. A list of paths is none: nothing takes one.
+    pub fn takes_paths(&self) -> bool {
+        match self {
+            Type::Path => true,
+            Type::Optional(inner) => inner.takes_paths(),
+            Type::Union(types) => types.iter().any(Type::takes_paths),
+            _ => false,
+        }
+    }
+
+    /// The classes of handles that this type mentions.
+    pub fn handles(&self) -> Vec<&'static str> {
+        match self {
+            Type::Handle(class) => vec![*class],
+            Type::List(inner) | Type::Map(inner) | Type::Optional(inner) => inner.handles(),
+            Type::Union(types) => types.iter().flat_map(Type::handles).collect(),
+            Type::Record(record) => record.keys.iter().flat_map(|key| key.ty.handles()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The records that this type mentions, itself included.
     pub fn records(&self) -> Vec<&'static Record> {
         match self {

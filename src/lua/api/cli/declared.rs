@@ -7,7 +7,7 @@ use crate::dialect::{DialectChoice, Engine};
 use crate::error::Error;
 use crate::format::{Granularity, Rounding};
 use crate::lua::types::describe;
-use crate::lua::{Call, Key, Record, Type};
+use crate::lua::{Call, Key, Record, Type, state};
 use crate::manifest::Order;
 use crate::options::ValueKind;
 use crate::plan::{ActivationsChoice, ScaleSharing};
@@ -99,12 +99,14 @@ pub(super) struct Declared {
     metavar: String,
     doc: String,
     /// What its value must be; nothing for a flag.
-    kind: Option<ValueKind>,
+    pub kind: Option<ValueKind>,
     default: Option<String>,
     required: bool,
     /// Whether it may be given several times; its value is then a list.
     pub repeated: bool,
     is_argument: bool,
+    /// Whether what lies at a path is looked at only once it is known that it may be.
+    asks_later: bool,
 }
 
 impl Declared {
@@ -137,6 +139,7 @@ impl Declared {
             required: table.raw_get::<Option<bool>>("required")?.unwrap_or(false),
             repeated: table.raw_get::<Option<bool>>("repeated")?.unwrap_or(false),
             is_argument,
+            asks_later: state::is_sandbox(call.lua()),
             name,
         })
     }
@@ -144,6 +147,11 @@ impl Declared {
     /// The name as a key in snake_case: `dry_run`.
     pub fn key(&self) -> String {
         self.name.replace('-', "_")
+    }
+
+    /// As it is typed: `--name`, or `NAME`.
+    pub fn shown(&self) -> String {
+        if self.is_argument { self.metavar.clone() } else { format!("--{}", self.name) }
     }
 
     /// Whether it takes no value.
@@ -167,7 +175,10 @@ impl Declared {
             .value_name(self.metavar.clone())
             .value_hint(self.hint(kind))
             .allow_negative_numbers(kind.is_numeric())
-            .value_parser(kind.clone());
+            .value_parser(match self.asks_later {
+                true => kind.as_text(),
+                false => kind.clone(),
+            });
         if let Some(default) = &self.default {
             argument = argument.default_value(default.clone());
         }

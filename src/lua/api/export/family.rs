@@ -12,7 +12,7 @@ use super::{WRITTEN, max_shard_size, threads};
 use crate::dialect::{DialectChoice, Engine};
 use crate::format::Rounding;
 use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
-use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type, policy, progress};
 use crate::manifest::{Manifest, Selection};
@@ -153,20 +153,26 @@ fn sources(family: &Family) -> String {
 fn options() -> Options {
     Options::new()
         .option("model", Type::Path, "the base checkpoint; without one the family is planned from the manifest alone, and cannot be written")
+        .used_for(PathUse::ReadTree)
         .required(
             "manifest",
             Type::Union(&[Type::Path, Type::Handle("Manifest")]),
             "the sensitivity manifest, or where it is",
         )
+        .used_for(PathUse::Read)
         .default("out", Type::Path, "quantized", "where the scheme directories go")
+        .used_for(PathUse::WriteInside)
         .option("baseline", Type::Path, "an FP8 baseline whose `input_scale` tensors are used")
+        .used_for(PathUse::ReadTree)
         .described(
             "amax",
             Type::Path,
             "the manifest's own `amax`, where it has one",
             "a JSON file of amax values that input scales are made from",
         )
+        .used_for(PathUse::Read)
         .option("state", Type::Path, "an AutoQuant state that is copied into every directory as it is")
+        .used_for(PathUse::Read)
         .default(
             "dialect",
             Type::Choice(DialectChoice::WORDS),
@@ -340,6 +346,7 @@ fn class() -> Class<RefCell<Family>> {
         )
         .method(
             Function::new("check", "Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.")
+                .long()
                 .raises("as `run`")
                 .example(with_family!("family:check()")),
             |this, _| Ok(this.borrow().check()?),
@@ -352,6 +359,7 @@ fn class() -> Class<RefCell<Family>> {
                  `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a \
                  GPU at once.",
             )
+            .long()
             .returns(Type::Record(&OUTCOME), "what was done")
             .raises("a directory of other inputs exists and `overwrite` is not set, a `report.html` or `report.md` that qlua did not write lies beside the schemes, an output would touch the sources, or the disk is full")
             .raises("a weight is NaN or infinite")
@@ -370,6 +378,7 @@ fn class() -> Class<RefCell<Family>> {
         )
         .method(
             Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.")
+                .long()
                 .returns(Type::Path, "the page")
                 .returns(Type::Path, "the Markdown")
                 .raises("a file of that name was not written by qlua")

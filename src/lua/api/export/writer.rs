@@ -9,7 +9,7 @@ use super::super::tensor::{TARGETS, dtype};
 use super::{WRITTEN, max_shard_size, threads};
 use crate::format::{Granularity, Rounding};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
-use crate::lua::declare::{Class, Function, Namespace, Options};
+use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::{Call, Handle, Row, Selector, Type, progress};
 use crate::model::Model;
 use crate::tensor::Tensor;
@@ -37,7 +37,9 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
             .options(
                 Options::new()
                     .required("out", Type::Path, "the directory that will appear")
+                    .used_for(PathUse::Write)
                     .option("base", Type::Union(&[Type::Path, Type::Handle("Checkpoint")]), "the checkpoint that tensors are named from")
+                    .used_for(PathUse::ReadTree)
                     .default("companions", Type::Boolean, true, "whether the base's tokenizer, processor and configuration come along")
                     .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced")
                     .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most; 100000 is the least")
@@ -164,6 +166,7 @@ fn class() -> Class<RefCell<Writer>> {
                 "Writes everything, checks the directory as every loader would, and gives it its name. `config.json` gets the \
                  `quantization_config` that FP8 layers need, and loses one when nothing is quantised any more.",
             )
+            .long()
             .returns(Type::Record(&WRITTEN), "what was written")
             .raises("there is no tensor, the checks find a problem, or the disk is full; nothing is left behind then")
             .example(with_writer!("writer:copy(\"*\")\nassert(writer:finish().bytes == model.bytes)")),

@@ -7,7 +7,7 @@ use mlua::{Lua, Value};
 use super::{NULL, mark_object};
 use crate::json::{TOKEN_MARK, parse_marked};
 
-pub(super) fn decode(lua: &Lua, path: &Path, text: &[u8]) -> anyhow::Result<Value> {
+pub(in crate::lua) fn decode(lua: &Lua, path: &Path, text: &[u8]) -> anyhow::Result<Value> {
     let document = parse_marked(path, text)?;
     Ok(to_lua(lua, document)?)
 }

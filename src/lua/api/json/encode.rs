@@ -16,9 +16,14 @@ pub(super) fn encode(call: &Call) -> anyhow::Result<String> {
         Some(spaces @ 0..=16) => Some(spaces as usize),
         Some(_) => return Err(call.refuse("indent", "must be from 0 to 16 spaces")),
     };
-    let mut encoder = JsonEncoder { call, indent, allow_nan: call.get("allow_nan")?, out: String::new() };
-    encoder.value(&call.get("value")?, &Position { parent: None, name: String::new(), depth: 0 })?;
-    Ok(encoder.out)
+    let encoder =
+        JsonEncoder { call, root: "value", indent, allow_nan: call.get("allow_nan")?, out: String::new() };
+    encoder.whole(&call.get("value")?)
+}
+
+/// Encodes `value`, which is what the parameter `root` of `call` holds, on one line and with whatever number there is.
+pub(in crate::lua::api) fn text_of(call: &Call, root: &'static str, value: &Value) -> anyhow::Result<String> {
+    JsonEncoder { call, root, indent: None, allow_nan: true, out: String::new() }.whole(value)
 }
 
 /// Where in the value the encoder stands, for messages.
@@ -41,12 +46,19 @@ impl Position<'_> {
 
 struct JsonEncoder<'a> {
     call: &'a Call<'a>,
+    /// The parameter that messages speak of.
+    root: &'static str,
     indent: Option<usize>,
     allow_nan: bool,
     out: String,
 }
 
 impl JsonEncoder<'_> {
+    fn whole(mut self, value: &Value) -> anyhow::Result<String> {
+        self.value(value, &Position { parent: None, name: String::new(), depth: 0 })?;
+        Ok(self.out)
+    }
+
     fn value(&mut self, value: &Value, place: &Position) -> anyhow::Result<()> {
         match value {
             Value::Boolean(b) => self.out.push_str(if *b { "true" } else { "false" }),
@@ -149,6 +161,6 @@ impl JsonEncoder<'_> {
     }
 
     fn refuse(&self, place: &Position, problem: &str) -> anyhow::Error {
-        self.call.refuse(&format!("value{}", place.path()), problem)
+        self.call.refuse(&format!("{}{}", self.root, place.path()), problem)
     }
 }

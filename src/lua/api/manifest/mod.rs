@@ -1,18 +1,19 @@
 //! `qlua.manifest`: sensitivity manifests, rankings and selections.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mlua::{AnyUserData, IntoLua};
+use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
 
 use crate::format::Granularity;
 use crate::job::sensitivity;
 use crate::lua::api::fp8::{device, on_device};
 use crate::lua::api::fs::write_whole;
-use crate::lua::declare::{Class, Function, Namespace, Options};
-use crate::lua::rows::{row, rows};
+use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
+use crate::lua::rows::{as_row, row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
-use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, combine};
+use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, Ranking, Selection, combine};
 use crate::model::Model;
 use crate::units::counted;
 
@@ -90,6 +91,7 @@ pub(super) fn declare() -> Namespace {
     .function(
         Function::new("open", "Opens a sensitivity manifest of any published version.")
             .param("path", Type::Path, "the `*_quant_manifest.json`")
+            .used_for(PathUse::Read)
             .returns(Type::Handle("Manifest"), "the manifest")
             .raises("the file cannot be read or is no sensitivity manifest")
             .example(with_manifest!("assert(#manifest.groups > 0)")),
@@ -112,7 +114,8 @@ pub(super) fn declare() -> Namespace {
                     "`median` divides each manifest's scores by their median over the groups that all scored, since the \
                      unit of a score depends on the run",
                 )
-                .default("path", Type::Path, "combined_quant_manifest.json", "what it is called; nothing is written"),
+                .default("path", Type::Path, "combined_quant_manifest.json", "what it is called; nothing is written")
+                .used_for(PathUse::Text),
         )
         .returns(Type::Handle("Manifest"), "the mean")
         .raises("the manifests are not of one model, or weights do not fit")
@@ -142,6 +145,8 @@ pub(super) fn declare() -> Namespace {
         )
         .param("model", Type::Handle("Checkpoint"), "the base checkpoint")
         .param("path", Type::Path, "where the manifest goes")
+        .used_for(PathUse::Write)
+        .long()
         .options(on_device(
             Options::new()
                 .described("formats", FORMATS, "all three", "the scales to try: one for a tensor, each row, or each 128×128 block")
@@ -290,6 +295,26 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
     write_whole(&path, text.as_bytes(), call.get("overwrite")?)?;
     Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
+}
+
+/// The list of plain tables `groups` as rows, as scripts know them.
+pub(in crate::lua) fn group_rows(lua: &Lua, groups: Value) -> mlua::Result<Value> {
+    if let Value::Table(list) = &groups {
+        for group in list.sequence_values::<Table>() {
+            as_row(lua, &GROUP, &group?)?;
+        }
+    }
+    Ok(groups)
+}
+
+/// The groups of `ranking` with these names.
+pub(super) fn named_groups(ranking: &Ranking, names: &[String]) -> crate::Result<Selection> {
+    let ranked: HashSet<&str> = ranking.groups().map(|group| group.name.as_str()).collect();
+    if let Some(other) = names.iter().find(|name| !ranked.contains(name.as_str())) {
+        return Err(crate::Error::argument(format!("the policy chose `{other}`, which is not ranked")));
+    }
+    let chosen: HashSet<&str> = names.iter().map(String::as_str).collect();
+    ranking.filter(|group| Ok(chosen.contains(group.name.as_str())))
 }
 
 fn owned(names: &[&str]) -> Vec<String> {
