@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::interrupt;
-use crate::lua::sandbox::{Limit, Limits, is_stuck, restrict};
+use crate::lua::sandbox::{Limits, ScriptLimit, is_stuck, restrict};
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
@@ -71,7 +71,7 @@ fn tell(text: &str) {
 }
 
 /// Ends a sandbox whose script goes beyond its limits where no hook sees it. Nothing is half written then.
-fn end_sandbox(limit: Limit, limits: &Limits) -> ! {
+fn end_sandbox(limit: ScriptLimit, limits: &Limits) -> ! {
     let failure = Failure::of(&limit.error(limits).into());
     tell(&failure.to_string());
     end_at_once(failure.exit_code().into())
