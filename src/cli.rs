@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::lua::sandbox::{Limit, Limits, restrict};
+use crate::lua::sandbox::{Limits, ScriptLimit, restrict};
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Ends a sandbox whose script goes beyond its limits where no hook sees it. Nothing is half written then.
-fn end_sandbox(limit: Limit, limits: &Limits) -> ! {
+fn end_sandbox(limit: ScriptLimit, limits: &Limits) -> ! {
     let failure = Failure::of(&limit.error(limits).into());
     tell(&failure.to_string());
     end_cleanly(failure.exit_code())

@@ -288,7 +288,7 @@ impl Checkpoint {
         if let Err(Error::Interrupted) = result {
             return result;
         }
-        self.require_unchanged().and_then(|_| result)
+        self.require_unchanged().and(result)
     }
 
     /// Waits until every later change of a weight file is seen by its times: see [`Watched::settle`].

@@ -3,7 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::failure::{Failure, parts};
-use super::sandbox::{Limit, MemoryGuard};
+use super::sandbox::{MemoryGuard, ScriptLimit};
 use super::state::{self, ScriptStop, Thrown};
 
 const ERROR_METATABLE: &str = "qlua.error";
@@ -79,7 +79,7 @@ pub(super) fn want_of_memory(lua: &Lua, value: &Value) -> Option<Value> {
     let limits = state::with(lua, |state| state.limits);
     // What the script holds may leave no room for the error, which gets some of its own.
     let _room = MemoryGuard::set(lua, limits.memory.saturating_add(ROOM_FOR_ERRORS));
-    value_of(lua, &Limit::Memory.error(&limits).into()).ok()
+    value_of(lua, &ScriptLimit::Memory.error(&limits).into()).ok()
 }
 
 fn is_want_of_memory(value: &Value) -> bool {
@@ -91,7 +91,7 @@ fn is_want_of_memory(value: &Value) -> bool {
 }
 
 /// The failure of a script that used up what it may use, with where it stands.
-pub(super) fn used_up(lua: &Lua, limit: Limit) -> Failure {
+pub(super) fn used_up(lua: &Lua, limit: ScriptLimit) -> Failure {
     let mut failure = Failure::of(&state::with(lua, |state| limit.error(&state.limits)).into());
     failure.at = user_first(lua, frames(lua).iter().map(Frame::position).collect());
     failure
@@ -104,7 +104,8 @@ pub(super) fn value_of(lua: &Lua, error: &anyhow::Error) -> mlua::Result<Value> 
     }
     let (mut kind, mut message, mut hint) = parts(error);
     if kind == "memory" {
-        (kind, message, hint) = parts(&state::with(lua, |state| Limit::Memory.error(&state.limits)).into());
+        (kind, message, hint) =
+            parts(&state::with(lua, |state| ScriptLimit::Memory.error(&state.limits)).into());
     }
     if kind == "interrupted" {
         state::stop(lua, ScriptStop::Interrupted);
@@ -216,7 +217,7 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Failure {
     let mut failure = Failure { kind: "script".into(), ..Failure::default() };
     let mut positions: Vec<String> = Vec::new();
     match value {
-        _ if is_want_of_memory(value) => failure = used_up(lua, Limit::Memory),
+        _ if is_want_of_memory(value) => failure = used_up(lua, ScriptLimit::Memory),
         Value::Table(table) => {
             let text = |key: &str| match table.get::<Value>(key) {
                 Ok(Value::String(s)) => Some(s.to_string_lossy()),

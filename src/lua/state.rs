@@ -11,7 +11,7 @@ use mlua::{Function, Lua, Value};
 
 use super::absent::Absent;
 use super::failure::Failure;
-use super::sandbox::{Limit, Limits, Roots, ScriptClock};
+use super::sandbox::{Limits, Roots, ScriptClock, ScriptLimit};
 use crate::interrupt;
 use crate::write::HashedFile;
 
@@ -25,7 +25,7 @@ pub enum ScriptStop {
     /// Ctrl-C, or a termination signal.
     Interrupted,
     /// It used up what it may use.
-    Limit(Limit),
+    Limit(ScriptLimit),
 }
 
 /// How much is said on standard error.
@@ -114,8 +114,8 @@ pub(super) fn stopping(lua: &Lua) -> Option<ScriptStop> {
             let spent = state.limits.instructions.is_some_and(|most| state.instructions.get() > most);
             state.stop.set(match () {
                 () if interrupt::requested() => Some(ScriptStop::Interrupted),
-                () if state.clock.over.load(SeqCst) => Some(ScriptStop::Limit(Limit::Time)),
-                () if spent => Some(ScriptStop::Limit(Limit::Instructions)),
+                () if state.clock.over.load(SeqCst) => Some(ScriptStop::Limit(ScriptLimit::Time)),
+                () if spent => Some(ScriptStop::Limit(ScriptLimit::Instructions)),
                 () => None,
             });
         }

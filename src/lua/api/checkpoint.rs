@@ -118,7 +118,10 @@ pub(super) fn declare() -> Namespace {
         .function(
             Function::new("diff", "The tensors of two checkpoint directories that are not the same, the worst module first, as `qlua diff` shows them.")
                 .param("a", Type::Path, "a checkpoint directory, plain or quantised by any tool")
+                .used_for(PathUse::ReadTree)
                 .param("b", Type::Path, "what it is compared with")
+                .used_for(PathUse::ReadTree)
+                .long()
                 .returns(Type::List(&Type::Record(&TENSOR_DIFF)), "one row per tensor that differs; none when all are the same")
                 .raises("a directory cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.checkpoint.diff(demo.model, demo.model) == 0)"),

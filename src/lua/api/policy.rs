@@ -8,7 +8,7 @@ use super::json::encode::text_of;
 use super::manifest::named_groups;
 use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
-use crate::lua::policy_process::{Choice, PolicyAnswer, PolicyRequest, ask, source_text};
+use crate::lua::policy_process::{PolicyAnswer, PolicyChoice, PolicyRequest, ask, source_text};
 use crate::lua::rows::rows;
 use crate::lua::sandbox::Limits;
 use crate::lua::{Call, Handle, Type, raise};
@@ -114,8 +114,8 @@ fn select(this: &Policy, call: &Call) -> anyhow::Result<Handle<Selection>> {
         instructions: Limits::POLICY.instructions.unwrap_or(u64::MAX),
     };
     match ask(&request)? {
-        PolicyAnswer::Chosen(Choice::Globs(globs)) => Ok(Handle(ranking.named(&Globs::new(globs)?)?)),
-        PolicyAnswer::Chosen(Choice::Names(names)) => Ok(Handle(named_groups(&ranking, &names)?)),
+        PolicyAnswer::Chosen(PolicyChoice::Globs(globs)) => Ok(Handle(ranking.named(&Globs::new(globs)?)?)),
+        PolicyAnswer::Chosen(PolicyChoice::Names(names)) => Ok(Handle(named_groups(&ranking, &names)?)),
         PolicyAnswer::Failed { kind, message, hint, at } => {
             let (kind, hint) = match kind.as_str() {
                 "limit" => (

@@ -25,7 +25,7 @@ pub struct PolicyRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum PolicyAnswer {
     /// What goes to FP8.
-    Chosen(Choice),
+    Chosen(PolicyChoice),
     /// An error of the policy.
     Failed {
         /// The kind of error.
@@ -41,7 +41,7 @@ pub enum PolicyAnswer {
 
 /// The groups that a policy chose.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Choice {
+pub enum PolicyChoice {
     /// By their names.
     Names(Vec<String>),
     /// By globs.

@@ -8,6 +8,6 @@ mod message;
 mod process;
 mod worker;
 
-pub(super) use message::{Choice, PolicyAnswer, PolicyRequest, source_text};
+pub(super) use message::{PolicyAnswer, PolicyChoice, PolicyRequest, source_text};
 pub(super) use process::ask;
 pub use worker::answer_request;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, IntoLua, Lua, MultiValue, Table, Value};
 
-use super::message::{Choice, PolicyAnswer, PolicyRequest, source_bytes};
+use super::message::{PolicyAnswer, PolicyChoice, PolicyRequest, source_bytes};
 use crate::error::Error;
 use crate::lua::api::{decode, group_rows};
 use crate::lua::chunk::Chunk;
 use crate::lua::failure::Failure;
 use crate::lua::host::{Ending, Host};
-use crate::lua::sandbox::{Limit, Limits, Roots, restrict};
+use crate::lua::sandbox::{Limits, Roots, ScriptLimit, restrict};
 
 /// Exit code of a process whose policy took all of its time without ending.
 pub const SPENT_TIME: i32 = 124;
@@ -52,13 +52,13 @@ pub fn answer_request() -> anyhow::Result<u8> {
 }
 
 /// Ends this process where the policy does not.
-fn end(limit: Limit, _: &Limits) -> ! {
-    let code = if limit == Limit::Memory { SPENT_MEMORY } else { SPENT_TIME };
+fn end(limit: ScriptLimit, _: &Limits) -> ! {
+    let code = if limit == ScriptLimit::Memory { SPENT_MEMORY } else { SPENT_TIME };
     // SAFETY: `_exit` ends the process without running anything; there is nothing to clean up.
     unsafe { libc::_exit(code) }
 }
 
-fn choose(host: &Host, request: &PolicyRequest) -> Result<Choice, Failure> {
+fn choose(host: &Host, request: &PolicyRequest) -> Result<PolicyChoice, Failure> {
     let chunk = Chunk::new(request.name.clone(), source_bytes(&request.source));
     let policy = host.function_of(&chunk)?;
     let (driver, arguments) = prepare(host.lua(), request, policy).map_err(|error| Failure::of(&error))?;
@@ -92,7 +92,7 @@ fn prepare(lua: &Lua, request: &PolicyRequest, policy: Function) -> anyhow::Resu
     Ok((driver.into_function()?, MultiValue::from_iter(arguments)))
 }
 
-fn chosen(lua: &Lua) -> anyhow::Result<Choice> {
+fn chosen(lua: &Lua) -> anyhow::Result<PolicyChoice> {
     let kept: Table = lua.named_registry_value(CHOSEN)?;
     let list = kept.raw_get::<Table>(2)?;
     let mut names = Vec::with_capacity(list.raw_len());
@@ -103,7 +103,7 @@ fn chosen(lua: &Lua) -> anyhow::Result<Choice> {
         }
     }
     Ok(match kept.raw_get::<String>(1)?.as_str() {
-        "names" => Choice::Names(names),
-        _ => Choice::Globs(names),
+        "names" => PolicyChoice::Names(names),
+        _ => PolicyChoice::Globs(names),
     })
 }

@@ -34,7 +34,7 @@ impl Default for Limits {
 
 /// Something that there is only so much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub enum ScriptLimit {
     /// [`Limits::memory`]
     Memory,
     /// [`Limits::time`]
@@ -43,22 +43,22 @@ pub enum Limit {
     Instructions,
 }
 
-impl Limit {
+impl ScriptLimit {
     /// The error of a script that used it up.
     pub fn error(self, limits: &Limits) -> Error {
         let error = |problem: String| Error::Limit { problem, hint: None };
         match self {
-            Limit::Memory => error(format!(
+            ScriptLimit::Memory => error(format!(
                 "the script needs more memory than the {} that it may use",
                 size(limits.memory)
             ))
             .with_hint("`--memory SIZE` before the script allows more, such as `--memory 16GiB`"),
-            Limit::Time => {
+            ScriptLimit::Time => {
                 let seconds = limits.time.unwrap_or_default().as_secs_f64();
                 error(format!("the script used up the {seconds} s that it may take"))
                     .with_hint("`--seconds N` before the script allows more")
             }
-            Limit::Instructions => {
+            ScriptLimit::Instructions => {
                 let instructions = limits.instructions.unwrap_or_default();
                 error(format!("the script used up the {instructions} instructions that it may take"))
                     .with_hint("`--instructions N` before the script allows more")

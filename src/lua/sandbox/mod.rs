@@ -12,7 +12,7 @@ mod watchdog;
 pub(super) use clock::ScriptClock;
 pub use clock::is_stuck;
 pub use landlock::restrict;
-pub use limits::{Limit, Limits};
+pub use limits::{Limits, ScriptLimit};
 pub(super) use memory::MemoryGuard;
 pub use roots::{PathUse, Roots};
 pub(super) use watchdog::{Watchdog, WatchdogEnd};

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::clock::ScriptClock;
-use super::limits::{Limit, Limits};
+use super::limits::{Limits, ScriptLimit};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_millis(1000);
 const OWN_MEMORY: u64 = 1 << 30;
 
 /// What ends the process; it does not return.
-pub type WatchdogEnd = fn(Limit, &Limits) -> !;
+pub type WatchdogEnd = fn(ScriptLimit, &Limits) -> !;
 
 /// A thread that watches the script of one Lua state.
 pub struct Watchdog {
@@ -50,10 +50,10 @@ impl Watchdog {
                 }
                 if clock.may_be_cut_off() {
                     if over(GRACE) {
-                        (self.end)(Limit::Time, &self.limits);
+                        (self.end)(ScriptLimit::Time, &self.limits);
                     }
                     if self.own_memory().is_some_and(|own| own > self.limits.memory as u64 + OWN_MEMORY) {
-                        (self.end)(Limit::Memory, &self.limits);
+                        (self.end)(ScriptLimit::Memory, &self.limits);
                     }
                 }
                 drop(clock);
