@@ -282,7 +282,9 @@ pub(super) fn remove_block_journals(workplace: &Path) -> Result<()> {
     for shard in shards_in(workplace) {
         let journal = blocks_path(workplace, &shard.key);
         match fs::remove_file(&journal) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &journal, e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &journal, e));
+            }
             _ => {}
         }
     }
