@@ -184,7 +184,7 @@ fn a_dry_run_finds_the_file_in_the_way_and_what_another_run_left() {
     let left = place.out.join(".qlua.partial");
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("k.safetensors"), "b").unwrap();
-    let shard = json!({"key": "k", "bytes": 1, "blake3": "b", "errors": {}});
+    let shard = json!({"key": "k", "bytes": 1, "blake3": "b", "errors": {}, "source": "s"});
     fs::write(left.join("journal.jsonl"), format!("{}\n{shard}\n", json!({"inputs": "others"}))).unwrap();
     require_message(&foreseen(place.options()), &["was left by a run on other inputs"], "repeat that run");
     assert!(foreseen(place.options()).to_string().contains(".qlua.partial"));
