@@ -6,6 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 #[path = "../fuzz/properties/mod.rs"]
 mod properties;
@@ -98,11 +99,14 @@ fn hold(target: &str, check: fn(&[u8]), cases: u32) {
     for bytes in [&b""[..], b"{", b"[]", b"{}", b"\xff\xfe\x00", b"null"] {
         check(bytes);
     }
+    // `PROPTEST_CASES=100000` looks further, each time elsewhere.
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
+    let cases = asked.unwrap_or(cases);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
-        config,
-        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
-    );
+    let mut runner = match asked {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    };
     let inputs = (any::<Index>(), prop::collection::vec(mutation(), 1..6));
     let outcome = runner.run(&inputs, |(seed, mutations)| {
         check(&mutated(&seeds[seed.index(seeds.len())], &mutations));
