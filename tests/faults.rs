@@ -18,7 +18,12 @@ const ERRORS: [i32; 2] = [libc::ENOSPC, libc::EIO];
 fn library(directory: &Path) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/fail.c");
     let made = directory.join("fail.so");
-    let made_by = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&made).arg(source).arg("-ldl").status();
+    let made_by = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&made)
+        .arg(source)
+        .arg("-ldl")
+        .status();
     if made_by.is_ok_and(|status| status.success()) {
         return Some(made);
     }
@@ -29,7 +34,10 @@ fn library(directory: &Path) -> Option<PathBuf> {
 /// A run in which the calls from the `at`-th on fail, `calls` of them.
 fn run(runs: &Runs, library: &Path, at: u64, calls: u64, error: i32) -> Output {
     let command = &mut runs.command(&[&["policy.lua"], &POINTS[..]].concat());
-    command.env("LD_PRELOAD", library).env("FAIL_BELOW", runs.out()).env("FAIL_ON", runs.path().join("calls"));
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAIL_BELOW", runs.out())
+        .env("FAIL_ON", runs.path().join("calls"));
     let numbers = [("FAIL_AT", at), ("FAIL_FOR", calls), ("FAIL_WITH", error as u64)];
     command.envs(numbers.map(|(name, number)| (name, number.to_string())));
     command.output().unwrap()
@@ -100,6 +108,8 @@ fn a_disk_that_fails_at_any_call_leaves_nothing_half_written() {
 #[ignore = "long: QLUA_FAULTS calls that fail, 400 unless it is set"]
 fn every_call_that_writes_fails_once() {
     let Some((tried, failed, wrong)) = break_disks(rounds("QLUA_FAULTS", 400).into()) else { return };
-    println!("faults: {tried} failing calls, {wrong} wrong ({failed} runs ended with an error, the others did without)");
+    println!(
+        "faults: {tried} failing calls, {wrong} wrong ({failed} runs ended with an error, the others did without)"
+    );
     assert_eq!(wrong, 0);
 }

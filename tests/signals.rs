@@ -155,7 +155,7 @@ fn kill(runs: &Runs, count: u32) -> [u32; 3] {
     runs.finish(&points);
     let duration = begun.elapsed();
     let expected = runs.hashes();
-    let mut shares = Shares(7);
+    let mut shares = Shares(u64::from(rounds("QLUA_SEED", 7)));
     let [mut wrong, mut stopped, mut resumed] = [0; 3];
     for round in 0..count {
         runs.reset();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use qlua::error::{Error, Result};
 use qlua::job::{Family, FamilyOptions, Written};
@@ -105,12 +106,16 @@ pub fn snapshot(base: &Path) -> Vec<String> {
     lines
 }
 
+/// Sentences that were looked at so far.
+static SENTENCES: AtomicU32 = AtomicU32::new(0);
+
 /// A message is one sentence on one line, without a full stop, and a hint is too.
 pub fn require_sentence(error: &Error) {
     for text in [Some(error.to_string()), error.hint()].into_iter().flatten() {
         assert!(!text.is_empty() && !text.contains('\n') && !text.ends_with('.'), "{text:?}");
         assert!(!text.contains(". "), "more than one sentence: {text:?}");
     }
+    println!("hostile inputs: {} refused with one sentence", SENTENCES.fetch_add(1, Ordering::Relaxed) + 1);
 }
 
 /// Fails unless the message holds every one of `parts`, and a hint is there when `hint` is not empty.
