@@ -33,7 +33,7 @@ LABELS = [
     "sandbox escapes", "policy escapes", "resource attacks", "resource attacks of policies",
 ]
 SAID = re.compile(rf"(?:^|\s)({'|'.join(sorted(LABELS, key=len, reverse=True))}): (.+)$")
-NUMBER = re.compile(r"\d[\d,]*")
+NUMBER = re.compile(r"\d+(?:,\d{3})*")
 
 
 def number(text: str) -> int:
@@ -69,7 +69,7 @@ def read(logs: list[Path]) -> tuple[dict[str, str], list[str], dict[str, list[in
         for line in text.splitlines():
             if found := SAID.search(line):
                 last[found[1]] = found[2].strip()
-            elif found := re.fullmatch(r"\s*(\d+) of (\d+)  (.+)", line):
+            elif found := re.fullmatch(r"\s*(\d+) of +(\d+)  (.+)", line):
                 kinds.append(f"| {found[3]} | {found[2]} | {found[1]} |")
         for label, sentence in last.items():
             said[label] = added(said[label], sentence) if label in said else sentence
