@@ -27,6 +27,9 @@ pub(super) fn first_unmatched<'g, 'a>(
 /// Whether `globs` name `group`: by its own name, with or without `.quant_recipe`, or by all of its members. The name of a
 /// group is that of its first member and stands for all. `what` says in an error what the globs are.
 pub(super) fn names_whole(globs: &Globs, group: &Group, what: &str) -> Result<bool> {
+    if globs.is_empty() {
+        return Ok(false);
+    }
     let (inside, outside): (Vec<&str>, Vec<&str>) =
         group.members.iter().map(String::as_str).partition(|member| globs.matches(member));
     if globs.matches(&group.name) || globs.matches(&group.key()) || outside.is_empty() {

@@ -30,14 +30,18 @@ pub(super) struct Sorting {
 impl Sorting {
     /// Sorts positions in `groups` stably: ties keep their order in either direction.
     pub fn sort(&self, groups: &[Group], positions: &mut [usize]) {
-        let compare = |a: usize, b: usize| match &self.own {
-            None => compare_scores(groups[a].score, groups[b].score),
-            Some(own) => own[a].partial_cmp(&own[b]).unwrap_or(Ordering::Equal),
+        // The numbers beside the positions: the groups themselves are too large to be looked up at each comparison.
+        let number = |at: usize| self.own.as_ref().map_or(groups[at].score, |own| own[at]);
+        let mut numbered: Vec<(f64, usize)> = positions.iter().map(|&at| (number(at), at)).collect();
+        let compare = |a: f64, b: f64| match &self.own {
+            None => compare_scores(a, b),
+            Some(_) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
         };
         match self.order {
-            Order::Ascending => positions.sort_by(|&a, &b| compare(a, b)),
-            Order::Descending => positions.sort_by(|&a, &b| compare(b, a)),
+            Order::Ascending => numbered.sort_by(|a, b| compare(a.0, b.0)),
+            Order::Descending => numbered.sort_by(|a, b| compare(b.0, a.0)),
         }
+        positions.iter_mut().zip(numbered).for_each(|(position, (_, at))| *position = at);
         // Those without a number come last; they have no order among themselves.
         if let Some(own) = &self.own {
             positions.sort_by_key(|&at| own[at].is_nan());
