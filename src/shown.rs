@@ -22,6 +22,22 @@ pub fn line(text: &str) -> Cow<'_, str> {
     written_out(text, acts)
 }
 
+/// JSON with what acts, which stands in strings alone, as JSON's own escapes.
+pub fn json(text: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c != '\n' && c != '\t' && acts(c);
+    if !text.chars().any(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_escaped(c) {
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}")),
+            false => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// `text` of several lines below a first one that nothing in it can pass for: further lines are indented.
 pub fn indented(text: &str) -> String {
     lines(text).replace('\n', "\n  ")
@@ -75,6 +91,15 @@ fn written_out(text: &str, is_written_out: impl Fn(char) -> bool) -> Cow<'_, str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_stays_json() {
+        let value = serde_json::json!({"a\u{202e}\u{85}b": "\u{e0041}\n\u{1b}é"});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let shown = json(&text);
+        assert!(!shown.chars().any(|c| c != '\n' && acts(c)), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
 
     #[test]
     fn what_acts_is_written_out_and_all_else_stays() {

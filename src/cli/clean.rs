@@ -1,13 +1,14 @@
 //! `qlua clean`: what interrupted runs left is listed and removed.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use super::built_in::Said;
 use super::console::print;
+use crate::error::Error;
 use crate::interrupt;
+use crate::lua::{Failure, output};
 use crate::report::bytes;
 use crate::write::{LeftoverFate, leftovers};
 
@@ -34,23 +35,54 @@ pub(super) fn declare(command: Command) -> Command {
 pub(super) fn clean(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let dry = values.get_flag("dry-run");
     let directories: Vec<PathBuf> = values.remove_many("dir").into_iter().flatten().collect();
-    let mut text = String::new();
+    let mut code = 0;
     for directory in directories {
-        let left = leftovers(&directory)?;
-        if left.is_empty() {
-            let _ = writeln!(text, "{}: interrupted runs left nothing", directory.display());
-        }
-        for leftover in left {
-            interrupt::check()?;
-            let fate = if dry { None } else { Some(leftover.remove()?) };
-            let said = match fate {
-                None => "would be removed",
-                Some(LeftoverFate::Removed) => "removed",
-                Some(LeftoverFate::PutBack) => "a whole scheme, has its name again",
-                Some(LeftoverFate::InUse) => "in use by another process, left alone",
-            };
-            let _ = writeln!(text, "{}: {}, {said}", leftover.path.display(), bytes(leftover.bytes));
+        // One that cannot be cleaned keeps nobody from the others.
+        match clean_directory(&directory, dry) {
+            Ok(0) => {}
+            Ok(failed) => code = failed,
+            Err(error) if error.downcast_ref::<Error>().is_some_and(|e| matches!(e, Error::Interrupted)) => {
+                return Err(error);
+            }
+            Err(error) => code = say(&error),
         }
     }
-    print(&text)
+    Ok(code)
+}
+
+/// Says what is there and what becomes of it, each as soon as it is known.
+fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
+    let mut code = 0;
+    if !directory.is_dir() {
+        let missing = Error::not_found(format!("there is no directory `{}`", directory.display()));
+        return Err(missing.with_hint("name the directory that runs wrote into, as --out had it").into());
+    }
+    let left = leftovers(directory)?;
+    if left.is_empty() {
+        print(&format!("{}: interrupted runs left nothing\n", directory.display()))?;
+    }
+    for leftover in left {
+        interrupt::check()?;
+        let fate = if dry { Ok(leftover.expected_fate()) } else { leftover.remove() };
+        let said = match fate {
+            Ok(LeftoverFate::Removed) if dry => "would be removed",
+            Ok(LeftoverFate::PutBack) if dry => "a whole scheme, would get its name again",
+            Ok(LeftoverFate::Removed) => "removed",
+            Ok(LeftoverFate::PutBack) => "a whole scheme, has its name again",
+            Ok(LeftoverFate::InUse) => "in use by another process, left alone",
+            Err(error) => {
+                code = say(&error.into());
+                continue;
+            }
+        };
+        print(&format!("{}: {}, {said}\n", leftover.path.display(), bytes(leftover.bytes)))?;
+    }
+    Ok(code)
+}
+
+/// Writes an error as it ends a program, and gives its exit code.
+fn say(error: &anyhow::Error) -> u8 {
+    let failure = Failure::of(error);
+    output::line_to_stderr(&failure.to_string());
+    failure.exit_code()
 }

@@ -17,6 +17,7 @@ use crate::input;
 use crate::json::pretty;
 use crate::manifest::Manifest;
 use crate::model::Model;
+use crate::shown;
 
 /// Exit code when something differs.
 const DIFFERENT: u8 = 3;
@@ -97,5 +98,5 @@ fn kind(path: &Path) -> Result<ComparedKind> {
 }
 
 fn pretty_text(value: &serde_json::Value) -> anyhow::Result<String> {
-    Ok(String::from_utf8(pretty(value))?)
+    Ok(shown::json(&String::from_utf8(pretty(value))?).into_owned())
 }

@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
 use crate::json::pretty;
 use crate::model::Model;
+use crate::shown;
 use crate::units::counted;
 use crate::verify::{
-    BaseComparison, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
+    BaseComparison, Code, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
     check_family, verify_with,
 };
 
@@ -71,10 +72,16 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     }
     let family = values.get_flag("family").then(|| {
         let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));
-        check_family(&members.collect::<Vec<(String, &FamilyMember)>>())
+        let mut problems = check_family(&members.collect::<Vec<(String, &FamilyMember)>>());
+        let unseen = looked.iter().filter(|one| one.member().is_none());
+        problems.extend(unseen.map(|one| {
+            let message = format!("`{}` could not be looked at, so nothing is known of it", one.directory);
+            Problem::new(Code::Family, one.directory.clone(), message)
+        }));
+        problems
     });
     let text = match values.get_flag("json") {
-        true => String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?,
+        true => shown::json(&String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?).into_owned(),
         false => as_text(&looked, family.as_deref(), depth),
     };
     print(&text)?;

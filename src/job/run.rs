@@ -1,5 +1,6 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
+mod block_sources;
 mod sources;
 mod writing;
 

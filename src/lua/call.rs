@@ -124,6 +124,9 @@ impl<'a> Call<'a> {
 
     fn check(&self, param: &Param, word: &str, value: &Value) -> Result<(), Error> {
         if value.is_nil() {
+            if let (Fallback::String(path), true) = (param.default, param.ty.takes_paths()) {
+                return self.allow_path(Path::new(path), param);
+            }
             if param.is_optional() {
                 return Ok(());
             }

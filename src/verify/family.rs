@@ -41,6 +41,10 @@ pub fn check_family(members: &[(String, &FamilyMember)]) -> Vec<Problem> {
     let mut sorted: Vec<&(String, &FamilyMember)> = members.iter().collect();
     sorted.sort_by(|(a, x), (b, y)| x.quantised.len().cmp(&y.quantised.len()).then_with(|| a.cmp(b)));
     let mut problems = Vec::new();
+    for (name, _) in sorted.iter().filter(|(_, member)| member.quantised.is_empty()) {
+        let message = format!("`{name}` quantises nothing, so it is no scheme of a sweep");
+        problems.push(Problem::new(Code::Family, name.clone(), message));
+    }
     for pair in sorted.windows(2) {
         let [(smaller, few), (larger, many)] = pair else { continue };
         let mut problem =
@@ -94,6 +98,11 @@ mod tests {
         let found = named(&[("top10", &small), ("top20", &other)]);
         assert!(found[0].contains("1 layer") && found[0].contains("such as `a`"), "{found:?}");
         assert!(found[1].contains("95 bytes of tensors beside 90"), "{found:?}");
+        let plain = member(&[], 100, "v");
+        assert_eq!(
+            named(&[("base", &plain), ("top10", &small)]),
+            ["`base` quantises nothing, so it is no scheme of a sweep"]
+        );
         let same = member(&["a"], 90, "w");
         assert!(named(&[("one", &small), ("two", &same)])[0].ends_with("quantise the same 1 layer"));
     }

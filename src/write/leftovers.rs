@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::held::{HeldDirectory, LOCK_FILE, is_held};
-use super::transaction::{require_replaceable, settle};
+use super::transaction::settle;
 use crate::error::{Error, Result};
+use crate::record::record_path;
 
 /// Something that a stopped run left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +56,15 @@ pub fn leftovers(out: &Path) -> Result<Vec<Leftover>> {
         if !path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
             continue;
         }
+        // An empty one and one without a record may be anybody's.
         let (name, kind) = match (name.strip_suffix(".partial"), name.strip_suffix(".replaced")) {
             (Some(name), _) if is_unfinished(&path) => (name, LeftoverKind::Partial),
-            (_, Some(name)) if require_replaceable(&path).is_ok() => (name, LeftoverKind::Replaced),
+            (_, Some(name)) if path.join(record_path()).is_file() => (name, LeftoverKind::Replaced),
             _ => continue,
         };
         let target = out.join(name);
         let is_free = match kind {
-            LeftoverKind::Partial => HeldDirectory::find(&path)?.is_some(),
+            LeftoverKind::Partial => !is_held(&path),
             LeftoverKind::Replaced => !is_held(&target),
         };
         if is_free {
@@ -74,6 +76,14 @@ pub fn leftovers(out: &Path) -> Result<Vec<Leftover>> {
 }
 
 impl Leftover {
+    /// What [`Leftover::remove`] will make of it, if nothing changes until then.
+    pub fn expected_fate(&self) -> LeftoverFate {
+        match self.kind {
+            LeftoverKind::Replaced if self.target.symlink_metadata().is_err() => LeftoverFate::PutBack,
+            _ => LeftoverFate::Removed,
+        }
+    }
+
     /// Removes it, or gives it back the name that it had.
     ///
     /// # Errors
@@ -98,8 +108,7 @@ impl Leftover {
 
 /// Whether `path` is a directory that qlua works in: the lock is made first and removed last.
 fn is_unfinished(path: &Path) -> bool {
-    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    path.join(LOCK_FILE).symlink_metadata().is_ok_and(|m| m.is_file()) || is_empty()
+    path.join(LOCK_FILE).symlink_metadata().is_ok_and(|m| m.is_file())
 }
 
 /// Bytes on the disk of all that lies in `directory` and nowhere else.

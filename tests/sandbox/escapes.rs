@@ -5,6 +5,22 @@
 
 /// What a script is after, and how. One that goes through with nothing reached ends with an error of its own.
 pub const ESCAPES: &[(&str, &str)] = &[
+    // What tells whether something is there.
+    (
+        "the default of an option",
+        "local function takes(path)
+           return (pcall(qlua.cli.parser, { name = 'x', options = { { name = 'd', type = 'file', default = path } } }))
+         end
+         if takes('canary.txt') ~= takes('nothing.txt') then print('ESCAPED') end",
+    ),
+    (
+        "a step back out of a file",
+        "local function said(path)
+           local _, problem = pcall(qlua.fs.read, path .. '/../read/x')
+           return (tostring(problem):gsub(path, '', 1))
+         end
+         if said('canary.txt') ~= said('nothing.tx') then print('ESCAPED') end",
+    ),
     // Libraries that are not there.
     ("io.open", "print(io.open('canary.txt'):read('a'))"),
     ("io.lines", "for line in io.lines('canary.txt') do print(line) end"),

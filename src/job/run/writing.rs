@@ -1,5 +1,6 @@
 //! One pass over the source into the workplace, and a directory for each scheme from what is there then.
 
+use super::block_sources::BlockSources;
 use super::{Outcome, Pending, Run};
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
@@ -136,6 +137,7 @@ impl<'a> Run<'a> {
         let mut planned = Vec::new();
         let mut journals = Vec::new();
         let mut files = Vec::new();
+        let mut block_sources = Vec::new();
         let mut bytes = 0;
         for shard in shards {
             if let Some(record) = workplace.finished(&shard.key)?
@@ -146,18 +148,22 @@ impl<'a> Run<'a> {
             }
             let mut target = OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?;
             let length = target.layout().length();
-            let resumed = target.resume(workplace.made_blocks(&shard.key, length)?);
+            let made_from = BlockSources::new(&self.sources, &target);
+            let is_of_source = |block: usize, source: &str| made_from.of(&target, block) == source;
+            let made = workplace.made_blocks(&shard.key, length, is_of_source)?;
+            let resumed = target.resume(made);
             outcome.resumed_bytes += resumed;
             bytes += length - resumed;
             targets.push(target);
             planned.push(shard);
             files.push(self.files_of(shard));
+            block_sources.push(made_from);
             journals.push(workplace.block_journal(&shard.key));
         }
         let made = |index: usize, block: &MadeBlock| {
             // Blocks on record are gone on with, so they must have come from one and the same source.
             files[index].iter().try_for_each(|file| file.recheck().map(drop))?;
-            journals[index].add(block)?;
+            journals[index].add(block, &block_sources[index].of(&targets[index], block.block))?;
             workplace.has_work();
             Ok(())
         };

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, ScriptStop, Tidy, Type, state};
 use crate::options::{self, OptionValue, Parsed, ValueKind, width};
+use crate::shown;
 use declared::{Declared, OPTION};
 
 /// The command line of one script.
@@ -112,7 +113,7 @@ fn parse(this: &Parser, call: &Call) -> anyhow::Result<Table> {
     };
     match options::parse(this.command.clone(), words.into_iter().map(OsString::from))? {
         Parsed::Text(help) => {
-            call.write_stdout(&help)?;
+            call.write_stdout(&shown::lines(&help))?;
             Err(call.stop(ScriptStop::Exit(0)))
         }
         Parsed::Values(mut values) => {

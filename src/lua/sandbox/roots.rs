@@ -122,8 +122,13 @@ fn refused(path: &Path, path_use: PathUse) -> Error {
 }
 
 /// The absolute path, links resolved as far as it exists. Nothing for a link that leads nowhere: what is written there would
-/// appear where it leads.
+/// appear where it leads. Nothing either where the path steps back out of a part of it: whether that works tells what is there,
+/// wherever the path leads in the end.
 fn resolve(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components().skip_while(|part| !matches!(part, Component::Normal(_)));
+    if parts.any(|part| part == Component::ParentDir) {
+        return None;
+    }
     let absolute =
         if path.is_absolute() { path.to_path_buf() } else { std::env::current_dir().ok()?.join(path) };
     let mut resolved = PathBuf::new();
@@ -185,7 +190,8 @@ mod tests {
             ("in", PathUse::Read, true),
             ("in/deep/none", PathUse::Read, true),
             ("in/../out/file", PathUse::Read, false),
-            ("out/../in/deep", PathUse::Read, true),
+            ("out/../in/deep", PathUse::Read, false),
+            ("none/../in/deep", PathUse::Read, false),
             ("out/back", PathUse::Read, true),
             ("in/deep/link", PathUse::Read, false),
             ("in", PathUse::ReadTree, false),

@@ -119,6 +119,17 @@ impl OutputFile {
         first..last.max(first)
     }
 
+    /// The tensors that lie in block `index`: which, what part of their bytes is in it, and how many they are in all.
+    pub fn parts_of(&self, index: usize) -> impl Iterator<Item = (usize, Range<u64>, u64)> + '_ {
+        let block = self.block(index);
+        let part = move |entry: usize| {
+            let range = &self.layout.entries()[entry].1;
+            let inside = range.start.max(block.start)..range.end.min(block.end);
+            (entry, inside.start - range.start..inside.end - range.start, range.end - range.start)
+        };
+        self.entries_of(index).map(part).filter(|(_, part, _)| !part.is_empty())
+    }
+
     /// Counts the blocks `made`, which the file at its path holds, as made. Gives their bytes.
     pub fn resume(&mut self, made: Vec<MadeBlock>) -> u64 {
         let mut bytes = 0;

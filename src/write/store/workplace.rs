@@ -162,17 +162,24 @@ impl Workplace {
     }
 
     /// The blocks of the unfinished shard `key`, which will have `length` bytes, that a stopped run had made and that are as
-    /// they were. Where there is none, whatever lies at the place of the shard is removed.
+    /// they were and made from what `is_of_source` knows by its hash. Where there is none, whatever lies at the place of the shard is removed.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Interrupted`].
-    pub fn made_blocks(&self, key: &str, length: u64) -> Result<Vec<MadeBlock>> {
+    pub fn made_blocks(
+        &self,
+        key: &str,
+        length: u64,
+        is_of_source: impl Fn(usize, &str) -> bool + Sync,
+    ) -> Result<Vec<MadeBlock>> {
         let (path, journal) = (self.path_of(key), blocks_path(&self.path, key));
         let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
         let is_own = |m: &fs::Metadata| m.is_file() && m.nlink() == 1 && m.len() == length;
         // A file with another name may belong to a finished directory, which is not written to.
         let blocks = match opened {
-            Ok(file) if file.metadata().is_ok_and(|m| is_own(&m)) => intact_blocks(&journal, &file, length)?,
+            Ok(file) if file.metadata().is_ok_and(|m| is_own(&m)) => {
+                intact_blocks(&journal, &file, length, is_of_source)?
+            }
             _ => vec![],
         };
         if blocks.is_empty() {

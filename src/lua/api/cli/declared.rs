@@ -93,6 +93,9 @@ pub(super) const OPTION: Record = Record {
     ],
 };
 
+/// The most bytes of an option's name and of what stands for its value: a line of help has to have room for them.
+const MOST_BYTES: usize = 200;
+
 /// One option (`--name VALUE`), flag (`--name`) or argument (`NAME`).
 pub(super) struct Declared {
     name: String,
@@ -205,6 +208,12 @@ impl Declared {
         if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
             return Err(format!("the option name `{name}` must be in lower case, without leading dashes"));
         }
+        if name.len() > MOST_BYTES || self.metavar.len() > MOST_BYTES {
+            let start: String = name.chars().take(20).collect();
+            return Err(format!(
+                "the name and the `metavar` of the option `{start}…` may have {MOST_BYTES} bytes"
+            ));
+        }
         let Some(kind) = &self.kind else {
             return if self.is_argument {
                 Err(format!("the argument `{name}` cannot be a flag"))
@@ -218,6 +227,7 @@ impl Declared {
         if self.required {
             return Err(format!("the option `{name}` is required, so its default is never used"));
         }
+        let kind = if self.asks_later { kind.as_text() } else { kind.clone() };
         kind.parse(default).map(drop).map_err(|problem| format!("the default of option `{name}` {problem}"))
     }
 }

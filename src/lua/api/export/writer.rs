@@ -175,21 +175,22 @@ fn class() -> Class<RefCell<Writer>> {
 }
 
 fn copy(this: &RefCell<Writer>, call: &Call) -> anyhow::Result<usize> {
-    let mut writer = this.borrow_mut();
     if let Value::String(name) = call.get::<Value>("names")? {
         let name = name.to_string_lossy();
         if !name.contains(['*', '?', '[']) {
-            writer.copy(&name)?;
+            this.borrow_mut().copy(&name)?;
             return Ok(1);
         }
     }
     let selector: Selector = call.get("names")?;
-    let Some(base) = writer.base().cloned() else {
+    let Some(base) = this.borrow().base().cloned() else {
         return Err(call.refuse("names", "needs a writer with a base"));
     };
-    let taken: std::collections::HashSet<String> = writer.specs().map(|s| s.name.clone()).collect();
+    let taken: std::collections::HashSet<String> = this.borrow().specs().map(|s| s.name.clone()).collect();
+    // The predicate may ask the writer, or change it.
     let names = base.tensors().map(|(name, _)| name).filter(|name| !taken.contains(*name));
     let chosen = selector.filter(call.lua(), names.collect::<Vec<_>>())?;
+    let mut writer = this.borrow_mut();
     for name in &chosen {
         writer.copy(name)?;
     }
