@@ -12,11 +12,11 @@ use crate::write::{Companions, OutputTensor};
 pub(super) struct HeldSources<'a> {
     base: Option<&'a Model>,
     copied: Vec<Watched>,
-    files: Vec<HeldFile>,
+    files: Vec<HeldWeightFile>,
 }
 
 /// A weight file, and its hash where its times do not tell of all changes.
-struct HeldFile {
+struct HeldWeightFile {
     map: Arc<MappedFile>,
     hash: Option<String>,
 }
@@ -33,7 +33,7 @@ impl<'a> HeldSources<'a> {
     ) -> Result<Self> {
         let copied = companions.map_or(Ok(vec![]), Companions::watched)?;
         copied.iter().for_each(Watched::settle);
-        let mut files: Vec<HeldFile> = Vec::new();
+        let mut files: Vec<HeldWeightFile> = Vec::new();
         for map in tensors.iter().flat_map(|tensor| tensor.content.sources()).filter_map(|t| t.file()) {
             if files.iter().any(|known| Arc::ptr_eq(&known.map, map)) {
                 continue;
@@ -43,7 +43,7 @@ impl<'a> HeldSources<'a> {
                 Sameness::Same => None,
                 Sameness::Doubtful => Some(hash_file(map.watched().path())?.1),
             };
-            files.push(HeldFile { map: Arc::clone(map), hash });
+            files.push(HeldWeightFile { map: Arc::clone(map), hash });
         }
         Ok(HeldSources { base, copied, files })
     }
@@ -64,7 +64,7 @@ impl<'a> HeldSources<'a> {
     /// As for [`HeldSources::require_unchanged`].
     pub fn require_same_content(&self) -> Result<()> {
         self.require_unchanged()?;
-        for HeldFile { map, hash } in &self.files {
+        for HeldWeightFile { map, hash } in &self.files {
             let watched = map.watched();
             if watched.recheck()? == Sameness::Doubtful
                 && hash.as_ref() != Some(&hash_file(watched.path())?.1)
