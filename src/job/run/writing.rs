@@ -146,7 +146,11 @@ impl<'a> Run<'a> {
             }
             let mut target = OutputFile::new(&workplace.path_of(&shard.key), &shard.tensors)?;
             let length = target.layout().length();
-            let resumed = target.resume(workplace.made_blocks(&shard.key, length)?);
+            let resumed = {
+                let source_of = |block: usize| target.source_of(block, &self.sources);
+                workplace.made_blocks(&shard.key, length, &source_of)?
+            };
+            let resumed = target.resume(resumed);
             outcome.resumed_bytes += resumed;
             bytes += length - resumed;
             targets.push(target);
@@ -157,7 +161,7 @@ impl<'a> Run<'a> {
         let made = |index: usize, block: &MadeBlock| {
             // Blocks on record are gone on with, so they must have come from one and the same source.
             files[index].iter().try_for_each(|file| file.recheck().map(drop))?;
-            journals[index].add(block)?;
+            journals[index].add(block, &targets[index].source_of(block.block, &self.sources))?;
             workplace.has_work();
             Ok(())
         };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::content::{Content, OutputTensor};
 use super::super::shard::{ShardFile, ShardLayout};
+use super::super::source_hashes::SourceHashes;
 use super::super::weight_errors::WeightErrors;
 use crate::error::Result;
 use crate::format::QuantisationError;
@@ -117,6 +118,33 @@ impl OutputFile {
         let first = entries.partition_point(|(_, range)| range.end <= block.start);
         let last = entries.partition_point(|(_, range)| range.start < block.end);
         first..last.max(first)
+    }
+
+    /// Hash of what block `index` is made from: the parts of the source that are copied or converted, all weights of the groups
+    /// whose codes or scales lie in it, and scales that were read beforehand.
+    pub fn source_of(&self, index: usize, sources: &SourceHashes<'_>) -> String {
+        let block = self.block(index);
+        let (mut parts, mut given): (Vec<&[u8]>, _) = (vec![], blake3::Hasher::new());
+        for entry in self.entries_of(index) {
+            let (output, range) = (&self.tensors[entry], &self.layout.entries()[entry].1);
+            let content = &output.content;
+            match content {
+                Content::Bytes(tensor) => {
+                    let from = block.start.max(range.start) - range.start;
+                    let to = block.end.min(range.end).saturating_sub(range.start);
+                    parts.extend(tensor.bytes().get(from as usize..to as usize));
+                }
+                Content::InputScale { scale, .. } => drop(given.update(scale.bytes())),
+                Content::Dequantised { scales, .. } => {
+                    scales.values.iter().for_each(|value| drop(given.update(&value.to_le_bytes())));
+                }
+                Content::Cast(_) | Content::Codes(_) | Content::WeightScale(_) => {}
+            }
+            if !matches!(content, Content::Bytes(_)) {
+                parts.extend(content.sources().into_iter().map(|tensor| tensor.bytes()));
+            }
+        }
+        format!("{} {}", sources.of_parts(parts), given.finalize().to_hex())
     }
 
     /// Counts the blocks `made`, which the file at its path holds, as made. Gives their bytes.

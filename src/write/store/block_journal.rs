@@ -25,6 +25,8 @@ use crate::write::pass::{BlockError, MadeBlock};
 struct BlockLine {
     block: usize,
     blake3: String,
+    /// Hash of the parts of the source that it was made from.
+    source: String,
     errors: Vec<BlockError>,
 }
 
@@ -41,13 +43,18 @@ impl BlockJournal {
         BlockJournal { path, file: Mutex::new(None) }
     }
 
-    /// Adds a block that is written.
+    /// Adds a block that is written, made from parts of the source with the hash `source`.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn add(&self, made: &MadeBlock) -> Result<()> {
+    pub fn add(&self, made: &MadeBlock, source: &str) -> Result<()> {
         let failed = |e| Error::io("write", &self.path, e);
-        let line = BlockLine { block: made.block, blake3: made.hash.to_hex(), errors: made.errors.clone() };
+        let line = BlockLine {
+            block: made.block,
+            blake3: made.hash.to_hex(),
+            source: source.to_string(),
+            errors: made.errors.clone(),
+        };
         let text = serde_json::to_string(&line).map_err(|e| failed(e.into()))?;
         let line = format!("{} {text}\n", blake3::hash(text.as_bytes()).to_hex());
         let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -72,11 +79,17 @@ impl BlockJournal {
     }
 }
 
-/// The blocks of the file `shard`, `length` bytes long, that are as the journal at `path` has them, ascending.
+/// The blocks of the file `shard`, `length` bytes long, that are as the journal at `path` has them, ascending. A
+/// block counts when the parts of the source that it would be made from now, of which `source_of` gives the hash, are the same.
 ///
 /// # Errors
 /// [`Error::Io`] when the shard cannot be read; [`Error::Interrupted`].
-pub(super) fn intact_blocks(path: &Path, shard: &File, length: u64) -> Result<Vec<MadeBlock>> {
+pub(super) fn intact_blocks(
+    path: &Path,
+    shard: &File,
+    length: u64,
+    source_of: &(dyn Fn(usize) -> String + Sync),
+) -> Result<Vec<MadeBlock>> {
     let count = block_count(length);
     let text = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => input::read(path, InputKind::Record)?,
@@ -88,6 +101,9 @@ pub(super) fn intact_blocks(path: &Path, shard: &File, length: u64) -> Result<Ve
         lines.filter(|line| line.block < count).map(|line| (line.block, line)).collect();
     let intact = |buffer: &mut Vec<u8>, line: BlockLine| {
         interrupt::check()?;
+        if line.source != source_of(line.block) {
+            return Ok(None);
+        }
         let start = (line.block * BLOCK) as u64;
         buffer.resize((length - start).min(BLOCK as u64) as usize, 0);
         shard.read_exact_at(buffer, start).map_err(|e| Error::io("read", path, e))?;
@@ -140,17 +156,22 @@ mod tests {
         };
         let journal = BlockJournal::at(path.clone());
         for made in [0, 1, 3, 4].map(block) {
-            journal.add(&made).unwrap();
+            journal.add(&made, "weights").unwrap();
         }
         // Cut by a kill, and gone on with.
         let cut = fs::read(&path).unwrap();
         fs::write(&path, &cut[..cut.len() - 20]).unwrap();
-        BlockJournal::at(path.clone()).add(&block(2)).unwrap();
+        BlockJournal::at(path.clone()).add(&block(2), "weights").unwrap();
         bytes[BLOCK + 7] ^= 1;
         fs::write(&shard, &bytes).unwrap();
-        let found = intact_blocks(&path, &File::open(&shard).unwrap(), length as u64).unwrap();
+        let intact = |source_of: &(dyn Fn(usize) -> String + Sync)| {
+            intact_blocks(&path, &File::open(&shard).unwrap(), length as u64, source_of).unwrap()
+        };
+        let found = intact(&|_| "weights".into());
         assert_eq!(found.iter().map(|made| made.block).collect::<Vec<_>>(), [0, 2, 3]);
         assert!(found.iter().all(|made| made.errors == [part.clone()]));
+        let others = |block: usize| if block == 2 { "weights".into() } else { "others".into() };
+        assert_eq!(intact(&others).iter().map(|made| made.block).collect::<Vec<_>>(), [2]);
         journal.close();
         assert!(!path.exists());
     }

@@ -161,18 +161,25 @@ impl Workplace {
         Ok(None)
     }
 
-    /// The blocks of the unfinished shard `key`, which will have `length` bytes, that a stopped run had made and that are as
-    /// they were. Where there is none, whatever lies at the place of the shard is removed.
+    /// The blocks of the unfinished shard `key`, which will have `length` bytes, that a stopped run had made from what
+    /// `source_of` gives the hash of, and that are as they were. Where there is none, whatever lies at the place of the shard is removed.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Interrupted`].
-    pub fn made_blocks(&self, key: &str, length: u64) -> Result<Vec<MadeBlock>> {
+    pub fn made_blocks(
+        &self,
+        key: &str,
+        length: u64,
+        source_of: &(dyn Fn(usize) -> String + Sync),
+    ) -> Result<Vec<MadeBlock>> {
         let (path, journal) = (self.path_of(key), blocks_path(&self.path, key));
         let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
         let is_own = |m: &fs::Metadata| m.is_file() && m.nlink() == 1 && m.len() == length;
         // A file with another name may belong to a finished directory, which is not written to.
         let blocks = match opened {
-            Ok(file) if file.metadata().is_ok_and(|m| is_own(&m)) => intact_blocks(&journal, &file, length)?,
+            Ok(file) if file.metadata().is_ok_and(|m| is_own(&m)) => {
+                intact_blocks(&journal, &file, length, source_of)?
+            }
             _ => vec![],
         };
         if blocks.is_empty() {
@@ -275,20 +282,6 @@ fn is_directory(path: &Path) -> bool {
 
 fn blocks_path(workplace: &Path, key: &str) -> PathBuf {
     workplace.join(format!("{key}.blocks"))
-}
-
-/// Removes what says which blocks of unfinished shards are there.
-pub(super) fn remove_block_journals(workplace: &Path) -> Result<()> {
-    for shard in shards_in(workplace) {
-        let journal = blocks_path(workplace, &shard.key);
-        match fs::remove_file(&journal) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &journal, e));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Whether a run that comes later can go on with a shard of `workplace`.
