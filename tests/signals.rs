@@ -114,6 +114,43 @@ fn blocks_that_are_no_longer_as_they_were_are_made_again() {
     assert_eq!(runs.hashes(), expected);
 }
 
+/// The weight files of `runs`, mapped, with every page waiting to go to the disk: no time tells of what is written to them next.
+fn mapped_weights(runs: &Runs) -> Vec<memmap2::MmapMut> {
+    let mut maps = Vec::new();
+    for entry in fs::read_dir(runs.path().join("model")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+            // SAFETY: nobody cuts the file short.
+            let mut map = unsafe { memmap2::MmapMut::map_mut(&file) }.unwrap();
+            map.chunks_mut(4096).for_each(|page| page[0] = std::hint::black_box(page[0]));
+            maps.push(map);
+        }
+    }
+    maps
+}
+
+#[test]
+fn blocks_of_a_source_that_has_other_content_at_the_same_times_are_made_again() {
+    let runs = Runs::new(&LARGE);
+    let mut maps = mapped_weights(&runs);
+    let mut child = runs.start(&["60"]);
+    runs.wait_until(&mut child, |runs| runs.blocks().iter().sum::<u64>() >= 3);
+    send(&child, libc::SIGKILL);
+    assert!(!end(child).success());
+    for map in &mut maps {
+        let header = 8 + u64::from_le_bytes(map[..8].try_into().unwrap()) as usize;
+        map[header..].iter_mut().step_by(1024).for_each(|low| *low ^= 0x41);
+    }
+    // Where the pages went to the disk meanwhile, the times are others, and what was finished may be refused.
+    let output = runs.start(&["60"]).wait_with_output().unwrap();
+    let resumed = output.status.success().then(|| runs.hashes());
+    assert!(resumed.is_some() || stderr(&output).contains("on other inputs"), "{}", stderr(&output));
+    runs.reset();
+    runs.finish(&["60"]);
+    assert!(resumed.is_none_or(|resumed| resumed == runs.hashes()), "blocks of another source were resumed");
+}
+
 /// Sends SIGINT to a run until it has ended, as impatient people do.
 #[test]
 fn a_second_interruption_leaves_nothing_that_a_later_run_cannot_use() {

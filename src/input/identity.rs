@@ -35,6 +35,11 @@ impl Identity {
         self.length
     }
 
+    /// Device and inode: which file it is.
+    pub fn file(&self) -> [u64; 2] {
+        [self.device, self.inode]
+    }
+
     /// The times of the last modification and of the last change, in seconds and nanoseconds.
     pub fn times(&self) -> [(i64, i64); 2] {
         [self.modified, self.changed]

@@ -69,12 +69,13 @@ impl<'a> Run<'a> {
     }
 
     /// What the workplace of a run must have in common with that of a run that was stopped. Shards have keys of their own;
-    /// this says that the source is the same file by file, down to the time of its last change, without reading it.
+    /// this says that the source is the same file by file, down to inode and time of its last change, without reading it.
     pub(super) fn inputs(&self) -> WorkInputs {
         let (mut content, mut times) = (blake3::Hasher::new(), blake3::Hasher::new());
         for (name, bytes, watched) in self.model.shards_watched() {
             content.update(format!("{name} {}\n", bytes.len()).as_bytes());
-            times.update(format!("{name} {:?}\n", watched.identity().times()).as_bytes());
+            let identity = watched.identity();
+            times.update(format!("{name} {:?} {:?}\n", identity.file(), identity.times()).as_bytes());
         }
         content.update(self.model.config_text());
         content.update(self.directories.manifest.bytes());

@@ -1,10 +1,10 @@
 //! A source that lies there anew, from a copy or a download, while finished work of a stopped run waits: its times are others, its
-//! content is the same. Hashes of what each finished shard was made from decide.
+//! content is the same. Hashes of what each finished shard was made from decide; single blocks are asked the same when they are gone on with.
 
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::workplace::{DIRECTORY, Finished, Inputs, JOURNAL, append, read_journal, remove_block_journals};
+use super::workplace::{DIRECTORY, Finished, Inputs, JOURNAL, append, read_journal};
 use crate::error::{Error, Result};
 use crate::write::held::HeldDirectory;
 
@@ -57,8 +57,6 @@ pub(crate) fn adopt(
             return Ok(());
         }
     }
-    // Of single blocks it is not on record what they were made from.
-    remove_block_journals(&path)?;
     let new = path.join(format!("{JOURNAL}.new"));
     let mut file = File::create(&new).map_err(|e| Error::io("create", &new, e))?;
     append(&mut file, &new, &Inputs { inputs: inputs.word() })?;

@@ -284,20 +284,6 @@ fn blocks_path(workplace: &Path, key: &str) -> PathBuf {
     workplace.join(format!("{key}.blocks"))
 }
 
-/// Removes what says which blocks of unfinished shards are there.
-pub(super) fn remove_block_journals(workplace: &Path) -> Result<()> {
-    for shard in shards_in(workplace) {
-        let journal = blocks_path(workplace, &shard.key);
-        match fs::remove_file(&journal) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &journal, e));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Whether a run that comes later can go on with a shard of `workplace`.
 fn holds_work(workplace: &Path, finished: &HashMap<String, Finished>) -> bool {
     shards_in(workplace).any(|shard| is_of_use(workplace, finished, &shard))
