@@ -36,6 +36,13 @@ impl<'a> BlockSources<'a> {
                         self.sources.of_parts([&all[scaled(part.start)..scaled(part.end)]]).as_bytes(),
                     );
                 }
+                Content::InputScale { scale, .. } => drop(hasher.update(scale.bytes())),
+                Content::Dequantised { scales, .. } => {
+                    hasher.update(self.whole[entry].get_or_init(of_whole).as_bytes());
+                    for value in &scales.values {
+                        hasher.update(&value.to_le_bytes());
+                    }
+                }
                 // Scales are those of whole tensors.
                 _ => drop(hasher.update(self.whole[entry].get_or_init(of_whole).as_bytes())),
             }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::super::content::{Content, OutputTensor};
 use super::super::shard::{ShardFile, ShardLayout};
-use super::super::source_hashes::SourceHashes;
 use super::super::weight_errors::WeightErrors;
 use crate::error::Result;
 use crate::format::QuantisationError;
