@@ -44,6 +44,22 @@ impl Cleanup {
         Cleanup(number)
     }
 
+    /// Makes something by `make` and has what `removal` gives for it called by [`clean_up`], which never comes between the two.
+    /// `make` is to be short, and not to register anything.
+    ///
+    /// # Errors
+    /// That of `make`; nothing is registered then.
+    pub fn make<T, R: Fn() + Send + 'static>(
+        make: impl FnOnce() -> Result<T>,
+        removal: impl FnOnce(&T) -> R,
+    ) -> Result<(T, Self)> {
+        let mut cleanups = cleanups();
+        let made = make()?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        cleanups.push((number, Box::new(removal(&made))));
+        Ok((made, Cleanup(number)))
+    }
+
     /// Ends the need for the cleanup by `work`, which [`clean_up`] waits for: it is to be short, and not to register anything.
     pub fn conclude<T>(self, work: impl FnOnce() -> T) -> T {
         let mut cleanups = cleanups();

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::interrupt::Cleanup;
 use crate::record::record_path;
 
+/// Attempts of a process that ends at once to remove a directory: while its other threads still write there, new files appear.
+const REMOVALS: usize = 1000;
+
 /// A directory in the making. Dropped before [`PartialDirectory::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct PartialDirectory {
@@ -50,13 +53,16 @@ impl PartialDirectory {
             held: None,
             cleanup: None,
         };
-        let held = HeldDirectory::take(&directory.partial, target)?;
+        let take = || HeldDirectory::take(&directory.partial, target);
         let partial = directory.partial.clone();
-        directory.held = Some(held);
-        directory.cleanup = Some(Cleanup::register(move || {
-            // While others still write into it, new files may appear.
-            let _ = (0..3).find(|_| remove_held(&partial).is_ok() && partial.symlink_metadata().is_err());
-        }));
+        let removal = |_: &HeldDirectory| {
+            move || {
+                let is_gone = || remove_held(&partial).is_ok() && partial.symlink_metadata().is_err();
+                let _ = (0..REMOVALS).find(|_| is_gone());
+            }
+        };
+        let (held, cleanup) = Cleanup::make(take, removal)?;
+        (directory.held, directory.cleanup) = (Some(held), Some(cleanup));
         // What an ended process left.
         if let Some(held) = &directory.held {
             held.clear()?;
