@@ -22,6 +22,23 @@ pub fn line(text: &str) -> Cow<'_, str> {
     written_out(text, acts)
 }
 
+/// The JSON `text` with what acts escaped as JSON escapes it, `\u202e`: it parses to the same. What acts stands in strings alone.
+pub fn json(text: &str) -> Cow<'_, str> {
+    let is_escaped = |c| c != '\n' && acts(c);
+    if !text.chars().any(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_escaped(c) {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// `text` of several lines below a first one that nothing in it can pass for: further lines are indented.
 pub fn indented(text: &str) -> String {
     lines(text).replace('\n', "\n  ")
@@ -84,6 +101,19 @@ mod tests {
         assert!(matches!(line(plain), Cow::Borrowed(same) if same == plain));
         assert_eq!(indented("one\nhint: two"), "one\n  hint: two");
         assert_eq!(bytes(b"a\xffb\x1b\xe2\x80\xaec"), b"a\\xffb\\u{1b}\\u{202e}c");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({"a\u{202e}": "b\u{85}\u{1b}\n\u{e0041}\u{7f}ß"});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json(&text);
+        assert!(
+            escaped.contains("a\\u202e") && escaped.contains("b\\u0085\\u001b\\n\\udb40\\udc41\\u007fß"),
+            "{escaped}"
+        );
+        assert_eq!(lines(&escaped), escaped);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

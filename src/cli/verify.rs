@@ -7,11 +7,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use serde_json::{Value, json};
 
 use super::built_in::Said;
-use super::console::print;
+use super::console::{print, print_json};
 use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
-use crate::json::pretty;
 use crate::model::Model;
 use crate::units::counted;
 use crate::verify::{
@@ -73,11 +72,10 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));
         check_family(&members.collect::<Vec<(String, &FamilyMember)>>())
     });
-    let text = match values.get_flag("json") {
-        true => String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?,
-        false => as_text(&looked, family.as_deref(), depth),
+    match values.get_flag("json") {
+        true => print_json(&as_json(&looked, family.as_deref()))?,
+        false => print(&as_text(&looked, family.as_deref(), depth))?,
     };
-    print(&text)?;
     let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
     Ok(match () {
         () if found.filter(|problem| problem.is_fault()).count() > 0 => PROBLEMS,
