@@ -112,6 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({"a\u{202e}": "b\u{85}\u{1b}\n\u{e0041}\u{7f}ß"});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json(&text);
+        assert!(
+            escaped.contains("a\\u202e") && escaped.contains("b\\u0085\\u001b\\n\\udb40\\udc41\\u007fß"),
+            "{escaped}"
+        );
+        assert_eq!(lines(&escaped), escaped);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+
+    #[test]
     fn a_cell_of_a_table_stays_one() {
         assert_eq!(code("a`b\nc"), "a'b\\nc");
         assert_eq!(markdown_cell("a|b`c`\nd<i>\\"), "a\\|b\\`c\\` d&lt;i>\\\\");

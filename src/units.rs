@@ -157,9 +157,14 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Decibels with one decimal.
+/// Decibels with one decimal; infinitely many are no loss, and NaN is what cannot be told.
 pub fn decibels(value: f64) -> String {
-    if value.is_finite() { format!("{value:.1}") } else { "lossless".into() }
+    match value {
+        f64::INFINITY => "lossless".into(),
+        f64::NEG_INFINITY => "-∞".into(),
+        value if value.is_nan() => "–".into(),
+        value => format!("{value:.1}"),
+    }
 }
 
 #[cfg(test)]

@@ -51,8 +51,9 @@ impl Index {
                 Error::format(path, format!("places tensor `{tensor}` in something that is no name"))
             })?;
             let mut components = Path::new(file).components();
-            let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-            if !plain {
+            // `a/` and `a/.` have the same one component as `a`, and name a directory.
+            let is_plain = components.next() == Some(Component::Normal(OsStr::new(file)));
+            if !is_plain || components.next().is_some() {
                 return Err(Error::format(
                     path,
                     format!(

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::error::Error;
+use crate::json::pretty;
 use crate::lua::{Ending, ScriptStop, output};
 use crate::shown;
 
@@ -18,7 +19,17 @@ pub(super) fn conclude(ending: &Ending) -> u8 {
 
 /// Writes `text` to standard output; exit code 0.
 pub(super) fn print(text: &str) -> anyhow::Result<u8> {
-    match output::write_stdout(&shown::lines(text)) {
+    write(&shown::lines(text))
+}
+
+/// Writes `value` to standard output as JSON that a program reads back as it was, and that does nothing to a terminal; exit
+/// code 0.
+pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<u8> {
+    write(&shown::json(&String::from_utf8(pretty(value))?))
+}
+
+fn write(text: &str) -> anyhow::Result<u8> {
+    match output::write_stdout(text) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("write", "standard output", e).into())
         }

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use super::built_in::Said;
-use super::console::print;
+use super::console::{print, print_json};
 use super::directories;
 use crate::diff::{diff_checkpoints, diff_manifests};
 use crate::error::{Error, Result};
 use crate::input;
-use crate::json::pretty;
 use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::shown;
@@ -50,16 +49,24 @@ pub(super) fn diff(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         return Ok(2);
     };
     let as_json = values.get_flag("json");
-    let (text, is_same) = match (kind(&a)?, kind(&b)?) {
+    let is_same = match (kind(&a)?, kind(&b)?) {
         (ComparedKind::Checkpoint, ComparedKind::Checkpoint) => {
             let found = diff_checkpoints(&Model::open(&a)?, &Model::open(&b)?)?;
-            let text = if as_json { pretty_text(&found.to_json())? } else { checkpoints::text(&found) };
-            (text, found.is_same())
+            if as_json {
+                print_json(&found.to_json())?
+            } else {
+                print(&checkpoints::text(&found))?
+            };
+            found.is_same()
         }
         (ComparedKind::Manifest, ComparedKind::Manifest) => {
             let found = diff_manifests(&Manifest::open(&a)?, &Manifest::open(&b)?)?;
-            let text = if as_json { pretty_text(&found.to_json())? } else { manifests::text(&found) };
-            (text, found.is_same())
+            if as_json {
+                print_json(&found.to_json())?
+            } else {
+                print(&manifests::text(&found))?
+            };
+            found.is_same()
         }
         (one, _) => {
             let (directory, file) = if one == ComparedKind::Checkpoint { (a, b) } else { (b, a) };
@@ -69,7 +76,6 @@ pub(super) fn diff(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
                 .into());
         }
     };
-    print(&text)?;
     Ok(if is_same { 0 } else { DIFFERENT })
 }
 

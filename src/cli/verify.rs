@@ -7,11 +7,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use serde_json::{Value, json};
 
 use super::built_in::Said;
-use super::console::print;
+use super::console::{print, print_json};
 use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
-use crate::json::pretty;
 use crate::model::Model;
 use crate::shown;
 use crate::units::counted;
@@ -84,7 +83,6 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         true => shown::json(&String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?).into_owned(),
         false => as_text(&looked, family.as_deref(), depth),
     };
-    print(&text)?;
     let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
     Ok(match () {
         () if found.filter(|problem| problem.is_fault()).count() > 0 => PROBLEMS,

@@ -109,6 +109,10 @@ impl Expression {
         if pattern.starts_with(['*', '+', '?']) {
             return Err(Flaw::Broken);
         }
+        if closes_too_often(pattern) {
+            // A comment may hold any parenthesis.
+            return Err(if pattern.contains('#') { Flaw::Unknown } else { Flaw::Broken });
+        }
         let anchored = format!(r"\A(?:{})", translated(pattern).ok_or(Flaw::Unknown)?);
         let engine = match budget.linear(&anchored) {
             Ok(regex) => MatchedBy::Linear(regex),
@@ -144,6 +148,35 @@ fn flaw(error: &Error) -> Flaw {
         ) => Flaw::Broken,
         _ => Flaw::Unknown,
     }
+}
+
+/// Whether a parenthesis closes what none opened. Put between others, such an expression would close these: Python, which puts
+/// none around it, rejects it.
+fn closes_too_often(pattern: &str) -> bool {
+    let mut open = 0usize;
+    let mut characters = pattern.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => {
+                characters.next();
+            }
+            '[' => {
+                characters.next_if_eq(&'^');
+                // A bracket that closes at once is one of the characters.
+                characters.next_if_eq(&']');
+                while let Some(inside) = characters.next().filter(|c| *c != ']') {
+                    if inside == '\\' {
+                        characters.next();
+                    }
+                }
+            }
+            '(' => open += 1,
+            ')' if open == 0 => return true,
+            ')' => open -= 1,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// `pattern` in the words of this language's engines: inside of a class Python knows no classes and no operations on them, its
@@ -219,6 +252,7 @@ mod tests {
             ("[[a]b", "[b", true),
             ("[]x]+$", "]x", true),
             ("[^]x]", "]", false),
+            (r"(\)|[)])[])]", ")]", true),
             ("[a&&b]+$", "&&", true),
             ("(?i)MODEL", gate, true),
             (r"(a|b)\1", "bb", true),
@@ -230,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_python_rejects_is_told_from_what_is_not_known() {
-        for broken in ["(", "a[", "*experts", "a\\"] {
+        for broken in ["(", "a[", "*experts", "a\\", ")a|(b", "a)", "(a))|(b", r"\()|(a"] {
             assert_eq!(expression(broken).err(), Some(Flaw::Broken), "{broken}");
         }
         assert_eq!(expression(r"\p{Lu}.*").err(), Some(Flaw::Unknown));

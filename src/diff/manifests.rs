@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::keys::{KeyChange, changes};
 use crate::error::{Error, Result};
 use crate::json;
-use crate::manifest::{Correlation, Group, Manifest, RankingOptions};
+use crate::manifest::{Correlation, Group, Manifest, RankingOptions, RecordedAmax};
 use crate::model::bare_name;
 use crate::words::words;
 
@@ -142,7 +142,7 @@ pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
     let lists = [
         ("layers", a.layers() != b.layers()),
         ("sensitivity_ranking", a.published_ranking() != b.published_ranking()),
-        ("amax", a.amax() != b.amax()),
+        ("amax", !is_same_amax(a.amax(), b.amax())),
     ];
     let by_name = |manifest: &Manifest| -> HashMap<String, usize> {
         let names = manifest.groups().iter().enumerate();
@@ -222,6 +222,17 @@ fn parts(a: &Group, standing_a: &GroupStanding, b: &Group, standing_b: &GroupSta
         (GroupPart::Rank, standing_a.rank != standing_b.rank),
     ];
     found.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
+}
+
+/// Whether both name the same quantizers in the same order, with the same values; a NaN that stays is no change.
+fn is_same_amax(a: Option<&RecordedAmax>, b: Option<&RecordedAmax>) -> bool {
+    let is_same = |((name_a, a), (name_b, b)): ((&str, f64), (&str, f64))| {
+        name_a == name_b && (a == b || a.is_nan() && b.is_nan())
+    };
+    match (a, b) {
+        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(is_same),
+        _ => a.is_none() && b.is_none(),
+    }
 }
 
 fn formats(a: &Manifest, b: &Manifest) -> Vec<FormatCount> {

@@ -34,6 +34,8 @@ impl ModuleDiff {
             TensorOutcome::Same => false,
         };
         let sqnr = self.values().map_or(f64::INFINITY, |values| values.sqnr_db());
+        // What cannot be told is the worst.
+        let sqnr = if sqnr.is_nan() { f64::NEG_INFINITY } else { sqnr };
         match () {
             () if weights().any(is_lost) => (0, sqnr),
             () if weights().next().is_some() => (1, sqnr),

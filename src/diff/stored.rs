@@ -135,9 +135,36 @@ impl<'a> StoredElements<'a> {
             for (at, side) in [self, other].into_iter().enumerate() {
                 side.read(first, count, decoders[at].as_ref(), at, buffers)?;
             }
-            found = found.merge(ValueDifference::of(&buffers.values[0], &buffers.values[1]));
+            let mut part = ValueDifference::of(&buffers.values[0], &buffers.values[1]);
+            if self.is_of_long_integers() || other.is_of_long_integers() {
+                self.compare_integers(other, buffers, &mut part);
+            }
+            found = found.merge(part);
         }
         Ok(Compared::Values(found))
+    }
+
+    /// Whether its elements are integers that F64 does not hold exactly.
+    fn is_of_long_integers(&self) -> bool {
+        matches!(self.reading, ElementReading::Plain)
+            && matches!(self.tensor.dtype(), Dtype::I64 | Dtype::U64)
+    }
+
+    /// Corrects `part`, the difference of what was read last, by the integers that are the same as F64 alone.
+    fn compare_integers(&self, other: &Self, buffers: &ElementBuffers, part: &mut ValueDifference) {
+        let integer = |side: &Self, which: usize, at: usize| {
+            let long = || buffers.bytes[which].as_chunks::<8>().0[at];
+            match side.tensor.dtype() {
+                Dtype::I64 if side.is_of_long_integers() => i128::from(i64::from_le_bytes(long())),
+                Dtype::U64 if side.is_of_long_integers() => i128::from(u64::from_le_bytes(long())),
+                // The same number as a rounded integer of the other side: an integer itself.
+                _ => buffers.values[which][at] as i128,
+            }
+        };
+        let [a, b] = &buffers.values;
+        for at in (0..a.len()).filter(|at| a[*at] == b[*at]) {
+            part.note_integers(integer(self, 0, at), integer(other, 1, at));
+        }
     }
 
     /// Whether every byte is the same; reads no further than to the first part that differs, and nothing of what is one file.

@@ -41,6 +41,16 @@ impl ValueDifference {
         found
     }
 
+    /// Counts the elements `a` and `b`, integers that [`Self::of`] took for the same since they are the same once rounded to F64.
+    pub(super) fn note_integers(&mut self, a: i128, b: i128) {
+        if a != b {
+            let difference = a.abs_diff(b) as f64;
+            self.differing += 1;
+            self.max_difference = self.max_difference.max(difference);
+            self.sum_squared_difference += difference * difference;
+        }
+    }
+
     /// This and `next` together.
     pub fn merge(self, next: Self) -> Self {
         ValueDifference {
@@ -60,10 +70,16 @@ impl ValueDifference {
     }
 
     /// Signal to noise in decibels, 10 × log10(Σ a² / Σ (a - b)²); infinite where nothing differs, minus infinite where the
-    /// first is all zeros.
+    /// first is all zeros. NaN where it cannot be told: all that differs is NaN or infinite on a side, or the squares leave the
+    /// range of F64.
     pub fn sqnr_db(&self) -> f64 {
-        if self.sum_squared_difference == 0.0 {
+        if self.differing == 0 {
             return f64::INFINITY;
+        }
+        let sums = [self.sum_squares, self.sum_squared_difference];
+        let has_vanished = self.sum_squares == 0.0 && self.max_magnitude > 0.0;
+        if has_vanished || self.sum_squared_difference == 0.0 || sums.iter().any(|sum| !sum.is_finite()) {
+            return f64::NAN;
         }
         10.0 * (self.sum_squares / self.sum_squared_difference).log10()
     }
@@ -93,5 +109,18 @@ mod tests {
         let from_nothing = ValueDifference::of(&[0.0], &[1.0]);
         assert_eq!((from_nothing.sqnr_db(), from_nothing.relative()), (f64::NEG_INFINITY, f64::INFINITY));
         assert_eq!(ValueDifference::default().relative(), 0.0);
+    }
+
+    #[test]
+    fn what_differs_is_never_lossless() {
+        for (a, b) in [
+            ([f64::NAN, 1.0], [0.0, 1.0]),
+            ([1e308, 1.0], [-1e308, 1.0]),
+            ([1.0, 0.0], [1.0, 1e-200]),
+            ([1e-200, 0.0], [0.0, 0.0]),
+        ] {
+            let found = ValueDifference::of(&a, &b);
+            assert!(found.differing == 1 && found.sqnr_db().is_nan(), "{a:?} {b:?}: {}", found.sqnr_db());
+        }
     }
 }

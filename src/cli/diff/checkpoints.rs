@@ -116,7 +116,7 @@ fn modules(found: &CheckpointDiff) -> String {
     for module in &found.modules {
         let values = module.values();
         table.push([
-            module.name.as_str().into(),
+            name(module).into(),
             dtypes(module).into(),
             size(module).into(),
             values.map(|values| values.max_difference).into(),
@@ -126,6 +126,20 @@ fn modules(found: &CheckpointDiff) -> String {
         ]);
     }
     section("modules, the worst first", table)
+}
+
+/// The module; its tensors where they belong to none.
+fn name(module: &ModuleDiff) -> String {
+    let listed = |rest: &[TensorDiff]| match rest.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    match module.tensors.split_first() {
+        Some((first, rest)) if module.name.is_empty() => {
+            format!("{}{}", first.name(), listed(rest))
+        }
+        _ => module.name.clone(),
+    }
 }
 
 /// The type of the first weight that differs.
