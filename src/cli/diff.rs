@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::manifest::Manifest;
 use crate::model::Model;
-use crate::shown;
 
 /// Exit code when something differs.
 const DIFFERENT: u8 = 3;
@@ -101,8 +100,4 @@ fn kind(path: &Path) -> Result<ComparedKind> {
         return Err(Error::usage(problem).with_hint("name the directory that it is in"));
     }
     Ok(ComparedKind::Manifest)
-}
-
-fn pretty_text(value: &serde_json::Value) -> anyhow::Result<String> {
-    Ok(shown::json(&String::from_utf8(pretty(value))?).into_owned())
 }

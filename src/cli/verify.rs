@@ -12,7 +12,6 @@ use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
 use crate::model::Model;
-use crate::shown;
 use crate::units::counted;
 use crate::verify::{
     BaseComparison, Code, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
@@ -79,9 +78,9 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         }));
         problems
     });
-    let text = match values.get_flag("json") {
-        true => shown::json(&String::from_utf8(pretty(&as_json(&looked, family.as_deref())))?).into_owned(),
-        false => as_text(&looked, family.as_deref(), depth),
+    match values.get_flag("json") {
+        true => print_json(&as_json(&looked, family.as_deref()))?,
+        false => print(&as_text(&looked, family.as_deref(), depth))?,
     };
     let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
     Ok(match () {
