@@ -21,7 +21,7 @@ use super::state::{self, HostState, ScriptStop, Verbosity};
 use crate::write::HashedFile;
 
 /// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
-const HOOK_INTERVAL: u32 = 10_000;
+pub(super) const HOOK_INTERVAL: u32 = 10_000;
 
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq)]
