@@ -129,10 +129,18 @@ pub fn unknown(what: &str, word: &str, known: &[&str]) -> Error {
     )
 }
 
+/// Longer words are not compared, in bytes.
+const LONGEST_WORD: usize = 200;
+
 /// The entry of `known` that is nearest to `word`, if it is near enough to be a typing error.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Distances take time by the product of the lengths, and nobody mistypes a word as long as that.
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     known
         .into_iter()
+        .filter(|k| k.len() <= 2 * LONGEST_WORD)
         .map(|k| (strsim::osa_distance(word, k), k))
         .filter(|(distance, k)| *distance <= 1 + k.chars().count() / 4)
         .min_by_key(|(distance, _)| *distance)

@@ -125,6 +125,7 @@ impl<'a> Call<'a> {
     fn check(&self, param: &Param, word: &str, value: &Value) -> Result<(), Error> {
         if value.is_nil() {
             if let (Fallback::String(path), true) = (param.default, param.ty.takes_paths()) {
+                // What was left out is used all the same.
                 return self.allow_path(Path::new(path), param);
             }
             if param.is_optional() {
@@ -218,6 +219,13 @@ impl<'a> Call<'a> {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(self.stop(ScriptStop::ClosedPipe)),
             other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
         }
+    }
+
+    /// Does `write`, which nothing cuts off half-way; whatever a script can make large is to be computed before.
+    pub fn uninterrupted<R>(&self, write: impl FnOnce() -> R) -> R {
+        let clock = super::state::with(self.lua, |state| std::sync::Arc::clone(&state.clock));
+        let _held = clock.hold();
+        write()
     }
 
     /// Makes the script stop, and gives the error to return.

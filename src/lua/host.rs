@@ -17,11 +17,8 @@ use super::host_functions::host_functions;
 use super::install::install;
 use super::raise;
 use super::sandbox::{Limits, Roots, Watchdog, WatchdogEnd};
-use super::state::{self, HostState, ScriptStop, Verbosity};
+use super::state::{self, HOOK_INTERVAL, HostState, ScriptStop, Verbosity};
 use crate::write::HashedFile;
-
-/// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
-const HOOK_INTERVAL: u32 = 10_000;
 
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 use super::chunk::Chunk;
 use super::embedded::{self, Embedded};
 use super::install::fallible;
-use super::state::{self, ScriptStop};
+use super::state::{self, HOOK_INTERVAL, ScriptStop};
 use super::{output, raise};
 use crate::error::Error;
 use crate::shown;
@@ -22,6 +22,13 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
     host.raw_set(
         "stopping",
         lua.create_function(|lua, ()| state::stopping(lua).map(|s| raise::stop_value(lua, s)).transpose())?,
+    )?;
+    host.raw_set(
+        "count_coroutine",
+        lua.create_function(|lua, ()| {
+            state::count(lua, HOOK_INTERVAL);
+            Ok(())
+        })?,
     )?;
     host.raw_set(
         "convert",
@@ -47,11 +54,12 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         "exit",
         lua.create_function(|lua, code: Value| stop(lua, ScriptStop::Exit(exit_code(&code))))?,
     )?;
+    host.raw_set("interrupted", lua.create_function(|lua, ()| stop(lua, ScriptStop::Interrupted))?)?;
     host.raw_set("closed_pipe", lua.create_function(|lua, ()| stop(lua, ScriptStop::ClosedPipe))?)?;
     host.raw_set(
         "embedded",
-        lua.create_function(|_, name: String| {
-            let module = embedded::module(&name);
+        lua.create_function(|_, name: LuaString| {
+            let module = embedded::module(&name.to_string_lossy());
             Ok((module.map(|m| m.source), module.map(Embedded::chunk_name)))
         })?,
     )?;

@@ -1,6 +1,7 @@
 //! Puts the declared API into a Lua state.
 
 use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -125,11 +126,7 @@ impl Installer<'_> {
         self.function(move |lua, arguments| {
             let call = Call::new(lua, &callable.spec, &callable.full_name, class, arguments)?;
             let clock = state::with(lua, |state| Arc::clone(&state.clock));
-            let _guard = match () {
-                () if callable.spec.is_long => Some(clock.stand()),
-                () if callable.spec.writes() => Some(clock.hold()),
-                () => None,
-            };
+            let _guard = callable.spec.is_long.then(|| clock.stand());
             (callable.handler)(&call)
         })
     }
@@ -155,7 +152,11 @@ pub(super) fn fallible<R: IntoLuaMulti>(
     lua.create_function(move |lua, arguments: MultiValue| {
         // What qlua makes for a script that is trusted is as large as its files are; the script itself keeps to its limit.
         let _memory = (!state::is_sandbox(lua)).then(|| MemoryGuard::set(lua, 0));
-        let outcome = f(lua, arguments).and_then(|results| Ok(results.into_lua_multi(lua)?));
+        // Whoever is to blame, the script and whoever reads its error learn what happened.
+        let called = catch_unwind(AssertUnwindSafe(|| f(lua, arguments)));
+        let outcome = called
+            .unwrap_or_else(|panic| Err(own_mistake(&*panic)))
+            .and_then(|results| Ok(results.into_lua_multi(lua)?));
         match outcome {
             Ok(mut results) => {
                 results.push_front(Value::Boolean(true));
@@ -164,6 +165,14 @@ pub(super) fn fallible<R: IntoLuaMulti>(
             Err(error) => (false, raise::value_of(lua, &error)?).into_lua_multi(lua),
         }
     })
+}
+
+/// The error for a panic of qlua's own.
+fn own_mistake(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text =
+        text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+    anyhow::anyhow!("qlua failed by a mistake of its own: {text}")
 }
 
 fn key_name(key: Option<&Value>) -> String {

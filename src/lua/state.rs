@@ -15,6 +15,9 @@ use super::sandbox::{Limits, Roots, ScriptClock, ScriptLimit};
 use crate::interrupt;
 use crate::write::HashedFile;
 
+/// After how many instructions a script is asked whether it should stop; about a tenth of a millisecond.
+pub(super) const HOOK_INTERVAL: u32 = 10_000;
+
 /// Why a script stops other than by an error that it could catch. Once set it stays: no `pcall` of a script gets past it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptStop {

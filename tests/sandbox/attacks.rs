@@ -13,6 +13,11 @@ pub const ATTACKS: &[(&str, &str)] = &[
         "local function f() pcall(f) f() end while true do pcall(f) end",
     ),
     ("an error handler that raises", "local function h() error('x') end while true do xpcall(error, h) end"),
+    (
+        "writing a table that is endless as JSON",
+        "local t = {} for i = 1, 40 do t = { t, t } end qlua.json.write('write/x.json', t)",
+    ),
+    ("a suggestion for a long word", "while true do pcall(require, ('x'):rep(1e6)) end"),
     ("a coroutine that does not end", "coroutine.wrap(function() while true do end end)()"),
     (
         "coroutines that resume each other",

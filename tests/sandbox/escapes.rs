@@ -22,6 +22,22 @@ pub const ESCAPES: &[(&str, &str)] = &[
          if said('canary.txt') ~= said('nothing.tx') then print('ESCAPED') end",
     ),
     // Libraries that are not there.
+    (
+        "a default that is a path",
+        "local m = qlua.manifest.open('read/manifest.json') local f = qlua.export.family{ manifest = m, model = 'read/model' } print('ESCAPED')",
+    ),
+    (
+        "a default of an option that is looked at",
+        "for _, kind in ipairs{ 'file', 'directory', 'saved state' } do for _, at in ipairs{ 'canary.txt', 'none', 'demo' } do\n\
+         local ok, e = pcall(qlua.cli.parser, { name = 'x', options = { { name = 'a', type = kind, default = at } } })\n\
+         if not ok then print('ESCAPED', e) end end end",
+    ),
+    ("dots after what is there", "qlua.fs.read('demo/../read/file.txt') print('ESCAPED')"),
+    ("dots after what is not there", "qlua.fs.read('none/../read/file.txt') print('ESCAPED')"),
+    (
+        "a shared list",
+        "qlua.verify.codes[1] = 'CHANGED' if qlua.verify.codes[1] == 'CHANGED' then print('ESCAPED') end",
+    ),
     ("io.open", "print(io.open('canary.txt'):read('a'))"),
     ("io.lines", "for line in io.lines('canary.txt') do print(line) end"),
     ("io.popen", "print(io.popen('cat canary.txt'):read('a'))"),

@@ -13,7 +13,7 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, ScriptStop, Tidy, Type, state};
 use crate::options::{self, OptionValue, Parsed, ValueKind, width};
 use crate::shown;
-use declared::{Declared, OPTION};
+use declared::{Declared, LONGEST_NAME, OPTION};
 
 /// The command line of one script.
 struct Parser {
@@ -73,7 +73,10 @@ pub(super) fn declare() -> Namespace {
                     Function::new("help", "The text that `--help` prints.")
                         .returns(Type::String, "lines of text")
                         .example("assert(qlua.cli.parser{ name = \"demo\" }:help():find(\"Usage: qlua demo\"))"),
-                    |this, _| Ok(this.command.clone().term_width(width()).render_help().to_string()),
+                    |this, _| {
+                        let help = this.command.clone().term_width(width()).render_help().to_string();
+                        Ok(shown::lines(&help).into_owned())
+                    },
                 ),
         )
 }
@@ -92,6 +95,9 @@ fn parser(call: &Call) -> anyhow::Result<Handle<Parser>> {
     }
     declared::check(&options).map_err(|problem| Error::argument(format!("{}: {problem}", call.name())))?;
     let name: String = call.get("name")?;
+    if name.chars().count() > LONGEST_NAME {
+        return Err(call.refuse("name", format!("must have at most {LONGEST_NAME} characters")));
+    }
     let mut command = Command::new(name.clone())
         .bin_name(format!("qlua {name}"))
         .disable_version_flag(true)

@@ -82,7 +82,8 @@ pub(super) fn declare() -> Namespace {
                     let folder = folder_of(&path);
                     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
                 }
-                Ok(write_whole(&path, &content.as_bytes(), call.get("overwrite")?)?)
+                let overwrite = call.get("overwrite")?;
+                Ok(call.uninterrupted(|| write_whole(&path, &content.as_bytes(), overwrite))?)
             },
         )
         .function(

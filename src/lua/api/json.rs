@@ -88,7 +88,8 @@ pub(super) fn declare() -> Namespace {
         |call| {
             let mut text = encode::encode(call)?;
             text.push('\n');
-            Ok(write_whole(&call.get::<PathBuf>("path")?, text.as_bytes(), call.get("overwrite")?)?)
+            let (path, overwrite) = (call.get::<PathBuf>("path")?, call.get("overwrite")?);
+            Ok(call.uninterrupted(|| write_whole(&path, text.as_bytes(), overwrite))?)
         },
     )
     .function(

@@ -8,10 +8,11 @@ use super::json::encode::text_of;
 use super::manifest::named_groups;
 use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
+use crate::lua::failure::Failure;
 use crate::lua::policy_process::{PolicyAnswer, PolicyChoice, PolicyRequest, ask, source_text};
 use crate::lua::rows::rows;
 use crate::lua::sandbox::Limits;
-use crate::lua::{Call, Handle, Type, raise};
+use crate::lua::{Call, Handle, Type, raise, state};
 use crate::manifest::{Ranking, Selection};
 use crate::selector::Globs;
 
@@ -104,18 +105,35 @@ fn select(this: &Policy, call: &Call) -> anyhow::Result<Handle<Selection>> {
         None => "{}".into(),
     };
     let groups = rows(call.lua(), ranking.groups())?.into_lua(call.lua())?;
+    // A policy has no more than whoever asks it.
+    let own = state::with(call.lua(), |state| state.limits);
     let request = PolicyRequest {
         name: format!("@{}", this.path.display()),
         source: this.source.clone(),
         groups: text_of(call, "ranking", &groups)?,
         options,
-        memory: this.memory,
-        seconds: this.seconds,
-        instructions: Limits::POLICY.instructions.unwrap_or(u64::MAX),
+        memory: this.memory.min(own.memory),
+        seconds: this.seconds.min(own.time.map_or(f64::INFINITY, |time| time.as_secs_f64())),
+        instructions: [Limits::POLICY.instructions, own.instructions]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(u64::MAX),
     };
     match ask(&request)? {
-        PolicyAnswer::Chosen(PolicyChoice::Globs(globs)) => Ok(Handle(ranking.named(&Globs::new(globs)?)?)),
-        PolicyAnswer::Chosen(PolicyChoice::Names(names)) => Ok(Handle(named_groups(&ranking, &names)?)),
+        PolicyAnswer::Chosen(choice) => {
+            let selection = match choice {
+                PolicyChoice::Globs(globs) => {
+                    Globs::new(globs).and_then(|globs| ranking.named(&globs)).map_err(anyhow::Error::from)
+                }
+                PolicyChoice::Names(names) => named_groups(&ranking, &names).map_err(anyhow::Error::from),
+            };
+            // What is wrong with the choice is the policy's mistake, not that of the call.
+            selection.map(Handle).map_err(|error| {
+                let Failure { message, hint, .. } = Failure::of(&error);
+                raise::failed(call.lua(), "policy", &message, hint, Vec::new())
+            })
+        }
         PolicyAnswer::Failed { kind, message, hint, at } => {
             let (kind, hint) = match kind.as_str() {
                 "limit" => (

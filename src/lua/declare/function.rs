@@ -246,15 +246,6 @@ impl Function {
             .all(|ty| !ty.takes_paths() && ty.handles().iter().all(|h| classes.contains(h)))
     }
 
-    /// Whether it writes a file or directory.
-    pub fn writes(&self) -> bool {
-        let options = self.options.iter().flat_map(|o| &o.entries);
-        self.params
-            .iter()
-            .chain(options)
-            .any(|param| matches!(param.path_use, Some(PathUse::Write | PathUse::WriteInside)))
-    }
-
     /// It takes as long as the weights are large, so that limits of time do not count it.
     pub fn long(mut self) -> Self {
         self.is_long = true;

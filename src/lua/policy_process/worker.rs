@@ -98,7 +98,10 @@ fn chosen(lua: &Lua) -> anyhow::Result<PolicyChoice> {
     let mut names = Vec::with_capacity(list.raw_len());
     for at in 1..=list.raw_len() {
         match list.raw_get::<Value>(at)? {
-            Value::String(name) => names.push(name.to_str()?.to_string()),
+            Value::String(name) => match name.to_str() {
+                Ok(name) => names.push(name.to_string()),
+                Err(_) => anyhow::bail!("the policy chose a name that is not valid UTF-8"),
+            },
             other => anyhow::bail!("the policy chose {}, which is no name", other.type_name()),
         }
     }

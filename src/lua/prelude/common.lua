@@ -3,6 +3,7 @@
 -- could otherwise swallow a stop (Ctrl-C, os.exit, a closed pipe, a limit), see a Rust error as userdata, or load binary code.
 local host = ...
 local error, type, select, tostring, rawget, next = error, type, select, tostring, rawget, next
+local getmetatable = getmetatable
 local sort = table.sort
 local stopping, convert = host.stopping, host.convert
 local exports = {}
@@ -44,6 +45,16 @@ function xpcall(f, handler, ...)
   return settle(raw_xpcall(f, guarded, ...))
 end
 
+-- The hook counts the instructions of each coroutine anew, so each pays beforehand for what goes uncounted.
+local raw_create, raw_wrap, count_coroutine = coroutine.create, coroutine.wrap, host.count_coroutine
+function coroutine.create(...)
+  count_coroutine()
+  return raw_create(...)
+end
+function coroutine.wrap(...)
+  count_coroutine()
+  return raw_wrap(...)
+end
 function coroutine.resume(...) return settle(raw_resume(...)) end
 function coroutine.close(...) return settle(raw_close(...)) end
 
@@ -93,6 +104,14 @@ function exports.index(getters, methods, unknown)
 end
 
 -- A proxy, so that replacing an existing member raises too.
+-- A plain list is given as a copy: scripts share nothing that they can change.
+local function own(member)
+  if type(member) ~= "table" or getmetatable(member) ~= nil then return member end
+  local copy = {}
+  for key, value in next, member do copy[key] = value end
+  return copy
+end
+
 function exports.namespace(name, members, unknown, assigned)
   local names = {}
   for member in next, members do names[#names + 1] = member end
@@ -101,7 +120,7 @@ function exports.namespace(name, members, unknown, assigned)
     local i = 0
     return function()
       i = i + 1
-      return names[i], members[names[i]]
+      return names[i], own(members[names[i]])
     end
   end
   return raw_setmetatable({}, {
@@ -109,7 +128,7 @@ function exports.namespace(name, members, unknown, assigned)
     __metatable = false,
     __index = function(_, key)
       local member = members[key]
-      if member ~= nil then return member end
+      if member ~= nil then return own(member) end
       return unknown(key)
     end,
     __newindex = function(_, key) assigned(key) end,

@@ -90,5 +90,13 @@ end
 
 os.exit = wrap(host.exit)
 
+-- The C library hears no Ctrl-C while a command runs; that the command ended by it is all there is to see.
+local raw_execute, interrupted = os.execute, wrap(host.interrupted)
+function os.execute(...)
+  local ok, how, code = raw_execute(...)
+  if (how == "signal" and code == 2) or (how == "exit" and code == 130) then return interrupted() end
+  return ok, how, code
+end
+
 debug = { traceback = host.traceback }
 

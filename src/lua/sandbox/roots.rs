@@ -77,10 +77,10 @@ impl Roots {
         if path_use == PathUse::Text {
             return Ok(());
         }
-        let resolved = resolve(path).filter(|resolved| is_allowed(resolved));
+        let resolved = self.resolve(path).filter(|resolved| is_allowed(resolved));
         let Some(resolved) = resolved else { return Err(refused(path, path_use)) };
         if path_use != PathUse::Read && resolved.is_dir() {
-            return require_no_way_out(&resolved, &is_allowed).map_err(|link| {
+            return self.require_no_way_out(&resolved, &is_allowed).map_err(|link| {
                 let inside = refused(&link, path_use);
                 match (inside.to_string(), inside.hint()) {
                     (text, Some(hint)) => Error::refused(format!("{text}: it is a link")).with_hint(hint),
@@ -93,7 +93,7 @@ impl Roots {
 
     /// Whether `path` may be read.
     pub fn may_read(&self, path: &Path) -> bool {
-        resolve(path).is_some_and(|resolved| self.readable().any(|root| resolved.starts_with(root)))
+        self.resolve(path).is_some_and(|resolved| self.readable().any(|root| resolved.starts_with(root)))
     }
 
     /// Fails unless `path`, of which it is not known what for it is used, may be read or written in.
@@ -109,6 +109,58 @@ impl Roots {
             "`--read DIR` or `--write DIR` before the script allows a directory and what is in it",
         ))
     }
+
+    /// The absolute path, links resolved as far as it exists. Nothing for a link that leads nowhere: what is written there would
+    /// appear where it leads. Nothing for a `..` after what is not there, as the kernel has it, nor after what lies outside: whether
+    /// that is there is not for the script to learn.
+    fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        let current = std::env::current_dir().and_then(|current| current.canonicalize()).ok()?;
+        let absolute = if path.is_absolute() { path.to_path_buf() } else { current.join(path) };
+        let mut resolved = PathBuf::new();
+        for component in absolute.components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    let above = self.readable().chain([&*current]).any(|known| known.starts_with(&resolved));
+                    let inside = || self.readable().any(|root| resolved.starts_with(root));
+                    if !(above || inside() && resolved.is_dir()) {
+                        return None;
+                    }
+                    resolved.pop();
+                }
+                other => resolved.push(other),
+            }
+            match resolved.canonicalize() {
+                Ok(real) => resolved = real,
+                Err(_) if resolved.is_symlink() => return None,
+                Err(_) => {}
+            }
+        }
+        Some(resolved)
+    }
+
+    /// Fails with a link below `directory` that leads to where `is_allowed` says no.
+    fn require_no_way_out(
+        &self,
+        directory: &Path,
+        is_allowed: &impl Fn(&Path) -> bool,
+    ) -> Result<(), PathBuf> {
+        let mut left = MOST_ENTRIES;
+        let mut directories = vec![directory.to_path_buf()];
+        while let Some(directory) = directories.pop() {
+            // What cannot be listed nobody else will read.
+            for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let (path, kind) = (entry.path(), entry.file_type());
+                left = left.checked_sub(1).ok_or_else(|| directory.clone())?;
+                if kind.as_ref().is_ok_and(|kind| kind.is_symlink()) {
+                    self.resolve(&path).filter(|resolved| is_allowed(resolved)).ok_or(path)?;
+                } else if kind.is_ok_and(|kind| kind.is_dir()) {
+                    directories.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn refused(path: &Path, path_use: PathUse) -> Error {
@@ -119,53 +171,6 @@ fn refused(path: &Path, path_use: PathUse) -> Error {
     let problem = format!("`{}` lies outside of what this sandbox may {verb}", path.display());
     Error::refused(problem)
         .with_hint(format!("`{flag} DIR` before the script allows a directory and what is in it"))
-}
-
-/// The absolute path, links resolved as far as it exists. Nothing for a link that leads nowhere: what is written there would
-/// appear where it leads. Nothing either where the path steps back out of a part of it: whether that works tells what is there,
-/// wherever the path leads in the end.
-fn resolve(path: &Path) -> Option<PathBuf> {
-    let mut parts = path.components().skip_while(|part| !matches!(part, Component::Normal(_)));
-    if parts.any(|part| part == Component::ParentDir) {
-        return None;
-    }
-    let absolute =
-        if path.is_absolute() { path.to_path_buf() } else { std::env::current_dir().ok()?.join(path) };
-    let mut resolved = PathBuf::new();
-    for component in absolute.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                resolved.pop();
-            }
-            other => resolved.push(other),
-        }
-        match resolved.canonicalize() {
-            Ok(real) => resolved = real,
-            Err(_) if resolved.is_symlink() => return None,
-            Err(_) => {}
-        }
-    }
-    Some(resolved)
-}
-
-/// Fails with a link below `directory` that leads to where `is_allowed` says no.
-fn require_no_way_out(directory: &Path, is_allowed: &impl Fn(&Path) -> bool) -> Result<(), PathBuf> {
-    let mut left = MOST_ENTRIES;
-    let mut directories = vec![directory.to_path_buf()];
-    while let Some(directory) = directories.pop() {
-        // What cannot be listed nobody else will read.
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let (path, kind) = (entry.path(), entry.file_type());
-            left = left.checked_sub(1).ok_or_else(|| directory.clone())?;
-            if kind.as_ref().is_ok_and(|kind| kind.is_symlink()) {
-                resolve(&path).filter(|resolved| is_allowed(resolved)).ok_or(path)?;
-            } else if kind.is_ok_and(|kind| kind.is_dir()) {
-                directories.push(path);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -192,6 +197,8 @@ mod tests {
             ("in/../out/file", PathUse::Read, false),
             ("out/../in/deep", PathUse::Read, false),
             ("none/../in/deep", PathUse::Read, false),
+            ("in/none/../deep", PathUse::Read, false),
+            ("in/deep/../deep", PathUse::Read, true),
             ("out/back", PathUse::Read, true),
             ("in/deep/link", PathUse::Read, false),
             ("in", PathUse::ReadTree, false),

@@ -13,6 +13,9 @@ use crate::options::ValueKind;
 use crate::plan::{ActivationsChoice, ScaleSharing};
 use crate::write::LinkChoice;
 
+/// More characters than this are no name of an option, nor what stands for its value.
+pub(super) const LONGEST_NAME: usize = 100;
+
 const KINDS: &[&str] = &[
     "string",
     "path",
@@ -92,9 +95,6 @@ pub(super) const OPTION: Record = Record {
         Key::optional("repeated", Type::Boolean, "may be given several times; the result is a list"),
     ],
 };
-
-/// The most bytes of an option's name and of what stands for its value: a line of help has to have room for them.
-const MOST_BYTES: usize = 200;
 
 /// One option (`--name VALUE`), flag (`--name`) or argument (`NAME`).
 pub(super) struct Declared {
@@ -208,10 +208,12 @@ impl Declared {
         if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
             return Err(format!("the option name `{name}` must be in lower case, without leading dashes"));
         }
-        if name.len() > MOST_BYTES || self.metavar.len() > MOST_BYTES {
-            let start: String = name.chars().take(20).collect();
+        // What lays out the help pads its columns, and takes no width beyond 16 bits.
+        let texts = [(&self.name, "name"), (&self.metavar, "metavar")];
+        if let Some((_, what)) = texts.iter().find(|(text, _)| text.chars().count() > LONGEST_NAME) {
+            let begin: String = name.chars().take(20).collect();
             return Err(format!(
-                "the name and the `metavar` of the option `{start}…` may have {MOST_BYTES} bytes"
+                "the {what} of the option `{begin}…` is longer than {LONGEST_NAME} characters"
             ));
         }
         let Some(kind) = &self.kind else {
@@ -227,6 +229,7 @@ impl Declared {
         if self.required {
             return Err(format!("the option `{name}` is required, so its default is never used"));
         }
+        // In a sandbox nothing is asked of the disk before it is known that it may be.
         let kind = if self.asks_later { kind.as_text() } else { kind.clone() };
         kind.parse(default).map(drop).map_err(|problem| format!("the default of option `{name}` {problem}"))
     }

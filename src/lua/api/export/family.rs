@@ -8,7 +8,7 @@ use std::time::Instant;
 use mlua::{Lua, Table, Value};
 
 use super::super::log::debug;
-use super::{WRITTEN, max_shard_size, threads};
+use super::{WRITTEN, file_name, max_shard_size, threads};
 use crate::dialect::{DialectChoice, Engine};
 use crate::format::Rounding;
 use crate::job::{Family, FamilyOptions, Outcome, Planned, PlannedFile, PlannedScheme};
@@ -268,10 +268,13 @@ fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<FamilyOption
 fn command_line(lua: &Lua) -> anyhow::Result<Vec<String>> {
     let Value::Table(arg) = lua.globals().raw_get("arg")? else { return Ok(vec![]) };
     let arg: Table = arg;
-    let mut words: Vec<(i64, String)> = arg
-        .pairs::<i64, mlua::LuaString>()
-        .map(|p| p.map(|(i, w)| (i, w.to_string_lossy())))
-        .collect::<mlua::Result<_>>()?;
+    let mut words: Vec<(i64, String)> = Vec::new();
+    for pair in arg.pairs::<Value, Value>() {
+        // Whatever else a script puts there is no word of the command line.
+        if let (Value::Integer(i), Value::String(word)) = pair? {
+            words.push((i, word.to_string_lossy()));
+        }
+    }
     words.sort();
     Ok(words.into_iter().map(|(_, word)| word).collect())
 }
@@ -293,7 +296,7 @@ fn class() -> Class<RefCell<Family>> {
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))")),
             |this, call| {
                 let selection = call.handle::<Selection>("selection")?.clone();
-                this.borrow_mut().add(&call.get::<String>("name")?, selection)?;
+                this.borrow_mut().add(&file_name(call)?, selection)?;
                 Ok(call.self_value())
             },
         )

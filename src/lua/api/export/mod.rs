@@ -35,6 +35,23 @@ pub(super) fn declare() -> Namespace {
 
 /// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
 /// which is done by one pool of the process.
+/// The most bytes that file systems take for one name.
+const LONGEST_FILE_NAME: usize = 255;
+
+/// The parameter `name`, which a file or directory is to have.
+fn file_name(call: &Call) -> anyhow::Result<String> {
+    let name: String = call.get("name")?;
+    if name.contains('\0') || name.len() > LONGEST_FILE_NAME {
+        let problem = format!("must have at most {LONGEST_FILE_NAME} bytes, none of them zero");
+        return Err(call.refuse("name", problem));
+    }
+    if name.starts_with(".qlua-") {
+        return Err(call
+            .refuse("name", "must not begin with `.qlua-`: qlua's own files are called so, and taken away"));
+    }
+    Ok(name)
+}
+
 fn threads(call: &Call) -> anyhow::Result<usize> {
     match call.get::<Option<i64>>("threads")? {
         None => Ok(crate::threads::all()),

@@ -1,12 +1,13 @@
 //! Writers: directories put together tensor by tensor.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
-use super::{WRITTEN, max_shard_size, threads};
+use super::{WRITTEN, file_name, max_shard_size, threads};
 use crate::format::{Granularity, Rounding};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
@@ -157,7 +158,7 @@ fn class() -> Class<RefCell<Writer>> {
                 .example(with_writer!("writer:file(\"NOTICE\", \"Made for a test.\")")),
             |this, call| {
                 let content: mlua::LuaString = call.get("content")?;
-                Ok(this.borrow_mut().file(&call.get::<String>("name")?, content.as_bytes().to_vec())?)
+                Ok(this.borrow_mut().file(&file_name(call)?, content.as_bytes().to_vec())?)
             },
         )
         .method(
@@ -183,13 +184,17 @@ fn copy(this: &RefCell<Writer>, call: &Call) -> anyhow::Result<usize> {
         }
     }
     let selector: Selector = call.get("names")?;
-    let Some(base) = this.borrow().base().cloned() else {
+    let base = this.borrow().base().cloned();
+    let Some(base) = base else {
         return Err(call.refuse("names", "needs a writer with a base"));
     };
-    let taken: std::collections::HashSet<String> = this.borrow().specs().map(|s| s.name.clone()).collect();
-    // The predicate may ask the writer, or change it.
-    let names = base.tensors().map(|(name, _)| name).filter(|name| !taken.contains(*name));
-    let chosen = selector.filter(call.lua(), names.collect::<Vec<_>>())?;
+    let taken = || this.borrow().specs().map(|s| s.name.clone()).collect::<HashSet<String>>();
+    let before = taken();
+    let names = base.tensors().map(|(name, _)| name).filter(|name| !before.contains(*name));
+    // A predicate may use the writer itself, so nothing of it is borrowed meanwhile.
+    let mut chosen = selector.filter(call.lua(), names.collect::<Vec<_>>())?;
+    let since = taken();
+    chosen.retain(|name| !since.contains(*name));
     let mut writer = this.borrow_mut();
     for name in &chosen {
         writer.copy(name)?;

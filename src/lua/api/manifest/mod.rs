@@ -293,7 +293,8 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     }
     let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
     let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
-    write_whole(&path, text.as_bytes(), call.get("overwrite")?)?;
+    let overwrite = call.get("overwrite")?;
+    call.uninterrupted(|| write_whole(&path, text.as_bytes(), overwrite))?;
     Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
 }
 
