@@ -1,11 +1,12 @@
 //! `qlua clean`: what interrupted runs left is listed and removed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::built_in::Said;
 use super::console::print;
+use super::directories;
 use crate::error::Error;
 use crate::interrupt;
 use crate::lua::{Failure, output};
@@ -15,13 +16,7 @@ use crate::write::{LeftoverFate, leftovers};
 pub(super) fn declare(command: Command) -> Command {
     command
         .arg(
-            Arg::new("dir")
-                .value_name("DIR")
-                .required(true)
-                .num_args(1..)
-                .action(ArgAction::Append)
-                .value_hint(ValueHint::DirPath)
-                .value_parser(value_parser!(PathBuf))
+            directories::argument()
                 .help("A directory that runs wrote into, as --out had it (may be repeated)"),
         )
         .arg(
@@ -34,9 +29,8 @@ pub(super) fn declare(command: Command) -> Command {
 
 pub(super) fn clean(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let dry = values.get_flag("dry-run");
-    let directories: Vec<PathBuf> = values.remove_many("dir").into_iter().flatten().collect();
     let mut code = 0;
-    for directory in directories {
+    for directory in directories::of(&mut values) {
         // One that cannot be cleaned keeps nobody from the others.
         match clean_directory(&directory, dry) {
             Ok(0) => {}

@@ -1,4 +1,4 @@
-//! What `qlua verify`, `qlua diff` and `qlua detach` have in common: they take directories, and threads to read them with.
+//! What commands that take directories have in common: these, and threads to read them with.
 
 use std::path::PathBuf;
 
