@@ -28,12 +28,13 @@ use std::path::{Path, PathBuf};
 
 use breaks::Good::{self, *};
 use breaks::{CONFIG, Case, fp8};
-use common::directory::{Directory, Raw};
+use common::directory::{Directory, Raw, write_safetensors};
 use common::{ascending_family, options, shared};
 use qlua::job::FamilyOptions;
 use qlua::verify::{Code, Depth, verify};
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
+use serde_json::json;
 
 fn cases() -> Vec<Case> {
     let mut cases = silently_wrong::cases();
@@ -165,6 +166,26 @@ fn an_f32_model_may_have_f32_scales() {
 }
 
 /// Loads in vLLM and Transformers alike.
+/// Without an index vLLM opens every weight file, and what it reads last stays.
+#[test]
+fn a_second_weight_file_without_an_index_is_found_where_it_holds_the_same_tensors() {
+    let base = tempfile::tempdir().unwrap();
+    let tensors = |names: &[&str]| names.iter().map(|name| (name.to_string(), Raw::zeros(&[4, 4]))).collect();
+    let config = json!({"model_type": "llama"});
+    let all = ["model.embed_tokens.weight", "lm_head.weight"];
+    let directory = Directory::create(&base.path().join("model"), &config, &tensors(&all));
+    let of_weights = || {
+        let mut found = found(&directory.0, Depth::Headers);
+        found.retain(|(code, _)| *code == Code::ExtraTensor.word());
+        found
+    };
+    assert_eq!(of_weights(), BTreeSet::new());
+    write_safetensors(&directory.file("consolidated.safetensors"), &tensors(&["tok_embeddings.weight"]));
+    assert_eq!(of_weights(), BTreeSet::new(), "other names are no second copy");
+    write_safetensors(&directory.file("z.safetensors"), &tensors(&all[..1]));
+    assert_eq!(of_weights(), BTreeSet::from([(Code::ExtraTensor.word(), all[0].to_string())]));
+}
+
 #[test]
 fn the_format_of_a_group_goes_before_that_of_the_configuration() {
     let base = tempfile::tempdir().unwrap();

@@ -1,11 +1,12 @@
 //! The index against the shards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
 use super::{Code, Problem};
 use crate::checkpoint::{Checkpoint, INDEX_FILE, names_in, read_header, read_index};
 use crate::error::{Error, Result};
+use crate::units::counted;
 
 /// Tensors that lie in the directory and that the index does not name.
 #[derive(Default)]
@@ -32,7 +33,9 @@ impl LeftOut {
 /// vLLM loads every tensor of a shard that it opens, indexed or not, so a shard must hold exactly what the index names.
 pub(super) fn check(checkpoint: &Checkpoint) -> Result<(Vec<Problem>, LeftOut)> {
     let mut left_out = LeftOut::default();
-    let Some(index) = read_index(checkpoint.directory())? else { return Ok((vec![], left_out)) };
+    let Some(index) = read_index(checkpoint.directory())? else {
+        return Ok((loaded_twice(checkpoint)?, left_out));
+    };
     let mut problems = Vec::new();
     for (file, path, bytes) in checkpoint.shards() {
         for entry in read_header(path, bytes)? {
@@ -63,7 +66,28 @@ pub(super) fn check(checkpoint: &Checkpoint) -> Result<(Vec<Problem>, LeftOut)> 
     Ok((problems, left_out))
 }
 
-/// The tensors of weight files that the index does not name. No loader opens these, so that damage of theirs is no finding.
+/// What other weight files hold once more where there is no index: without one vLLM opens every weight file of a directory.
+fn loaded_twice(checkpoint: &Checkpoint) -> Result<Vec<Problem>> {
+    let mut by_file: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, file) in in_other_files(checkpoint)? {
+        if checkpoint.shard_of(&name).is_some() {
+            by_file.entry(file).or_default().push(name);
+        }
+    }
+    let problem = |(file, names): (String, Vec<String>)| {
+        let name = names.iter().min().cloned().unwrap_or_default();
+        let held = match names.len() {
+            1 => format!("`{name}`"),
+            count => format!("{}, such as `{name}`,", counted(count, "tensor")),
+        };
+        let message =
+            format!("`{file}` holds {held} once more, and there is no {INDEX_FILE}; vLLM loads both");
+        Problem::new(Code::ExtraTensor, name, message)
+    };
+    Ok(by_file.into_iter().map(problem).collect())
+}
+
+/// The tensors of weight files that the index does not name. With an index no loader opens these, so that damage of theirs is no finding.
 fn in_other_files(checkpoint: &Checkpoint) -> Result<HashMap<String, String>> {
     let directory = checkpoint.directory();
     let named: HashSet<&str> = checkpoint.shards().map(|(file, ..)| file).collect();
