@@ -10,6 +10,7 @@ pub mod demo;
 pub mod device;
 pub mod dialect;
 pub mod diff;
+pub mod engine;
 pub mod error;
 pub mod format;
 pub mod input;

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("manifest", &["model"]),
     ("format", &["tensor"]),
     ("device", &["format"]),
+    ("engine", &["device", "model", "format"]),
     ("plan", &["manifest", "model", "format"]),
     ("dialect", &["plan"]),
     ("record", &["dialect"]),
@@ -41,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // A checkpoint to try things on.
     ("demo", &["write"]),
     ("options", &["manifest", "device", "units"]),
-    ("lua", &["job", "diff", "demo", "options"]),
+    ("lua", &["job", "diff", "demo", "engine", "options"]),
     ("cli", &["lua"]),
 ];
 
