@@ -3,6 +3,31 @@
 //! From it come calibration (amax of every input), sensitivity scores, quality of schemes, and generation. The arithmetic of
 //! quantisation is that of [`crate::format`], so what is measured is what is exported.
 
+pub mod backend;
+mod borders;
+mod candidate;
+mod configuration;
+mod cpu;
+mod decoder;
+mod families;
+mod head;
+mod layout;
+mod linear;
+mod network;
+mod pass;
+mod rotary;
 mod sample;
+mod sensitivity;
+mod tensors;
+mod vision;
+mod weight;
 
+pub use borders::{Border, Borders, Forgotten, Kept};
+pub use candidate::Candidate;
+pub use cpu::Cpu;
+pub use head::Loss;
+pub use linear::{Linear, Observer, Seen, Unobserved};
+pub use network::{Network, Run};
 pub use sample::{Picture, Sample};
+pub use sensitivity::{LayerScore, Sensitivity, autoquant_group};
+pub use weight::Weight;

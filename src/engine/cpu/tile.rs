@@ -1,0 +1,122 @@
+//! The innermost loops of a matrix product: one tile of the result from packed panels.
+
+/// The most values of a tile of any kernel.
+pub(super) const MOST: usize = 12 * 32;
+
+/// How a tile is computed: its size and the loop. Panels hold `rows` (of the left side) and `columns` (of the right side) values
+/// for each step of the inner dimension, one step after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    pub rows: usize,
+    pub columns: usize,
+    run: unsafe fn(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]),
+}
+
+impl Tile {
+    /// The fastest that this machine has.
+    pub fn best() -> Tile {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Tile { rows: 12, columns: 32, run: avx512 };
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Tile { rows: 6, columns: 16, run: avx2 };
+            }
+        }
+        Tile { rows: 4, columns: 8, run: baseline }
+    }
+
+    /// All that this machine has.
+    #[cfg(test)]
+    pub fn available() -> Vec<Tile> {
+        let mut tiles = vec![Tile { rows: 4, columns: 8, run: baseline }];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                tiles.push(Tile { rows: 6, columns: 16, run: avx2 });
+            }
+            if is_x86_feature_detected!("avx512f") {
+                tiles.push(Tile { rows: 12, columns: 32, run: avx512 });
+            }
+        }
+        tiles
+    }
+
+    /// The sums of products over `steps` steps, row after row, at the start of `tile`.
+    pub fn run(&self, steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+        assert!(left.len() >= steps * self.rows && right.len() >= steps * self.columns);
+        // SAFETY: such a tile is made only after the machine was found to have its instructions, and the panels are long enough.
+        unsafe { (self.run)(steps, left, right, tile) }
+    }
+}
+
+fn baseline(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+    let mut sums = [[0.0f32; 8]; 4];
+    for (left, right) in left.as_chunks::<4>().0.iter().zip(right.as_chunks::<8>().0).take(steps) {
+        for (sums, left) in sums.iter_mut().zip(left) {
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum += left * right;
+            }
+        }
+    }
+    for (to, from) in tile.as_chunks_mut::<8>().0.iter_mut().zip(&sums) {
+        *to = *from;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+    use std::arch::x86_64::*;
+    let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
+    let mut sums = [[_mm256_setzero_ps(); 2]; 6];
+    for _ in 0..steps {
+        // SAFETY: the caller has checked that the panels hold as many steps.
+        unsafe {
+            let columns = [_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(8))];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = _mm256_broadcast_ss(&*left.add(row));
+                sums[0] = _mm256_fmadd_ps(value, columns[0], sums[0]);
+                sums[1] = _mm256_fmadd_ps(value, columns[1], sums[1]);
+            }
+            left = left.add(6);
+            right = right.add(16);
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: a tile has room for 6 rows of 16.
+        unsafe {
+            _mm256_storeu_ps(tile.as_mut_ptr().add(row * 16), sums[0]);
+            _mm256_storeu_ps(tile.as_mut_ptr().add(row * 16 + 8), sums[1]);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+    use std::arch::x86_64::*;
+    let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
+    let mut sums = [[_mm512_setzero_ps(); 2]; 12];
+    for _ in 0..steps {
+        // SAFETY: the caller has checked that the panels hold as many steps.
+        unsafe {
+            let columns = [_mm512_loadu_ps(right), _mm512_loadu_ps(right.add(16))];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = _mm512_set1_ps(*left.add(row));
+                sums[0] = _mm512_fmadd_ps(value, columns[0], sums[0]);
+                sums[1] = _mm512_fmadd_ps(value, columns[1], sums[1]);
+            }
+            left = left.add(12);
+            right = right.add(32);
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: a tile has room for 12 rows of 32.
+        unsafe {
+            _mm512_storeu_ps(tile.as_mut_ptr().add(row * 32), sums[0]);
+            _mm512_storeu_ps(tile.as_mut_ptr().add(row * 32 + 16), sums[1]);
+        }
+    }
+}

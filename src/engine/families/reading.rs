@@ -1,0 +1,109 @@
+//! Reads the keys of a configuration that families share.
+
+use serde_json::Value;
+
+use super::super::backend::{Activation, Heads};
+use super::super::configuration::TextConfiguration;
+use super::super::rotary::{Rotary, Sections};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+
+/// The configuration of a checkpoint.
+pub(super) struct Reading<'a> {
+    checkpoint: &'a Checkpoint,
+    /// What describes the language model: `text_config`, or the whole in older releases.
+    text: &'a Value,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+        let config = checkpoint.config();
+        let text = if config["text_config"].is_object() { &config["text_config"] } else { config };
+        Reading { checkpoint, text }
+    }
+
+    /// What describes the language model.
+    pub fn text(&self) -> &'a Value {
+        self.text
+    }
+
+    /// What describes the vision tower.
+    pub fn vision(&self) -> &'a Value {
+        &self.checkpoint.config()["vision_config"]
+    }
+
+    /// The token that stands for a merged patch.
+    pub fn image_token(&self) -> Option<u32> {
+        self.checkpoint.config()["image_token_id"].as_u64().and_then(|token| u32::try_from(token).ok())
+    }
+
+    /// The whole number under the first of `keys` that is there.
+    pub fn number(&self, part: &Value, keys: &[&str]) -> Result<usize> {
+        let found = keys.iter().find_map(|key| part[*key].as_u64()).map(usize::try_from);
+        match found {
+            Some(Ok(number)) if number > 0 && number < 1 << 40 => Ok(number),
+            _ => Err(Error::format(
+                &self.checkpoint.directory().join("config.json"),
+                format!("has no positive whole number `{}`", keys[0]),
+            )),
+        }
+    }
+
+    /// The activation function that `key` names.
+    pub fn activation(&self, part: &Value, key: &str, usual: Activation) -> Result<Activation> {
+        match part[key].as_str() {
+            None => Ok(usual),
+            Some("silu" | "swish") => Ok(Activation::Silu),
+            Some("gelu") => Ok(Activation::Gelu),
+            Some("gelu_pytorch_tanh" | "gelu_new") => Ok(Activation::GeluTanh),
+            Some("quick_gelu") => Ok(Activation::QuickGelu),
+            Some(other) => {
+                Err(Error::refused(format!("the engine does not compute the activation function `{other}`")))
+            }
+        }
+    }
+
+    /// The language model, without windows and without normalised heads.
+    pub fn language_model(&self, sections: fn([usize; 3]) -> Sections) -> Result<TextConfiguration> {
+        let text = self.text;
+        let (hidden, layers) =
+            (self.number(text, &["hidden_size"])?, self.number(text, &["num_hidden_layers"])?);
+        let query = self.number(text, &["num_attention_heads"])?;
+        let key_value = self.number(text, &["num_key_value_heads", "num_attention_heads"])?;
+        let size = match text["head_dim"].as_u64() {
+            Some(size) => size as usize,
+            None => hidden / query,
+        };
+        if size == 0 || !size.is_multiple_of(2) || !query.is_multiple_of(key_value) {
+            return Err(Error::refused(format!(
+                "{query} heads of {size} values over {key_value} heads of keys cannot be computed"
+            )));
+        }
+        Ok(TextConfiguration {
+            hidden,
+            layers,
+            heads: Heads { query, key_value, size },
+            intermediate: self.number(text, &["intermediate_size"])?,
+            vocabulary: self.number(text, &["vocab_size"])?,
+            epsilon: text["rms_norm_eps"].as_f64().unwrap_or(1e-6) as f32,
+            activation: self.activation(text, "hidden_act", Activation::Silu)?,
+            normalises_heads: false,
+            windows: self.windows(layers),
+            rotary: Rotary::read(text, size, sections)?,
+            tied: self.checkpoint.ties_word_embeddings(),
+        })
+    }
+
+    /// How far back each layer sees: by `layer_types`, or by Qwen's `use_sliding_window` and `max_window_layers`.
+    fn windows(&self, layers: usize) -> Vec<Option<usize>> {
+        let window = self.text["sliding_window"].as_u64().map(|window| window as usize);
+        let kinds = self.text["layer_types"].as_array();
+        let uses = self.text["use_sliding_window"].as_bool().unwrap_or(false);
+        let from = self.text["max_window_layers"].as_u64().unwrap_or(0) as usize;
+        let sees_less = |layer: usize| match kinds {
+            Some(kinds) => kinds.get(layer).and_then(Value::as_str) == Some("sliding_attention"),
+            None => uses && layer >= from,
+        };
+        (0..layers).map(|layer| window.filter(|_| sees_less(layer))).collect()
+    }
+}

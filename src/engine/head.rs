@@ -1,0 +1,160 @@
+//! From the last block to logits, losses and gradients, some rows at a time: all logits never stand in memory at once.
+
+use super::backend::{Agreement, Backend, Norm};
+use super::linear::{Linear, Observer, Seen};
+use super::network::Run;
+use crate::error::Result;
+use crate::interrupt;
+
+/// Rows whose logits are computed together.
+const ROWS: usize = 256;
+
+/// The normalisation before the head, and the head.
+pub(super) struct Head {
+    norm: Norm,
+    linear: Linear,
+}
+
+/// The loss of a sample: the mean over its tokens, of which the first has none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loss {
+    /// Nats a token.
+    pub mean: f64,
+    /// Tokens that were predicted.
+    pub tokens: usize,
+}
+
+impl<B: Backend> Run<'_, B> {
+    pub(super) fn head(&self) -> Result<Head> {
+        Ok(Head { norm: self.network.last_norm()?, linear: self.network.head()? })
+    }
+
+    /// The logits of all tokens of each sample, [tokens, vocabulary].
+    pub fn logits(&self, hidden: &[B::Buffer], observer: &mut dyn Observer<B>) -> Result<Vec<Vec<f32>>> {
+        let head = self.head()?;
+        let vocabulary = self.network.vocabulary();
+        let mut logits = vec![];
+        for (chunk, hidden) in self.chunks.iter().zip(hidden) {
+            let mut all = Vec::with_capacity(chunk.tokens.len() * vocabulary);
+            self.pieces(chunk.tokens.len(), |rows| {
+                let piece = self.head_piece(&head, hidden, &rows, observer);
+                all.extend(self.backend.download(&piece.logits));
+                Ok(())
+            })?;
+            for segment in &chunk.segments {
+                let rows = &segment.queries;
+                logits.push(all[rows.start * vocabulary..rows.end * vocabulary].to_vec());
+            }
+        }
+        Ok(logits)
+    }
+
+    /// The loss of each sample; and, where asked for, the gradient of the mean loss of each sample by what goes into the head.
+    pub fn loss(
+        &self,
+        hidden: &[B::Buffer],
+        observer: &mut dyn Observer<B>,
+        gradients: bool,
+    ) -> Result<(Vec<Loss>, Vec<B::Buffer>)> {
+        let head = self.head()?;
+        let vocabulary = self.network.vocabulary();
+        let width = self.network.architecture.text.hidden;
+        let (mut losses, mut by_hidden) = (vec![], vec![]);
+        for (chunk, hidden) in self.chunks.iter().zip(hidden) {
+            let labels = labels(&chunk.tokens, chunk.segments.iter().map(|segment| segment.queries.clone()));
+            let mut of_rows = vec![];
+            let mut by_chunk = vec![];
+            self.pieces(chunk.tokens.len(), |rows| {
+                let piece = self.head_piece(&head, hidden, &rows, observer);
+                let labels = &labels[rows[0]..rows[0] + rows.len()];
+                let (losses, by_logits) = self.backend.cross_entropy(&piece.logits, vocabulary, labels);
+                of_rows.extend(losses);
+                if gradients {
+                    let seen = Seen { rows: rows.len(), x: &piece.input, y: &piece.logits, g: &by_logits };
+                    observer.gradient(self.backend, &head.linear, seen);
+                    let by_input = self.backend.linear_reverse(rows.len(), &by_logits, &head.linear.weight);
+                    let by_rows = self.backend.norm_reverse(&piece.hidden, &by_input, &head.norm);
+                    by_chunk.extend(self.backend.download(&by_rows));
+                }
+                Ok(())
+            })?;
+            debug_assert!(!gradients || by_chunk.len() == chunk.tokens.len() * width);
+            by_hidden.push(self.backend.upload(by_chunk));
+            for segment in &chunk.segments {
+                let tokens = segment.queries.len() - 1;
+                let sum: f64 = of_rows[segment.queries.clone()].iter().sum();
+                losses.push(Loss { mean: sum / tokens.max(1) as f64, tokens });
+            }
+        }
+        Ok((losses, by_hidden))
+    }
+
+    /// How the rows of another run agree with those of this: for each sample, one for each token.
+    pub fn agreement(
+        &self,
+        hidden: &[B::Buffer],
+        other: &Run<B>,
+        other_hidden: &[B::Buffer],
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Vec<Vec<Agreement>>> {
+        let (head, other_head) = (self.head()?, other.head()?);
+        let vocabulary = self.network.vocabulary();
+        let mut found = vec![];
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let mut of_rows = vec![];
+            self.pieces(chunk.tokens.len(), |rows| {
+                let base = self.head_piece(&head, &hidden[at], &rows, &mut super::linear::Unobserved);
+                let piece = other.head_piece(&other_head, &other_hidden[at], &rows, observer);
+                of_rows.extend(self.backend.agreement(&base.logits, &piece.logits, vocabulary));
+                Ok(())
+            })?;
+            found.extend(chunk.segments.iter().map(|segment| of_rows[segment.queries.clone()].to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn pieces(&self, rows: usize, mut each: impl FnMut(Vec<usize>) -> Result<()>) -> Result<()> {
+        for first in (0..rows).step_by(ROWS) {
+            interrupt::check()?;
+            each((first..rows.min(first + ROWS)).collect())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn head_piece(
+        &self,
+        head: &Head,
+        hidden: &B::Buffer,
+        rows: &[usize],
+        observer: &mut dyn Observer<B>,
+    ) -> HeadPiece<B> {
+        let hidden = self.backend.gather(hidden, head.norm.width(), rows);
+        let input = self.backend.norm(&hidden, &head.norm);
+        observer.input(self.backend, &head.linear, rows.len(), &input);
+        let linear = observer.replacement(&head.linear).unwrap_or(&head.linear);
+        let logits = linear.apply(self.backend, rows.len(), &input);
+        HeadPiece { hidden, input, logits }
+    }
+}
+
+/// Some rows in the head.
+pub(super) struct HeadPiece<B: Backend> {
+    hidden: B::Buffer,
+    input: B::Buffer,
+    pub logits: B::Buffer,
+}
+
+/// The label of each row, the token after it, and the factor of its loss in the mean of its sample.
+fn labels(
+    tokens: &[u32],
+    samples: impl Iterator<Item = std::ops::Range<usize>>,
+) -> Vec<Option<(u32, f32)>> {
+    let mut labels = vec![None; tokens.len()];
+    for rows in samples {
+        let factor = 1.0 / (rows.len() - 1).max(1) as f32;
+        for row in rows.start..rows.end - 1 {
+            labels[row] = Some((tokens[row + 1], factor));
+        }
+    }
+    labels
+}

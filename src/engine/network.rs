@@ -1,0 +1,397 @@
+//! A model and the samples that go through it, one block at a time.
+
+use super::backend::{Backend, Norm, Rotation, Segment};
+use super::borders::{Border, Borders};
+use super::configuration::{Architecture, VisionConfiguration};
+use super::decoder::DecoderBlock;
+use super::families;
+use super::layout::{Chunk, VisionRows, chunks};
+use super::linear::{Linear, Observer, Seen, Unobserved};
+use super::pass::Pass;
+use super::sample::Sample;
+use super::tensors::Tensors;
+use super::vision::{Merger, VisionBlock, patch_embedding};
+use super::weight::Weight;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::interrupt;
+
+/// A model of a checkpoint.
+pub struct Network<'a> {
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) tensors: Tensors<'a>,
+    pub(super) architecture: Architecture,
+}
+
+impl<'a> Network<'a> {
+    /// The model in `checkpoint`, quantised or not.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the engine does not compute its architecture.
+    pub fn open(checkpoint: &'a Checkpoint) -> Result<Self> {
+        let architecture = families::architecture(checkpoint)?;
+        Ok(Network { checkpoint, tensors: Tensors::new(checkpoint), architecture })
+    }
+
+    /// Blocks of the language model.
+    pub fn text_blocks(&self) -> usize {
+        self.architecture.text.layers
+    }
+
+    /// Blocks of the vision tower.
+    pub fn vision_blocks(&self) -> usize {
+        self.architecture.vision.as_ref().map_or(0, |vision| vision.depth)
+    }
+
+    /// The size of the vocabulary.
+    pub fn vocabulary(&self) -> usize {
+        self.architecture.text.vocabulary
+    }
+
+    /// The linear layer called `name`, whatever its size.
+    pub(super) fn linear(&self, name: &str) -> Result<Linear> {
+        if name == "lm_head" {
+            return self.head();
+        }
+        let weight = self.tensors.require(&format!("{name}.weight"))?;
+        let outputs = weight.shape().first().copied().unwrap_or(1);
+        self.tensors.linear(name, [outputs, weight.elements() / outputs.max(1)])
+    }
+
+    /// The output head: a layer of its own, or the embedding.
+    pub(super) fn head(&self) -> Result<Linear> {
+        let text = &self.architecture.text;
+        let shape = [text.vocabulary, text.hidden];
+        if !text.tied || self.tensors.find("lm_head.weight").is_some() {
+            return self.tensors.linear("lm_head", shape);
+        }
+        let mut head = self.tensors.linear("embed_tokens", shape)?;
+        head.name = "lm_head".into();
+        Ok(head)
+    }
+
+    /// The normalisation before the head.
+    pub(super) fn last_norm(&self) -> Result<Norm> {
+        self.tensors.rms("norm", self.architecture.text.hidden, self.architecture.text.epsilon)
+    }
+
+    /// The embeddings of tokens, [tokens, hidden].
+    pub(super) fn embeddings(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let hidden = self.architecture.text.hidden;
+        let table = Weight::plain("embed_tokens", self.tensors.require("embed_tokens.weight")?.clone())?;
+        if table.inputs() != hidden || table.outputs() < self.architecture.text.vocabulary {
+            return Err(Error::refused(format!(
+                "the embedding has the shape {:?}, which its configuration does not say",
+                table.values().shape()
+            )));
+        }
+        let mut values = vec![0.0; tokens.len() * hidden];
+        for (values, token) in values.chunks_exact_mut(hidden).zip(tokens) {
+            super::cpu::read_elements(table.values(), *token as usize * hidden, values);
+        }
+        Ok(values)
+    }
+
+    /// Learned positions of patches, resampled to their pictures; nothing where there are none.
+    fn positions(&self, vision: &VisionConfiguration, rows: &VisionRows) -> Result<Option<Vec<f32>>> {
+        let Some(side) = vision.positions else { return Ok(None) };
+        let table = self.tensors.vector("vision.pos_embed.weight", side * side * vision.hidden)?;
+        let mut values = vec![0.0; rows.places.len() * vision.hidden];
+        // Bilinear, corners aligned (`fast_pos_embed_interpolate`).
+        let taps = |place: usize, size: usize| {
+            let at = place as f32 * (side - 1) as f32 / (size.max(2) - 1) as f32;
+            let low = at as usize;
+            [(low, 1.0 - (at - low as f32)), ((low + 1).min(side - 1), at - low as f32)]
+        };
+        for (values, place) in values.chunks_exact_mut(vision.hidden).zip(&rows.places) {
+            for (row, by_row) in taps(place.row, place.sides[0]) {
+                for (column, by_column) in taps(place.column, place.sides[1]) {
+                    let from = &table[(row * side + column) * vision.hidden..][..vision.hidden];
+                    values.iter_mut().zip(from).for_each(|(value, from)| *value += by_row * by_column * from);
+                }
+            }
+        }
+        Ok(Some(values))
+    }
+}
+
+/// Samples in a model on a backend.
+pub struct Run<'a, B: Backend> {
+    pub(super) network: &'a Network<'a>,
+    pub(super) backend: &'a B,
+    pub(super) samples: &'a [Sample],
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// The features that a chunk's pictures add to the language model: merged patches, and those of DeepStack.
+pub(super) struct Features<B: Backend> {
+    pub tokens: Option<B::Buffer>,
+    pub deep: Vec<B::Buffer>,
+}
+
+impl<'a, B: Backend> Run<'a, B> {
+    /// `samples` in `network`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a sample does not fit the model.
+    pub fn new(network: &'a Network<'a>, backend: &'a B, samples: &'a [Sample]) -> Result<Self> {
+        let chunks = chunks(samples, &network.architecture)?;
+        Ok(Run { network, backend, samples, chunks })
+    }
+
+    /// A pass over some rows.
+    pub(super) fn pass<'p>(
+        &'p self,
+        observer: &'p mut dyn Observer<B>,
+        rows: usize,
+        segments: &'p [Segment],
+        rotation: &'p Rotation,
+    ) -> Pass<'p, B> {
+        Pass { backend: self.backend, observer, rows, segments, rotation, past: None }
+    }
+
+    /// All samples forward to what the head takes, before its normalisation: one buffer a chunk. What goes into each block is
+    /// left in `borders`.
+    pub fn forward(
+        &self,
+        observer: &mut dyn Observer<B>,
+        borders: &mut dyn Borders<B>,
+    ) -> Result<Vec<B::Buffer>> {
+        let features = self.vision_forward(observer, borders)?;
+        let hidden = self.embed(&features)?;
+        self.text_forward(0, hidden, &features, observer, borders)
+    }
+
+    /// Tokens and merged patches as the first block takes them.
+    pub(super) fn embed(&self, features: &[Features<B>]) -> Result<Vec<B::Buffer>> {
+        let hidden = self.network.architecture.text.hidden;
+        let embed = |(chunk, features): (&Chunk, &Features<B>)| {
+            let mut values = self.network.embeddings(&chunk.tokens)?;
+            if let Some(tokens) = &features.tokens {
+                let tokens = self.backend.download(tokens);
+                for (row, token) in chunk.picture_rows.iter().zip(tokens.chunks_exact(hidden)) {
+                    values[row * hidden..][..hidden].copy_from_slice(token);
+                }
+            }
+            Ok(self.backend.upload(values))
+        };
+        self.chunks.iter().zip(features).map(embed).collect()
+    }
+
+    /// The blocks of the language model from `first` on.
+    pub(super) fn text_forward(
+        &self,
+        first: usize,
+        mut hidden: Vec<B::Buffer>,
+        features: &[Features<B>],
+        observer: &mut dyn Observer<B>,
+        borders: &mut dyn Borders<B>,
+    ) -> Result<Vec<B::Buffer>> {
+        let text = &self.network.architecture.text;
+        for number in first..text.layers {
+            interrupt::check()?;
+            let block = DecoderBlock::load(&self.network.tensors, text, number)?;
+            let mut next = vec![];
+            for (at, (chunk, x)) in self.chunks.iter().zip(hidden).enumerate() {
+                let mut pass = self.pass(observer, chunk.tokens.len(), &chunk.segments, &chunk.rotation);
+                let mut y = block.forward(&mut pass, &x);
+                if let Some(deep) = features[at].deep.get(number) {
+                    self.backend.scatter_add(&mut y, deep, text.hidden, &chunk.picture_rows);
+                }
+                borders.put(self.backend, Border::Text(number), at, x)?;
+                next.push(y);
+            }
+            observer.block_done();
+            hidden = next;
+        }
+        Ok(hidden)
+    }
+
+    /// The pictures' features, a chunk each.
+    pub(super) fn vision_forward(
+        &self,
+        observer: &mut dyn Observer<B>,
+        borders: &mut dyn Borders<B>,
+    ) -> Result<Vec<Features<B>>> {
+        let mut features: Vec<Features<B>> =
+            self.chunks.iter().map(|_| Features { tokens: None, deep: vec![] }).collect();
+        let Some(vision) = self.network.architecture.vision.as_ref().filter(|_| self.has_pictures()) else {
+            return Ok(features);
+        };
+        let hidden = self.patches(vision, observer)?;
+        self.vision_from(vision, 0, hidden, &mut features, observer, borders)?;
+        Ok(features)
+    }
+
+    /// Whether any sample has a picture.
+    pub(super) fn has_pictures(&self) -> bool {
+        self.chunks.iter().any(|chunk| chunk.vision.is_some())
+    }
+
+    /// The patches as the tower's first block takes them.
+    pub(super) fn patches(
+        &self,
+        vision: &VisionConfiguration,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Vec<Option<B::Buffer>>> {
+        let embedding = patch_embedding(&self.network.tensors, vision)?;
+        let mut hidden = vec![];
+        for chunk in &self.chunks {
+            let Some(rows) = &chunk.vision else {
+                hidden.push(None);
+                continue;
+            };
+            let values = self.patch_values(chunk, rows, vision);
+            let mut pass = self.pass(observer, rows.places.len(), &rows.whole, &rows.rotation);
+            let mut x = pass.forward(&embedding, &self.backend.upload(values));
+            if let Some(positions) = self.network.positions(vision, rows)? {
+                self.backend.add(&mut x, &self.backend.upload(positions));
+            }
+            hidden.push(Some(x));
+        }
+        Ok(hidden)
+    }
+
+    /// The patches of a chunk in the tower's order.
+    pub(super) fn patch_values(&self, chunk: &Chunk, rows: &VisionRows, vision: &VisionConfiguration) -> Vec<f32> {
+        let samples = &self.samples[chunk.samples.clone()];
+        let all: Vec<&[f32]> = samples
+            .iter()
+            .flat_map(|sample| &sample.pictures)
+            .flat_map(|picture| picture.patches.chunks_exact(vision.patch_values))
+            .collect();
+        rows.order.iter().flat_map(|at| all[*at].iter().copied()).collect()
+    }
+
+    /// The blocks of the vision tower from `first` on, and its mergers.
+    pub(super) fn vision_from(
+        &self,
+        vision: &VisionConfiguration,
+        first: usize,
+        mut hidden: Vec<Option<B::Buffer>>,
+        features: &mut [Features<B>],
+        observer: &mut dyn Observer<B>,
+        borders: &mut dyn Borders<B>,
+    ) -> Result<()> {
+        let tensors = &self.network.tensors;
+        for number in first..vision.depth {
+            interrupt::check()?;
+            let block = VisionBlock::load(tensors, vision, number)?;
+            let merger = vision.deepstack.iter().find(|(block, _)| *block == number);
+            let merger = merger.map(|(_, merger)| Merger::load(tensors, vision, merger)).transpose()?;
+            for (at, chunk) in self.chunks.iter().enumerate() {
+                let (Some(rows), Some(x)) = (&chunk.vision, hidden[at].take()) else { continue };
+                let mut pass = self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
+                let y = block.forward(&mut pass, &x);
+                if let Some(merger) = &merger {
+                    let deep = merger.forward(&mut pass, &y);
+                    features[at].deep.push(self.backend.gather(&deep, vision.output, &rows.tokens_back));
+                }
+                borders.put(self.backend, Border::Vision(number), at, x)?;
+                hidden[at] = Some(y);
+            }
+            observer.block_done();
+        }
+        let merger = Merger::load(tensors, vision, &vision.merger)?;
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let (Some(rows), Some(x)) = (&chunk.vision, hidden[at].take()) else { continue };
+            let mut pass = self.pass(observer, rows.places.len(), &rows.whole, &rows.rotation);
+            let merged = merger.forward(&mut pass, &x);
+            features[at].tokens = Some(self.backend.gather(&merged, vision.output, &rows.tokens_back));
+            borders.put(self.backend, Border::Vision(vision.depth), at, x)?;
+        }
+        Ok(())
+    }
+
+    /// All samples back, from the gradients by what [`Run::forward`] gives. `borders` holds what went into each block.
+    pub fn reverse(
+        &self,
+        mut gradients: Vec<B::Buffer>,
+        observer: &mut dyn Observer<B>,
+        borders: &mut dyn Borders<B>,
+    ) -> Result<()> {
+        let text = &self.network.architecture.text;
+        let tensors = &self.network.tensors;
+        let vision = self.network.architecture.vision.as_ref().filter(|_| self.has_pictures());
+        let deepstack = vision.map_or(0, |vision| vision.deepstack.len());
+        // The gradients by the features of DeepStack, of each chunk.
+        let mut deep: Vec<Vec<B::Buffer>> = self.chunks.iter().map(|_| vec![]).collect();
+        for number in (0..text.layers).rev() {
+            interrupt::check()?;
+            let block = DecoderBlock::load(tensors, text, number)?;
+            for (at, chunk) in self.chunks.iter().enumerate() {
+                if number < deepstack {
+                    deep[at].push(self.backend.gather(&gradients[at], text.hidden, &chunk.picture_rows));
+                }
+                let x = borders.take(self.backend, Border::Text(number), at)?;
+                let mut pass = self.pass(observer, chunk.tokens.len(), &chunk.segments, &chunk.rotation);
+                gradients[at] = block.reverse(&mut pass, &x, &gradients[at]);
+            }
+            observer.block_done();
+        }
+        let Some(vision) = vision else { return Ok(()) };
+        deep.iter_mut().for_each(|deep| deep.reverse());
+        let merger = Merger::load(tensors, vision, &vision.merger)?;
+        let mut hidden: Vec<Option<B::Buffer>> = vec![];
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let Some(rows) = &chunk.vision else {
+                hidden.push(None);
+                continue;
+            };
+            let by_tokens = self.backend.gather(&gradients[at], text.hidden, &chunk.picture_rows);
+            let by_merged = self.backend.gather(&by_tokens, text.hidden, &rows.tokens_forth);
+            let x = borders.take(self.backend, Border::Vision(vision.depth), at)?;
+            let mut pass = self.pass(observer, rows.places.len(), &rows.whole, &rows.rotation);
+            hidden.push(Some(merger.reverse(&mut pass, &x, &by_merged)));
+        }
+        drop(gradients);
+        for number in (0..vision.depth).rev() {
+            interrupt::check()?;
+            let block = VisionBlock::load(tensors, vision, number)?;
+            let merger = vision.deepstack.iter().position(|(block, _)| *block == number);
+            let merger = merger
+                .map(|at| Merger::load(tensors, vision, &vision.deepstack[at].1).map(|merger| (at, merger)))
+                .transpose()?;
+            for (at, chunk) in self.chunks.iter().enumerate() {
+                let (Some(rows), Some(mut g)) = (&chunk.vision, hidden[at].take()) else { continue };
+                let x = borders.take(self.backend, Border::Vision(number), at)?;
+                let mut pass = self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
+                if let Some((which, merger)) = &merger {
+                    let y = block.forward(&mut Pass { observer: &mut Unobserved, ..pass.again() }, &x);
+                    let by_deep = self.backend.gather(&deep[at][*which], text.hidden, &rows.tokens_forth);
+                    let by_y = merger.reverse(&mut pass, &y, &by_deep);
+                    self.backend.add(&mut g, &by_y);
+                }
+                hidden[at] = Some(block.reverse(&mut pass, &x, &g));
+            }
+            observer.block_done();
+        }
+        self.patches_reverse(vision, hidden, observer)
+    }
+
+    /// Shows the patch embedding to the observer; nothing is needed of what comes before it.
+    fn patches_reverse(
+        &self,
+        vision: &VisionConfiguration,
+        mut gradients: Vec<Option<B::Buffer>>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<()> {
+        let embedding = patch_embedding(&self.network.tensors, vision)?;
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let (Some(rows), Some(g)) = (&chunk.vision, gradients[at].take()) else { continue };
+            let x = self.backend.upload(self.patch_values(chunk, rows, vision));
+            let y = embedding.apply(self.backend, rows.places.len(), &x);
+            let seen = Seen { rows: rows.places.len(), x: &x, y: &y, g: &g };
+            observer.gradient(self.backend, &embedding, seen);
+        }
+        Ok(())
+    }
+}
+
+/// What the queries of block `number` see.
+fn segments<'r>(vision: &VisionConfiguration, rows: &'r VisionRows, number: usize) -> &'r [Segment] {
+    match &vision.windows {
+        Some((_, whole)) if !whole.contains(&number) => &rows.windows,
+        _ => &rows.whole,
+    }
+}

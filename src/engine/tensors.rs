@@ -1,0 +1,103 @@
+//! The tensors of a checkpoint by the names that all spellings share.
+
+use std::collections::HashMap;
+
+use super::backend::{InputScale, Norm};
+use super::linear::Linear;
+use super::weight::Weight;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::format::{BLOCK_SIZE, FormatId, Granularity, Scales};
+use crate::model::canonical;
+use crate::tensor::{Dtype, Tensor};
+
+/// The tensors of a checkpoint, found by canonical names such as `layers.0.mlp.up_proj` or `vision.blocks.3.attn.qkv`.
+pub(super) struct Tensors<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Canonical name → name on disk.
+    names: HashMap<String, &'a str>,
+    /// The size of blocks that share a scale.
+    block: [usize; 2],
+}
+
+impl<'a> Tensors<'a> {
+    /// The tensors of `checkpoint`.
+    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+        let names = checkpoint.tensors().map(|(name, _)| (canonical(name), name)).collect();
+        let stated = checkpoint.quantization_config().and_then(|said| said["weight_block_size"].as_array());
+        let block = match stated.map(Vec::as_slice) {
+            Some([rows, columns]) => [rows, columns].map(|size| size.as_u64().map_or(0, |size| size as usize)),
+            _ => BLOCK_SIZE,
+        };
+        Tensors { checkpoint, names, block }
+    }
+
+    /// The tensor called `name`.
+    pub fn find(&self, name: &str) -> Option<&'a Tensor> {
+        self.names.get(name).and_then(|name| self.checkpoint.tensor(name))
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none.
+    pub fn require(&self, name: &str) -> Result<&'a Tensor> {
+        self.find(name).ok_or_else(|| {
+            let place = self.checkpoint.directory().display();
+            Error::not_found(format!("`{place}` has no tensor `{name}`, which its architecture needs"))
+        })
+    }
+
+    /// The values of the tensor called `name`, whose length is `length`.
+    pub fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let tensor = self.require(name)?;
+        tensor.dtype().require_values()?;
+        if tensor.elements() != length {
+            let shape = tensor.shape();
+            return Err(Error::refused(format!("tensor `{name}` has the shape {shape:?}, not {length} values")));
+        }
+        Ok(tensor.to_f64_iter().map(|value| value as f32).collect())
+    }
+
+    /// The RMS normalisation called `name`.
+    pub fn rms(&self, name: &str, width: usize, epsilon: f32) -> Result<Norm> {
+        Ok(Norm::Rms { weight: self.vector(&format!("{name}.weight"), width)?, epsilon })
+    }
+
+    /// The layer normalisation called `name`.
+    pub fn layer_norm(&self, name: &str, width: usize, epsilon: f32) -> Result<Norm> {
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        Ok(Norm::Layer { weight, bias: self.vector(&format!("{name}.bias"), width)?, epsilon })
+    }
+
+    /// The linear layer called `name`, quantised or not, with its bias where it has one. `shape` is [out, in].
+    pub fn linear(&self, name: &str, shape: [usize; 2]) -> Result<Linear> {
+        let values = self.require(&format!("{name}.weight"))?;
+        let columns: usize = values.shape().iter().skip(1).product();
+        if values.shape().first() != Some(&shape[0]) || columns != shape[1] {
+            return Err(Error::refused(format!(
+                "the weight of `{name}` has the shape {:?}, but the configuration says {shape:?}",
+                values.shape()
+            )));
+        }
+        let bias = match self.find(&format!("{name}.bias")) {
+            Some(_) => Some(self.vector(&format!("{name}.bias"), shape[0])?),
+            None => None,
+        };
+        if values.dtype() != Dtype::F8E4M3 {
+            let weight = Weight::plain(name, values.clone())?;
+            return Ok(Linear { name: name.into(), weight, bias, input: None });
+        }
+        let (scales, format) = match self.find(&format!("{name}.weight_scale_inv")) {
+            Some(scales) => (Scales::of_blocks(scales, &shape, self.block)?, FormatId::Fp8Block),
+            None => (Scales::from_tensor(self.require(&format!("{name}.weight_scale"))?, &shape)?, FormatId::Fp8),
+        };
+        let input = match (self.find(&format!("{name}.input_scale")), scales.granularity) {
+            (Some(scale), _) => InputScale::Static(scale.tolist(1).first().map_or(1.0, |scale| *scale as f32)),
+            (None, Granularity::Block) => InputScale::Group(self.block[1]),
+            (None, _) => InputScale::Token,
+        };
+        let weight = Weight::scaled(values.clone(), scales, format)?;
+        Ok(Linear { name: name.into(), weight, bias, input: Some(input) })
+    }
+}
