@@ -109,8 +109,9 @@ pub(super) fn weight_amax(weight: &Weight) -> Result<f32> {
     Ok(Candidate::FP8.amax(weight)?.largest())
 }
 
-/// What ModelOpt multiplies by before it rounds to E4M3 (`_fp8_eager`).
+/// What ModelOpt multiplies by before it rounds to E4M3 (`_fp8_eager`). PyTorch divides a number by a tensor as the reciprocal times
+/// the number, which is rounded twice; ties of BF16 weights go another way for the last bit of it.
 pub(super) fn modelopt_factor(amax: f32) -> f32 {
     const LEAST: f32 = 1.0 / (1 << 24) as f32;
-    MAX / if amax <= LEAST { 1.0 } else { amax }
+    MAX * (1.0 / if amax <= LEAST { 1.0 } else { amax })
 }
