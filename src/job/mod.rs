@@ -1,5 +1,6 @@
 //! From a family to directories: what is planned, how it is run, and what it leaves on record.
 
+pub mod autoquant;
 mod basis;
 mod candidates;
 mod decision;
@@ -15,6 +16,7 @@ mod ready;
 mod report;
 mod run;
 mod scheme;
+mod scored;
 pub mod sensitivity;
 mod standing;
 mod writer;

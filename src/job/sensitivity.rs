@@ -4,8 +4,9 @@
 //! outputs see when its inputs are white noise of variance 1 (times the number of inputs). It knows nothing of data or
 //! gradients, so it is no AutoQuant score; the manifest says so: its method is `weight_error`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::scored::{NONE, ScoredGroup, sections};
 use crate::device::Device;
 use crate::format::{
     Encoding, Granularity, QuantisationError, Rounding, ScaleRule, Wanted, WeightGroup, amax,
@@ -18,8 +19,6 @@ use crate::{Error, Result};
 pub const SCHEME: &str = "weight_error_fp8";
 /// How the manifest says it was scored.
 pub const METHOD: &str = "weight_error";
-
-const NONE: &str = "NONE(effective-bits: 16.0)";
 
 /// A recipe group and what each format does to its weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,35 +121,19 @@ fn weight<'a>(model: &'a Model, module: &str) -> Option<&'a crate::tensor::Tenso
 /// largest score of a group, as in ModelOpt.
 pub fn manifest(model: &Model, formats: &[Granularity], groups: &[GroupError]) -> Value {
     let names = model.modules();
-    let mut layers = Map::new();
-    let mut entries = vec![];
-    for group in groups {
-        let modules: Vec<String> = group.modules.iter().map(|module| names.in_memory(module)).collect();
-        for module in &modules {
-            layers.insert(module.clone(), json!({"quantized": true, "module_type": "QuantLinear"}));
-        }
+    let scored = |group: &GroupError| {
         let full = group.parameters as f64;
-        let mut scores: Vec<f64> = group.errors.iter().map(|error| error.sum_squared_error).collect();
-        let importance = scores.iter().copied().fold(0.0, f64::max);
-        let (mut spelt, mut costs): (Vec<String>, Vec<f64>) = formats
-            .iter()
-            .map(|&format| (format!("{}(effective-bits: 8.0)", format_name(format)), full / 2.0))
-            .unzip();
-        spelt.push(NONE.into());
-        scores.push(0.0);
-        costs.push(full);
-        let entry = json!({"formats": spelt, "scores": scores, "costs": costs, "importance": importance,
-                           "module_names": modules});
-        entries.push((format!("{}.quant_recipe", modules[0]), entry, importance));
-    }
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by(|&a, &b| entries[a].2.total_cmp(&entries[b].2));
-    for (rank, &index) in (1..).zip(&order) {
-        entries[index].1["rank"] = json!(rank);
-    }
-    let ranking: Vec<Value> =
-        order.iter().map(|&i| json!({"name": entries[i].0, "importance": entries[i].2})).collect();
-    let total: f64 = entries.iter().map(|entry| entry.2).sum();
+        let spelt = formats.iter().map(|&format| format!("{}(effective-bits: 8.0)", format_name(format)));
+        ScoredGroup {
+            modules: group.modules.iter().map(|module| names.in_memory(module)).collect(),
+            formats: spelt.chain([NONE.into()]).collect(),
+            scores: group.errors.iter().map(|error| error.sum_squared_error).chain([0.0]).collect(),
+            costs: formats.iter().map(|_| full / 2.0).chain([full]).collect(),
+        }
+    };
+    let groups: Vec<ScoredGroup> = groups.iter().map(scored).collect();
+    let total: f64 = groups.iter().map(ScoredGroup::importance).sum();
+    let sections = sections(&groups);
     let formats: Vec<&str> = formats.iter().map(|&format| format_name(format)).collect();
     json!({
         "scheme": {
@@ -172,11 +155,11 @@ pub fn manifest(model: &Model, formats: &[Granularity], groups: &[GroupError]) -
         },
         "quantization": {"base_format_name": formats.first(), "format_names": formats, "quant_format": "fp8"},
         "run_config": {"tool": "qlua weight_sensitivity"},
-        "num_quantized_layers": layers.len(),
-        "layers": layers,
+        "num_quantized_layers": sections.layers.len(),
+        "layers": sections.layers,
         "autoquant_state": {"constraints": {"effective_bits": 8.0}, "score": total, "is_satisfied": true},
-        "layer_sensitivity": entries.into_iter().map(|(key, entry, _)| (key, entry)).collect::<Map<_, _>>(),
-        "sensitivity_ranking": ranking,
+        "layer_sensitivity": sections.groups,
+        "sensitivity_ranking": sections.ranking,
     })
 }
 
