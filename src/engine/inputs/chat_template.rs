@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
@@ -65,13 +66,15 @@ impl ChatTemplate {
     /// Compiles `text`, which comes from `path`.
     fn compile(text: &str, special: Map<String, Value>, path: &Path) -> Result<Self> {
         let mut environment = Environment::new();
-        let broken = |e: &minijinja::Error| Error::format(path, format!("has a template that is broken: {e}"));
+        let broken =
+            |e: &minijinja::Error| Error::format(path, format!("has a template that is broken: {e}"));
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| broken(&e))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.set_fuel(Some(FUEL));
-        environment.add_filter("tojson", |value: minijinja::Value, options| json_filter::to_json(&value, options));
+        environment
+            .add_filter("tojson", |value: minijinja::Value, options| json_filter::to_json(&value, options));
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -94,7 +97,7 @@ impl ChatTemplate {
         context.insert("documents".into(), Value::Null);
         context.insert("add_generation_prompt".into(), json!(asking));
         let template = self.environment.get_template(TEMPLATE).map_err(|e| self.failed(&e))?;
-        template.render(minijinja::Value::from_serialize(&context)).map_err(|e| self.failed(&e))
+        template.render(Serde(&context)).map_err(|e| self.failed(&e))
     }
 
     /// The name of the special token `key`, such as `bos_token`.
@@ -121,8 +124,9 @@ const TEMPLATE: &str = "chat";
 /// `text` without the tags `generation` and `endgeneration`, between which stands what a model answered: they print nothing. What they
 /// do to the space around them stays.
 fn without_generation(text: &str) -> String {
-    static TAG: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("a valid expression"));
+    static TAG: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("a valid expression")
+    });
     let replaced = TAG.replace_all(text, |found: &regex::Captures| {
         let tag = if found.get(2).is_some() { "endif" } else { "if true" };
         format!("{{%{} {tag} {}%}}", &found[1], &found[3])
@@ -145,7 +149,9 @@ mod tests {
     use super::*;
 
     fn render(template: &str, messages: &Value, asking: bool) -> Result<String> {
-        let special = special_names(&json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>", "add_bos_token": true}));
+        let special = special_names(
+            &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>", "add_bos_token": true}),
+        );
         ChatTemplate::compile(template, special, Path::new("t.jinja"))?.render(messages, asking)
     }
 
@@ -154,16 +160,37 @@ mod tests {
         // Each answer is that of Transformers 5.24 for the same template.
         let messages = json!([{"role": "user", "content": " Say \"<hi>\" & é "}, {"role": "assistant", "content": "a|b"}]);
         let cases = [
-            ("{{ bos_token }}{% for m in messages %}\n  {% if true %}\n{{ m.role }}\n{% endif %}\n{% endfor %}\n", "<s>user\nassistant\n"),
+            (
+                "{{ bos_token }}{% for m in messages %}\n  {% if true %}\n{{ m.role }}\n{% endif %}\n{% endfor %}\n",
+                "<s>user\nassistant\n",
+            ),
             ("{{ messages[0] | tojson }}", r#"{"role": "user", "content": " Say \"<hi>\" & é "}"#),
-            ("{{ messages[1].content.split('|')[-1] ~ messages[0]['content'].strip() }}", "bSay \"<hi>\" & é"),
+            (
+                "{{ messages[1].content.split('|')[-1] ~ messages[0]['content'].strip() }}",
+                "bSay \"<hi>\" & é",
+            ),
             ("{% generation %}{{ messages[1].content }}{%- endgeneration -%}  !", "a|b!"),
             ("{{ true }} {{ none }} {{ tools is none }} {{ missing is defined }}", "True None True False"),
-            ("{% set n = namespace(a=1) %}{% for m in messages %}{% set n.a = n.a + loop.index0 %}{% endfor %}{{ n.a }}", "2"),
-            ("{% for m in messages[::-1] %}{{ m.role }}{% if loop.last %}.{% continue %}{% endif %},{% endfor %}", "assistant,user."),
-            ("{{ [1, 'a', none, 1.5, true, []] | tojson(indent=2) }}", "[\n  1,\n  \"a\",\n  null,\n  1.5,\n  true,\n  []\n]"),
-            ("{% macro f(x, y=2) %}{{ x }}-{{ y }}{% endmacro %}{{ f('a') }}{{ messages[0].content is string }}{{ messages[0].tool_calls }}", "a-2True"),
-            ("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}", "<|im_start|>assistant\n"),
+            (
+                "{% set n = namespace(a=1) %}{% for m in messages %}{% set n.a = n.a + loop.index0 %}{% endfor %}{{ n.a }}",
+                "2",
+            ),
+            (
+                "{% for m in messages[::-1] %}{{ m.role }}{% if loop.last %}.{% continue %}{% endif %},{% endfor %}",
+                "assistant,user.",
+            ),
+            (
+                "{{ [1, 'a', none, 1.5, true, []] | tojson(indent=2) }}",
+                "[\n  1,\n  \"a\",\n  null,\n  1.5,\n  true,\n  []\n]",
+            ),
+            (
+                "{% macro f(x, y=2) %}{{ x }}-{{ y }}{% endmacro %}{{ f('a') }}{{ messages[0].content is string }}{{ messages[0].tool_calls }}",
+                "a-2True",
+            ),
+            (
+                "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+                "<|im_start|>assistant\n",
+            ),
         ];
         for (template, expected) in cases {
             assert_eq!(render(template, &messages, true).unwrap(), expected, "{template}");

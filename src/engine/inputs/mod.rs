@@ -6,8 +6,8 @@
 mod captions;
 mod chat_template;
 mod dates;
-mod json_filter;
 mod jpeg_colours;
+mod json_filter;
 mod pairs;
 mod patches;
 mod picture_file;

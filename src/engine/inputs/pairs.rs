@@ -18,8 +18,7 @@ use crate::interrupt;
 
 /// What the user asks of each picture.
 const QUESTION: &str = "Describe the image.";
-const QUERY: &str =
-    "SELECT image_relpath, caption FROM vlm_calib_samples WHERE ?1 IS NULL OR split = ?1 ORDER BY id LIMIT ?2";
+const QUERY: &str = "SELECT image_relpath, caption FROM vlm_calib_samples WHERE ?1 IS NULL OR split = ?1 ORDER BY id LIMIT ?2";
 /// Steps of SQLite's machine between two questions whether somebody asked to stop.
 const STEPS: i32 = 100_000;
 /// The bytes of a database that say whether it has a log of its own (WAL), and what they are where it has none.
@@ -95,8 +94,10 @@ fn rows(file: &PairsFile, most: usize) -> Result<(Rows, String)> {
         beside.push(ending);
         match input::Watched::at(Path::new(&beside)) {
             Ok(watched) if watched.identity().length() > 0 => {
-                let problem = format!("somebody writes to `{}`: there is a `{ending}` beside it", path.display());
-                return Err(Error::refused(problem).with_hint("close the program that writes, or let sqlite3 open it once"));
+                let problem =
+                    format!("somebody writes to `{}`: there is a `{ending}` beside it", path.display());
+                return Err(Error::refused(problem)
+                    .with_hint("close the program that writes, or let sqlite3 open it once"));
             }
             Err(error) if !input::is_missing(&error) => return Err(error),
             _ => {}

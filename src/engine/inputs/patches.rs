@@ -33,7 +33,8 @@ pub(super) fn cut(path: &Path, picture: &RgbPicture, settings: &PictureSettings)
 /// Patches row by row of merged ones, within these row by row again, each `[channel, frame, row, column]`.
 fn cut_resized(picture: &RgbPicture, settings: &PictureSettings) -> Picture {
     let PictureSettings { patch, temporal_patch, merge, .. } = *settings;
-    let values: [Vec<f32>; 3] = std::array::from_fn(|channel| (0..=255).map(|v| value(settings, channel, v)).collect());
+    let values: [Vec<f32>; 3] =
+        std::array::from_fn(|channel| (0..=255).map(|v| value(settings, channel, v)).collect());
     let [rows, columns] = [picture.height / patch, picture.width / patch];
     let mut patches = Vec::with_capacity(picture.height * picture.width * 3 * temporal_patch);
     for (row, column) in in_merge_order(rows, columns, merge) {

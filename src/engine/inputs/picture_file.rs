@@ -52,16 +52,22 @@ impl RgbPicture {
         };
         if length > MOST_BYTES {
             let most = units::bytes(MOST_BYTES);
-            return Err(Error::format(path, format!("is larger than {most}, the most that a picture may have")));
+            return Err(Error::format(
+                path,
+                format!("is larger than {most}, the most that a picture may have"),
+            ));
         }
         Self::decode(path, &input::read(path, InputKind::Data)?, upright)
     }
 
     /// Decodes `bytes`, which are those of `path`.
     fn decode(path: &Path, bytes: &[u8], upright: Upright) -> Result<Self> {
-        let wrong = |problem: String| Error::format(path, problem).with_hint("save it as PNG or JPEG with 8 bits a channel");
+        let wrong = |problem: String| {
+            Error::format(path, problem).with_hint("save it as PNG or JPEG with 8 bits a channel")
+        };
         let broken = |e: image::ImageError| {
-            Error::format(path, format!("is no picture that can be read: {e}")).with_hint("save it again, or leave it out")
+            Error::format(path, format!("is no picture that can be read: {e}"))
+                .with_hint("save it again, or leave it out")
         };
         let format = match image::guess_format(bytes) {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
@@ -79,7 +85,10 @@ impl RgbPicture {
         if u64::from(width) * u64::from(height) > MOST_PIXELS {
             return Err(wrong(format!("has {width} × {height} pixels, too many")));
         }
-        if !matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8) {
+        if !matches!(
+            decoder.color_type(),
+            ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8
+        ) {
             return Err(wrong("has 16 bits a channel".into()));
         }
         let orientation = decoder.orientation().map_err(broken)?;

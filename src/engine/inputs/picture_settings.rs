@@ -39,7 +39,8 @@ impl PictureSettings {
     pub(super) fn parse(path: &Path, said: &Value, vision: &VisionTokens) -> Result<Self> {
         let kind = said["image_processor_type"].as_str().unwrap_or(KNOWN[0]);
         if !KNOWN.contains(&kind) {
-            let problem = format!("`{}` asks for the image processor {kind}, which is not known", path.display());
+            let problem =
+                format!("`{}` asks for the image processor {kind}, which is not known", path.display());
             return Err(Error::refused(problem).with_hint(
                 "prepare tensors with Transformers and give them with --inputs; known is Qwen2VLImageProcessor",
             ));
@@ -55,8 +56,10 @@ impl PictureSettings {
         };
         let resample = said["resample"].as_u64().unwrap_or(BICUBIC);
         if flag("do_resize")? && resample != BICUBIC {
-            let problem = format!("`{}` resizes by the filter {resample}, not by bicubic (3)", path.display());
-            return Err(Error::refused(problem).with_hint("prepare tensors with Transformers and give them with --inputs"));
+            let problem =
+                format!("`{}` resizes by the filter {resample}, not by bicubic (3)", path.display());
+            return Err(Error::refused(problem)
+                .with_hint("prepare tensors with Transformers and give them with --inputs"));
         }
         let settings = PictureSettings {
             patch: size("patch_size", 14)? as usize,
@@ -64,7 +67,9 @@ impl PictureSettings {
             merge: size("merge_size", 2)? as usize,
             area: flag("do_resize")?.then(|| area(said).ok_or_else(|| wrong("size"))).transpose()?,
             rescale: match flag("do_rescale")? {
-                true => Some(positive(&said["rescale_factor"], 1.0 / 255.0).ok_or_else(|| wrong("rescale_factor"))?),
+                true => Some(
+                    positive(&said["rescale_factor"], 1.0 / 255.0).ok_or_else(|| wrong("rescale_factor"))?,
+                ),
                 false => None,
             },
             normalise: match flag("do_normalize")? {
@@ -113,10 +118,8 @@ fn area(said: &Value) -> Option<[u64; 2]> {
         (Value::Null, size) => size[key].as_u64(),
         (own, _) => own.as_u64(),
     };
-    let area = [
-        side("min_pixels", "shortest_edge", 56 * 56)?,
-        side("max_pixels", "longest_edge", 28 * 28 * 1280)?,
-    ];
+    let area =
+        [side("min_pixels", "shortest_edge", 56 * 56)?, side("max_pixels", "longest_edge", 28 * 28 * 1280)?];
     (area[0] > 0 && area[0] <= area[1] && area[1] <= 1 << 32).then_some(area)
 }
 

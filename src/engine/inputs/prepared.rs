@@ -99,13 +99,18 @@ impl Inputs<'_> {
         let sizes = self.integers("image_grid_thw", self.require("image_grid_thw")?)?;
         let (grids, rest) = sizes.as_chunks::<3>();
         let grid = |grid: &[i64; 3]| {
-            let sizes = grid.map(|size| usize::try_from(size).ok().filter(|size| (1..1 << 16).contains(size)));
+            let sizes =
+                grid.map(|size| usize::try_from(size).ok().filter(|size| (1..1 << 16).contains(size)));
             let [Some(frames), Some(rows), Some(columns)] = sizes else { return None };
-            (rows.is_multiple_of(vision.merge) && columns.is_multiple_of(vision.merge)).then_some([frames, rows, columns])
+            (rows.is_multiple_of(vision.merge) && columns.is_multiple_of(vision.merge))
+                .then_some([frames, rows, columns])
         };
         let grids: Option<Vec<[usize; 3]>> = grids.iter().map(grid).collect();
         let grids = grids.filter(|_| rest.is_empty()).ok_or_else(|| {
-            self.wrong("image_grid_thw", "holds something else than frames, rows and columns of merged patches")
+            self.wrong(
+                "image_grid_thw",
+                "holds something else than frames, rows and columns of merged patches",
+            )
         })?;
         let pixels = self.require("pixel_values")?;
         let count: usize = grids.iter().map(|grid| grid.iter().product::<usize>()).sum();
@@ -118,7 +123,9 @@ impl Inputs<'_> {
             return Err(self.wrong("pixel_values", &problem));
         }
         if !matches!(pixels.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
-            return Err(self.wrong("pixel_values", &format!("is {}, no type of real numbers", pixels.dtype())));
+            return Err(
+                self.wrong("pixel_values", &format!("is {}, no type of real numbers", pixels.dtype()))
+            );
         }
         let mut values = pixels.to_f64_iter().map(|value| value as f32);
         let pictures: Vec<Picture> = grids
@@ -141,9 +148,13 @@ impl Inputs<'_> {
             match name.as_str() {
                 "input_ids" => {}
                 "labels" if self.integers(name, tensor)? == integers => {}
-                "labels" => return Err(self.refused(name, "differs from input_ids, and every token counts here")),
+                "labels" => {
+                    return Err(self.refused(name, "differs from input_ids, and every token counts here"));
+                }
                 "attention_mask" if self.integers(name, tensor)? == vec![1; integers.len()] => {}
-                "attention_mask" => return Err(self.refused(name, "hides tokens: prepare each sample without padding")),
+                "attention_mask" => {
+                    return Err(self.refused(name, "hides tokens: prepare each sample without padding"));
+                }
                 other if more.contains(&other) => {}
                 other => return Err(self.refused(other, "is an input that is not known")),
             }
@@ -151,14 +162,17 @@ impl Inputs<'_> {
         let tokens: Option<Vec<u32>> = integers.iter().map(|id| u32::try_from(*id).ok()).collect();
         let tokens = tokens.ok_or_else(|| self.wrong("input_ids", "holds something that is no token"))?;
         match tokens.len() {
-            0 | 1 => Err(self.wrong("input_ids", "has fewer than two tokens, which leaves nothing to predict")),
+            0 | 1 => {
+                Err(self.wrong("input_ids", "has fewer than two tokens, which leaves nothing to predict"))
+            }
             _ => Ok(tokens),
         }
     }
 
     fn require(&self, name: &str) -> Result<&Tensor> {
         self.inputs.get(name).ok_or_else(|| {
-            Error::format(self.file, format!("lacks `{}.{name}`", self.prefix)).with_hint("prepare it again, whole")
+            Error::format(self.file, format!("lacks `{}.{name}`", self.prefix))
+                .with_hint("prepare it again, whole")
         })
     }
 
@@ -173,7 +187,9 @@ impl Inputs<'_> {
         }
         let bytes = tensor.bytes();
         Ok(match tensor.dtype() {
-            Dtype::I32 => bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect(),
+            Dtype::I32 => {
+                bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect()
+            }
             _ => bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect(),
         })
     }

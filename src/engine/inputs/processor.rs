@@ -51,9 +51,9 @@ impl Processor {
         }
         let size = |config: &Value| config["vocab_size"].as_u64();
         let vocabulary = size(checkpoint.config()).or_else(|| size(&checkpoint.config()["text_config"]));
-        let vocabulary = vocabulary.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| {
-            Error::format(directory.join("config.json"), "gives no `vocab_size`")
-        })?;
+        let vocabulary = vocabulary
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or_else(|| Error::format(directory.join("config.json"), "gives no `vocab_size`"))?;
         Ok(Processor {
             tokenizer: TextTokenizer::open(checkpoint, &config)?,
             template: ChatTemplate::open(checkpoint, &config)?,
@@ -203,8 +203,9 @@ fn expanded(
     let places = tokens.iter().filter(|token| **token == vision.image).count();
     if places != pictures.len() {
         let problem = format!("{} has room for {places} pictures, and there are {}", what(), pictures.len());
-        return Err(Error::refused(problem)
-            .with_hint("each picture needs its place in the chat template, and no text may hold image tokens"));
+        return Err(Error::refused(problem).with_hint(
+            "each picture needs its place in the chat template, and no text may hold image tokens",
+        ));
     }
     let mut pictures = pictures.iter();
     let mut all = Vec::with_capacity(tokens.len());

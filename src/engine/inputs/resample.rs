@@ -75,11 +75,14 @@ fn taps(from: usize, to: usize) -> (Vec<Taps>, u32) {
             (start, weights.iter().map(|weight| weight / sum).collect())
         })
         .collect();
-    let largest = real.iter().flat_map(|(_, weights)| weights).fold(0.0, |most: f64, weight| most.max(*weight));
+    let largest =
+        real.iter().flat_map(|(_, weights)| weights).fold(0.0, |most: f64, weight| most.max(*weight));
     let fits = |bits: &u32| ((0.5 + largest * f64::from(1u32 << (bits + 1))) as i64) < 1 << 15;
     let bits = (0..22).find(|bits| !fits(bits)).unwrap_or(22);
     let fixed = |weight: &f64| (weight * f64::from(1u32 << bits)).round() as i32;
-    let taps = real.iter().map(|(start, weights)| Taps { start: *start, weights: weights.iter().map(fixed).collect() });
+    let taps = real
+        .iter()
+        .map(|(start, weights)| Taps { start: *start, weights: weights.iter().map(fixed).collect() });
     (taps.collect(), bits)
 }
 
@@ -102,7 +105,8 @@ mod tests {
             let other = resize_bicubic(&plain, height, width);
             assert_eq!(other.pixels, [10, 128, 255].repeat(height * width));
         }
-        let noise = RgbPicture { height: 5, width: 7, pixels: (0..105).map(|i| (i * 37 % 256) as u8).collect() };
+        let noise =
+            RgbPicture { height: 5, width: 7, pixels: (0..105).map(|i| (i * 37 % 256) as u8).collect() };
         assert_eq!(resize_bicubic(&noise, 5, 7).pixels, noise.pixels);
     }
 }

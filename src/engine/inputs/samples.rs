@@ -73,7 +73,9 @@ impl Samples {
 /// to be.
 pub fn sample_hash(sample: &Sample) -> String {
     let mut hasher = blake3::Hasher::new();
-    let mut number = |value: u64| drop(hasher.update(&value.to_le_bytes()));
+    let mut number = |value: u64| {
+        hasher.update(&value.to_le_bytes());
+    };
     number(sample.tokens.len() as u64);
     sample.tokens.iter().for_each(|token| number(u64::from(*token)));
     for picture in &sample.pictures {
@@ -99,7 +101,8 @@ mod tests {
             pictures: vec![Picture { grid: [1, 1, patches.len()], patches: patches.to_vec() }],
             ..text(&[1, 2])
         };
-        let all = [text(&[1, 2]), text(&[1, 2, 3]), text(&[2, 1]), seen(&[0.5]), seen(&[0.25]), seen(&[0.5, 0.0])];
+        let all =
+            [text(&[1, 2]), text(&[1, 2, 3]), text(&[2, 1]), seen(&[0.5]), seen(&[0.25]), seen(&[0.5, 0.0])];
         let hashes: HashSet<String> = all.iter().map(sample_hash).collect();
         assert_eq!(hashes.len(), all.len());
         // What is on record must be found again by later releases.

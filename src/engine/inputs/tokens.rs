@@ -33,8 +33,9 @@ impl TextTokenizer {
     pub(super) fn open(checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
         let path = checkpoint.directory().join(FILE);
         let bytes = checkpoint.read_beside(FILE, InputKind::Configuration)?.ok_or_else(|| {
-            Error::not_found(format!("`{}` holds no {FILE}", checkpoint.directory().display()))
-                .with_hint("copy it from the model's page; Transformers writes it with tokenizer.save_pretrained")
+            Error::not_found(format!("`{}` holds no {FILE}", checkpoint.directory().display())).with_hint(
+                "copy it from the model's page; Transformers writes it with tokenizer.save_pretrained",
+            )
         })?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes)
             .map_err(|e| Error::format(&path, format!("is no tokenizer that can be read: {e}")))?;

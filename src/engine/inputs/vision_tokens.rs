@@ -39,7 +39,8 @@ impl VisionTokens {
         let size = |keys: &[&str], default: u64| {
             let said = keys.iter().map(|key| &vision[*key]).find(|said| !said.is_null());
             let size = said.map_or(Some(default), Value::as_u64).filter(|size| (1..=1024).contains(size));
-            let invalid = || Error::format(&path, format!("gives no usable `{}` of the vision tower", keys[0]));
+            let invalid =
+                || Error::format(&path, format!("gives no usable `{}` of the vision tower", keys[0]));
             Ok::<usize, Error>(size.ok_or_else(invalid)? as usize)
         };
         Ok(Some(VisionTokens {
@@ -73,12 +74,15 @@ impl VisionTokens {
             let problem = format!("{} holds a token of a video", what());
             return Err(Error::refused(problem).with_hint("there are pictures only; take it out"));
         }
-        let (found, needed) =
-            (count(self.image), sample.pictures.iter().map(|picture| self.count(picture.grid)).sum::<usize>());
+        let (found, needed) = (
+            count(self.image),
+            sample.pictures.iter().map(|picture| self.count(picture.grid)).sum::<usize>(),
+        );
         if found != needed {
             let problem = format!("{} has {found} image tokens, and its pictures take {needed}", what());
-            return Err(Error::refused(problem)
-                .with_hint("each picture needs its place in the chat template, and no text may hold image tokens"));
+            return Err(Error::refused(problem).with_hint(
+                "each picture needs its place in the chat template, and no text may hold image tokens",
+            ));
         }
         Ok(())
     }
