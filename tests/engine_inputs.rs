@@ -467,3 +467,30 @@ fn the_golden_model_gets_the_inputs_of_the_golden_answers() {
     // The same samples, from the database and prepared, are known as the same.
     assert_eq!(pairs.count_among(&seen.hashes()), 16);
 }
+
+#[test]
+fn the_template_is_taken_from_where_transformers_takes_it() {
+    let rendered = |place: &Path| {
+        let messages = json!([{"role": "user", "content": "x"}]);
+        processor(place).chat_template().unwrap().render(&messages, true).unwrap()
+    };
+    for (name, expected) in [("qwen", ["old", "own", "configured"]), ("llama", ["own", "configured", "old"])]
+    {
+        let place = checkpoint(name);
+        fs::write(place.path().join("chat_template.jinja"), "own").unwrap();
+        fs::write(place.path().join("chat_template.json"), r#"{"chat_template": "old"}"#).unwrap();
+        edit(place.path(), "tokenizer_config.json", |v| {
+            v["chat_template"] = json!({"default": "configured"})
+        });
+        for text in expected {
+            assert_eq!(rendered(place.path()), text, "{name}");
+            match text {
+                "own" => fs::remove_file(place.path().join("chat_template.jinja")).unwrap(),
+                "old" => fs::remove_file(place.path().join("chat_template.json")).unwrap(),
+                _ => edit(place.path(), "tokenizer_config.json", |v| v["chat_template"] = Value::Null),
+            }
+        }
+        let error = processor(place.path()).chat_template().map(drop).unwrap_err();
+        assert!(error.to_string().ends_with("has no chat template"), "{error}");
+    }
+}

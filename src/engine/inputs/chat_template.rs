@@ -20,8 +20,8 @@ use crate::input::InputKind;
 const FILE: &str = "chat_template.jinja";
 /// Where older processors have it.
 const PROCESSOR_FILE: &str = "chat_template.json";
-/// Steps that a template may take, some thousand times what any known one takes for a chat of two messages.
-const FUEL: u64 = 10_000_000;
+/// Steps that a template may take, a hundred times what any known one takes for a chat of two messages.
+const FUEL: u64 = 1_000_000;
 
 /// A compiled chat template, with the names of the special tokens that it may use.
 #[derive(Debug)]
@@ -32,35 +32,48 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// That of `checkpoint`; nothing where it has none. `config` is its `tokenizer_config.json`. A `chat_template.jinja` goes before
-    /// a `chat_template.json`, and that before `config`.
+    /// That of `checkpoint`; nothing where it has none. `config` is its `tokenizer_config.json`.
+    ///
+    /// Where there are several, a model that sees pictures takes `chat_template.json` first, as processors of Transformers do, and
+    /// another takes it last; `chat_template.jinja` goes before `config`.
     ///
     /// # Errors
     /// [`Error::Format`] for a template that does not parse, or is not where it should be; those of [`Checkpoint::read_beside`].
-    pub(super) fn open(checkpoint: &Checkpoint, config: &Value) -> Result<Option<Self>> {
-        let path = |name: &str| checkpoint.directory().join(name);
-        let special = special_names(config);
-        if let Some(bytes) = checkpoint.read_beside(FILE, InputKind::Configuration)? {
-            let text = String::from_utf8(bytes).map_err(|_| Error::format(path(FILE), "is no UTF-8"))?;
-            return Ok(Some(Self::compile(&text, special, &path(FILE))?));
+    pub(super) fn open(checkpoint: &Checkpoint, config: &Value, sees: bool) -> Result<Option<Self>> {
+        let of_processor =
+            || Self::stated(checkpoint, PROCESSOR_FILE, &read_json(checkpoint, PROCESSOR_FILE)?);
+        let of_tokenizer = || match checkpoint.read_beside(FILE, InputKind::Configuration)? {
+            Some(bytes) => {
+                let path = checkpoint.directory().join(FILE);
+                let text = String::from_utf8(bytes).map_err(|_| Error::format(&path, "is no UTF-8"))?;
+                Ok(Some((text, path)))
+            }
+            None => Self::stated(checkpoint, CONFIG_FILE, config),
+        };
+        let found = match sees {
+            true => of_processor()?.map_or_else(of_tokenizer, |found| Ok(Some(found))),
+            false => of_tokenizer()?.map_or_else(of_processor, |found| Ok(Some(found))),
+        }?;
+        found.map(|(text, path)| Self::compile(&text, special_names(config), &path)).transpose()
+    }
+
+    /// The `chat_template` that the file `name` states: a text, or the default one of several.
+    fn stated(checkpoint: &Checkpoint, name: &str, said: &Value) -> Result<Option<(String, PathBuf)>> {
+        let path = checkpoint.directory().join(name);
+        let text = match &said["chat_template"] {
+            Value::Null => return Ok(None),
+            Value::String(text) => Some(text.as_str()),
+            Value::Array(named) => named
+                .iter()
+                .find(|entry| entry["name"] == "default")
+                .and_then(|entry| entry["template"].as_str()),
+            named => named["default"].as_str(),
+        };
+        match text {
+            Some(text) => Ok(Some((text.into(), path))),
+            None => Err(Error::format(path, "has a `chat_template` without a default one")
+                .with_hint("call one of its templates `default`")),
         }
-        for (name, said) in
-            [(PROCESSOR_FILE, read_json(checkpoint, PROCESSOR_FILE)?), (CONFIG_FILE, config.clone())]
-        {
-            let said = &said["chat_template"];
-            let text = match said {
-                Value::Null => continue,
-                Value::String(text) => Some(text.as_str()),
-                Value::Array(named) => named
-                    .iter()
-                    .find(|entry| entry["name"] == "default")
-                    .and_then(|entry| entry["template"].as_str()),
-                _ => said["default"].as_str(),
-            };
-            let none = || Error::format(path(name), "has a `chat_template` without a default one");
-            return Ok(Some(Self::compile(text.ok_or_else(none)?, special, &path(name))?));
-        }
-        Ok(None)
     }
 
     /// Compiles `text`, which comes from `path`.

@@ -53,7 +53,7 @@ pub fn prepared(processor: &Processor, file: &Path, kind: PreparedKind, samples:
     }
     let sample = |(number, inputs): (&u64, &BTreeMap<String, Tensor>)| {
         interrupt::check()?;
-        let inputs = Inputs { file, prefix: format!("{kind}.{number}"), inputs };
+        let inputs = PreparedInputs { file, prefix: format!("{kind}.{number}"), inputs };
         let sample = match kind {
             PreparedKind::Text => inputs.text(),
             PreparedKind::Vision => inputs.vision(processor.require_vision()?),
@@ -77,13 +77,13 @@ pub fn prepared(processor: &Processor, file: &Path, kind: PreparedKind, samples:
 }
 
 /// The tensors of one sample.
-struct Inputs<'a> {
+struct PreparedInputs<'a> {
     file: &'a Path,
     prefix: String,
     inputs: &'a BTreeMap<String, Tensor>,
 }
 
-impl Inputs<'_> {
+impl PreparedInputs<'_> {
     fn text(&self) -> Result<Sample> {
         Ok(Sample { tokens: self.tokens(&[])?, pictures: Vec::new() })
     }

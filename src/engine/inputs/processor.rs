@@ -54,10 +54,11 @@ impl Processor {
         let vocabulary = vocabulary
             .and_then(|size| usize::try_from(size).ok())
             .ok_or_else(|| Error::format(directory.join("config.json"), "gives no `vocab_size`"))?;
+        let vision = VisionTokens::of(checkpoint)?;
         Ok(Processor {
             tokenizer: TextTokenizer::open(checkpoint, &config)?,
-            template: ChatTemplate::open(checkpoint, &config)?,
-            vision: VisionTokens::of(checkpoint)?,
+            template: ChatTemplate::open(checkpoint, &config, vision.is_some())?,
+            vision,
             pictures,
             vocabulary,
             directory,
