@@ -85,7 +85,7 @@ fn reals(bytes: &[u8]) -> Vec<f32> {
 /// The largest and the mean distance of a picture's patches from golden 8-bit levels, in levels.
 fn distance(sample: &Sample, name: &str) -> (f32, f32) {
     const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-    const DEVIATION: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+    const DEVIATION: [f32; 3] = [0.26862954, 0.261_302_6, 0.275_777_1];
     let [picture] = &sample.pictures[..] else { panic!("one picture") };
     let file = golden("pictures.safetensors");
     let (_, grid) = tensor(&file, &format!("{name}.image_grid_thw"));
@@ -393,13 +393,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
         let place = checkpoint("qwen");
         let error = attempt(place.path()).expect_err(expected);
         assert!(error.to_string().contains(expected), "{expected}: {error}");
-        assert!(
-            error.hint().is_some()
-                || expected.contains("usable")
-                || expected.contains("image_token_id")
-                || expected.contains("tokenizer that"),
-            "{error}"
-        );
+        assert!(error.hint().is_some(), "{error}");
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
 }

@@ -79,8 +79,10 @@ impl ChatTemplate {
     /// Compiles `text`, which comes from `path`.
     fn compile(text: &str, special: Map<String, Value>, path: &Path) -> Result<Self> {
         let mut environment = Environment::new();
-        let broken =
-            |e: &minijinja::Error| Error::format(path, format!("has a template that is broken: {e}"));
+        let broken = |e: &minijinja::Error| {
+            Error::format(path, format!("has a template that is broken: {e}"))
+                .with_hint("take the file from the model's page")
+        };
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| broken(&e))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);

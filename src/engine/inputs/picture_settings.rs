@@ -45,7 +45,10 @@ impl PictureSettings {
                 "prepare tensors with Transformers and give them with --inputs; known is Qwen2VLImageProcessor",
             ));
         }
-        let wrong = |key: &str| Error::format(path, format!("has no usable `{key}`"));
+        let wrong = |key: &str| {
+            Error::format(path, format!("has no usable `{key}`"))
+                .with_hint("take the file from the model's page")
+        };
         let flag = |key: &str| match &said[key] {
             Value::Null => Ok(true),
             value => value.as_bool().ok_or_else(|| wrong(key)),

@@ -51,9 +51,10 @@ impl Processor {
         }
         let size = |config: &Value| config["vocab_size"].as_u64();
         let vocabulary = size(checkpoint.config()).or_else(|| size(&checkpoint.config()["text_config"]));
-        let vocabulary = vocabulary
-            .and_then(|size| usize::try_from(size).ok())
-            .ok_or_else(|| Error::format(directory.join("config.json"), "gives no `vocab_size`"))?;
+        let vocabulary = vocabulary.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| {
+            Error::format(directory.join("config.json"), "gives no `vocab_size`")
+                .with_hint("take the file from the model's page")
+        })?;
         let vision = VisionTokens::of(checkpoint)?;
         Ok(Processor {
             tokenizer: TextTokenizer::open(checkpoint, &config)?,

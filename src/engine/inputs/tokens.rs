@@ -37,8 +37,10 @@ impl TextTokenizer {
                 "copy it from the model's page; Transformers writes it with tokenizer.save_pretrained",
             )
         })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes)
-            .map_err(|e| Error::format(&path, format!("is no tokenizer that can be read: {e}")))?;
+        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| {
+            Error::format(&path, format!("is no tokenizer that can be read: {e}"))
+                .with_hint("take the file from the model's page")
+        })?;
         // Some files carry the truncation and the padding of whoever saved them last.
         tokenizer
             .with_truncation(None)

@@ -6,6 +6,8 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::sample::Sample;
 use crate::error::{Error, Result};
 
+const OF_MODEL: &str = "take the file from the model's page";
+
 /// What `config.json` says of pictures. The families of Qwen that see have the same keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VisionTokens {
@@ -39,13 +41,16 @@ impl VisionTokens {
         let size = |keys: &[&str], default: u64| {
             let said = keys.iter().map(|key| &vision[*key]).find(|said| !said.is_null());
             let size = said.map_or(Some(default), Value::as_u64).filter(|size| (1..=1024).contains(size));
-            let invalid =
-                || Error::format(&path, format!("gives no usable `{}` of the vision tower", keys[0]));
+            let invalid = || {
+                Error::format(&path, format!("gives no usable `{}` of the vision tower", keys[0]))
+                    .with_hint(OF_MODEL)
+            };
             Ok::<usize, Error>(size.ok_or_else(invalid)? as usize)
         };
         Ok(Some(VisionTokens {
-            image: token("image_token_id")
-                .ok_or_else(|| Error::format(&path, "has a vision tower and no `image_token_id`"))?,
+            image: token("image_token_id").ok_or_else(|| {
+                Error::format(&path, "has a vision tower and no `image_token_id`").with_hint(OF_MODEL)
+            })?,
             video: token("video_token_id"),
             patch: size(&["patch_size"], 14)?,
             temporal_patch: size(&["temporal_patch_size"], 2)?,
