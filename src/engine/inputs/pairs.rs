@@ -83,11 +83,11 @@ pub fn pairs(processor: &Processor, file: PairsFile, max_length: usize, samples:
 }
 
 /// Path and caption of each row.
-type Rows = Vec<(String, String)>;
+type PairRows = Vec<(String, String)>;
 
 /// The first `most` rows, and the hash of the database. It is read into memory first: so what is hashed is what is asked, and SQLite
 /// neither locks the file nor leaves another beside it.
-fn rows(file: &PairsFile, most: usize) -> Result<(Rows, String)> {
+fn rows(file: &PairsFile, most: usize) -> Result<(PairRows, String)> {
     let path = file.database;
     for ending in ["-wal", "-journal"] {
         let mut beside = path.as_os_str().to_owned();
@@ -116,7 +116,7 @@ fn rows(file: &PairsFile, most: usize) -> Result<(Rows, String)> {
     Ok((rows, watched.hash().unwrap_or_default()))
 }
 
-fn query(bytes: &[u8], split: Option<&str>, most: usize) -> rusqlite::Result<Rows> {
+fn query(bytes: &[u8], split: Option<&str>, most: usize) -> rusqlite::Result<PairRows> {
     let mut connection = Connection::open_in_memory_with_flags(OpenFlags::default())?;
     connection.deserialize_read_exact("main", bytes, bytes.len(), true)?;
     // Views of a database from elsewhere may call nothing that has effects.
