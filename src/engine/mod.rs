@@ -11,6 +11,7 @@ mod cpu;
 mod decoder;
 mod families;
 mod head;
+pub mod inputs;
 mod layout;
 mod linear;
 mod network;
