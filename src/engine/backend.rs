@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::weight::Weight;
+use super::weight::LinearWeight;
 
 /// The heads of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Heads {
 
 /// A stretch of rows whose queries see the keys of one stretch only: a sequence, a picture or a window of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
+pub struct AttentionSegment {
     /// Rows of the queries.
     pub queries: Range<usize>,
     /// Rows of keys and values. Queries are the last of them where there are fewer.
@@ -32,7 +32,7 @@ pub struct AttentionView<'a> {
     /// What products of queries and keys are multiplied by.
     pub scale: f32,
     /// Stretches, in order and without overlaps.
-    pub segments: &'a [Segment],
+    pub segments: &'a [AttentionSegment],
     /// Whether no query sees a key after its own.
     pub causal: bool,
     /// How many keys back a query sees, its own counted; all where there is nothing.
@@ -130,9 +130,15 @@ pub trait Backend: Sync {
     fn copy(&self, buffer: &Self::Buffer) -> Self::Buffer;
 
     /// x Wᵀ + bias, for `rows` rows.
-    fn linear(&self, rows: usize, x: &Self::Buffer, weight: &Weight, bias: Option<&[f32]>) -> Self::Buffer;
+    fn linear(
+        &self,
+        rows: usize,
+        x: &Self::Buffer,
+        weight: &LinearWeight,
+        bias: Option<&[f32]>,
+    ) -> Self::Buffer;
     /// g W.
-    fn linear_reverse(&self, rows: usize, g: &Self::Buffer, weight: &Weight) -> Self::Buffer;
+    fn linear_reverse(&self, rows: usize, g: &Self::Buffer, weight: &LinearWeight) -> Self::Buffer;
 
     /// The rows normalised.
     fn norm(&self, x: &Self::Buffer, norm: &Norm) -> Self::Buffer;
@@ -143,7 +149,13 @@ pub trait Backend: Sync {
     fn rotate(&self, x: &mut Self::Buffer, heads: usize, rotation: &Rotation, back: bool);
 
     /// softmax(scale · q kᵀ) v, head by head.
-    fn attention(&self, q: &Self::Buffer, k: &Self::Buffer, v: &Self::Buffer, view: AttentionView) -> Self::Buffer;
+    fn attention(
+        &self,
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        view: AttentionView,
+    ) -> Self::Buffer;
     /// The gradients by q, k and v, from the inputs alone.
     fn attention_reverse(
         &self,

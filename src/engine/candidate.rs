@@ -4,29 +4,30 @@ use rayon::prelude::*;
 
 use super::backend::InputScale;
 use super::linear::Linear;
-use super::weight::Weight;
+use super::weight::LinearWeight;
 use crate::error::{Error, Result};
-use crate::format::{
-    AmaxAccumulator, BLOCK_SIZE, Encoder, FormatId, Granularity, MAX, Rounding, Scales,
-};
+use crate::format::{AmaxAccumulator, BLOCK_SIZE, Encoder, FormatId, Granularity, MAX, Rounding, Scales};
 use crate::tensor::{Dtype, Tensor};
 
 /// A format with the granularity of its scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Candidate {
+pub struct CandidateFormat {
     /// The format.
     pub format: FormatId,
     /// How many weights share a scale.
     pub granularity: Granularity,
 }
 
-impl Candidate {
+impl CandidateFormat {
     /// Per tensor, inputs by their amax: ModelOpt's `FP8_DEFAULT_CFG`.
-    pub const FP8: Candidate = Candidate { format: FormatId::Fp8, granularity: Granularity::Tensor };
+    pub const FP8: CandidateFormat =
+        CandidateFormat { format: FormatId::Fp8, granularity: Granularity::Tensor };
     /// Per channel, inputs per token: `FP8_PER_CHANNEL_PER_TOKEN_CFG`.
-    pub const FP8_CHANNEL: Candidate = Candidate { format: FormatId::Fp8, granularity: Granularity::Channel };
+    pub const FP8_CHANNEL: CandidateFormat =
+        CandidateFormat { format: FormatId::Fp8, granularity: Granularity::Channel };
     /// Blocks of 128×128, inputs as they are: `FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG`.
-    pub const FP8_BLOCK: Candidate = Candidate { format: FormatId::Fp8Block, granularity: Granularity::Block };
+    pub const FP8_BLOCK: CandidateFormat =
+        CandidateFormat { format: FormatId::Fp8Block, granularity: Granularity::Block };
 
     /// What a manifest calls it.
     pub fn manifest_name(self) -> &'static str {
@@ -62,7 +63,7 @@ impl Candidate {
 
     /// Codes and scales of `weight`, with the arithmetic of ModelOpt's `_fp8_eager`: values times 448 / amax, rounded, and back by
     /// the reciprocal of that factor.
-    fn weight(self, name: &str, weight: &Weight) -> Result<Weight> {
+    fn weight(self, name: &str, weight: &LinearWeight) -> Result<LinearWeight> {
         if weight.scales().is_some() {
             return Err(Error::refused(format!("`{name}` is quantised already"))
                 .with_hint("score the BF16 checkpoint that it was made from"));
@@ -93,10 +94,10 @@ impl Candidate {
             shape: amax.shape,
             values: factors.iter().map(|factor| 1.0 / factor).collect(),
         };
-        Weight::scaled(Tensor::owned(Dtype::F8E4M3, vec![rows, columns], codes), scales, self.format)
+        LinearWeight::scaled(Tensor::owned(Dtype::F8E4M3, vec![rows, columns], codes), scales, self.format)
     }
 
-    fn amax(self, weight: &Weight) -> Result<crate::format::Amax> {
+    fn amax(self, weight: &LinearWeight) -> Result<crate::format::Amax> {
         let shape = [weight.outputs(), weight.inputs()];
         let mut amax = AmaxAccumulator::new(weight.values().dtype(), &shape, self.granularity)?;
         amax.push(0, weight.values().bytes());
@@ -105,8 +106,8 @@ impl Candidate {
 }
 
 /// The largest magnitude of a weight of values.
-pub(super) fn weight_amax(weight: &Weight) -> Result<f32> {
-    Ok(Candidate::FP8.amax(weight)?.largest())
+pub(super) fn weight_amax(weight: &LinearWeight) -> Result<f32> {
+    Ok(CandidateFormat::FP8.amax(weight)?.largest())
 }
 
 /// What ModelOpt multiplies by before it rounds to E4M3 (`_fp8_eager`). PyTorch divides a number by a tensor as the reciprocal times

@@ -79,7 +79,7 @@ pub(super) struct VisionConfiguration {
 
 /// A whole model.
 #[derive(Debug, Clone)]
-pub(super) struct Architecture {
+pub(super) struct Blueprint {
     pub text: TextConfiguration,
     pub vision: Option<VisionConfiguration>,
     /// The token that stands for a merged patch.

@@ -2,10 +2,10 @@
 //!
 //! Llama, Mistral, Qwen2 and Qwen3 differ in biases and in normalised queries and keys only.
 
-use super::backend::{Activation, Backend, Heads, Norm, Segment};
+use super::backend::{Activation, AttentionSegment, Backend, Heads, Norm};
 use super::configuration::TextConfiguration;
 use super::linear::Linear;
-use super::pass::Pass;
+use super::pass::BlockPass;
 use super::tensors::Tensors;
 use crate::error::Result;
 
@@ -28,7 +28,7 @@ pub(super) struct DecoderBlock {
 }
 
 /// What a block computes on the way.
-struct States<B: Backend> {
+struct DecoderStates<B: Backend> {
     /// The normalised input.
     attention_input: B::Buffer,
     /// Queries and keys as projected, before their normalisations, where they have some.
@@ -81,13 +81,13 @@ impl DecoderBlock {
     }
 
     /// What comes out for `x`.
-    pub fn forward<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer) -> B::Buffer {
+    pub fn forward<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> B::Buffer {
         let states = self.run(pass, x);
         pass.sum(states.middle, &states.down)
     }
 
     /// The gradient by `x` from the gradient `g` by what comes out.
-    pub fn reverse<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
+    pub fn reverse<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
         let states = self.run(pass, x);
         let backend = pass.backend;
 
@@ -117,13 +117,16 @@ impl DecoderBlock {
         };
         let mut by_input = pass.reverse(&self.query, &states.attention_input, query, &by_query);
         backend.add(&mut by_input, &pass.reverse(&self.key, &states.attention_input, key, &by_key));
-        backend.add(&mut by_input, &pass.reverse(&self.value, &states.attention_input, &states.value, &by_value));
+        backend.add(
+            &mut by_input,
+            &pass.reverse(&self.value, &states.attention_input, &states.value, &by_value),
+        );
         let by_x = backend.norm_reverse(x, &by_input, &self.before_attention);
         pass.sum(by_x, &by_middle)
     }
 
     /// Queries and keys, turned by their positions.
-    fn rotated<B: Backend>(&self, pass: &Pass<B>, states: &States<B>) -> [B::Buffer; 2] {
+    fn rotated<B: Backend>(&self, pass: &BlockPass<B>, states: &DecoderStates<B>) -> [B::Buffer; 2] {
         let turn = |x: &B::Buffer, heads| {
             let mut turned = pass.backend.copy(x);
             pass.backend.rotate(&mut turned, heads, pass.rotation, false);
@@ -132,7 +135,7 @@ impl DecoderBlock {
         [turn(&states.query_output, self.heads.query), turn(&states.key_output, self.heads.key_value)]
     }
 
-    fn run<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer) -> States<B> {
+    fn run<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> DecoderStates<B> {
         let backend = pass.backend;
         let attention_input = backend.norm(x, &self.before_attention);
         let query = pass.forward(&self.query, &attention_input);
@@ -144,7 +147,7 @@ impl DecoderBlock {
             }
             _ => (query, key, None),
         };
-        let mut states = States {
+        let mut states = DecoderStates {
             attention_input,
             projected,
             query_output,
@@ -174,7 +177,7 @@ impl DecoderBlock {
     /// Attention over these keys and values, after those that are past.
     fn attend<B: Backend>(
         &self,
-        pass: &mut Pass<B>,
+        pass: &mut BlockPass<B>,
         queries: &B::Buffer,
         keys: B::Buffer,
         values: &B::Buffer,
@@ -184,7 +187,7 @@ impl DecoderBlock {
             return backend.attention(queries, &keys, values, pass.view(self.heads, true, self.window));
         };
         past.append(backend, rows, keys, backend.copy(values));
-        let segments = [Segment { queries: 0..rows, keys: 0..past.rows }];
+        let segments = [AttentionSegment { queries: 0..rows, keys: 0..past.rows }];
         let mut view = pass.view(self.heads, true, self.window);
         view.segments = &segments;
         let attended = match (&past.keys, &past.values) {

@@ -2,7 +2,7 @@
 
 use super::backend::{Agreement, Backend, Norm};
 use super::linear::{Linear, Observer, Seen};
-use super::network::Run;
+use super::network::NetworkRun;
 use crate::error::Result;
 use crate::interrupt;
 
@@ -24,7 +24,7 @@ pub struct Loss {
     pub tokens: usize,
 }
 
-impl<B: Backend> Run<'_, B> {
+impl<B: Backend> NetworkRun<'_, B> {
     pub(super) fn head(&self) -> Result<Head> {
         Ok(Head { norm: self.network.last_norm()?, linear: self.network.head()? })
     }
@@ -36,7 +36,7 @@ impl<B: Backend> Run<'_, B> {
         let mut logits = vec![];
         for (chunk, hidden) in self.chunks.iter().zip(hidden) {
             let mut all = Vec::with_capacity(chunk.tokens.len() * vocabulary);
-            self.pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), |rows| {
                 let piece = self.head_piece(&head, hidden, &rows, observer);
                 all.extend(self.backend.download(&piece.logits));
                 Ok(())
@@ -64,7 +64,7 @@ impl<B: Backend> Run<'_, B> {
             let labels = labels(&chunk.tokens, chunk.segments.iter().map(|segment| segment.queries.clone()));
             let mut of_rows = vec![];
             let mut by_chunk = vec![];
-            self.pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), |rows| {
                 let piece = self.head_piece(&head, hidden, &rows, observer);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];
                 let (losses, by_logits) = self.backend.cross_entropy(&piece.logits, vocabulary, labels);
@@ -93,7 +93,7 @@ impl<B: Backend> Run<'_, B> {
     pub fn agreement(
         &self,
         hidden: &[B::Buffer],
-        other: &Run<B>,
+        other: &NetworkRun<B>,
         other_hidden: &[B::Buffer],
         observer: &mut dyn Observer<B>,
     ) -> Result<Vec<Vec<Agreement>>> {
@@ -102,7 +102,7 @@ impl<B: Backend> Run<'_, B> {
         let mut found = vec![];
         for (at, chunk) in self.chunks.iter().enumerate() {
             let mut of_rows = vec![];
-            self.pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), |rows| {
                 let base = self.head_piece(&head, &hidden[at], &rows, &mut super::linear::Unobserved);
                 let piece = other.head_piece(&other_head, &other_hidden[at], &rows, observer);
                 of_rows.extend(self.backend.agreement(&base.logits, &piece.logits, vocabulary));
@@ -111,14 +111,6 @@ impl<B: Backend> Run<'_, B> {
             found.extend(chunk.segments.iter().map(|segment| of_rows[segment.queries.clone()].to_vec()));
         }
         Ok(found)
-    }
-
-    fn pieces(&self, rows: usize, mut each: impl FnMut(Vec<usize>) -> Result<()>) -> Result<()> {
-        for first in (0..rows).step_by(ROWS) {
-            interrupt::check()?;
-            each((first..rows.min(first + ROWS)).collect())?;
-        }
-        Ok(())
     }
 
     pub(super) fn head_piece(
@@ -137,6 +129,15 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
+/// Calls `each` for all rows, some at a time.
+pub(super) fn pieces(rows: usize, mut each: impl FnMut(Vec<usize>) -> Result<()>) -> Result<()> {
+    for first in (0..rows).step_by(ROWS) {
+        interrupt::check()?;
+        each((first..rows.min(first + ROWS)).collect())?;
+    }
+    Ok(())
+}
+
 /// Some rows in the head.
 pub(super) struct HeadPiece<B: Backend> {
     hidden: B::Buffer,
@@ -145,7 +146,7 @@ pub(super) struct HeadPiece<B: Backend> {
 }
 
 /// The label of each row, the token after it, and the factor of its loss in the mean of its sample.
-fn labels(
+pub(super) fn labels(
     tokens: &[u32],
     samples: impl Iterator<Item = std::ops::Range<usize>>,
 ) -> Vec<Option<(u32, f32)>> {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::backend::{Rotation, Segment};
-use super::configuration::{Architecture, VisionConfiguration};
+use super::backend::{AttentionSegment, Rotation};
+use super::configuration::{Blueprint, VisionConfiguration};
 use super::sample::{Picture, Sample};
 use crate::error::{Error, Result};
 
@@ -13,13 +13,13 @@ const TOKENS: usize = 1024;
 const PATCHES: usize = 4096;
 
 /// Some samples that go through each block together.
-pub(super) struct Chunk {
+pub(super) struct SampleChunk {
     /// Which of the samples.
     pub samples: Range<usize>,
     /// Their tokens, one after the other.
     pub tokens: Vec<u32>,
     /// A segment a sample.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<AttentionSegment>,
     pub rotation: Rotation,
     /// The rows that stand for merged patches.
     pub picture_rows: Vec<usize>,
@@ -29,24 +29,24 @@ pub(super) struct Chunk {
 
 /// The patches of a chunk, in the order in which the tower takes them.
 pub(super) struct VisionRows {
-    /// Place in that order → place in the order of the processor.
+    /// PatchPlace in that order → place in the order of the processor.
     pub order: Vec<usize>,
     /// The same for merged patches, back: place in the order of the processor → place in the tower's.
     pub tokens_back: Vec<usize>,
     /// And forth.
     pub tokens_forth: Vec<usize>,
     /// A segment a frame of a picture.
-    pub whole: Vec<Segment>,
+    pub whole: Vec<AttentionSegment>,
     /// A segment a window; as `whole` where there are none.
-    pub windows: Vec<Segment>,
+    pub windows: Vec<AttentionSegment>,
     pub rotation: Rotation,
     /// Row and column of each patch, with the sides of its picture, in the order of the tower.
-    pub places: Vec<Place>,
+    pub places: Vec<PatchPlace>,
 }
 
 /// Where a patch is.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct PatchPlace {
     pub row: usize,
     pub column: usize,
     pub sides: [usize; 2],
@@ -56,14 +56,15 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// [`Error::Argument`] for an empty sample, a token beyond the vocabulary, and pictures that do not fit their tokens.
-pub(super) fn chunks(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Chunk>> {
+pub(super) fn chunks(samples: &[Sample], architecture: &Blueprint) -> Result<Vec<SampleChunk>> {
     let mut chunks = vec![];
     let mut start = 0;
     while start < samples.len() {
         let (mut tokens, mut patches, mut end) = (0, 0, start);
         while end < samples.len() {
             let sample = &samples[end];
-            let (more, seen) = (sample.tokens.len(), sample.pictures.iter().map(Picture::patch_count).sum::<usize>());
+            let (more, seen) =
+                (sample.tokens.len(), sample.pictures.iter().map(Picture::patch_count).sum::<usize>());
             if end > start && (tokens + more > TOKENS || patches + seen > PATCHES) {
                 break;
             }
@@ -76,7 +77,7 @@ pub(super) fn chunks(samples: &[Sample], architecture: &Architecture) -> Result<
 }
 
 /// The chunk of some samples.
-fn chunk(samples: &[Sample], range: Range<usize>, architecture: &Architecture) -> Result<Chunk> {
+fn chunk(samples: &[Sample], range: Range<usize>, architecture: &Blueprint) -> Result<SampleChunk> {
     let mut tokens = vec![];
     let mut segments = vec![];
     let mut positions = vec![];
@@ -87,14 +88,16 @@ fn chunk(samples: &[Sample], range: Range<usize>, architecture: &Architecture) -
         if sample.tokens.is_empty() {
             return Err(Error::argument(format!("sample {number} has no tokens")));
         }
-        if let Some(token) = sample.tokens.iter().find(|token| **token as usize >= architecture.text.vocabulary) {
+        if let Some(token) =
+            sample.tokens.iter().find(|token| **token as usize >= architecture.text.vocabulary)
+        {
             let vocabulary = architecture.text.vocabulary;
             return Err(Error::argument(format!(
                 "sample {number} has the token {token}, but the vocabulary has {vocabulary}"
             )));
         }
         let rows = tokens.len()..tokens.len() + sample.tokens.len();
-        segments.push(Segment { queries: rows.clone(), keys: rows.clone() });
+        segments.push(AttentionSegment { queries: rows.clone(), keys: rows.clone() });
         let merge = architecture.vision.as_ref().map_or(1, |vision| vision.merge);
         positions.extend(token_positions(number, sample, architecture.image_token, merge)?);
         if !sample.pictures.is_empty() {
@@ -110,7 +113,7 @@ fn chunk(samples: &[Sample], range: Range<usize>, architecture: &Architecture) -
         (None, _) => return Err(Error::argument("a model without a vision tower takes no pictures")),
     };
     let rotation = architecture.text.rotary.rotation(&positions);
-    Ok(Chunk { samples: range, tokens, segments, rotation, picture_rows, vision })
+    Ok(SampleChunk { samples: range, tokens, segments, rotation, picture_rows, vision })
 }
 
 /// Time, row and column of each token: those of text count on, a picture's start where it stands (`get_rope_index` of
@@ -164,7 +167,10 @@ fn vision_rows(pictures: &[&Picture], vision: &VisionConfiguration) -> Result<Vi
     let mut tokens_forth: Vec<usize> = vec![];
     let (mut whole, mut windows) = (vec![], vec![]);
     let mut places_in_order = vec![];
-    let segment = |start: usize, count: usize| Segment { queries: start..start + count, keys: start..start + count };
+    let segment = |start: usize, count: usize| AttentionSegment {
+        queries: start..start + count,
+        keys: start..start + count,
+    };
     for picture in pictures {
         let [frames, rows, columns] = picture.grid;
         let fits = rows.is_multiple_of(merge)
@@ -179,7 +185,8 @@ fn vision_rows(pictures: &[&Picture], vision: &VisionConfiguration) -> Result<Vi
         }
         let first = tokens_forth.len();
         let (down, across) = (rows / merge, columns / merge);
-        let side = vision.windows.as_ref().map_or(usize::MAX, |(window, _)| (window / merge / vision.patch).max(1));
+        let side =
+            vision.windows.as_ref().map_or(usize::MAX, |(window, _)| (window / merge / vision.patch).max(1));
         for frame in 0..frames {
             whole.push(segment((first + frame * down * across) * unit, down * across * unit));
             for top in (0..down).step_by(side.min(down)) {
@@ -197,7 +204,7 @@ fn vision_rows(pictures: &[&Picture], vision: &VisionConfiguration) -> Result<Vi
                 for column in 0..across {
                     for part in 0..unit {
                         let (row, column) = (row * merge + part / merge, column * merge + part % merge);
-                        places_in_order.push(Place { row, column, sides: [rows, columns] });
+                        places_in_order.push(PatchPlace { row, column, sides: [rows, columns] });
                     }
                 }
             }
@@ -205,10 +212,10 @@ fn vision_rows(pictures: &[&Picture], vision: &VisionConfiguration) -> Result<Vi
     }
     let mut tokens_back = vec![0; tokens_forth.len()];
     tokens_forth.iter().enumerate().for_each(|(at, from)| tokens_back[*from] = at);
-    let order: Vec<usize> =
-        tokens_forth.iter().flat_map(|token| token * unit..(token + 1) * unit).collect();
-    let places: Vec<Place> = order.iter().map(|at| places_in_order[*at]).collect();
-    let positions: Vec<[u32; 2]> = places.iter().map(|place| [place.row as u32, place.column as u32]).collect();
+    let order: Vec<usize> = tokens_forth.iter().flat_map(|token| token * unit..(token + 1) * unit).collect();
+    let places: Vec<PatchPlace> = order.iter().map(|at| places_in_order[*at]).collect();
+    let positions: Vec<[u32; 2]> =
+        places.iter().map(|place| [place.row as u32, place.column as u32]).collect();
     let rotation = vision.rotary.rotation(&positions);
     Ok(VisionRows { order, tokens_back, tokens_forth, whole, windows, rotation, places })
 }

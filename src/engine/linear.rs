@@ -1,7 +1,7 @@
 //! Linear layers, and who watches them.
 
 use super::backend::{Backend, InputScale};
-use super::weight::Weight;
+use super::weight::LinearWeight;
 
 /// A linear layer: a module that may be quantised.
 #[derive(Clone)]
@@ -9,7 +9,7 @@ pub struct Linear {
     /// Its canonical name, such as `layers.0.mlp.up_proj`.
     pub name: String,
     /// Its weight [out, in].
-    pub weight: Weight,
+    pub weight: LinearWeight,
     /// Its bias, where it has one.
     pub bias: Option<Vec<f32>>,
     /// How its inputs are rounded, where it is quantised.

@@ -1,17 +1,17 @@
 //! A model and the samples that go through it, one block at a time.
 
-use super::backend::{Backend, Norm, Rotation, Segment};
+use super::backend::{AttentionSegment, Backend, Norm, Rotation};
 use super::borders::{Border, Borders};
-use super::configuration::{Architecture, VisionConfiguration};
+use super::configuration::{Blueprint, VisionConfiguration};
 use super::decoder::DecoderBlock;
 use super::families;
-use super::layout::{Chunk, VisionRows, chunks};
+use super::layout::{SampleChunk, VisionRows, chunks};
 use super::linear::{Linear, Observer, Seen, Unobserved};
-use super::pass::Pass;
+use super::pass::BlockPass;
 use super::sample::Sample;
 use super::tensors::Tensors;
 use super::vision::{Merger, VisionBlock, patch_embedding};
-use super::weight::Weight;
+use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -20,7 +20,7 @@ use crate::interrupt;
 pub struct Network<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) tensors: Tensors<'a>,
-    pub(super) architecture: Architecture,
+    pub(super) architecture: Blueprint,
 }
 
 impl<'a> Network<'a> {
@@ -78,7 +78,8 @@ impl<'a> Network<'a> {
     /// The embeddings of tokens, [tokens, hidden].
     pub(super) fn embeddings(&self, tokens: &[u32]) -> Result<Vec<f32>> {
         let hidden = self.architecture.text.hidden;
-        let table = Weight::plain("embed_tokens", self.tensors.require("embed_tokens.weight")?.clone())?;
+        let table =
+            LinearWeight::plain("embed_tokens", self.tensors.require("embed_tokens.weight")?.clone())?;
         if table.inputs() != hidden || table.outputs() < self.architecture.text.vocabulary {
             return Err(Error::refused(format!(
                 "the embedding has the shape {:?}, which its configuration does not say",
@@ -116,11 +117,11 @@ impl<'a> Network<'a> {
 }
 
 /// Samples in a model on a backend.
-pub struct Run<'a, B: Backend> {
+pub struct NetworkRun<'a, B: Backend> {
     pub(super) network: &'a Network<'a>,
     pub(super) backend: &'a B,
     pub(super) samples: &'a [Sample],
-    pub(super) chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<SampleChunk>,
 }
 
 /// The features that a chunk's pictures add to the language model: merged patches, and those of DeepStack.
@@ -129,14 +130,14 @@ pub(super) struct Features<B: Backend> {
     pub deep: Vec<B::Buffer>,
 }
 
-impl<'a, B: Backend> Run<'a, B> {
+impl<'a, B: Backend> NetworkRun<'a, B> {
     /// `samples` in `network`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a sample does not fit the model.
     pub fn new(network: &'a Network<'a>, backend: &'a B, samples: &'a [Sample]) -> Result<Self> {
         let chunks = chunks(samples, &network.architecture)?;
-        Ok(Run { network, backend, samples, chunks })
+        Ok(NetworkRun { network, backend, samples, chunks })
     }
 
     /// A pass over some rows.
@@ -144,10 +145,10 @@ impl<'a, B: Backend> Run<'a, B> {
         &'p self,
         observer: &'p mut dyn Observer<B>,
         rows: usize,
-        segments: &'p [Segment],
+        segments: &'p [AttentionSegment],
         rotation: &'p Rotation,
-    ) -> Pass<'p, B> {
-        Pass { backend: self.backend, observer, rows, segments, rotation, past: None }
+    ) -> BlockPass<'p, B> {
+        BlockPass { backend: self.backend, observer, rows, segments, rotation, past: None }
     }
 
     /// All samples forward to what the head takes, before its normalisation: one buffer a chunk. What goes into each block is
@@ -165,7 +166,7 @@ impl<'a, B: Backend> Run<'a, B> {
     /// Tokens and merged patches as the first block takes them.
     pub(super) fn embed(&self, features: &[Features<B>]) -> Result<Vec<B::Buffer>> {
         let hidden = self.network.architecture.text.hidden;
-        let embed = |(chunk, features): (&Chunk, &Features<B>)| {
+        let embed = |(chunk, features): (&SampleChunk, &Features<B>)| {
             let mut values = self.network.embeddings(&chunk.tokens)?;
             if let Some(tokens) = &features.tokens {
                 let tokens = self.backend.download(tokens);
@@ -253,7 +254,12 @@ impl<'a, B: Backend> Run<'a, B> {
     }
 
     /// The patches of a chunk in the tower's order.
-    pub(super) fn patch_values(&self, chunk: &Chunk, rows: &VisionRows, vision: &VisionConfiguration) -> Vec<f32> {
+    pub(super) fn patch_values(
+        &self,
+        chunk: &SampleChunk,
+        rows: &VisionRows,
+        vision: &VisionConfiguration,
+    ) -> Vec<f32> {
         let samples = &self.samples[chunk.samples.clone()];
         let all: Vec<&[f32]> = samples
             .iter()
@@ -281,7 +287,8 @@ impl<'a, B: Backend> Run<'a, B> {
             let merger = merger.map(|(_, merger)| Merger::load(tensors, vision, merger)).transpose()?;
             for (at, chunk) in self.chunks.iter().enumerate() {
                 let (Some(rows), Some(x)) = (&chunk.vision, hidden[at].take()) else { continue };
-                let mut pass = self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
+                let mut pass =
+                    self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
                 let y = block.forward(&mut pass, &x);
                 if let Some(merger) = &merger {
                     let deep = merger.forward(&mut pass, &y);
@@ -303,7 +310,7 @@ impl<'a, B: Backend> Run<'a, B> {
         Ok(())
     }
 
-    /// All samples back, from the gradients by what [`Run::forward`] gives. `borders` holds what went into each block.
+    /// All samples back, from the gradients by what [`NetworkRun::forward`] gives. `borders` holds what went into each block.
     pub fn reverse(
         &self,
         mut gradients: Vec<B::Buffer>,
@@ -355,9 +362,10 @@ impl<'a, B: Backend> Run<'a, B> {
             for (at, chunk) in self.chunks.iter().enumerate() {
                 let (Some(rows), Some(mut g)) = (&chunk.vision, hidden[at].take()) else { continue };
                 let x = borders.take(self.backend, Border::Vision(number), at)?;
-                let mut pass = self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
+                let mut pass =
+                    self.pass(observer, rows.places.len(), segments(vision, rows, number), &rows.rotation);
                 if let Some((which, merger)) = &merger {
-                    let y = block.forward(&mut Pass { observer: &mut Unobserved, ..pass.again() }, &x);
+                    let y = block.forward(&mut BlockPass { observer: &mut Unobserved, ..pass.again() }, &x);
                     let by_deep = self.backend.gather(&deep[at][*which], text.hidden, &rows.tokens_forth);
                     let by_y = merger.reverse(&mut pass, &y, &by_deep);
                     self.backend.add(&mut g, &by_y);
@@ -389,7 +397,7 @@ impl<'a, B: Backend> Run<'a, B> {
 }
 
 /// What the queries of block `number` see.
-fn segments<'r>(vision: &VisionConfiguration, rows: &'r VisionRows, number: usize) -> &'r [Segment] {
+fn segments<'r>(vision: &VisionConfiguration, rows: &'r VisionRows, number: usize) -> &'r [AttentionSegment] {
     match &vision.windows {
         Some((_, whole)) if !whole.contains(&number) => &rows.windows,
         _ => &rows.whole,

@@ -1,14 +1,14 @@
 //! Some rows on their way through one block, forward or back.
 
-use super::backend::{AttentionView, Backend, Rotation, Segment};
+use super::backend::{AttentionSegment, AttentionView, Backend, Rotation};
 use super::linear::{Linear, Observer, Seen};
 
 /// What a block needs to know of the rows that pass it.
-pub(super) struct Pass<'a, B: Backend> {
+pub(super) struct BlockPass<'a, B: Backend> {
     pub backend: &'a B,
     pub observer: &'a mut dyn Observer<B>,
     pub rows: usize,
-    pub segments: &'a [Segment],
+    pub segments: &'a [AttentionSegment],
     pub rotation: &'a Rotation,
     /// Keys and values of rows before these, to which theirs are added; for generation.
     pub past: Option<&'a mut Past<B>>,
@@ -27,13 +27,13 @@ impl<B: Backend> Default for Past<B> {
     }
 }
 
-impl<B: Backend> Pass<'_, B> {
+impl<B: Backend> BlockPass<'_, B> {
     /// `linear` applied to `x`, seen by the observer.
     pub fn forward(&mut self, linear: &Linear, x: &B::Buffer) -> B::Buffer {
         self.forward_rows(linear, self.rows, x)
     }
 
-    /// [`Pass::forward`] for another number of rows.
+    /// [`BlockPass::forward`] for another number of rows.
     pub fn forward_rows(&mut self, linear: &Linear, rows: usize, x: &B::Buffer) -> B::Buffer {
         self.observer.input(self.backend, linear, rows, x);
         let linear = self.observer.replacement(linear).unwrap_or(linear);
@@ -45,7 +45,7 @@ impl<B: Backend> Pass<'_, B> {
         self.reverse_rows(linear, Seen { rows: self.rows, x, y, g })
     }
 
-    /// [`Pass::reverse`] for another number of rows.
+    /// [`BlockPass::reverse`] for another number of rows.
     pub fn reverse_rows(&mut self, linear: &Linear, seen: Seen<B>) -> B::Buffer {
         let (rows, g) = (seen.rows, seen.g);
         self.observer.gradient(self.backend, linear, seen);
@@ -53,9 +53,9 @@ impl<B: Backend> Pass<'_, B> {
     }
 
     /// The same rows once more.
-    pub fn again(&mut self) -> Pass<'_, B> {
-        let Pass { backend, rows, segments, rotation, .. } = *self;
-        Pass { backend, observer: self.observer, rows, segments, rotation, past: None }
+    pub fn again(&mut self) -> BlockPass<'_, B> {
+        let BlockPass { backend, rows, segments, rotation, .. } = *self;
+        BlockPass { backend, observer: self.observer, rows, segments, rotation, past: None }
     }
 
     /// The sum of two buffers.
@@ -65,7 +65,12 @@ impl<B: Backend> Pass<'_, B> {
     }
 
     /// What attention looks at here.
-    pub fn view<'s>(&'s self, heads: super::backend::Heads, causal: bool, window: Option<usize>) -> AttentionView<'s> {
+    pub fn view<'s>(
+        &'s self,
+        heads: super::backend::Heads,
+        causal: bool,
+        window: Option<usize>,
+    ) -> AttentionView<'s> {
         let scale = 1.0 / (heads.size as f32).sqrt();
         AttentionView { heads, scale, segments: self.segments, causal, window }
     }

@@ -17,7 +17,7 @@ pub(super) struct Rotary {
 
 /// How the frequencies are shared among time, rows and columns of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sections {
+pub(super) enum AxisSections {
     /// All of them by the one position of a token.
     One,
     /// The first so many by time, the next by rows, the rest by columns.
@@ -32,7 +32,7 @@ impl Rotary {
     ///
     /// # Errors
     /// [`Error::Refused`] for a scaling that is not computed here.
-    pub fn read(config: &Value, size: usize, sections: fn([usize; 3]) -> Sections) -> Result<Self> {
+    pub fn read(config: &Value, size: usize, sections: fn([usize; 3]) -> AxisSections) -> Result<Self> {
         let said = [&config["rope_parameters"], &config["rope_scaling"]].into_iter().find(|v| v.is_object());
         let null = Value::Null;
         let said = said.unwrap_or(&null);
@@ -54,7 +54,8 @@ impl Rotary {
             }
             "llama3" => {
                 let scale = number("factor").unwrap_or(8.0);
-                let (low, high) = (number("low_freq_factor").unwrap_or(1.0), number("high_freq_factor").unwrap_or(4.0));
+                let (low, high) =
+                    (number("low_freq_factor").unwrap_or(1.0), number("high_freq_factor").unwrap_or(4.0));
                 let context = number("original_max_position_embeddings").unwrap_or(8192.0);
                 let scaled = |frequency: f64| {
                     let turns = context * frequency / std::f64::consts::TAU;
@@ -69,10 +70,13 @@ impl Rotary {
                     .or(config["max_position_embeddings"].as_f64())
                     .unwrap_or(2048.0);
                 let (fast, slow) = (number("beta_fast").unwrap_or(32.0), number("beta_slow").unwrap_or(1.0));
-                let magnitude = |scale: f64, m: f64| if scale <= 1.0 { 1.0 } else { 0.1 * m * scale.ln() + 1.0 };
-                factor = number("attention_factor").unwrap_or_else(|| match (number("mscale"), number("mscale_all_dim")) {
-                    (Some(m), Some(all)) => magnitude(scale, m) / magnitude(scale, all),
-                    _ => magnitude(scale, 1.0),
+                let magnitude =
+                    |scale: f64, m: f64| if scale <= 1.0 { 1.0 } else { 0.1 * m * scale.ln() + 1.0 };
+                factor = number("attention_factor").unwrap_or_else(|| {
+                    match (number("mscale"), number("mscale_all_dim")) {
+                        (Some(m), Some(all)) => magnitude(scale, m) / magnitude(scale, all),
+                        _ => magnitude(scale, 1.0),
+                    }
                 });
                 let place = |turns: f64| {
                     size as f64 * (context / (turns * std::f64::consts::TAU)).ln() / (2.0 * theta.ln())
@@ -90,15 +94,16 @@ impl Rotary {
                     .with_hint("it knows default, linear, llama3, yarn and mrope; examples/autoquant_baseline.py runs anything"));
             }
         };
-        let stated = said["mrope_section"].as_array().map(|s| s.iter().filter_map(Value::as_u64).map(|n| n as usize));
+        let stated =
+            said["mrope_section"].as_array().map(|s| s.iter().filter_map(Value::as_u64).map(|n| n as usize));
         let sections = match stated.map(Iterator::collect::<Vec<_>>).as_deref() {
             Some(&[time, rows, columns]) => sections([time, rows, columns]),
-            _ => Sections::One,
+            _ => AxisSections::One,
         };
         let axis = |j: usize| match sections {
-            Sections::One => 0,
-            Sections::InTurn([time, rows, _]) => u8::from(j >= time) + u8::from(j >= time + rows),
-            Sections::Interleaved([_, rows, columns]) => match j % 3 {
+            AxisSections::One => 0,
+            AxisSections::InTurn([time, rows, _]) => u8::from(j >= time) + u8::from(j >= time + rows),
+            AxisSections::Interleaved([_, rows, columns]) => match j % 3 {
                 1 if j < 3 * rows => 1,
                 2 if j < 3 * columns => 2,
                 _ => 0,

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::backend::Backend;
 use super::borders::{Border, Borders, Forgotten, Kept};
-use super::candidate::{Candidate, weight_amax};
+use super::candidate::{CandidateFormat, weight_amax};
 use super::linear::{Linear, Observer, Seen, Unobserved};
-use super::network::{Features, Run};
+use super::network::{Features, NetworkRun};
 use crate::error::{Error, Result};
 use crate::model::recipe_group;
 
@@ -36,7 +36,7 @@ pub struct Sensitivity {
 
 /// Collects amax values on the way forward and scores on the way back.
 struct Scoring<'c> {
-    candidates: &'c [Candidate],
+    candidates: &'c [CandidateFormat],
     calibrating: bool,
     layers: Vec<LayerScore>,
     by_name: HashMap<String, usize>,
@@ -117,7 +117,7 @@ impl Scoring<'_> {
     }
 }
 
-impl<B: Backend> Run<'_, B> {
+impl<B: Backend> NetworkRun<'_, B> {
     /// The amax of every linear layer's inputs over all samples, unquantised; scores stay 0.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl<B: Backend> Run<'_, B> {
     /// [`Error::Tensor`] when weights or inputs are not finite; those of `borders`.
     pub fn gradient_scores(
         &self,
-        candidates: &[Candidate],
+        candidates: &[CandidateFormat],
         borders: &mut dyn Borders<B>,
         done: &mut dyn FnMut(),
     ) -> Result<Sensitivity> {
@@ -163,10 +163,10 @@ impl<B: Backend> Run<'_, B> {
     /// computed again.
     ///
     /// # Errors
-    /// As [`Run::gradient_scores`].
+    /// As [`NetworkRun::gradient_scores`].
     pub fn kl_scores(
         &self,
-        candidates: &[Candidate],
+        candidates: &[CandidateFormat],
         group_of: &dyn Fn(&str) -> String,
         done: &mut dyn FnMut(),
     ) -> Result<Sensitivity> {
@@ -193,7 +193,12 @@ impl<B: Backend> Run<'_, B> {
     }
 
     /// The members of a group in a format.
-    fn replaced(&self, members: &[usize], layers: &[LayerScore], candidate: Candidate) -> Result<Replaced> {
+    fn replaced(
+        &self,
+        members: &[usize],
+        layers: &[LayerScore],
+        candidate: CandidateFormat,
+    ) -> Result<Replaced> {
         let mut replaced = Replaced(HashMap::new());
         for at in members {
             let layer = &layers[*at];
@@ -233,7 +238,10 @@ impl<B: Backend> Run<'_, B> {
                 let deep = vision.deepstack.iter().filter(|(block, _)| *block < first).count();
                 let mut changed: Vec<Features<B>> = features
                     .iter()
-                    .map(|f| Features { tokens: None, deep: f.deep.iter().take(deep).map(|d| backend.copy(d)).collect() })
+                    .map(|f| Features {
+                        tokens: None,
+                        deep: f.deep.iter().take(deep).map(|d| backend.copy(d)).collect(),
+                    })
                     .collect();
                 self.vision_from(vision, first, patches, &mut changed, &mut replaced, &mut Forgotten)?;
                 let embedded = self.embed(&changed)?;
@@ -247,7 +255,7 @@ impl<B: Backend> Run<'_, B> {
 }
 
 impl<'c> Scoring<'c> {
-    fn new(candidates: &'c [Candidate], done: &'c mut dyn FnMut()) -> Self {
+    fn new(candidates: &'c [CandidateFormat], done: &'c mut dyn FnMut()) -> Self {
         Scoring {
             candidates,
             calibrating: true,
@@ -292,13 +300,14 @@ enum Start {
 }
 
 impl Start {
-    fn of<B: Backend>(run: &Run<B>, name: &str) -> Start {
+    fn of<B: Backend>(run: &NetworkRun<B>, name: &str) -> Start {
         let number = |prefix: &str| {
             let rest = name.strip_prefix(prefix)?;
             rest.split('.').next()?.parse::<usize>().ok()
         };
         let vision = run.network.architecture.vision.as_ref();
-        let deep = |at: usize| vision.and_then(|vision| vision.deepstack.get(at)).map_or(0, |(block, _)| *block);
+        let deep =
+            |at: usize| vision.and_then(|vision| vision.deepstack.get(at)).map_or(0, |(block, _)| *block);
         if let Some(number) = number("layers.") {
             Start::Text(number)
         } else if let Some(number) = number("vision.blocks.") {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::backend::{InputScale, Norm};
 use super::linear::Linear;
-use super::weight::Weight;
+use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::format::{BLOCK_SIZE, FormatId, Granularity, Scales};
@@ -26,7 +26,9 @@ impl<'a> Tensors<'a> {
         let names = checkpoint.tensors().map(|(name, _)| (canonical(name), name)).collect();
         let stated = checkpoint.quantization_config().and_then(|said| said["weight_block_size"].as_array());
         let block = match stated.map(Vec::as_slice) {
-            Some([rows, columns]) => [rows, columns].map(|size| size.as_u64().map_or(0, |size| size as usize)),
+            Some([rows, columns]) => {
+                [rows, columns].map(|size| size.as_u64().map_or(0, |size| size as usize))
+            }
             _ => BLOCK_SIZE,
         };
         Tensors { checkpoint, names, block }
@@ -54,7 +56,9 @@ impl<'a> Tensors<'a> {
         tensor.dtype().require_values()?;
         if tensor.elements() != length {
             let shape = tensor.shape();
-            return Err(Error::refused(format!("tensor `{name}` has the shape {shape:?}, not {length} values")));
+            return Err(Error::refused(format!(
+                "tensor `{name}` has the shape {shape:?}, not {length} values"
+            )));
         }
         Ok(tensor.to_f64_iter().map(|value| value as f32).collect())
     }
@@ -85,19 +89,23 @@ impl<'a> Tensors<'a> {
             None => None,
         };
         if values.dtype() != Dtype::F8E4M3 {
-            let weight = Weight::plain(name, values.clone())?;
+            let weight = LinearWeight::plain(name, values.clone())?;
             return Ok(Linear { name: name.into(), weight, bias, input: None });
         }
         let (scales, format) = match self.find(&format!("{name}.weight_scale_inv")) {
             Some(scales) => (Scales::of_blocks(scales, &shape, self.block)?, FormatId::Fp8Block),
-            None => (Scales::from_tensor(self.require(&format!("{name}.weight_scale"))?, &shape)?, FormatId::Fp8),
+            None => {
+                (Scales::from_tensor(self.require(&format!("{name}.weight_scale"))?, &shape)?, FormatId::Fp8)
+            }
         };
         let input = match (self.find(&format!("{name}.input_scale")), scales.granularity) {
-            (Some(scale), _) => InputScale::Static(scale.tolist(1).first().map_or(1.0, |scale| *scale as f32)),
+            (Some(scale), _) => {
+                InputScale::Static(scale.tolist(1).first().map_or(1.0, |scale| *scale as f32))
+            }
             (None, Granularity::Block) => InputScale::Group(self.block[1]),
             (None, _) => InputScale::Token,
         };
-        let weight = Weight::scaled(values.clone(), scales, format)?;
+        let weight = LinearWeight::scaled(values.clone(), scales, format)?;
         Ok(Linear { name: name.into(), weight, bias, input: Some(input) })
     }
 }

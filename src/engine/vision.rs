@@ -3,7 +3,7 @@
 use super::backend::{Activation, Backend, Heads, Norm};
 use super::configuration::{MergerConfiguration, NormKind, Perceptron, VisionConfiguration};
 use super::linear::{Linear, Seen};
-use super::pass::Pass;
+use super::pass::BlockPass;
 use super::tensors::Tensors;
 use crate::error::Result;
 
@@ -38,7 +38,7 @@ enum PerceptronLayers {
     Plain { first: Linear, second: Linear },
 }
 
-struct States<B: Backend> {
+struct VisionStates<B: Backend> {
     attention_input: B::Buffer,
     joined: B::Buffer,
     /// Queries and keys, turned, and values.
@@ -91,13 +91,13 @@ impl VisionBlock {
     }
 
     /// What comes out for `x`.
-    pub fn forward<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer) -> B::Buffer {
+    pub fn forward<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> B::Buffer {
         let states = self.run(pass, x);
         pass.sum(states.middle, &states.output)
     }
 
     /// The gradient by `x` from the gradient `g` by what comes out.
-    pub fn reverse<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
+    pub fn reverse<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
         let states = self.run(pass, x);
         let (backend, hidden) = (pass.backend, self.heads.query * self.heads.size);
         let input = &states.perceptron_input;
@@ -130,11 +130,12 @@ impl VisionBlock {
         pass.sum(by_x, &by_middle)
     }
 
-    fn run<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer) -> States<B> {
+    fn run<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> VisionStates<B> {
         let (backend, hidden) = (pass.backend, self.heads.query * self.heads.size);
         let attention_input = backend.norm(x, &self.before_attention);
         let joined = pass.forward(&self.attention, &attention_input);
-        let part = |number: usize| backend.columns(&joined, 3 * hidden, number * hidden..(number + 1) * hidden);
+        let part =
+            |number: usize| backend.columns(&joined, 3 * hidden, number * hidden..(number + 1) * hidden);
         let mut parts = [part(0), part(1), part(2)];
         for part in &mut parts[..2] {
             backend.rotate(part, self.heads.query, pass.rotation, false);
@@ -157,7 +158,7 @@ impl VisionBlock {
                 (inner, activated, output)
             }
         };
-        States {
+        VisionStates {
             attention_input,
             joined,
             parts,
@@ -183,7 +184,11 @@ pub(super) struct Merger {
 
 impl Merger {
     /// The merger that `merger` describes.
-    pub fn load(tensors: &Tensors, tower: &VisionConfiguration, merger: &MergerConfiguration) -> Result<Self> {
+    pub fn load(
+        tensors: &Tensors,
+        tower: &VisionConfiguration,
+        merger: &MergerConfiguration,
+    ) -> Result<Self> {
         let patches = tower.merge * tower.merge;
         let wide = tower.hidden * patches;
         let name = |part: &str| format!("{}.{part}", merger.name);
@@ -202,7 +207,7 @@ impl Merger {
     }
 
     /// One row for the patches of each token.
-    pub fn forward<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer) -> B::Buffer {
+    pub fn forward<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> B::Buffer {
         let rows = pass.rows / self.patches;
         let input = pass.backend.norm(x, &self.norm);
         let inner = pass.forward_rows(&self.first, rows, &input);
@@ -211,7 +216,7 @@ impl Merger {
     }
 
     /// The gradient by the patches from that by the tokens.
-    pub fn reverse<B: Backend>(&self, pass: &mut Pass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
+    pub fn reverse<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer, g: &B::Buffer) -> B::Buffer {
         let (rows, backend) = (pass.rows / self.patches, pass.backend);
         let input = backend.norm(x, &self.norm);
         let inner = pass.forward_rows(&self.first, rows, &input);

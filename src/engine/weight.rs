@@ -6,23 +6,25 @@ use crate::tensor::{Dtype, Tensor};
 
 /// A weight [out, in]; dimensions beyond the second count as columns.
 #[derive(Clone)]
-pub struct Weight {
+pub struct LinearWeight {
     values: Tensor,
     scales: Option<Scales>,
     /// The format of the codes, where these are codes.
     format: Option<FormatId>,
 }
 
-impl Weight {
+impl LinearWeight {
     /// A weight of values.
     ///
     /// # Errors
     /// [`Error::Refused`] when they are not BF16, F16 or F32.
     pub fn plain(name: &str, values: Tensor) -> Result<Self> {
         match values.dtype() {
-            Dtype::BF16 | Dtype::F16 | Dtype::F32 => Ok(Weight { values, scales: None, format: None }),
-            other => Err(Error::refused(format!("`{name}` is {other}, which the engine does not compute with"))
-                .with_hint("the engine computes with BF16, F16, F32, and FP8 with scales")),
+            Dtype::BF16 | Dtype::F16 | Dtype::F32 => Ok(LinearWeight { values, scales: None, format: None }),
+            other => {
+                Err(Error::refused(format!("`{name}` is {other}, which the engine does not compute with"))
+                    .with_hint("the engine computes with BF16, F16, F32, and FP8 with scales"))
+            }
         }
     }
 
@@ -32,7 +34,7 @@ impl Weight {
     /// [`Error::Argument`] when the scales do not fit.
     pub fn scaled(codes: Tensor, scales: Scales, format: FormatId) -> Result<Self> {
         scales.check(&[codes.shape()[0], codes.elements() / codes.shape()[0].max(1)])?;
-        Ok(Weight { values: codes, scales: Some(scales), format: Some(format) })
+        Ok(LinearWeight { values: codes, scales: Some(scales), format: Some(format) })
     }
 
     /// Rows: the outputs of the layer.

@@ -62,7 +62,7 @@ pub struct AutoQuantRun {
 }
 
 /// The chosen format of each group, and what that amounts to.
-struct Search {
+struct SearchOutcome {
     chosen: Vec<usize>,
     effective_bits: f64,
     score: f64,
@@ -185,14 +185,19 @@ impl AutoQuantRun {
             return Err(Error::refused("no layer is left to score: all are disabled"));
         }
         if let Some(group) = candidates().find(|group| group.importance() == 0.0) {
-            return Err(Error::refused(format!("`{}` was not scored: no sample reaches it", group.modules[0]))
-                .with_hint("calibrate with data that reaches every layer, such as pairs of pictures and captions"));
+            return Err(Error::refused(format!(
+                "`{}` was not scored: no sample reaches it",
+                group.modules[0]
+            ))
+            .with_hint(
+                "calibrate with data that reaches every layer, such as pairs of pictures and captions",
+            ));
         }
         Ok(groups)
     }
 
     /// What the search chooses: by scores the least sum within the budget, by divergences the lowest threshold.
-    fn search(&self, groups: &[ScoredGroup]) -> Result<Search> {
+    fn search(&self, groups: &[ScoredGroup]) -> Result<SearchOutcome> {
         let total: f64 = groups.iter().map(|group| group.costs.last().copied().unwrap_or(0.0)).sum();
         let budget = total * self.effective_bits / 16.0;
         let chosen = match self.method {
@@ -213,7 +218,7 @@ impl AutoQuantRun {
         };
         let cost = sum(|group| &group.costs);
         let is_satisfied = cost <= budget * (1.0 + 1e-9);
-        Ok(Search {
+        Ok(SearchOutcome {
             effective_bits: cost / total * 16.0,
             score: sum(|group| &group.scores),
             chosen,
@@ -228,7 +233,8 @@ fn below_threshold(groups: &[ScoredGroup], budget: f64) -> Vec<usize> {
     let all = || groups.iter().flat_map(|group| group.scores.iter().copied());
     let (mut low, mut high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
     let choose = |threshold: f64| -> Vec<usize> {
-        let first = |group: &ScoredGroup| group.scores.iter().position(|score| *score <= threshold).unwrap_or(0);
+        let first =
+            |group: &ScoredGroup| group.scores.iter().position(|score| *score <= threshold).unwrap_or(0);
         groups.iter().map(first).collect()
     };
     let mut chosen = vec![];
@@ -252,8 +258,12 @@ fn manifest_name((format, granularity): (FormatId, Granularity)) -> String {
 
 /// The amax of inputs and weights of every layer of a group that may be quantised, by quantiser.
 fn amax(layers: &[(String, &ScoredLayer)], groups: &[ScoredGroup]) -> Map<String, Value> {
-    let eligible: std::collections::HashSet<&str> =
-        groups.iter().filter(|group| group.is_candidate()).flat_map(|group| &group.modules).map(String::as_str).collect();
+    let eligible: std::collections::HashSet<&str> = groups
+        .iter()
+        .filter(|group| group.is_candidate())
+        .flat_map(|group| &group.modules)
+        .map(String::as_str)
+        .collect();
     layers
         .iter()
         .filter(|(name, _)| eligible.contains(name.as_str()))

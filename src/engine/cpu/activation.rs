@@ -87,7 +87,9 @@ for_each_kernel! {
 pub(super) fn activate(x: &[f32], activation: Activation) -> Vec<f32> {
     let kernel = Kernel::best();
     let mut y = vec![0.0; x.len()];
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| activate_with(kernel, y, x, activation));
+    y.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .for_each(|(y, x)| activate_with(kernel, y, x, activation));
     y
 }
 

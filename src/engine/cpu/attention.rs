@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::backend::{AttentionView, Segment};
+use super::super::backend::{AttentionSegment, AttentionView};
 use super::math::exp;
-use super::product::{Extent, Side, Target, multiply};
+use super::product::{Extent, ProductTarget, Side, multiply};
 use super::rows::Strided;
 use crate::tensor::Kernel;
 use crate::tensor::kernel::for_each_kernel;
@@ -42,7 +42,7 @@ fn by_row(x: &[f32], heads: usize, size: usize) -> Vec<f32> {
 }
 
 /// Some queries of a segment and the keys that at least one of them sees.
-struct Block {
+struct QueryBlock {
     queries: Range<usize>,
     keys: Range<usize>,
     /// How many keys, from the first of `keys`, the first query sees: more than all where it does not matter.
@@ -50,23 +50,23 @@ struct Block {
 }
 
 /// The blocks of `segment`, in order.
-fn blocks(segment: &Segment, view: AttentionView) -> impl Iterator<Item = Block> {
+fn blocks(segment: &AttentionSegment, view: AttentionView) -> impl Iterator<Item = QueryBlock> {
     let segment = segment.clone();
     let past = segment.keys.len() - segment.queries.len();
     let starts = segment.queries.clone().step_by(BLOCK);
     starts.map(move |start| {
         let queries = start..segment.queries.end.min(start + BLOCK);
         if !view.causal {
-            return Block { queries, keys: segment.keys.clone(), seen: usize::MAX };
+            return QueryBlock { queries, keys: segment.keys.clone(), seen: usize::MAX };
         }
         let before = past + (start - segment.queries.start);
         let first = view.window.map_or(0, |window| (before + 1).saturating_sub(window));
         let keys = segment.keys.start + first..segment.keys.start + before + queries.len();
-        Block { seen: before + 1 - first, queries, keys }
+        QueryBlock { seen: before + 1 - first, queries, keys }
     })
 }
 
-impl Block {
+impl QueryBlock {
     /// The keys that query `at` of the block sees, from the first key of the block on.
     fn visible(&self, at: usize, window: Option<usize>) -> Range<usize> {
         let end = self.seen.saturating_add(at).min(self.keys.len());
@@ -115,14 +115,14 @@ for_each_kernel! {
 }
 
 /// The probabilities of a block: [queries, keys].
-fn probabilities(block: &Block, q: &[f32], k: &[f32], view: AttentionView) -> Vec<f32> {
+fn probabilities(block: &QueryBlock, q: &[f32], k: &[f32], view: AttentionView) -> Vec<f32> {
     let size = view.heads.size;
     let (count, keys) = (block.queries.len(), block.keys.len());
     let mut p = vec![0.0; count * keys];
     let queries = Strided { values: &q[block.queries.start * size..], stride: size };
     let key_rows = Strided { values: &k[block.keys.start * size..], stride: size };
     let extent = Extent { rows: count, columns: keys, inner: size };
-    let target = Target { values: &mut p, stride: keys };
+    let target = ProductTarget { values: &mut p, stride: keys };
     multiply(extent, Side::plain(&queries), Side::transposed(&key_rows), target, false);
     let kernel = Kernel::best();
     for (at, row) in p.chunks_exact_mut(keys).enumerate() {
@@ -134,8 +134,11 @@ fn probabilities(block: &Block, q: &[f32], k: &[f32], view: AttentionView) -> Ve
 /// softmax(scale · q kᵀ) v; q [rows, query heads, size], k and v [keys, key heads, size].
 pub(super) fn attention(q: &[f32], k: &[f32], v: &[f32], view: AttentionView) -> Vec<f32> {
     let heads = view.heads;
-    let (q, k, v) =
-        (by_head(q, heads.query, heads.size), by_head(k, heads.key_value, heads.size), by_head(v, heads.key_value, heads.size));
+    let (q, k, v) = (
+        by_head(q, heads.query, heads.size),
+        by_head(k, heads.key_value, heads.size),
+        by_head(v, heads.key_value, heads.size),
+    );
     let (rows, keys) = (q.len() / heads.query, k.len() / heads.key_value);
     let mut out = vec![0.0; q.len()];
     let mut tasks = vec![];
@@ -152,19 +155,26 @@ pub(super) fn attention(q: &[f32], k: &[f32], v: &[f32], view: AttentionView) ->
     }
     tasks.into_par_iter().for_each(|(head, block, out)| {
         let key_head = head / (heads.query / heads.key_value);
-        let (q, k, v) = (&q[head * rows..][..rows], &k[key_head * keys..][..keys], &v[key_head * keys..][..keys]);
+        let (q, k, v) =
+            (&q[head * rows..][..rows], &k[key_head * keys..][..keys], &v[key_head * keys..][..keys]);
         let p = probabilities(&block, q, k, view);
         let probabilities = Strided { values: &p, stride: block.keys.len() };
         let values = Strided { values: &v[block.keys.start * heads.size..], stride: heads.size };
         let extent = Extent { rows: block.queries.len(), columns: heads.size, inner: block.keys.len() };
-        let target = Target { values: out, stride: heads.size };
+        let target = ProductTarget { values: out, stride: heads.size };
         multiply(extent, Side::plain(&probabilities), Side::plain(&values), target, false);
     });
     by_row(&out, heads.query, heads.size)
 }
 
 /// The gradients by q, k and v. One task has all queries that see the same keys, so that sums are in a fixed order.
-pub(super) fn attention_reverse(q: &[f32], k: &[f32], v: &[f32], g: &[f32], view: AttentionView) -> [Vec<f32>; 3] {
+pub(super) fn attention_reverse(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    g: &[f32],
+    view: AttentionView,
+) -> [Vec<f32>; 3] {
     let heads = view.heads;
     let group = heads.query / heads.key_value;
     let (q, g) = (by_head(q, heads.query, heads.size), by_head(g, heads.query, heads.size));
@@ -199,11 +209,21 @@ pub(super) fn attention_reverse(q: &[f32], k: &[f32], v: &[f32], g: &[f32], view
             }
         }
     });
-    [by_row(&by_q, heads.query, heads.size), by_row(&by_k, heads.key_value, heads.size), by_row(&by_v, heads.key_value, heads.size)]
+    [
+        by_row(&by_q, heads.query, heads.size),
+        by_row(&by_k, heads.key_value, heads.size),
+        by_row(&by_v, heads.key_value, heads.size),
+    ]
 }
 
 /// What one block of queries adds to the gradients of its segment.
-fn block_reverse(block: &Block, segment: &Segment, inputs: [&[f32]; 4], outputs: [&mut [f32]; 3], view: AttentionView) {
+fn block_reverse(
+    block: &QueryBlock,
+    segment: &AttentionSegment,
+    inputs: [&[f32]; 4],
+    outputs: [&mut [f32]; 3],
+    view: AttentionView,
+) {
     let ([q, k, v, g], [by_q, by_k, by_v]) = (inputs, outputs);
     let size = view.heads.size;
     let (count, keys) = (block.queries.len(), block.keys.len());
@@ -216,9 +236,21 @@ fn block_reverse(block: &Block, segment: &Segment, inputs: [&[f32]; 4], outputs:
     let from_keys = (block.keys.start - segment.keys.start) * size;
     let from_queries = (block.queries.start - segment.queries.start) * size;
     let p_rows = Strided { values: &p, stride: keys };
-    multiply(down, Side::transposed(&p_rows), Side::plain(&g), Target { values: &mut by_v[from_keys..], stride: size }, true);
+    multiply(
+        down,
+        Side::transposed(&p_rows),
+        Side::plain(&g),
+        ProductTarget { values: &mut by_v[from_keys..], stride: size },
+        true,
+    );
     let mut gradient = vec![0.0; count * keys];
-    multiply(across, Side::plain(&g), Side::transposed(&v), Target { values: &mut gradient, stride: keys }, false);
+    multiply(
+        across,
+        Side::plain(&g),
+        Side::transposed(&v),
+        ProductTarget { values: &mut gradient, stride: keys },
+        false,
+    );
     let kernel = Kernel::best();
     for (p, gradient) in p.chunks_exact(keys).zip(gradient.chunks_exact_mut(keys)) {
         let along: f64 = p.iter().zip(gradient.iter()).map(|(p, g)| f64::from(p * g)).sum();
@@ -226,7 +258,13 @@ fn block_reverse(block: &Block, segment: &Segment, inputs: [&[f32]; 4], outputs:
     }
     let gradient = Strided { values: &gradient, stride: keys };
     let by_queries = Extent { rows: count, columns: size, inner: keys };
-    let target = Target { values: &mut by_q[from_queries..], stride: size };
+    let target = ProductTarget { values: &mut by_q[from_queries..], stride: size };
     multiply(by_queries, Side::plain(&gradient), Side::plain(&k), target, false);
-    multiply(down, Side::transposed(&gradient), Side::plain(&q), Target { values: &mut by_k[from_keys..], stride: size }, true);
+    multiply(
+        down,
+        Side::transposed(&gradient),
+        Side::plain(&q),
+        ProductTarget { values: &mut by_k[from_keys..], stride: size },
+        true,
+    );
 }

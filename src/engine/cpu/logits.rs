@@ -54,7 +54,11 @@ for_each_kernel! {
 }
 
 /// The loss of each row and the gradient of factor · loss.
-pub(super) fn cross_entropy(logits: &[f32], width: usize, labels: &[Option<(u32, f32)>]) -> (Vec<f64>, Vec<f32>) {
+pub(super) fn cross_entropy(
+    logits: &[f32],
+    width: usize,
+    labels: &[Option<(u32, f32)>],
+) -> (Vec<f64>, Vec<f32>) {
     let kernel = Kernel::best();
     let mut out = vec![0.0; logits.len()];
     let rows = out.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width)).zip(labels);

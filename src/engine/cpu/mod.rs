@@ -15,11 +15,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::backend::{
-    Activation, Agreement, AttentionView, Backend, InputScale, Norm, Rotation,
-};
-use super::weight::Weight;
-use product::{Extent, Side, Target, multiply};
+use super::backend::{Activation, Agreement, AttentionView, Backend, InputScale, Norm, Rotation};
+use super::weight::LinearWeight;
+use product::{Extent, ProductTarget, Side, multiply};
 use rows::{Rows, Scaled, Stored, Strided};
 
 pub(super) use rows::read_elements;
@@ -32,7 +30,7 @@ pub struct Cpu;
 const CHUNK: usize = 1 << 16;
 
 /// Runs `action` with the rows of `weight`.
-fn with_rows<T>(weight: &Weight, action: impl FnOnce(&dyn Rows) -> T) -> T {
+fn with_rows<T>(weight: &LinearWeight, action: impl FnOnce(&dyn Rows) -> T) -> T {
     let columns = weight.inputs();
     match weight.scales() {
         None => action(&Stored { tensor: weight.values(), columns }),
@@ -58,14 +56,14 @@ impl Backend for Cpu {
         buffer.clone()
     }
 
-    fn linear(&self, rows: usize, x: &Vec<f32>, weight: &Weight, bias: Option<&[f32]>) -> Vec<f32> {
+    fn linear(&self, rows: usize, x: &Vec<f32>, weight: &LinearWeight, bias: Option<&[f32]>) -> Vec<f32> {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         debug_assert_eq!(x.len(), rows * inputs);
         let mut y = vec![0.0; rows * outputs];
         let extent = Extent { rows, columns: outputs, inner: inputs };
         let left = Strided { values: x, stride: inputs };
         with_rows(weight, |right| {
-            let target = Target { values: &mut y, stride: outputs };
+            let target = ProductTarget { values: &mut y, stride: outputs };
             multiply(extent, Side::plain(&left), Side::transposed(right), target, false)
         });
         if let Some(bias) = bias {
@@ -74,14 +72,14 @@ impl Backend for Cpu {
         y
     }
 
-    fn linear_reverse(&self, rows: usize, g: &Vec<f32>, weight: &Weight) -> Vec<f32> {
+    fn linear_reverse(&self, rows: usize, g: &Vec<f32>, weight: &LinearWeight) -> Vec<f32> {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         debug_assert_eq!(g.len(), rows * outputs);
         let mut out = vec![0.0; rows * inputs];
         let extent = Extent { rows, columns: inputs, inner: outputs };
         let left = Strided { values: g, stride: outputs };
         with_rows(weight, |right| {
-            let target = Target { values: &mut out, stride: inputs };
+            let target = ProductTarget { values: &mut out, stride: inputs };
             multiply(extent, Side::plain(&left), Side::plain(right), target, false)
         });
         out
@@ -126,18 +124,28 @@ impl Backend for Cpu {
         activation::gate(gate, up, activation)
     }
 
-    fn gate_reverse(&self, gate: &Vec<f32>, up: &Vec<f32>, g: &Vec<f32>, activation: Activation) -> [Vec<f32>; 2] {
+    fn gate_reverse(
+        &self,
+        gate: &Vec<f32>,
+        up: &Vec<f32>,
+        g: &Vec<f32>,
+        activation: Activation,
+    ) -> [Vec<f32>; 2] {
         activation::gate_reverse(gate, up, g, activation)
     }
 
     fn add(&self, x: &mut Vec<f32>, y: &Vec<f32>) {
         debug_assert_eq!(x.len(), y.len());
-        x.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
+        x.par_chunks_mut(CHUNK)
+            .zip(y.par_chunks(CHUNK))
+            .for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
     }
 
     fn gather(&self, x: &Vec<f32>, width: usize, rows: &[usize]) -> Vec<f32> {
         let mut out = vec![0.0; rows.len() * width];
-        out.par_chunks_exact_mut(width).zip(rows).for_each(|(out, row)| out.copy_from_slice(&x[row * width..][..width]));
+        out.par_chunks_exact_mut(width)
+            .zip(rows)
+            .for_each(|(out, row)| out.copy_from_slice(&x[row * width..][..width]));
         out
     }
 
@@ -184,7 +192,12 @@ impl Backend for Cpu {
         round::weighted_error(y0, y1, g)
     }
 
-    fn cross_entropy(&self, logits: &Vec<f32>, width: usize, labels: &[Option<(u32, f32)>]) -> (Vec<f64>, Vec<f32>) {
+    fn cross_entropy(
+        &self,
+        logits: &Vec<f32>,
+        width: usize,
+        labels: &[Option<(u32, f32)>],
+    ) -> (Vec<f64>, Vec<f32>) {
         logits::cross_entropy(logits, width, labels)
     }
 

@@ -36,7 +36,8 @@ pub(super) fn norm(x: &[f32], norm: &Norm) -> Vec<f32> {
 pub(super) fn norm_reverse(x: &[f32], g: &[f32], norm: &Norm) -> Vec<f32> {
     let width = norm.width();
     let mut out = vec![0.0; x.len()];
-    let chunks = out.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).zip(g.par_chunks(width * ROWS));
+    let chunks =
+        out.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).zip(g.par_chunks(width * ROWS));
     chunks.for_each(|((out, x), g)| {
         let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(g.chunks_exact(width));
         for ((out, x), g) in rows {

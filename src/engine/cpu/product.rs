@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::rows::Rows;
-use super::tile::{MOST, Tile};
+use super::tile::{MOST, ProductTile};
 
 /// Steps of the inner dimension in one pass.
 const DEPTH: usize = 256;
@@ -39,7 +39,7 @@ impl<'a> Side<'a> {
 }
 
 /// Where a product is written: rows of `columns` values, `stride` apart.
-pub(crate) struct Target<'a> {
+pub(crate) struct ProductTarget<'a> {
     pub values: &'a mut [f32],
     pub stride: usize,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Extent {
 }
 
 /// Writes `left` × `right` into `target`, or adds it to what stands there.
-pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: Target, add: bool) {
+pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: ProductTarget, add: bool) {
     let Extent { rows, columns, inner } = extent;
     if rows == 0 || columns == 0 {
         return;
@@ -67,9 +67,9 @@ pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: Target, 
         }
         return;
     }
-    let tile = Tile::best();
+    let tile = ProductTile::best();
     let shared = rows * columns * inner >= WORTH_SHARING;
-    let target = Shared { values: target.values.as_mut_ptr(), stride: target.stride };
+    let target = SharedTarget { values: target.values.as_mut_ptr(), stride: target.stride };
     let width = WIDTH.next_multiple_of(tile.columns).min(columns.next_multiple_of(tile.columns));
     let depth = DEPTH.min(inner);
     let mut left_panels = vec![0.0; rows.next_multiple_of(tile.rows) * depth];
@@ -132,17 +132,17 @@ fn pack(
 }
 
 /// The target, of which each task writes other rows and columns.
-struct Shared {
+struct SharedTarget {
     values: *mut f32,
     stride: usize,
 }
 
 // SAFETY: tasks write disjoint rectangles, see `Step::run`.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for SharedTarget {}
 
 /// One pass over the result: the sums over some steps of the inner dimension.
 struct Step {
-    tile: Tile,
+    tile: ProductTile,
     rows: usize,
     columns: usize,
     first_column: usize,
@@ -151,7 +151,7 @@ struct Step {
 }
 
 impl Step {
-    fn run(&self, left: &[f32], right: &[f32], target: &Shared, shared: bool) {
+    fn run(&self, left: &[f32], right: &[f32], target: &SharedTarget, shared: bool) {
         let height = TASK[0].next_multiple_of(self.tile.rows);
         let width = TASK[1].next_multiple_of(self.tile.columns);
         let across = self.columns.div_ceil(width);
@@ -175,7 +175,7 @@ impl Step {
         columns: std::ops::Range<usize>,
         left: &[f32],
         right: &[f32],
-        target: &Shared,
+        target: &SharedTarget,
     ) {
         let mut tile = [0.0f32; MOST];
         for column in columns.clone().step_by(self.tile.columns) {
@@ -205,7 +205,9 @@ mod tests {
     use super::*;
 
     fn values(count: usize, seed: u32) -> Vec<f32> {
-        (0..count).map(|i| ((i as u32 ^ seed).wrapping_mul(2654435761) >> 8) as f32 / 8388608.0 - 1.0).collect()
+        (0..count)
+            .map(|i| ((i as u32 ^ seed).wrapping_mul(2654435761) >> 8) as f32 / 8388608.0 - 1.0)
+            .collect()
     }
 
     #[test]
@@ -227,12 +229,16 @@ mod tests {
                 (Side::plain(&plain_a), Side::transposed(&flipped_b)),
             ] {
                 let mut c = vec![1.0; rows * columns];
-                multiply(extent, left, right, Target { values: &mut c, stride: columns }, true);
+                multiply(extent, left, right, ProductTarget { values: &mut c, stride: columns }, true);
                 for (i, found) in c.iter().enumerate() {
                     let (row, column) = (i / columns, i % columns);
-                    let exact: f64 =
-                        (0..inner).map(|k| f64::from(a[row * inner + k]) * f64::from(b[k * columns + column])).sum();
-                    assert!((f64::from(*found) - 1.0 - exact).abs() < 1e-4, "{rows}x{columns}x{inner} at {i}");
+                    let exact: f64 = (0..inner)
+                        .map(|k| f64::from(a[row * inner + k]) * f64::from(b[k * columns + column]))
+                        .sum();
+                    assert!(
+                        (f64::from(*found) - 1.0 - exact).abs() < 1e-4,
+                        "{rows}x{columns}x{inner} at {i}"
+                    );
                 }
             }
         }
@@ -240,14 +246,16 @@ mod tests {
 
     #[test]
     fn every_kernel_of_the_machine_sums_alike() {
-        for tile in Tile::available() {
+        for tile in ProductTile::available() {
             let steps = 77;
             let (left, right) = (values(steps * tile.rows, 3), values(steps * tile.columns, 4));
             let mut sums = [0.0; MOST];
             tile.run(steps, &left, &right, &mut sums);
             for row in 0..tile.rows {
                 for column in 0..tile.columns {
-                    let product = |k: usize| f64::from(left[k * tile.rows + row]) * f64::from(right[k * tile.columns + column]);
+                    let product = |k: usize| {
+                        f64::from(left[k * tile.rows + row]) * f64::from(right[k * tile.columns + column])
+                    };
                     let exact: f64 = (0..steps).map(product).sum();
                     assert!((f64::from(sums[row * tile.columns + column]) - exact).abs() < 1e-4);
                 }
@@ -263,7 +271,7 @@ mod tests {
             let mut c = vec![0.0; 300 * 1100];
             let (a, b) = (Strided { values: &a, stride: 700 }, Strided { values: &b, stride: 1100 });
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let target = Target { values: &mut c, stride: 1100 };
+            let target = ProductTarget { values: &mut c, stride: 1100 };
             pool.install(|| multiply(extent, Side::plain(&a), Side::plain(&b), target, false));
             c
         };

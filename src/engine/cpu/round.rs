@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::super::backend::InputScale;
 use super::super::candidate::modelopt_factor;
 use crate::format::{Encoder, MAX, Rounding, Scales, decode};
-use crate::tensor::{Dtype, Kernel};
 use crate::tensor::kernel::for_each_kernel;
+use crate::tensor::{Dtype, Kernel};
 
 /// Values that a thread takes at a time.
 const CHUNK: usize = 1 << 14;
@@ -22,7 +22,8 @@ pub(super) fn code_values() -> &'static [f32; 256] {
 /// The largest absolute value; NaN where one is.
 pub(super) fn amax(x: &[f32]) -> f32 {
     // Bits of absolute values are in the order of the values, NaN above all.
-    let bits = x.par_chunks(CHUNK).map(|x| x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0)).max();
+    let bits =
+        x.par_chunks(CHUNK).map(|x| x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0)).max();
     f32::from_bits(bits.unwrap_or(0))
 }
 

@@ -6,38 +6,38 @@ pub(super) const MOST: usize = 12 * 32;
 /// How a tile is computed: its size and the loop. Panels hold `rows` (of the left side) and `columns` (of the right side) values
 /// for each step of the inner dimension, one step after the other.
 #[derive(Clone, Copy)]
-pub(super) struct Tile {
+pub(super) struct ProductTile {
     pub rows: usize,
     pub columns: usize,
     run: unsafe fn(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]),
 }
 
-impl Tile {
+impl ProductTile {
     /// The fastest that this machine has.
-    pub fn best() -> Tile {
+    pub fn best() -> ProductTile {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
-                return Tile { rows: 12, columns: 32, run: avx512 };
+                return ProductTile { rows: 12, columns: 32, run: avx512 };
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Tile { rows: 6, columns: 16, run: avx2 };
+                return ProductTile { rows: 6, columns: 16, run: avx2 };
             }
         }
-        Tile { rows: 4, columns: 8, run: baseline }
+        ProductTile { rows: 4, columns: 8, run: baseline }
     }
 
     /// All that this machine has.
     #[cfg(test)]
-    pub fn available() -> Vec<Tile> {
-        let mut tiles = vec![Tile { rows: 4, columns: 8, run: baseline }];
+    pub fn available() -> Vec<ProductTile> {
+        let mut tiles = vec![ProductTile { rows: 4, columns: 8, run: baseline }];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                tiles.push(Tile { rows: 6, columns: 16, run: avx2 });
+                tiles.push(ProductTile { rows: 6, columns: 16, run: avx2 });
             }
             if is_x86_feature_detected!("avx512f") {
-                tiles.push(Tile { rows: 12, columns: 32, run: avx512 });
+                tiles.push(ProductTile { rows: 12, columns: 32, run: avx512 });
             }
         }
         tiles

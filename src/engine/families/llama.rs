@@ -1,19 +1,19 @@
 //! Llama ("LLaMA: Open and Efficient Foundation Language Models", 2023; "The Llama 3 Herd of Models", 2024) and Mistral ("Mistral
 //! 7B", 2023), whose blocks see a window of keys only.
 
-use super::super::configuration::Architecture;
-use super::super::rotary::Sections;
+use super::super::configuration::Blueprint;
+use super::super::rotary::AxisSections;
 use super::reading::Reading;
 use crate::error::Result;
 
 /// A Llama.
-pub(super) fn llama(reading: &Reading) -> Result<Architecture> {
-    let text = reading.language_model(|_| Sections::One)?;
-    Ok(Architecture { text, vision: None, image_token: None })
+pub(super) fn llama(reading: &Reading) -> Result<Blueprint> {
+    let text = reading.language_model(|_| AxisSections::One)?;
+    Ok(Blueprint { text, vision: None, image_token: None })
 }
 
 /// A Mistral: every block has the window, where there is one.
-pub(super) fn mistral(reading: &Reading) -> Result<Architecture> {
+pub(super) fn mistral(reading: &Reading) -> Result<Blueprint> {
     let mut architecture = llama(reading)?;
     let window = reading.text()["sliding_window"].as_u64().map(|window| window as usize);
     if !reading.text()["layer_types"].is_array() {

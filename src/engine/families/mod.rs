@@ -8,13 +8,13 @@ mod qwen3;
 mod qwen3_vl;
 mod reading;
 
-use super::configuration::Architecture;
+use super::configuration::Blueprint;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use reading::Reading;
 
 /// How a family reads its configuration.
-type Read = fn(&Reading) -> Result<Architecture>;
+type Read = fn(&Reading) -> Result<Blueprint>;
 
 /// `model_type` and its reader.
 const FAMILIES: &[(&str, Read)] = &[
@@ -31,14 +31,15 @@ const FAMILIES: &[(&str, Read)] = &[
 ///
 /// # Errors
 /// [`Error::Refused`] when the engine does not compute it; those of a configuration that lacks something.
-pub(super) fn architecture(checkpoint: &Checkpoint) -> Result<Architecture> {
+pub(super) fn architecture(checkpoint: &Checkpoint) -> Result<Blueprint> {
     let kind = checkpoint.model_type().unwrap_or("unknown");
     let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == kind) else {
         let known: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
-        return Err(Error::refused(format!("the engine does not compute models of type `{kind}`")).with_hint(format!(
-            "it knows {}; examples/autoquant_baseline.py scores any other with ModelOpt",
-            known.join(", ")
-        )));
+        return Err(Error::refused(format!("the engine does not compute models of type `{kind}`"))
+            .with_hint(format!(
+                "it knows {}; examples/autoquant_baseline.py scores any other with ModelOpt",
+                known.join(", ")
+            )));
     };
     read(&Reading::new(checkpoint))
 }

@@ -1,14 +1,14 @@
 //! Qwen2.5-VL ("Qwen2.5-VL Technical Report", 2025): most blocks of its vision tower see a window of the picture only.
 
 use super::super::backend::Activation;
-use super::super::configuration::{Architecture, NormKind, Perceptron, VisionConfiguration};
-use super::super::rotary::{Sections, VisionRotary};
+use super::super::configuration::{Blueprint, NormKind, Perceptron, VisionConfiguration};
+use super::super::rotary::{AxisSections, VisionRotary};
 use super::qwen2_vl::merger;
 use super::reading::Reading;
 use crate::error::Result;
 
 /// A Qwen2.5-VL.
-pub(super) fn read(reading: &Reading) -> Result<Architecture> {
+pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
     let vision = reading.vision();
     let number = |keys: &[&str]| reading.number(vision, keys);
     let (hidden, heads) = (number(&["hidden_size"])?, number(&["num_heads"])?);
@@ -21,7 +21,10 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
         heads,
         intermediate: number(&["intermediate_size"])?,
         output: number(&["out_hidden_size"])?,
-        patch_values: number(&["in_channels", "in_chans"])? * number(&["temporal_patch_size"])? * patch * patch,
+        patch_values: number(&["in_channels", "in_chans"])?
+            * number(&["temporal_patch_size"])?
+            * patch
+            * patch,
         patch,
         merge: number(&["spatial_merge_size"])?,
         norm: NormKind::Rms,
@@ -33,6 +36,6 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
         merger: merger(NormKind::Rms),
         deepstack: vec![],
     };
-    let text = reading.language_model(Sections::InTurn)?;
-    Ok(Architecture { text, vision: Some(vision), image_token: reading.image_token() })
+    let text = reading.language_model(AxisSections::InTurn)?;
+    Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }

@@ -3,14 +3,14 @@
 
 use super::super::backend::Activation;
 use super::super::configuration::{
-    Architecture, MergerConfiguration, NormKind, Perceptron, VisionConfiguration,
+    Blueprint, MergerConfiguration, NormKind, Perceptron, VisionConfiguration,
 };
-use super::super::rotary::{Sections, VisionRotary};
+use super::super::rotary::{AxisSections, VisionRotary};
 use super::reading::Reading;
 use crate::error::Result;
 
 /// A Qwen2-VL.
-pub(super) fn read(reading: &Reading) -> Result<Architecture> {
+pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
     let vision = reading.vision();
     let number = |keys: &[&str]| reading.number(vision, keys);
     let (hidden, heads) = (number(&["embed_dim"])?, number(&["num_heads"])?);
@@ -22,7 +22,10 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
         heads,
         intermediate: (hidden as f64 * ratio) as usize,
         output: number(&["hidden_size"])?,
-        patch_values: number(&["in_channels", "in_chans"])? * number(&["temporal_patch_size"])? * patch * patch,
+        patch_values: number(&["in_channels", "in_chans"])?
+            * number(&["temporal_patch_size"])?
+            * patch
+            * patch,
         patch,
         merge: number(&["spatial_merge_size"])?,
         norm: NormKind::Layer,
@@ -34,8 +37,8 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
         merger: merger(NormKind::Layer),
         deepstack: vec![],
     };
-    let text = reading.language_model(Sections::InTurn)?;
-    Ok(Architecture { text, vision: Some(vision), image_token: reading.image_token() })
+    let text = reading.language_model(AxisSections::InTurn)?;
+    Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }
 
 /// What merges the patches of Qwen2-VL and Qwen2.5-VL.

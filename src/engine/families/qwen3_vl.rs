@@ -3,14 +3,14 @@
 
 use super::super::backend::Activation;
 use super::super::configuration::{
-    Architecture, MergerConfiguration, NormKind, Perceptron, TextConfiguration, VisionConfiguration,
+    Blueprint, MergerConfiguration, NormKind, Perceptron, TextConfiguration, VisionConfiguration,
 };
-use super::super::rotary::{Sections, VisionRotary};
+use super::super::rotary::{AxisSections, VisionRotary};
 use super::reading::Reading;
 use crate::error::Result;
 
 /// A Qwen3-VL.
-pub(super) fn read(reading: &Reading) -> Result<Architecture> {
+pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
     let vision = reading.vision();
     let number = |keys: &[&str]| reading.number(vision, keys);
     let (hidden, heads) = (number(&["hidden_size"])?, number(&["num_heads"])?);
@@ -23,7 +23,10 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
         heads,
         intermediate: number(&["intermediate_size"])?,
         output: number(&["out_hidden_size"])?,
-        patch_values: number(&["in_channels", "in_chans"])? * number(&["temporal_patch_size"])? * patch * patch,
+        patch_values: number(&["in_channels", "in_chans"])?
+            * number(&["temporal_patch_size"])?
+            * patch
+            * patch,
         patch,
         merge: number(&["spatial_merge_size"])?,
         norm: NormKind::Layer,
@@ -38,8 +41,9 @@ pub(super) fn read(reading: &Reading) -> Result<Architecture> {
             .map(|(at, block)| (block, merger(format!("vision.deepstack_merger_list.{at}"), true)))
             .collect(),
     };
-    let text = TextConfiguration { normalises_heads: true, ..reading.language_model(Sections::Interleaved)? };
-    Ok(Architecture { text, vision: Some(vision), image_token: reading.image_token() })
+    let text =
+        TextConfiguration { normalises_heads: true, ..reading.language_model(AxisSections::Interleaved)? };
+    Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }
 
 fn merger(name: String, norm_after_merge: bool) -> MergerConfiguration {

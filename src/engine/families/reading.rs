@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::backend::{Activation, Heads};
 use super::super::configuration::TextConfiguration;
-use super::super::rotary::{Rotary, Sections};
+use super::super::rotary::{AxisSections, Rotary};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 
@@ -64,7 +64,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The language model, without windows and without normalised heads.
-    pub fn language_model(&self, sections: fn([usize; 3]) -> Sections) -> Result<TextConfiguration> {
+    pub fn language_model(&self, sections: fn([usize; 3]) -> AxisSections) -> Result<TextConfiguration> {
         let text = self.text;
         let (hidden, layers) =
             (self.number(text, &["hidden_size"])?, self.number(text, &["num_hidden_layers"])?);
