@@ -30,12 +30,19 @@ pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
     Err(Error::refused(problem).with_hint("choose another --out"))
 }
 
-/// Fails when nothing can be made at `target`: its nearest existing parent is no directory, may not be written to, or lies
+/// Fails when nothing can be made at `target`: it is or lies below a link to nothing, or its nearest existing parent is no directory, may not be written to, or lies
 /// on a file system that takes nothing.
 ///
 /// # Errors
 /// [`Error::Refused`] naming that parent and why.
 pub(crate) fn require_writable(target: &Path) -> Result<()> {
+    if let Some(link) = dangling_link(target) {
+        let to = std::fs::read_link(link).unwrap_or_default();
+        let problem = format!("`{}` is a link to `{}`, which is not there", link.display(), to.display());
+        return Err(
+            Error::refused(problem).with_hint("make the directory that it leads to, or choose another --out")
+        );
+    }
     let existing = nearest_existing(target);
     let refused = |why: String| {
         let problem = format!("nothing can be written to `{}`: {why}", existing.display());
@@ -52,6 +59,12 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) => refused(std::io::Error::from(error).to_string()),
     }
+}
+
+/// The link that leads to nothing, where `target` is one or lies below one.
+fn dangling_link(target: &Path) -> Option<&Path> {
+    let there = target.ancestors().find(|path| path.symlink_metadata().is_ok())?;
+    (there.is_symlink() && !there.exists()).then_some(there)
 }
 
 /// What Linux calls the file systems that hold no files of anybody's, by the numbers in its `magic.h`.
@@ -149,6 +162,20 @@ mod tests {
         let error = require_writable(&file.join("out")).unwrap_err().to_string();
         assert!(error.ends_with("it is no directory"), "{error}");
         require_writable(&base.path().join("not/there/yet")).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_named_with_what_it_leads_to() {
+        let base = tempfile::tempdir().unwrap();
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink("gone/for/good", &link).unwrap();
+        for target in [link.clone(), link.join("out")] {
+            let error = require_writable(&target).unwrap_err().to_string();
+            let expected = format!("`{}` is a link to `gone/for/good`, which is not there", link.display());
+            assert_eq!(error, expected);
+        }
+        std::fs::create_dir_all(base.path().join("gone/for/good")).unwrap();
+        require_writable(&link.join("out")).unwrap();
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn options() -> Options {
             "group",
             "whether fused modules share the scale of their largest amax",
         )
-        .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced, up to date or not")
+        .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced, up to date or not, unless they are links to some; what qlua did not write, or was changed since, is moved to `NAME.kept` beside them")
         .default(
             "link",
             Type::Choice(LinkChoice::WORDS),
