@@ -36,13 +36,7 @@ pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Refused`] naming that parent and why.
 pub(crate) fn require_writable(target: &Path) -> Result<()> {
-    if let Some(link) = dangling_link(target) {
-        let to = std::fs::read_link(link).unwrap_or_default();
-        let problem = format!("`{}` is a link to `{}`, which is not there", link.display(), to.display());
-        return Err(
-            Error::refused(problem).with_hint("make the directory that it leads to, or choose another --out")
-        );
-    }
+    require_no_dangling_link(target)?;
     let existing = nearest_existing(target);
     let refused = |why: String| {
         let problem = format!("nothing can be written to `{}`: {why}", existing.display());
@@ -61,10 +55,17 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
     }
 }
 
-/// The link that leads to nothing, where `target` is one or lies below one.
-fn dangling_link(target: &Path) -> Option<&Path> {
-    let there = target.ancestors().find(|path| path.symlink_metadata().is_ok())?;
-    (there.is_symlink() && !there.exists()).then_some(there)
+/// Fails when `target` is a link that leads to nothing, or lies below one: the system would say that it exists, or that it does
+/// not.
+///
+/// # Errors
+/// [`Error::Refused`] naming the link and where it leads.
+pub(crate) fn require_no_dangling_link(target: &Path) -> Result<()> {
+    let there = target.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let Some(link) = there.filter(|there| there.is_symlink() && !there.exists()) else { return Ok(()) };
+    let to = std::fs::read_link(link).unwrap_or_default();
+    let problem = format!("`{}` is a link to `{}`, which is not there", link.display(), to.display());
+    Err(Error::refused(problem).with_hint("make what it leads to, remove it, or choose another output"))
 }
 
 /// What Linux calls the file systems that hold no files of anybody's, by the numbers in its `magic.h`.

@@ -187,7 +187,7 @@ fn an_output_directory_that_is_a_link_to_nothing_is_named_before_anything_is_don
             let options = || FamilyOptions { out: out.clone(), overwrite, ..place.options() };
             let error = place.refused_with(options());
             assert_eq!(error.kind(), "refused");
-            require_message(&error, &parts, "make the directory that it leads to");
+            require_message(&error, &parts, "make what it leads to");
             foreseen(options());
         }
     }
