@@ -180,11 +180,14 @@ mod tests {
     fn marked_tokens_differ_from_strings_of_the_same_letters() {
         let text = br#"[NaN, "NaN", -Infinity, 18446744073709551615, 18446744073709551616, -9223372036854775809, 1.5e3]"#;
         let value: serde_json::Value = parse_marked(Path::new("x.json"), text).unwrap();
-        let long = ["\018446744073709551616", "\0-9223372036854775809"];
+        let long = ["\x0018446744073709551616", "\0-9223372036854775809"];
         let expected = serde_json::json!(["\0NaN", "NaN", "\0-Infinity", u64::MAX, long[0], long[1], 1500.0]);
         assert_eq!(value, expected);
         assert_eq!(marked_number(long[1]), Some(-9_223_372_036_854_775_808.0));
-        assert_eq!(["\012", "\0inf", "NaN", long[0].trim_start_matches('\0')].map(marked_number), [None; 4]);
+        assert_eq!(
+            ["\x0012", "\0inf", "NaN", long[0].trim_start_matches('\0')].map(marked_number),
+            [None; 4]
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn a_quit_signal_ends_the_process_as_it_does_by_default() {
 /// How a script ended that runs `command` by `os.execute`, in a process group of its own that gets Ctrl-C as from a terminal once
 /// the command has said so, and what it said.
 fn interrupted_in_command(command: &str, run: &str) -> (Option<i32>, String, String) {
-    let code = format!("local command = 'echo ready; {command}' {run} print('done')");
+    let code = format!("local command = '{command}' {run} print('done')");
     let mut child = Command::new(env!("CARGO_BIN_EXE_qlua"))
         .args(["-e", &code])
         .stdout(Stdio::piped())
@@ -75,7 +75,11 @@ fn interrupted_in_command(command: &str, run: &str) -> (Option<i32>, String, Str
 #[test]
 fn what_ends_a_command_of_a_script_ends_the_script() {
     let started = Instant::now();
-    let commands = ["exec sleep 60", "sleep 60; true", "trap \"exit 130\" INT; sleep 60 & wait"];
+    let commands = [
+        "echo ready; exec sleep 60",
+        "echo ready; sleep 60; true",
+        "sleep 60 >/dev/null 2>&1 & trap \"kill $!; exit 130\" INT; echo ready; wait",
+    ];
     let runs = ["os.execute(command)", "for _ = 1, 100 do pcall(os.execute, command) end"];
     for (command, run) in commands.iter().flat_map(|command| runs.map(|run| (command, run))) {
         let (code, said, complaint) = interrupted_in_command(command, run);
@@ -93,8 +97,8 @@ fn what_ends_a_command_of_a_script_ends_the_script() {
 fn a_command_that_goes_on_after_ctrl_c_leaves_the_script_to_go_on() {
     let run = "print(os.execute(command))";
     for (command, result) in [
-        ("trap \"\" INT; sleep 0.3", "true\texit\t0"),
-        ("trap \"exit 7\" INT; sleep 60 & wait", "nil\texit\t7"),
+        ("trap \"\" INT; echo ready; sleep 0.3", "true\texit\t0"),
+        ("sleep 60 >/dev/null 2>&1 & trap \"kill $!; exit 7\" INT; echo ready; wait", "nil\texit\t7"),
     ] {
         let (code, said, complaint) = interrupted_in_command(command, run);
         let expected = format!("{result}\ndone\n");
