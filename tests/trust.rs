@@ -11,9 +11,7 @@ use qlua::dialect::{DialectChoice, DialectId};
 use qlua::job::FamilyOptions;
 use qlua::model::Model;
 use qlua::plan::{Activations, ActivationsChoice};
-use qlua::verify::{
-    Code, Depth, Problem, RecordState, SeenFiles, Verified, VerifyOptions, verify, verify_with,
-};
+use qlua::verify::{Code, Depth, Problem, RecordState, Verified, VerifyOptions, verify, verify_with};
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
@@ -26,11 +24,7 @@ const RECORD: &str = "layer-sensitivity/provenance.json";
 
 fn against(directory: &Path, base: &Path) -> Verified {
     let base = Model::open(base).unwrap();
-    verify_with(
-        directory,
-        &VerifyOptions { depth: Depth::Full, base: Some(&base), seen: &SeenFiles::default() },
-    )
-    .unwrap()
+    verify_with(directory, &VerifyOptions { depth: Depth::Full, base: Some(&base) }).unwrap()
 }
 
 fn faults(problems: &[Problem]) -> Vec<(Code, &str)> {
