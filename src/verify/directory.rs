@@ -106,9 +106,10 @@ impl FoundDirectory {
         };
         let Ok((model, claims)) = &self.opened else { return Ok(Looked { verified, weights: None }) };
         let stored = StoredLayers::of(model);
-        let is_known = self.check_headers(model, claims, &stored, options, &mut verified.problems)?;
         verified.member = Some(FamilyMember::of(&self.directory, &stored, self.record()));
+        let check_headers = || self.check_headers(model, claims, &stored, options);
         if options.depth == Depth::Headers {
+            verified.problems.extend(check_headers()?.0);
             return Ok(Looked { verified, weights: None });
         }
         let rounding = self.record().and_then(|record| record.layout.rounding.parse::<Rounding>().ok());
@@ -116,7 +117,10 @@ impl FoundDirectory {
         let codes: HashSet<String> = stored.fp8().map(|layer| format!("{}.weight", layer.name)).collect();
         let none = HashMap::new();
         let by_name = counterparts.as_ref().map_or(&none, |found| &found.by_name);
-        let shards = reading::read(model, &|name| codes.contains(name), by_name, seen)?;
+        let read = || reading::read(model, &|name| codes.contains(name), by_name, seen);
+        let (headers, shards) = rayon::join(check_headers, read);
+        let ((problems, is_known), shards) = (headers?, shards?);
+        verified.problems.extend(problems);
         Ok(Looked { verified, weights: Some(LookedWeights { codes, is_known, counterparts, shards }) })
     }
 
@@ -128,24 +132,22 @@ impl FoundDirectory {
         }
     }
 
-    /// Checks what headers and configurations say, and tells whether it is known what the weights stand for.
+    /// What is wrong with headers and configurations, and whether it is known what the weights stand for.
     fn check_headers(
         &self,
         model: &Model,
         claims: &Claims,
         stored: &StoredLayers,
         options: &VerifyOptions,
-        problems: &mut Vec<Problem>,
-    ) -> Result<bool> {
-        let (found, left_out) = weights::check(model)?;
-        problems.extend(found);
+    ) -> Result<(Vec<Problem>, bool)> {
+        let (mut problems, left_out) = weights::check(model)?;
         problems.extend(sizes::check_config(model.config()));
         problems.extend(needed::check(model, &self.files));
         problems.extend(coverage::check(model, stored, &self.files));
         problems.extend(self.record().iter().flat_map(|record| coverage::check_claims(record, claims)));
         if let Some(unknown) = unknown::check(claims, stored) {
             problems.push(unknown);
-            return Ok(false);
+            return Ok((problems, false));
         }
         problems.extend(check_model(model, claims, &left_out, options.base.is_some()));
         problems.extend(layers::check(stored));
@@ -154,7 +156,7 @@ impl FoundDirectory {
         for id in DialectId::ALL {
             problems.extend(id.dialect().check(claims, stored));
         }
-        Ok(true)
+        Ok((problems, true))
     }
 
     /// What is to be said of it, once all weights were read.
