@@ -40,7 +40,8 @@ pub(super) fn declare(command: Command) -> Command {
                 ),
         )
         .arg(flag("family").help(
-            "The directories are coverage points of one sweep: selections must be nested, and no two may be the same",
+            "The directories are coverage points of one sweep: selections must be nested, no two may be the same, and none may bear \
+             another's name",
         ))
         .arg(flag("json").help("Print everything as JSON"))
         .arg(directories::threads())

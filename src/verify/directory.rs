@@ -43,13 +43,13 @@ pub(super) struct FoundDirectory {
 }
 
 /// What was found before all weights are read.
-pub(super) struct Looked<'a> {
+pub(super) struct Unjudged<'a> {
     verified: Verified,
-    weights: Option<LookedWeights<'a>>,
+    weights: Option<UnjudgedWeights<'a>>,
 }
 
 /// Weights that are read.
-struct LookedWeights<'a> {
+struct UnjudgedWeights<'a> {
     /// Which of them are E4M3 codes.
     codes: HashSet<String>,
     /// Whether it is known what they stand for.
@@ -97,20 +97,20 @@ impl FoundDirectory {
     ///
     /// # Errors
     /// Those of [`super::verify_with`]. Give them to [`Self::judge`], which knows whether a file was changed meanwhile.
-    pub fn look<'a>(&'a self, options: &VerifyOptions<'a>, seen: &SeenShards) -> Result<Looked<'a>> {
+    pub fn look<'a>(&'a self, options: &VerifyOptions<'a>, seen: &SeenShards) -> Result<Unjudged<'a>> {
         let mut verified = Verified {
             problems: records::check_special(&self.files),
             record: RecordState::None,
             base: None,
             member: None,
         };
-        let Ok((model, claims)) = &self.opened else { return Ok(Looked { verified, weights: None }) };
+        let Ok((model, claims)) = &self.opened else { return Ok(Unjudged { verified, weights: None }) };
         let stored = StoredLayers::of(model);
         verified.member = Some(FamilyMember::of(&self.directory, &stored, self.record()));
         let check_headers = || self.check_headers(model, claims, &stored, options);
         if options.depth == Depth::Headers {
             verified.problems.extend(check_headers()?.0);
-            return Ok(Looked { verified, weights: None });
+            return Ok(Unjudged { verified, weights: None });
         }
         let rounding = self.record().and_then(|record| record.layout.rounding.parse::<Rounding>().ok());
         let counterparts = options.base.map(|base| Counterparts::find(model, base, rounding)).transpose()?;
@@ -121,7 +121,7 @@ impl FoundDirectory {
         let (headers, shards) = rayon::join(check_headers, read);
         let ((problems, is_known), shards) = (headers?, shards?);
         verified.problems.extend(problems);
-        Ok(Looked { verified, weights: Some(LookedWeights { codes, is_known, counterparts, shards }) })
+        Ok(Unjudged { verified, weights: Some(UnjudgedWeights { codes, is_known, counterparts, shards }) })
     }
 
     /// The record, where there is one that can be trusted.
@@ -165,7 +165,7 @@ impl FoundDirectory {
     /// Those of [`super::verify_with`].
     pub fn judge(
         &self,
-        looked: Result<Looked>,
+        looked: Result<Unjudged>,
         options: &VerifyOptions,
         seen: &SeenShards,
     ) -> Result<Verified> {
@@ -184,12 +184,12 @@ impl FoundDirectory {
         Ok(verified)
     }
 
-    fn conclude(&self, looked: Looked, options: &VerifyOptions, seen: &SeenShards) -> Result<Verified> {
-        let Looked { mut verified, weights } = looked;
+    fn conclude(&self, looked: Unjudged, options: &VerifyOptions, seen: &SeenShards) -> Result<Verified> {
+        let Unjudged { mut verified, weights } = looked;
         let problems = &mut verified.problems;
         let mut hashes = HashMap::new();
         if let (Ok((model, _)), Some(weights)) = (&self.opened, weights) {
-            let LookedWeights { codes, is_known, counterparts, shards } = weights;
+            let UnjudgedWeights { codes, is_known, counterparts, shards } = weights;
             let read = reading::collect(model, &|name| codes.contains(name), shards, seen)?;
             if is_known {
                 problems.extend(check_values(model, &codes, &read.tensors));

@@ -35,7 +35,7 @@ use directory::FoundDirectory;
 use reading::SeenShards;
 
 /// So many directories are open at a time, whatever the number that was given: what is known of one takes a megabyte or two.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 
 words! {
     /// How much of a directory is read.
