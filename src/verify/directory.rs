@@ -192,7 +192,8 @@ impl FoundDirectory {
             let UnjudgedWeights { codes, is_known, counterparts, shards } = weights;
             let read = reading::collect(model, &|name| codes.contains(name), shards, seen)?;
             if is_known {
-                problems.extend(check_values(model, &codes, &read.tensors));
+                let unusable = |name: &str| read.tensors.get(name).map_or(0, |found| found.unusable);
+                problems.extend(check_values(model, &codes, &unusable));
             }
             if let (Some(counterparts), Some(base)) = (&counterparts, options.base) {
                 let difference =

@@ -3,9 +3,8 @@
 //! Almost no weight has them, so that the largest magnitude is asked for first, which vector instructions find as fast as memory
 //! gives bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::reading::TensorReading;
 use super::{Code, Problem};
 use crate::model::Model;
 use crate::tensor::kernel::for_each_kernel;
@@ -56,17 +55,17 @@ pub(super) fn nan_codes(codes: &[u8]) -> u64 {
     codes.iter().filter(|code| **code & 0x7f == NAN_CODE).count() as u64
 }
 
-/// Values that no weight has. Those of scales are findings whatever is read.
+/// Findings about the tensors of `model` of which `unusable` counts values that no weight has; `codes` are those that hold codes.
+/// Such values in scales are findings whatever is read.
 pub(super) fn check_values(
     model: &Model,
     codes: &HashSet<String>,
-    read: &HashMap<String, TensorReading>,
+    unusable: &dyn Fn(&str) -> u64,
 ) -> Vec<Problem> {
     let is_scale = |name: &str| name.ends_with("_scale") || name.ends_with("_scale_inv");
     let tensors = model.tensors().map(|(name, _)| name).filter(|name| !is_scale(name));
-    let unusable = |name: &&str| read.get(*name).map_or(0, |TensorReading { unusable, .. }| *unusable) > 0;
     let problem = |name: &str| {
-        let count = read[name].unusable;
+        let count = unusable(name);
         if codes.contains(name) {
             let layer = name.strip_suffix(".weight").unwrap_or(name);
             return Problem::new(Code::NanCodes, layer, format!("`{name}` holds {count} NaN codes"));
@@ -77,7 +76,7 @@ pub(super) fn check_values(
         );
         Problem::new(Code::NonFinite, name, message)
     };
-    tensors.filter(unusable).map(problem).collect()
+    tensors.filter(|name| unusable(name) > 0).map(problem).collect()
 }
 
 #[cfg(test)]
