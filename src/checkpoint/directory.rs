@@ -100,8 +100,7 @@ impl Checkpoint {
     /// index that names a file outside the directory or a tensor that its file does not hold.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
-        if !directory.is_dir() {
-            let what = if directory.exists() { "is a file, not a directory" } else { "does not exist" };
+        if let Some(what) = input::no_directory(directory) {
             return Err(Error::not_found(format!(
                 "the checkpoint directory `{}` {what}",
                 directory.display()
@@ -238,6 +237,11 @@ impl Checkpoint {
     /// File name, path and mapped bytes of every shard, in index order.
     pub fn shards(&self) -> impl Iterator<Item = (&str, &Path, &[u8])> {
         self.shards.iter().map(|s| (s.name.as_str(), s.path.as_path(), &s.map[..]))
+    }
+
+    /// File name and map of every shard, in index order.
+    pub fn maps(&self) -> impl Iterator<Item = (&str, &MappedFile)> {
+        self.shards.iter().map(|s| (s.name.as_str(), &*s.map))
     }
 
     /// Reads the file `name` of the directory, which is watched from now on; nothing where there is none.
