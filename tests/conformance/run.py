@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,13 +88,14 @@ class Run:
 
     def checks(self, environment: str, script: str, jobs: list[Job], label: str) -> list[Outcome]:
         """Runs a script of checks over jobs; a script that breaks off is a failure of its own."""
-        path = schemes.save(jobs, self.work / f"{label}-{environment}.json")
+        path, begun = schemes.save(jobs, self.work / f"{label}-{environment}.json"), time.monotonic()
         done = self.script(environment, HERE / script, path)
         outcomes = [outcome for line in done.stdout.splitlines() if (outcome := read(line))]
         if done.returncode != 0:
             detail = (done.stderr or done.stdout)[-1500:]
             outcomes.append(Outcome(environment, "", "", label, "the checks ran to their end", "failed", detail))
-        print(f"{environment}: {len(outcomes)} checks of {len(jobs)} directories ({label})", flush=True)
+        seconds = time.monotonic() - begun
+        print(f"{environment}: {len(outcomes)} checks of {len(jobs)} directories ({label}) in {seconds:.0f} s", flush=True)
         return outcomes
 
     def models(self) -> list[Model]:
