@@ -20,7 +20,7 @@ pub(super) fn groups(
         key.strip_suffix(KEY_SUFFIX).unwrap_or(key)
     };
     let index = NameIndex::new(raw.len(), name);
-    if let Some((_, twice)) = index.duplicate(name) {
+    if let Some((_, twice)) = index.duplicate() {
         return Err(Error::format(path, format!("has the group `{}` twice", name(twice))));
     }
     let names_all =
@@ -53,7 +53,7 @@ fn require_own_members(path: &Path, groups: &[Group]) -> Result<()> {
         || groups.iter().flat_map(|group| group.members.iter().map(move |member| (&**member, group)));
     let members: Vec<(&str, &Group)> = members().collect();
     let member = |at: usize| members[at].0;
-    let Some((one, other)) = NameIndex::new(members.len(), member).duplicate(member) else { return Ok(()) };
+    let Some((one, other)) = NameIndex::new(members.len(), member).duplicate() else { return Ok(()) };
     let groups = format!("the groups `{}` and `{}`", members[one].1.name, members[other].1.name);
     Err(Error::format(path, format!("has the module `{}` in {groups}", member(one))))
 }
