@@ -296,7 +296,7 @@ function Parser:help() end
 ---@field activations? "auto"|"static"|"dynamic" `auto` is static when every selected layer has an input scale (default: `"auto"`)
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
----@field overwrite? boolean whether existing scheme directories are replaced, up to date or not (default: `false`)
+---@field overwrite? boolean whether existing scheme directories are replaced, up to date or not, unless they are links to some; what qlua did not write, or was changed since, is moved to `NAME.kept` beside them (default: `false`)
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
@@ -307,7 +307,7 @@ function Parser:help() end
 ---@field out string the directory that will appear
 ---@field base? string|qlua.Checkpoint the checkpoint that tensors are named from
 ---@field companions? boolean whether the base's tokenizer, processor and configuration come along (default: `true`)
----@field overwrite? boolean whether an existing checkpoint directory is replaced (default: `false`)
+---@field overwrite? boolean whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it (default: `false`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
 

@@ -149,9 +149,8 @@ fn report(error: &anyhow::Error) -> u8 {
 /// Hands out what is still in buffers. A reader that went away is no failure, a full disk is one.
 fn finish(code: u8) -> u8 {
     match output::flush_scripts() {
-        Err(error) if code == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
-            output::line_to_stderr(&format!("qlua: error: cannot write to the standard output: {error}"));
-            1
+        Err(source) if code == 0 && source.kind() != io::ErrorKind::BrokenPipe => {
+            report(&Error::Output { source }.into())
         }
         _ => code,
     }

@@ -22,6 +22,12 @@ pub enum Error {
         /// The operating system's own error.
         source: io::Error,
     },
+    /// The operating system refused to take what goes to the standard output.
+    #[error("cannot write to the standard output: {source}")]
+    Output {
+        /// The operating system's own error.
+        source: io::Error,
+    },
     /// The content of a file breaks its format.
     #[error("`{}` {problem}", path.display())]
     Format {
@@ -186,7 +192,11 @@ impl Error {
             | Error::Refused { hint, .. }
             | Error::Device { hint, .. }
             | Error::Limit { hint, .. } => *hint = Some(text.into()),
-            Error::Io { .. } | Error::Changed { .. } | Error::Verification { .. } | Error::Interrupted => {}
+            Error::Io { .. }
+            | Error::Output { .. }
+            | Error::Changed { .. }
+            | Error::Verification { .. }
+            | Error::Interrupted => {}
         }
         self
     }
@@ -206,15 +216,18 @@ impl Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or choose another --out; nothing was left behind".into())
             }
+            Error::Output { source } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "free some space where it goes, or send it elsewhere: what is there is not complete".into(),
+            ),
             Error::Changed { .. } => Some("run again when nothing writes to it".into()),
-            Error::Io { .. } | Error::Verification { .. } | Error::Interrupted => None,
+            Error::Io { .. } | Error::Output { .. } | Error::Verification { .. } | Error::Interrupted => None,
         }
     }
 
     /// The stable word for the kind of error, as Lua scripts see it in `err.kind`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Error::Io { .. } => "io",
+            Error::Io { .. } | Error::Output { .. } => "io",
             Error::Format { .. } => "format",
             Error::Changed { .. } => "changed",
             Error::Argument { .. } => "argument",

@@ -10,6 +10,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 
+/// What Python writes for numbers that JSON has not.
+const PYTHON_TOKENS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A JSON number that may also be one of Python's `NaN`, `Infinity`, `-Infinity`.
@@ -54,16 +56,24 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
     serde_json::from_slice(&quote_python_tokens(text, b"")).map_err(|e| unexpected(path, text, &e))
 }
 
-/// What [`parse_marked`] puts before a bare Python token when it makes a string of it; no text begins so by chance.
+/// What [`parse_marked`] puts before what it makes a string of; no text begins so by chance.
 pub const TOKEN_MARK: char = '\0';
 
 /// Parses `text` from `path` (named in errors only); a bare `NaN` becomes the string [`TOKEN_MARK`] + `NaN`, so that it
-/// differs from the string `"NaN"`.
+/// differs from the string `"NaN"`. So does an integer of more than 64 bits, which a number of serde_json does not hold.
 ///
 /// # Errors
 /// As for [`parse`].
-pub fn parse_marked(path: &Path, text: &[u8]) -> Result<serde_json::Value> {
+pub fn parse_marked<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
     serde_json::from_slice(&quote_python_tokens(text, b"\\u0000")).map_err(|e| unexpected(path, text, &e))
+}
+
+/// The number that `text` stands for where it is a string that [`parse_marked`] made: of an integer, the nearest.
+pub fn marked_number(text: &str) -> Option<f64> {
+    let bare = text.strip_prefix(TOKEN_MARK)?;
+    let is_bare = PYTHON_TOKENS.contains(&bare.as_bytes()) || is_long_integer(bare.as_bytes());
+    // Rust reads Python's tokens as Python writes them.
+    is_bare.then(|| bare.parse().ok())?
 }
 
 /// Reads and parses the file `path`, which is one of this `kind`.
@@ -98,17 +108,18 @@ pub fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside strings, and `mark` after the first quote; borrows
-/// when there are none.
+/// when there are none. With a mark, integers of more than 64 bits are quoted too.
 fn quote_python_tokens<'a>(text: &'a [u8], mark: &[u8]) -> Cow<'a, [u8]> {
-    const TOKENS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let mut out: Option<Vec<u8>> = None;
     let (mut i, mut copied, mut in_string) = (0, 0, false);
     while i < text.len() {
         match text[i] {
             b'\\' if in_string => i += 1,
             b'"' => in_string = !in_string,
-            b'-' | b'I' | b'N' if !in_string => {
-                if let Some(token) = TOKENS.iter().find(|t| text[i..].starts_with(t)) {
+            b'-' | b'0'..=b'9' | b'I' | b'N' if !in_string => {
+                let number = number_at(&text[i..]);
+                let long = (!mark.is_empty() && is_long_integer(number)).then_some(number);
+                if let Some(token) = PYTHON_TOKENS.into_iter().find(|t| text[i..].starts_with(t)).or(long) {
                     let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + 64));
                     out.extend_from_slice(&text[copied..i]);
                     out.push(b'"');
@@ -119,6 +130,8 @@ fn quote_python_tokens<'a>(text: &'a [u8], mark: &[u8]) -> Cow<'a, [u8]> {
                     copied = i;
                     continue;
                 }
+                i += number.len().max(1);
+                continue;
             }
             _ => {}
         }
@@ -131,6 +144,21 @@ fn quote_python_tokens<'a>(text: &'a [u8], mark: &[u8]) -> Cow<'a, [u8]> {
             Cow::Owned(out)
         }
     }
+}
+
+/// The characters of a number at the beginning of `text`.
+fn number_at(text: &[u8]) -> &[u8] {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let end = text.iter().position(|byte| !is_part(byte)).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Whether `number` is an integer as JSON writes them, and needs more than 64 bits.
+fn is_long_integer(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let is_integer = digits.iter().all(u8::is_ascii_digit) && !digits.starts_with(b"0") && !digits.is_empty();
+    let text = std::str::from_utf8(number).unwrap_or_default();
+    is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
 }
 
 #[cfg(test)]
@@ -150,8 +178,16 @@ mod tests {
 
     #[test]
     fn marked_tokens_differ_from_strings_of_the_same_letters() {
-        let value = parse_marked(Path::new("x.json"), br#"[NaN, "NaN", -Infinity]"#).unwrap();
-        assert_eq!(value, serde_json::json!(["\0NaN", "NaN", "\0-Infinity"]));
+        let text = br#"[NaN, "NaN", -Infinity, 18446744073709551615, 18446744073709551616, -9223372036854775809, 1.5e3]"#;
+        let value: serde_json::Value = parse_marked(Path::new("x.json"), text).unwrap();
+        let long = ["\x0018446744073709551616", "\0-9223372036854775809"];
+        let expected = serde_json::json!(["\0NaN", "NaN", "\0-Infinity", u64::MAX, long[0], long[1], 1500.0]);
+        assert_eq!(value, expected);
+        assert_eq!(marked_number(long[1]), Some(-9_223_372_036_854_775_808.0));
+        assert_eq!(
+            ["\x0012", "\0inf", "NaN", long[0].trim_start_matches('\0')].map(marked_number),
+            [None; 4]
+        );
     }
 
     #[test]

@@ -5,20 +5,26 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `mi_option_arena_eager_commit` and `mi_option_purge_delay` of mimalloc.h, version 3.
-const ARENA_EAGER_COMMIT: c_int = 4;
+/// `mi_option_purge_delay`, `mi_option_arena_reserve` and `mi_option_allow_thp` of mimalloc.h, version 3.
 const PURGE_DELAY: c_int = 15;
+const ARENA_RESERVE: c_int = 23;
+const ALLOW_THP: c_int = 43;
+
+/// The least that the allocator reserves at once, in KiB; the next ones are larger. Tables for as much are written at the start,
+/// which for the gigabyte that it reserves as it comes takes as long as the rest of a short script.
+const RESERVE: c_long = 32 << 10;
 
 unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
 /// The allocator takes memory when it is used and gives it back when it is free. As it comes, it holds a multiple of what is in
-/// use for every thread.
+/// use for every thread, since a page that is touched is one of 2 MiB.
 extern "C" fn keep_memory_small() {
     // SAFETY: the option is looked up in a table of numbers. It is set before there is another thread.
     unsafe {
-        mi_option_set(ARENA_EAGER_COMMIT, 0);
+        mi_option_set(ALLOW_THP, 0);
+        mi_option_set(ARENA_RESERVE, RESERVE);
         mi_option_set(PURGE_DELAY, 0);
     }
 }
@@ -31,5 +37,9 @@ extern "C" fn keep_memory_small() {
 static BEFORE_MAIN: extern "C" fn() = keep_memory_small;
 
 fn main() -> ExitCode {
-    qlua::cli::main()
+    let code = qlua::cli::main();
+    // SAFETY: as above; threads that are left see the one number or the other. What is free need not be given back page by page
+    // to an operating system that takes all in a moment.
+    unsafe { mi_option_set(PURGE_DELAY, -1) };
+    code
 }

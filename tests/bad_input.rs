@@ -8,6 +8,8 @@ mod files;
 mod inputs;
 #[path = "bad_input/outputs.rs"]
 mod outputs;
+#[path = "bad_input/overwriting.rs"]
+mod overwriting;
 #[path = "bad_input/plans.rs"]
 mod plans;
 #[path = "bad_input/processes.rs"]

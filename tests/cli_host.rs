@@ -360,12 +360,37 @@ fn a_full_disk_is_a_failure() {
         eprintln!("SKIPPED: there is no /dev/full");
         return;
     }
-    for words in [&["-e", "print('x')"][..], &["doc"]] {
+    let printing = [
+        // What is in the buffer at the end, and what is too much for it.
+        "print('x')",
+        "for i = 1, 1e5 do print('a line of some length', i) end",
+        "io.write('x')",
+        "io.write(('x'):rep(1e6))",
+        "io.stdout:write(('x'):rep(1e6))",
+        // Whoever asks for it early is told early.
+        "print('x') io.stdout:flush() os.exit(0)",
+        "io.write('x') io.flush() os.exit(0)",
+        "print('x') qlua.log.info('between') print('y')",
+    ];
+    let scripts = printing.map(|code| vec!["-e", code]);
+    let commands =
+        [vec!["doc"], vec!["-h"], vec!["all_layers_topx", "--help"], vec!["--sandbox", "-e", "print('x')"]];
+    for words in scripts.into_iter().chain(commands) {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let outcome = finish(Place::new().command(words).stdout(full).output().unwrap());
+        let outcome = finish(Place::new().command(&words).stdout(full).output().unwrap());
         assert_eq!(outcome.code, Some(1), "{words:?}");
-        assert!(outcome.err.contains("cannot write"), "{}", outcome.err);
+        let mut lines = outcome.err.lines().filter(|line| !line.starts_with("  at ") && *line != "between");
+        let sentence =
+            "qlua: error: cannot write to the standard output: No space left on device (os error 28)";
+        assert_eq!(lines.next(), Some(sentence), "{words:?}: {}", outcome.err);
+        let hint =
+            "  hint: free some space where it goes, or send it elsewhere: what is there is not complete";
+        assert_eq!((lines.next(), lines.next()), (Some(hint), None), "{words:?}: {}", outcome.err);
     }
+    // Other files of a script are its own to look after.
+    let code = "local f = assert(io.open('/dev/full', 'w')) f:write('x') print(f:flush())";
+    let outcome = finish(Place::new().command(&["-e", code]).output().unwrap());
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "nil\tNo space left on device\t28\n"));
 }
 
 fn wait(child: Child) -> std::process::Output {

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 #[path = "diff/command.rs"]
 mod command;
+#[path = "diff/integers.rs"]
+mod integers;
 #[path = "diff/manifests.rs"]
 mod manifests;
 

@@ -121,13 +121,18 @@ fn nothing_overlaps_or_is_cut_off_at_any_width() {
     {
         sweeps.extend(of_published_manifest(file).map(|s| (name, with_errors(s))));
     }
-    for (name, sweep) in sweeps {
-        let (_, probed) = pages(name, &sweep.to_html());
-        for width in [390, 800, 1440] {
-            let problems = layout_problems(browser, &probed, width);
-            assert!(problems.is_empty(), "{name} at {width} px:\n{}", problems.join("\n"));
+    // The browser takes its time for each page, and not all of it on a core.
+    std::thread::scope(|scope| {
+        for (name, sweep) in sweeps {
+            scope.spawn(move || {
+                let (_, probed) = pages(name, &sweep.to_html());
+                for width in [390, 800, 1440] {
+                    let problems = layout_problems(browser, &probed, width);
+                    assert!(problems.is_empty(), "{name} at {width} px:\n{}", problems.join("\n"));
+                }
+            });
         }
-    }
+    });
 }
 
 /// The checks above can fail: pages with one defect each.

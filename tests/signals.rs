@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,63 @@ fn signals_that_are_ignored_at_the_start_stay_ignored_and_others_end_the_run() {
 fn a_quit_signal_ends_the_process_as_it_does_by_default() {
     let (status, said) = signalled("ulimit -c 0", libc::SIGQUIT);
     assert_eq!((status.signal(), said.as_str()), (Some(libc::SIGQUIT), ""));
+}
+
+/// How a script ended that runs `command` by `os.execute`, in a process group of its own that gets Ctrl-C as from a terminal once
+/// the command has said so, and what it said.
+fn interrupted_in_command(command: &str, run: &str) -> (Option<i32>, String, String) {
+    let code = format!("local command = '{command}' {run} print('done')");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_qlua"))
+        .args(["-e", &code])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    // SAFETY: the group was made by this child, which has not been waited for.
+    unsafe { libc::kill(-(child.id() as i32), libc::SIGINT) };
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), rest, stderr(&output))
+}
+
+#[test]
+fn what_ends_a_command_of_a_script_ends_the_script() {
+    let started = Instant::now();
+    let commands = [
+        "echo ready; exec sleep 60",
+        "(echo ready; exec sleep 60); true",
+        "sleep 60 >/dev/null 2>&1 & trap \"kill $!; exit 130\" INT; echo ready; wait",
+    ];
+    let runs = ["os.execute(command)", "for _ = 1, 100 do pcall(os.execute, command) end"];
+    for (command, run) in commands.iter().flat_map(|command| runs.map(|run| (command, run))) {
+        let (code, said, complaint) = interrupted_in_command(command, run);
+        assert_eq!(
+            (code, said.as_str(), complaint.as_str()),
+            (Some(130), "", "qlua: interrupted\n"),
+            "{command}: {run}"
+        );
+    }
+    assert!(started.elapsed() < Duration::from_secs(50), "no command was waited for");
+}
+
+/// As in a shell: who has a way of its own to take Ctrl-C, such as an editor, decides.
+#[test]
+fn a_command_that_goes_on_after_ctrl_c_leaves_the_script_to_go_on() {
+    let run = "print(os.execute(command))";
+    for (command, result) in [
+        ("trap \"\" INT; echo ready; sleep 0.3", "true\texit\t0"),
+        ("sleep 60 >/dev/null 2>&1 & trap \"kill $!; exit 7\" INT; echo ready; wait", "nil\texit\t7"),
+    ] {
+        let (code, said, complaint) = interrupted_in_command(command, run);
+        let expected = format!("{result}\ndone\n");
+        assert_eq!((code, said, complaint.as_str()), (Some(0), expected, ""), "{command}");
+    }
 }
 
 /// Stops a run in a large shard and goes on with what it had made.

@@ -144,6 +144,28 @@ fn scripts_modules_and_what_scripts_read_are_regular_files_too() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_checkpoint_is_called_what_it_is() {
+    let place = Place::new();
+    let at = |name: &str| place.path().join(name);
+    pipe(&at("pipe"));
+    let _socket = put("a socket", &at("socket"));
+    std::os::unix::fs::symlink("circle", at("circle")).unwrap();
+    for (path, what) in [
+        ("pipe", "`pipe` is a pipe, not a directory"),
+        ("socket", "`socket` is a socket, not a directory"),
+        ("/dev/zero", "`/dev/zero` is a device, not a directory"),
+        ("circle", "`circle` is a link in a circle"),
+        ("manifest.json", "`manifest.json` is a file, not a directory"),
+    ] {
+        require(&qlua(&place, &["verify", "model", "--base", path]), 1, &[what]);
+        require(&qlua(&place, &["detach", path]), 1, &[what]);
+        let looked = qlua(&place, &["verify", path]);
+        let text = String::from_utf8_lossy(&looked.stdout);
+        assert!(looked.status.code() == Some(1) && text.contains(what), "{text}");
+    }
+}
+
+#[test]
 fn what_is_there_already_is_not_read_when_it_is_no_file() {
     let place = Place::new();
     assert!(qlua(&place, &policy(&[])).status.success());
@@ -155,16 +177,16 @@ fn what_is_there_already_is_not_read_when_it_is_no_file() {
 fn files_that_are_far_too_large_are_not_read() {
     let place = Place::new();
     let config = place.model.file("config.json");
-    for (path, name) in [
-        (config.clone(), "config.json"),
-        (place.model.file(INDEX), INDEX),
-        (place.manifest.clone(), "manifest.json"),
+    for (path, name, limit) in [
+        (config.clone(), "config.json", "the most that a configuration may have"),
+        (place.model.file(INDEX), INDEX, "the most that an index may have"),
+        (place.manifest.clone(), "manifest.json", "the most that a manifest or amax file may have"),
     ] {
         let aside = place.path().join("aside");
         fs::rename(&path, &aside).unwrap();
         // Sparse: it takes nothing of the disk.
         fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
-        require(&qlua(&place, &policy(&["--dry-run"])), 1, &[name, "is larger than", "the most that a"]);
+        require(&qlua(&place, &policy(&["--dry-run"])), 1, &[name, "is larger than", limit]);
         fs::rename(&aside, &path).unwrap();
     }
     fs::File::create(place.path().join("large.lua")).unwrap().set_len(1 << 42).unwrap();

@@ -12,7 +12,7 @@ use qlua::job::FamilyOptions;
 use qlua::model::Model;
 use qlua::plan::{Activations, ActivationsChoice};
 use qlua::verify::{
-    Code, Depth, Problem, RecordState, SeenFiles, Verified, VerifyOptions, verify, verify_with,
+    Code, Depth, Problem, RecordState, Verified, VerifyOptions, verify, verify_all, verify_with,
 };
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
@@ -26,11 +26,7 @@ const RECORD: &str = "layer-sensitivity/provenance.json";
 
 fn against(directory: &Path, base: &Path) -> Verified {
     let base = Model::open(base).unwrap();
-    verify_with(
-        directory,
-        &VerifyOptions { depth: Depth::Full, base: Some(&base), seen: &SeenFiles::default() },
-    )
-    .unwrap()
+    verify_with(directory, &VerifyOptions { depth: Depth::Full, base: Some(&base) }).unwrap()
 }
 
 fn faults(problems: &[Problem]) -> Vec<(Code, &str)> {
@@ -290,7 +286,7 @@ fn all_directories_are_reported_whatever_happens_to_one() {
         [
             "missing: could not be looked at: `missing` does not exist",
             "bad: 1 problem",
-            "file: could not be looked at: `file` is no directory",
+            "file: could not be looked at: `file` is a file, not a directory",
             "demo/model: ok"
         ]
     );
@@ -336,6 +332,98 @@ fn a_family_is_compared_with_the_base_and_with_itself() {
     assert!(said(&output).contains("have the same weights, byte for byte"), "{}", said(&output));
 }
 
+/// What several directories share is read once, and whatever is wrong with it is said of each.
+#[test]
+fn all_directories_at_once_are_told_what_each_is_told_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let out = place.path().join("out");
+    let family = ascending_family(options(&demo.model, &demo.manifest, &out), &[20.0, 50.0, 80.0]);
+    let mut directories: Vec<PathBuf> =
+        family.run(&Silent).unwrap().schemes.into_iter().map(|scheme| scheme.directory).collect();
+    directories.push(Directory::copy(&directories[1], &place.path().join("copy")).0);
+    directories.push(place.path().join("missing"));
+    let shard = Directory(directories[0].clone()).weight_files()[0].clone();
+    assert!(fs::metadata(&shard).unwrap().nlink() > 1, "{} is shared", shard.display());
+    let mut bytes = fs::read(&shard).unwrap();
+    let end = bytes.len();
+    bytes[end - 8..].fill(0xff);
+    fs::set_permissions(&shard, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&shard, &bytes).unwrap();
+    let base = Model::open(&demo.model).unwrap();
+    for base in [None, Some(&base)] {
+        let options = VerifyOptions { depth: Depth::Full, base };
+        let together = verify_all(&directories, &options);
+        assert_eq!(together.len(), directories.len());
+        for (directory, found) in directories.iter().zip(&together) {
+            match (found, verify_with(directory, &options)) {
+                (Ok(found), Ok(alone)) => {
+                    assert_eq!(found.problems, alone.problems, "{}", directory.display());
+                    assert_eq!((found.record, &found.base), (alone.record, &alone.base));
+                    assert_eq!(found.member, alone.member);
+                }
+                (Err(found), Err(alone)) => assert_eq!(found.to_string(), alone.to_string()),
+                (found, alone) => panic!("{found:?} {alone:?}"),
+            }
+        }
+        for found in &together[..3] {
+            let codes: Vec<Code> = found.as_ref().unwrap().problems.iter().map(|p| p.code).collect();
+            assert!(codes.contains(&Code::ChangedFile), "{codes:?}");
+            assert!(codes.contains(&Code::NonFinite) || codes.contains(&Code::NanCodes), "{codes:?}");
+        }
+        assert_eq!(faults(&together[3].as_ref().unwrap().problems), []);
+        assert!(together[4].is_err());
+    }
+}
+
+/// Hashes tell that files are those of a directory, not that the directory is the one that its name says.
+#[test]
+fn directories_of_a_family_that_have_exchanged_their_names_are_found() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let out = place.path().join("out");
+    ascending_family(options(&demo.model, &demo.manifest, &out), &[20.0, 50.0, 80.0]).run(&Silent).unwrap();
+    let family = |names: &[&str]| {
+        let words = ["verify", "--family"].into_iter().chain(names.iter().copied());
+        let output = qlua(&out, &words.collect::<Vec<_>>());
+        (output.status.code(), said(&output))
+    };
+    let rename = |from: &str, to: &str| fs::rename(out.join(from), out.join(to)).unwrap();
+    // Whoever calls a scheme something else has not confused it with another.
+    rename("top80", "mine");
+    assert_eq!(family(&["top20", "top50", "mine"]).0, Some(0));
+    rename("top20", "aside");
+    rename("top50", "top20");
+    rename("aside", "top50");
+    let (code, text) = family(&["top20", "top50", "mine"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("`top20` was written as `top50`, and `top50` as `top20`"), "{text}");
+    assert!(text.contains("`top50` was written as `top20`, and `top20` as `top50`"), "{text}");
+    assert!(text.contains("family of 3: 2 problems"), "{text}");
+    assert_eq!(qlua(&out, &["verify", "top20", "top50"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_base_that_is_quantised_or_no_directory_is_one_sentence() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let out = place.path().join("out");
+    ascending_family(options(&demo.model, &demo.manifest, &out), &[50.0]).run(&Silent).unwrap();
+    std::os::unix::fs::symlink("circle", place.path().join("circle")).unwrap();
+    for (base, what) in [
+        ("out/top50", "`out/top50` is quantised already"),
+        ("/dev/null", "`/dev/null` is a device, not a directory"),
+        ("circle", "`circle` is a link in a circle"),
+        ("nowhere", "`nowhere` does not exist"),
+    ] {
+        let output = qlua(place.path(), &["verify", "out/top50", "--base", base]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said(&output).as_str()), (Some(1), ""), "{text}");
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("qlua: error: ")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(what), "{text}");
+    }
+}
+
 #[test]
 fn a_rerun_compares_hashes_and_repairs_what_is_damaged() {
     let place = Place::new();
@@ -359,6 +447,14 @@ fn a_rerun_compares_hashes_and_repairs_what_is_damaged() {
         fs::set_permissions(&path, mode).unwrap();
         let outcome = sweep().unwrap();
         assert!(outcome.schemes.iter().any(|scheme| !scheme.up_to_date), "{name}");
+        // A disk or an editor: nobody can tell, so that small files are kept.
+        let aside = place.out.join("top50.kept");
+        assert_eq!(
+            fs::read(aside.join(name)).ok(),
+            (!name.ends_with(".safetensors")).then_some(bytes),
+            "{name}"
+        );
+        let _ = fs::remove_dir_all(aside);
         assert!(tree(&place.out) == before, "{name} is whole again");
     }
     fs::remove_file(place.out.join("top20/config.json")).unwrap();

@@ -28,7 +28,7 @@ local function options(extra)
     { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
-    { name = "overwrite", flag = true, doc = "replace existing directories, up to date or not" },
+    { name = "overwrite", flag = true, doc = "replace schemes that are there, up to date or not, but no links to some; what qlua did not write so is moved to NAME.kept" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   }
   local own = table.move(extra, 1, #extra, 1, {})

@@ -4,12 +4,14 @@ mod ballast;
 mod companions;
 mod directory;
 mod header;
+mod index;
 pub mod quantisation;
 
 pub use companions::Companions;
 pub(crate) use companions::copy_file;
-pub use directory::{Checkpoint, HF_QUANT_CONFIG, INDEX_FILE, Index, read_index};
+pub use directory::{Checkpoint, HF_QUANT_CONFIG};
 pub use header::{HeaderEntry, names_in, read_header};
+pub use index::{INDEX_FILE, Index, read_index};
 
 /// The folder of a scheme that says how it was decided.
 pub(crate) const RECORDS: &str = "layer-sensitivity";

@@ -30,9 +30,7 @@ pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<u8> {
 
 fn write(text: &str) -> anyhow::Result<u8> {
     match output::write_stdout(text) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write", "standard output", e).into())
-        }
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }.into()),
         // Without a reader there is nothing more to do, and nothing went wrong.
         _ => Ok(0),
     }

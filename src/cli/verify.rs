@@ -11,11 +11,10 @@ use super::console::{print, print_json};
 use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
-use crate::model::Model;
 use crate::units::counted;
 use crate::verify::{
-    BaseComparison, Code, Depth, FamilyMember, Problem, RecordState, SeenFiles, Verified, VerifyOptions,
-    check_family, verify_with,
+    BaseComparison, Code, Depth, FamilyMember, Problem, RecordState, Verified, VerifyOptions, check_family,
+    open_base, verify_all,
 };
 
 /// Exit code when verification found problems.
@@ -41,7 +40,8 @@ pub(super) fn declare(command: Command) -> Command {
                 ),
         )
         .arg(flag("family").help(
-            "The directories are coverage points of one sweep: selections must be nested, and no two may be the same",
+            "The directories are coverage points of one sweep: selections must be nested, no two may be the same, and none may bear \
+             another's name",
         ))
         .arg(flag("json").help("Print everything as JSON"))
         .arg(directories::threads())
@@ -57,17 +57,15 @@ struct Looked {
 pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     directories::bound_threads(&mut values)?;
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
-    let base = values.remove_one::<PathBuf>("base").map(Model::open).transpose()?;
-    let seen = SeenFiles::default();
-    let options = VerifyOptions { depth, base: base.as_ref(), seen: &seen };
-    let mut looked = Vec::new();
-    for path in without_reports(directories::of(&mut values)) {
-        let outcome = verify_with(&path, &options);
-        if matches!(outcome, Err(Error::Interrupted)) {
-            return Err(Error::Interrupted.into());
-        }
-        looked.push(Looked { directory: path.display().to_string(), outcome });
+    let base = values.remove_one::<PathBuf>("base").map(|base| open_base(&base)).transpose()?;
+    let paths = without_reports(directories::of(&mut values));
+    let outcomes = verify_all(&paths, &VerifyOptions { depth, base: base.as_ref() });
+    if outcomes.iter().any(|outcome| matches!(outcome, Err(Error::Interrupted))) {
+        return Err(Error::Interrupted.into());
     }
+    let directories = paths.iter().map(|path| path.display().to_string());
+    let looked: Vec<Looked> =
+        directories.zip(outcomes).map(|(directory, outcome)| Looked { directory, outcome }).collect();
     let family = values.get_flag("family").then(|| {
         let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));
         let mut problems = check_family(&members.collect::<Vec<(String, &FamilyMember)>>());

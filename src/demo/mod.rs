@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json;
 use crate::write::held::HeldDirectory;
+use crate::write::require_no_dangling_link;
 
 /// Version of the demo's content; another version is built anew.
 pub const VERSION: u32 = 2;
@@ -66,9 +67,11 @@ struct Stamp {
 /// `directory` are not touched. Two calls at once wait for each other.
 ///
 /// # Errors
-/// [`Error::Exists`] when something that is not the demo's own, or was changed since, is in the way; [`Error::Io`] and
+/// [`Error::Exists`] when something that is not the demo's own, or was changed since, is in the way; [`Error::Refused`] when `directory` is a
+/// link to nothing; [`Error::Io`] and
 /// [`Error::Interrupted`], after which nothing of this call is left.
 pub fn build(directory: &Path) -> Result<Demo> {
+    require_no_dangling_link(directory)?;
     let fresh = !directory.exists();
     fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
     let result = build_locked(directory);

@@ -136,7 +136,7 @@ struct BesideGroups {
 /// [`Error::Format`] when what stands beside the groups is no JSON that can be compared.
 pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
     let beside = |manifest: &Manifest| -> Result<Value> {
-        let parsed: BesideGroups = json::parse(manifest.path(), json::without_mark(manifest.bytes()))?;
+        let parsed: BesideGroups = json::parse_marked(manifest.path(), json::without_mark(manifest.bytes()))?;
         Ok(Value::Object(parsed.keys))
     };
     let lists = [

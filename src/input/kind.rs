@@ -30,15 +30,15 @@ impl InputKind {
         }
     }
 
-    /// What such a file is called.
+    /// What such a file is called, with its article.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            InputKind::Configuration => "configuration",
-            InputKind::Index => "index",
-            InputKind::Manifest => "manifest or amax file",
-            InputKind::Record => "record",
-            InputKind::Script => "script",
-            InputKind::Data => "file of data",
+            InputKind::Configuration => "a configuration",
+            InputKind::Index => "an index",
+            InputKind::Manifest => "a manifest or amax file",
+            InputKind::Record => "a record",
+            InputKind::Script => "a script",
+            InputKind::Data => "a file of data",
         }
     }
 }

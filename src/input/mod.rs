@@ -12,5 +12,5 @@ mod watched;
 pub use identity::Identity;
 pub use kind::InputKind;
 pub use mapped::MappedFile;
-pub use regular::{is_missing, open, read, require_regular, special};
+pub use regular::{is_missing, no_directory, open, read, require_regular, special};
 pub use watched::{Sameness, Watched, read_watched};

@@ -47,7 +47,7 @@ pub(super) fn read_file(path: &Path, file: &File, most: u64, name: &str) -> Resu
         file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     }
     if length > most || bytes.len() as u64 > most {
-        let problem = format!("is larger than {}, the most that a {name} may have", units::bytes(most));
+        let problem = format!("is larger than {}, the most that {name} may have", units::bytes(most));
         return Err(Error::format(path, problem).with_hint("give the file that was meant"));
     }
     Ok(bytes)
@@ -83,6 +83,25 @@ pub fn special(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// What stands at `path` where a directory is wanted, as the rest of a sentence that begins with its name; nothing for a directory,
+/// links followed.
+pub fn no_directory(path: &Path) -> Option<String> {
+    let error = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return None,
+        Ok(metadata) => {
+            let what = special(metadata.file_type()).unwrap_or("a file");
+            return Some(format!("is {what}, not a directory"));
+        }
+        Err(error) => error,
+    };
+    Some(match error.kind() {
+        io::ErrorKind::NotFound if path.symlink_metadata().is_ok() => "is a link to nothing".into(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "does not exist".into(),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => "is a link in a circle".into(),
+        _ => format!("cannot be looked at: {error}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,12 +130,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_directory_is_called_what_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let [pipe, socket, file, circle, dangling, none] =
+            ["pipe", "socket", "file", "circle", "dangling", "none"].map(|n| place.path().join(n));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        std::os::unix::fs::symlink(&none, &dangling).unwrap();
+        fs::write(&file, "text").unwrap();
+        let cases = [
+            (pipe.as_path(), "is a pipe, not a directory"),
+            (&socket, "is a socket, not a directory"),
+            (Path::new("/dev/null"), "is a device, not a directory"),
+            (&file, "is a file, not a directory"),
+            (&circle, "is a link in a circle"),
+            (&dangling, "is a link to nothing"),
+            (&none, "does not exist"),
+            (&file.join("below"), "does not exist"),
+        ];
+        for (path, what) in cases {
+            assert_eq!(no_directory(path).as_deref(), Some(what));
+        }
+        assert_eq!(no_directory(place.path()), None);
+    }
+
+    #[test]
     fn what_is_too_large_is_not_read() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("file");
         fs::write(&path, "12345").unwrap();
-        assert_eq!(read_to(&path, 5, "thing").unwrap(), b"12345");
-        let error = read_to(&path, 4, "thing").unwrap_err().to_string();
+        assert_eq!(read_to(&path, 5, "a thing").unwrap(), b"12345");
+        let error = read_to(&path, 4, "a thing").unwrap_err().to_string();
         assert!(error.ends_with("is larger than 4 B, the most that a thing may have"), "{error}");
         // Sparse: it would take a terabyte of memory, and takes none of the disk.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();

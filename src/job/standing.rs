@@ -7,8 +7,13 @@ use std::path::Path;
 
 use super::directory::{DirectoryWriter, require_sound};
 use super::planned::PlannedScheme;
+use crate::checkpoint::read_header;
 use crate::error::{Error, Result};
-use crate::record::{FileKind, ProvenanceRecord, Source, files_below, hash_file, record_path};
+use crate::input::MappedFile;
+use crate::record::{FileKind, ProvenanceRecord, Source, WeightFile, files_below, hash_file, record_path};
+use crate::units::bytes as bytes_with_unit;
+use crate::write::transaction::{require_replaceable, way_out};
+use crate::write::weights::fits_into_shard;
 
 /// What stands where a scheme goes, as far as this run is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +32,8 @@ pub(super) enum Standing {
 /// a name stands for.
 ///
 /// # Errors
-/// [`Error::Exists`] when it was made from other inputs, or is damaged and holds files of somebody else.
+/// [`Error::Exists`] when it was made from other inputs, or is damaged and holds files of somebody else or is a
+/// link, or has larger weight files than this run would write.
 pub(super) fn standing(
     directories: &DirectoryWriter,
     source: &Source,
@@ -39,9 +45,7 @@ pub(super) fn standing(
     if directory.symlink_metadata().is_err() {
         return Ok(Standing::Open);
     }
-    let exists = |problem: &str| {
-        Error::exists(directory, problem).with_hint("pass --overwrite to replace it, or choose another --out")
-    };
+    let exists = |problem: &str| Error::exists(directory, problem).with_hint(way_out(directory));
     let Some(record) = ProvenanceRecord::read(directory) else { return Err(exists("exists already")) };
     if record.inputs != directories.inputs(source, scheme, content)? {
         return Err(exists("exists already and was made from other inputs"));
@@ -56,6 +60,14 @@ pub(super) fn standing(
         };
     }
     if is_whole {
+        let max_shard_size = directories.options.max_shard_size;
+        if let Some(larger) = larger_shard(directory, &record.weights, max_shard_size)? {
+            let largest = bytes_with_unit(max_shard_size);
+            let problem = format!("exists already, with a weight file larger than {largest}: `{larger}`");
+            return Err(Error::exists(directory, problem).with_hint(
+                "pass --overwrite to write it anew, or the --max-shard-size that it was made with",
+            ));
+        }
         return Ok(match record.files {
             Some(_) => Standing::UpToDate,
             None => Standing::UpToDateByWeights,
@@ -69,8 +81,24 @@ pub(super) fn standing(
             "exists already, is damaged, and holds `{}`, which is no file of the scheme",
             other.name
         ))),
-        None => Ok(Standing::Damaged),
+        None => {
+            require_replaceable(directory)?;
+            Ok(Standing::Damaged)
+        }
     }
+}
+
+/// The first of `weights` in `directory` that a run with this `max_shard_size` would have cut.
+fn larger_shard(directory: &Path, weights: &[WeightFile], max_shard_size: u64) -> Result<Option<String>> {
+    for weight in weights.iter().filter(|weight| weight.bytes > max_shard_size) {
+        let path = directory.join(&weight.file);
+        let entries = read_header(&path, &MappedFile::open(&path)?)?;
+        let bytes = entries.iter().map(|entry| entry.range.len() as u64);
+        if !fits_into_shard(bytes, max_shard_size) {
+            return Ok(Some(weight.file.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Hashes of files, each read once however many names it has.

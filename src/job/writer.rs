@@ -20,6 +20,7 @@ use crate::model::Model;
 use crate::tensor::{Dtype, Tensor, TensorSpec};
 use crate::words::nearest;
 use crate::write::content::{Content, Member, OutputTensor, ScaleGroup};
+use crate::write::destination::require_writable;
 use crate::write::progress::{Progress, during};
 use crate::write::transaction::PartialDirectory;
 use crate::write::weights::{WriteOptions, write_weights};
@@ -81,8 +82,10 @@ impl Writer {
     /// A writer without tensors. With `base`, tensors are named from it and its companions come along.
     ///
     /// # Errors
-    /// [`Error::Exists`] when the directory exists and may not be replaced; [`Error::Refused`] when it touches the base.
+    /// [`Error::Exists`] when the directory exists and may not be replaced; [`Error::Refused`] when it touches the base, or
+    /// nothing can be written there.
     pub fn new(options: WriterOptions, base: Option<Arc<Model>>) -> Result<Self> {
+        require_writable(&options.out)?;
         if !options.overwrite && options.out.symlink_metadata().is_ok() {
             return Err(Error::exists(&options.out, "exists already")
                 .with_hint("pass overwrite = true to replace it, or choose another directory"));

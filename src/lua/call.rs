@@ -213,11 +213,11 @@ impl<'a> Call<'a> {
     /// Writes to standard output, after what scripts wrote so far.
     ///
     /// # Errors
-    /// A stop when nobody reads any more (exit code 0); [`Error::Io`] for everything else.
+    /// A stop when nobody reads any more (exit code 0); [`Error::Output`] for everything else.
     pub fn write_stdout(&self, text: &str) -> anyhow::Result<()> {
         match super::output::write_stdout(text) {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(self.stop(ScriptStop::ClosedPipe)),
-            other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
+            other => Ok(other.map_err(|source| Error::Output { source })?),
         }
     }
 

@@ -63,6 +63,7 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
             Ok((module.map(|m| m.source), module.map(Embedded::chunk_name)))
         })?,
     )?;
+    host.raw_set("unwritable", fallible(lua, |_, arguments| unwritable(arguments.front()))?)?;
     host.raw_set("source_of", fallible(lua, |lua, arguments| source_of(lua, &arguments))?)?;
     host.raw_set(
         "is_terminal",
@@ -107,6 +108,12 @@ fn exit_code(value: &Value) -> u8 {
         Value::Number(code) if code.fract() == 0.0 => (*code as i64 & 0xff) as u8,
         _ => 1,
     }
+}
+
+/// Raises what the operating system said, by its number, when it did not take what goes to the standard output.
+fn unwritable(code: Option<&Value>) -> anyhow::Result<()> {
+    let code = code.and_then(Value::as_i32).unwrap_or(libc::EIO);
+    Err(Error::Output { source: std::io::Error::from_raw_os_error(code) }.into())
 }
 
 /// The source of the script at a path; nothing where there is none.
@@ -173,7 +180,7 @@ fn print_line(lua: &Lua, arguments: &MultiValue) -> anyhow::Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
             Err(raise::stop_error(lua, ScriptStop::ClosedPipe))
         }
-        other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
+        other => Ok(other.map_err(|source| Error::Output { source })?),
     }
 }
 

@@ -5,7 +5,7 @@
 //! table is plain in every way but three: reading a key that its record does not have raises, `tostring` gives one line,
 //! and `pairs` follows the declaration.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use mlua::{Function, IntoLua, Lua, MultiValue, Table, Value};
 
@@ -225,8 +225,40 @@ fn pairs(lua: &Lua, record: &'static Record, row: Table) -> mlua::Result<(Functi
     Ok((iterator, row))
 }
 
-/// `Group(name = "lm_head", members = list of 1, tower = "head", …)`.
+/// How many rows are shown inside one another.
+const DEEPEST: usize = 8;
+
+thread_local! {
+    /// The rows of this thread whose line is being made: each is in the one before.
+    static SHOWN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A row of [`SHOWN`], until it is dropped.
+struct ShownRow;
+
+impl ShownRow {
+    /// Nothing where `row` is shown already, or too deep inside of others.
+    fn begin(row: &Table) -> Option<Self> {
+        let row = row.to_pointer().addr();
+        SHOWN.with_borrow_mut(|shown| {
+            let is_new = shown.len() < DEEPEST && !shown.contains(&row);
+            is_new.then(|| {
+                shown.push(row);
+                ShownRow
+            })
+        })
+    }
+}
+
+impl Drop for ShownRow {
+    fn drop(&mut self) {
+        SHOWN.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// `Group(name = "lm_head", members = list of 1, tower = "head", …)`; `Group(…)` inside itself.
 fn line(record: &'static Record, row: &Table) -> mlua::Result<String> {
+    let Some(_shown) = ShownRow::begin(row) else { return Ok(format!("{}(…)", record.name)) };
     let mut parts = Vec::new();
     for key in keys(record, row)? {
         let text = match row.raw_get::<Value>(&key)? {

@@ -79,8 +79,11 @@ impl Manifest {
         };
         let sorting = Sorting { order: options.order, own };
         let mut ordered = ascending.clone();
-        sorting.sort(&self.groups, &mut ordered);
         Sorting { order: Order::Ascending, ..sorting.clone() }.sort(&self.groups, &mut ascending);
+        match options.order {
+            Order::Ascending => ordered.clone_from(&ascending),
+            Order::Descending => sorting.sort(&self.groups, &mut ordered),
+        }
         Ok(Ranking {
             order: options.order,
             unscored,

@@ -1,6 +1,5 @@
 //! The files of a directory, as they are on record and as they are there.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,14 +89,15 @@ fn walk(root: &Path, folder: &Path, above: &[PathBuf], found: &mut Vec<FileInDir
             Ok(_) => FileKind::Special,
             Err(_) => FileKind::Dangling,
         };
-        found.push(FileInDirectory { name: text_of(path.as_os_str()), path, kind });
+        found.push(FileInDirectory { name: name_in_record(&path), path, kind });
     }
     Ok(())
 }
 
-fn text_of(path: &OsStr) -> String {
+/// What [`RecordedFile::file`] says for the path `path` inside the directory.
+pub(crate) fn name_in_record(path: &Path) -> String {
     let mut text = String::new();
-    for chunk in path.as_encoded_bytes().utf8_chunks() {
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         text.push_str(chunk.valid());
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
     }

@@ -104,6 +104,9 @@ impl Provenance<'_> {
 /// What is read back from a `provenance.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ProvenanceRecord {
+    /// See [`Provenance::scheme`].
+    #[serde(default)]
+    pub scheme: Option<String>,
     /// See [`Provenance::inputs`].
     pub inputs: String,
     /// See [`Provenance::weights`].

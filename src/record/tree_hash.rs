@@ -27,17 +27,44 @@ impl BlockHash {
 
     /// Hashes block `index` of a file that has `count` blocks.
     pub fn of(index: usize, count: usize, bytes: &[u8]) -> Self {
-        if count == 1 {
-            return BlockHash(*blake3::hash(bytes).as_bytes());
-        }
-        let mut hasher = blake3::Hasher::new();
-        hasher.set_input_offset((index * BLOCK) as u64);
-        BlockHash(hasher.update(bytes).finalize_non_root())
+        let mut hasher = BlockHasher::new(index, count);
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// In lower-case hexadecimal.
     pub fn to_hex(self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+/// Hashes a block that comes in pieces.
+pub(crate) struct BlockHasher {
+    hasher: blake3::Hasher,
+    is_only: bool,
+}
+
+impl BlockHasher {
+    /// Nothing yet of block `index` of a file that has `count` blocks.
+    pub fn new(index: usize, count: usize) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        if count > 1 {
+            hasher.set_input_offset((index * BLOCK) as u64);
+        }
+        BlockHasher { hasher, is_only: count == 1 }
+    }
+
+    /// Goes on with `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// The hash of all pieces together.
+    pub fn finish(self) -> BlockHash {
+        BlockHash(match self.is_only {
+            true => *self.hasher.finalize().as_bytes(),
+            false => self.hasher.finalize_non_root(),
+        })
     }
 }
 
@@ -109,6 +136,16 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let expected = blake3::hash(&bytes).to_hex().to_string();
             assert_eq!(hash_file(&path).unwrap(), (length as u64, expected), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_block_in_pieces_has_the_hash_of_the_block() {
+        let bytes: Vec<u8> = (0..BLOCK).map(|i| (i * 31 % 251) as u8).collect();
+        for (index, count) in [(0, 1), (0, 2), (5, 9)] {
+            let mut hasher = BlockHasher::new(index, count);
+            bytes.chunks(1 << 17).for_each(|piece| hasher.update(piece));
+            assert_eq!(hasher.finish().to_hex(), BlockHash::of(index, count, &bytes).to_hex());
         }
     }
 }

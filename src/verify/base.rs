@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -16,6 +17,17 @@ use crate::format::{Encoder, QuantisationError, Rounding, Scales};
 use crate::model::Model;
 use crate::tensor::Tensor;
 use crate::units::counted;
+
+/// Opens the checkpoint in `directory`, which others were made from.
+///
+/// # Errors
+/// Those of [`Model::open`]; [`crate::Error::Refused`] when it is quantised itself.
+pub fn open_base(directory: &Path) -> Result<Model> {
+    let base = Model::open(directory)?;
+    base.require_unquantised()
+        .map_err(|error| error.with_hint("name the checkpoint that was not quantised yet, in BF16"))?;
+    Ok(base)
+}
 
 /// What the comparison with a base checkpoint has shown.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,11 @@
 //! The directories of one sweep against each other.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use super::{Code, Problem};
 use crate::dialect::StoredLayers;
+use crate::record::ProvenanceRecord;
 use crate::units::counted;
 
 /// What a family is judged by.
@@ -15,12 +17,21 @@ pub struct FamilyMember {
     pub bytes: u64,
     /// The hashes of its weight files, sorted; nothing where they were not read.
     pub hashes: Option<Vec<String>>,
+    /// What its directory is called.
+    pub name: String,
+    /// The name that it was written under; nothing where that is not on record.
+    pub scheme: Option<String>,
 }
 
 impl FamilyMember {
-    /// Of a checkpoint with the layers `stored`, whose weight files were not read yet.
-    pub(super) fn of(stored: &StoredLayers) -> Self {
+    /// Of the checkpoint in `directory` with the layers `stored`, whose weight files were not read yet.
+    pub(super) fn of(directory: &Path, stored: &StoredLayers, record: Option<&ProvenanceRecord>) -> Self {
+        // `.` and `..` have no name of their own.
+        let full = || directory.canonicalize().ok()?.file_name().map(ToOwned::to_owned);
+        let name = directory.file_name().map(ToOwned::to_owned).or_else(full).unwrap_or_default();
         FamilyMember {
+            name: name.to_string_lossy().into_owned(),
+            scheme: record.and_then(|record| record.scheme.clone()),
             quantised: stored.fp8().map(|layer| layer.name.to_string()).collect(),
             bytes: stored.model.bytes(),
             hashes: None,
@@ -36,7 +47,8 @@ impl FamilyMember {
 }
 
 /// What is wrong with directories that are to be the coverage points of one sweep: each name with what is in it. Selections are
-/// nested, what quantises more is smaller, and no two are the same.
+/// nested, what quantises more is smaller, no two are the same, and none bears the name that another was written under. A name that
+/// none was written under is its owner's choice.
 pub fn check_family(members: &[(String, &FamilyMember)]) -> Vec<Problem> {
     let mut sorted: Vec<&(String, &FamilyMember)> = members.iter().collect();
     sorted.sort_by(|(a, x), (b, y)| x.quantised.len().cmp(&y.quantised.len()).then_with(|| a.cmp(b)));
@@ -44,6 +56,17 @@ pub fn check_family(members: &[(String, &FamilyMember)]) -> Vec<Problem> {
     for (name, _) in sorted.iter().filter(|(_, member)| member.quantised.is_empty()) {
         let message = format!("`{name}` quantises nothing, so it is no scheme of a sweep");
         problems.push(Problem::new(Code::Family, name.clone(), message));
+    }
+    for (name, member) in &sorted {
+        let Some(scheme) = member.scheme.as_deref().filter(|scheme| *scheme != member.name) else { continue };
+        let rightful = sorted.iter().find(|(_, other)| other.scheme.as_deref() == Some(&member.name));
+        if let Some((other, _)) = rightful {
+            let message = format!(
+                "`{name}` was written as `{scheme}`, and `{other}` as `{}`: directories bear each other's names",
+                member.name
+            );
+            problems.push(Problem::new(Code::Family, name.clone(), message));
+        }
     }
     for pair in sorted.windows(2) {
         let [(smaller, few), (larger, many)] = pair else { continue };
@@ -80,7 +103,31 @@ mod tests {
 
     fn member(quantised: &[&str], bytes: u64, hash: &str) -> FamilyMember {
         let quantised = quantised.iter().map(ToString::to_string).collect();
-        FamilyMember { quantised, bytes, hashes: Some(vec![hash.into()]) }
+        FamilyMember { quantised, bytes, hashes: Some(vec![hash.into()]), name: "here".into(), scheme: None }
+    }
+
+    #[test]
+    fn no_directory_bears_the_name_that_another_was_written_under() {
+        let called = |name: &str, scheme: Option<&str>, layers: &[&str]| FamilyMember {
+            name: name.into(),
+            scheme: scheme.map(Into::into),
+            ..member(layers, 100 - layers.len() as u64, name)
+        };
+        let found = |[one, other]: [FamilyMember; 2]| {
+            let members = [("a/one".to_string(), &one), ("a/other".to_string(), &other)];
+            check_family(&members).into_iter().map(|problem| problem.subject).collect::<Vec<_>>()
+        };
+        let few = |name, scheme| called(name, scheme, &["x"]);
+        let many = |name, scheme| called(name, scheme, &["x", "y"]);
+        let (top10, top20) = (Some("top10"), Some("top20"));
+        assert_eq!(found([few("top10", top10), many("top20", top20)]), [""; 0]);
+        assert_eq!(found([few("top20", top10), many("top10", top20)]), ["a/one", "a/other"]);
+        // One of them is called as it may be, the other bears its name.
+        assert_eq!(found([few("top20", top10), many("best", top20)]), ["a/one"]);
+        assert_eq!(found([few("best", top10), many("good", top20)]), [""; 0]);
+        assert_eq!(found([few("top20", top10), many("top10", None)]), [""; 0]);
+        // The same name in two places.
+        assert_eq!(found([few("top10", top10), many("top10", top10)]), [""; 0]);
     }
 
     #[test]

@@ -1,37 +1,53 @@
 //! One read of every weight file: its hash, the values that no weight has, and the comparison with the base checkpoint.
 //!
-//! Files are read block by block from several threads and never mapped here, so that one that is cut short meanwhile is an error
-//! and no signal. Memory is a block a thread.
+//! Files are mapped. Threads take block after block of them, and of a block piece after piece: each is hashed and looked at while
+//! it is in the cache of a core, so that every byte comes from memory once. A file that is cut short meanwhile is an error
+//! ([`MappedFile`]).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::base::{Counterpart, Difference};
 use super::values::{nan_codes, non_finite};
-use crate::error::{Error, Result};
-use crate::input::{self, Identity, Watched};
+use crate::error::Result;
+use crate::input::{Identity, MappedFile};
 use crate::interrupt;
 use crate::model::Model;
-use crate::record::tree_hash::{BLOCK, BlockHash, block_count, root};
+use crate::record::tree_hash::{BLOCK, BlockHash, BlockHasher, block_count, root};
 use crate::tensor::Tensor;
 
-/// The largest element: one that begins in a block may end behind it.
-const WIDEST: usize = 16;
+/// Bytes that are hashed and then looked at: they fit the second-level cache of any core.
+const PIECE: usize = 1 << 17;
 
-/// What was read of weight files, so that files which several directories hold under names of their own (hard links) are read once.
-#[derive(Debug, Default)]
-pub struct SeenFiles(Mutex<HashMap<Identity, SeenShard>>);
+/// Weight files of all directories that are checked in one go, so that those which several hold under names of their own (hard links)
+/// are read once. Who comes first reads; nothing stands there while that goes on, or when it failed.
+#[derive(Default)]
+pub(super) struct SeenShards(Mutex<HashMap<ShardKey, Option<ShardReading>>>);
 
-/// The hash of a file, and how many unusable values each tensor has.
+/// A file, and what it was looked at for: the names of its tensors, and which of them hold codes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ShardKey {
+    identity: Identity,
+    segments: Vec<(String, bool)>,
+}
+
+/// What was read of a file.
 #[derive(Debug, Clone)]
-struct SeenShard {
+pub(super) struct ShardReading {
     hash: String,
-    unusable: Vec<(String, bool, u64)>,
+    /// In the order in which the tensors lie in it.
+    tensors: Vec<TensorReading>,
+}
+
+/// Whether a file was read.
+pub(super) enum ShardState {
+    /// It was.
+    Read(ShardReading),
+    /// For another directory.
+    Elsewhere(ShardKey),
 }
 
 /// What was read.
@@ -51,6 +67,16 @@ pub(super) struct TensorReading {
     pub difference: Difference,
 }
 
+impl TensorReading {
+    /// This and what comes after it.
+    fn merge(self, next: TensorReading) -> TensorReading {
+        TensorReading {
+            unusable: self.unusable + next.unusable,
+            difference: self.difference.merge(next.difference),
+        }
+    }
+}
+
 /// A tensor in its file.
 struct Segment<'a> {
     name: &'a str,
@@ -62,9 +88,7 @@ struct Segment<'a> {
 
 struct ShardToRead<'a> {
     name: &'a str,
-    file: File,
-    path: &'a std::path::Path,
-    length: usize,
+    map: &'a MappedFile,
     /// In the order in which they lie in the file.
     segments: Vec<Segment<'a>>,
 }
@@ -76,22 +100,56 @@ struct BlockReading {
     segments: Vec<TensorReading>,
 }
 
-/// Reads the weights of `model`. `is_codes` says which tensors hold E4M3 codes; `counterparts` are what tensors are compared with.
+/// Reads the weight files of `model` that nobody reads who has the same `seen`. `is_codes` says which tensors hold E4M3 codes;
+/// `counterparts` are what tensors are compared with. The state of each file, in their order.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
+/// [`crate::Error::Changed`], [`crate::Error::Interrupted`].
 pub(super) fn read(
     model: &Model,
     is_codes: &(dyn Fn(&str) -> bool + Sync),
     counterparts: &HashMap<&str, Counterpart>,
-    seen: &SeenFiles,
+    seen: &SeenShards,
+) -> Result<Vec<ShardState>> {
+    let shards = shards_of(model, is_codes, counterparts);
+    shards.into_par_iter().map(|shard| shard.read_first(seen)).collect()
+}
+
+/// What was read of all weight files of `model`, whose states are `shards`. What is in `seen` by now is not read again.
+///
+/// # Errors
+/// [`crate::Error::Changed`], [`crate::Error::Interrupted`].
+pub(super) fn collect(
+    model: &Model,
+    is_codes: &(dyn Fn(&str) -> bool + Sync),
+    states: Vec<ShardState>,
+    seen: &SeenShards,
 ) -> Result<ReadWeights> {
+    let mut read = ReadWeights { files: HashMap::new(), tensors: HashMap::new() };
+    for (shard, state) in shards_of(model, is_codes, &HashMap::new()).into_iter().zip(states) {
+        let reading = match state {
+            ShardState::Read(reading) => reading,
+            // Whoever was to read it may have failed.
+            ShardState::Elsewhere(key) => seen.get(&key).map_or_else(|| shard.read(), Ok)?,
+        };
+        let names = shard.segments.iter().map(|segment| segment.name.to_string());
+        read.tensors.extend(names.zip(reading.tensors));
+        read.files.insert(shard.name.to_string(), (shard.map.len() as u64, reading.hash));
+    }
+    Ok(read)
+}
+
+/// The weight files of `model`, in their order.
+fn shards_of<'a>(
+    model: &'a Model,
+    is_codes: &dyn Fn(&str) -> bool,
+    counterparts: &'a HashMap<&str, Counterpart<'a>>,
+) -> Vec<ShardToRead<'a>> {
     let mut by_shard: HashMap<&str, Vec<(&str, &Tensor)>> = HashMap::new();
     for (name, tensor) in model.tensors() {
         by_shard.entry(model.shard_of(name).unwrap_or_default()).or_default().push((name, tensor));
     }
-    let mut read = ReadWeights { files: HashMap::new(), tensors: HashMap::new() };
-    for (name, path, bytes) in model.shards() {
+    let shard = |(name, map): (&'a str, &'a MappedFile)| {
         let tensors = by_shard.remove(name).unwrap_or_default().into_iter();
         let mut segments: Vec<Segment> = tensors
             .filter(|(_, tensor)| !tensor.bytes().is_empty())
@@ -99,115 +157,120 @@ pub(super) fn read(
                 name,
                 tensor,
                 // Where the tensor lies in the file is where it lies in the map of it.
-                start: tensor.bytes().as_ptr().addr() - bytes.as_ptr().addr(),
+                start: tensor.bytes().as_ptr().addr() - map.as_ptr().addr(),
                 is_codes: is_codes(name),
                 counterpart: counterparts.get(name),
             })
             .collect();
         segments.sort_by_key(|segment| segment.start);
-        let file = input::open(path)?;
-        let shard = ShardToRead { name, file, path, length: bytes.len(), segments };
-        shard.read_into(&mut read, seen)?;
+        ShardToRead { name, map, segments }
+    };
+    model.maps().map(shard).collect()
+}
+
+impl SeenShards {
+    /// Whether the file of `key` is for the caller to read.
+    fn claim(&self, key: &ShardKey) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !seen.contains_key(key);
+        if is_new {
+            seen.insert(key.clone(), None);
+        }
+        is_new
     }
-    Ok(read)
+
+    fn insert(&self, key: ShardKey, reading: ShardReading) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Some(reading));
+    }
+
+    fn get(&self, key: &ShardKey) -> Option<ShardReading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().flatten()
+    }
 }
 
 impl ShardToRead<'_> {
-    fn read_into(&self, read: &mut ReadWeights, seen: &SeenFiles) -> Result<()> {
-        let watched = Watched::new(self.path, &self.file)?;
-        let identity = *watched.identity();
-        let is_compared = self.segments.iter().any(|segment| segment.counterpart.is_some());
-        let known = || seen.0.lock().unwrap_or_else(PoisonError::into_inner).get(&identity).cloned();
-        if let Some(shard) = known().filter(|shard| !is_compared && self.is_of(shard)) {
-            for (name, _, unusable) in shard.unusable {
-                read.tensors.insert(name, TensorReading { unusable, ..TensorReading::default() });
-            }
-            read.files.insert(self.name.to_string(), (self.length as u64, shard.hash));
-            return Ok(());
+    fn key(&self) -> ShardKey {
+        let segments = self.segments.iter().map(|segment| (segment.name.to_string(), segment.is_codes));
+        ShardKey { identity: *self.map.watched().identity(), segments: segments.collect() }
+    }
+
+    /// Reads it, unless it is compared with nothing and somebody else reads it.
+    fn read_first(&self, seen: &SeenShards) -> Result<ShardState> {
+        if self.segments.iter().any(|segment| segment.counterpart.is_some()) {
+            return self.read().map(ShardState::Read);
         }
-        let count = block_count(self.length as u64);
+        let key = self.key();
+        if seen.claim(&key) {
+            seen.insert(key.clone(), self.read()?);
+        }
+        Ok(ShardState::Elsewhere(key))
+    }
+
+    fn read(&self) -> Result<ShardReading> {
+        let count = block_count(self.map.len() as u64);
         let blocks: Vec<BlockReading> = (0..count)
             .into_par_iter()
-            .map_init(Buffers::default, |buffers, index| self.read_block(index, count, buffers))
+            .map_init(Vec::new, |codes, index| self.read_block(index, count, codes))
             .collect::<Result<_>>()?;
-        watched.recheck()?;
+        self.map.require_readable()?;
         // Sums run in the order of the blocks, whoever read them.
+        let mut tensors = vec![TensorReading::default(); self.segments.len()];
         for block in &blocks {
-            for (segment, found) in self.segments[block.first_segment..].iter().zip(&block.segments) {
-                let tensor = read.tensors.entry(segment.name.to_string()).or_default();
-                tensor.unusable += found.unusable;
-                tensor.difference = tensor.difference.merge(found.difference);
+            for (tensor, found) in tensors[block.first_segment..].iter_mut().zip(&block.segments) {
+                *tensor = tensor.merge(*found);
             }
         }
         let hashes: Vec<BlockHash> = blocks.iter().map(|block| block.hash).collect();
-        let hash = root(&hashes);
-        let unusable = self.segments.iter().map(|segment| {
-            let found = read.tensors.get(segment.name).map_or(0, |tensor| tensor.unusable);
-            (segment.name.to_string(), segment.is_codes, found)
-        });
-        let shard = SeenShard { hash: hash.clone(), unusable: unusable.collect() };
-        seen.0.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, shard);
-        read.files.insert(self.name.to_string(), (self.length as u64, hash));
-        Ok(())
+        Ok(ShardReading { hash: root(&hashes), tensors })
     }
 
-    /// Whether the same tensors were looked at in `seen`, in the same way.
-    fn is_of(&self, seen: &SeenShard) -> bool {
-        let ours = self.segments.iter().map(|segment| (segment.name, segment.is_codes));
-        ours.eq(seen.unusable.iter().map(|(name, is_codes, _)| (name.as_str(), *is_codes)))
-    }
-
-    fn read_block(&self, index: usize, count: usize, buffers: &mut Buffers) -> Result<BlockReading> {
+    /// Reads block `index` of `count`; `codes` is room to work in.
+    fn read_block(&self, index: usize, count: usize, codes: &mut Vec<u8>) -> Result<BlockReading> {
         interrupt::check()?;
-        let block = index * BLOCK..self.length.min((index + 1) * BLOCK);
-        let bytes = &mut buffers.bytes;
-        bytes.resize(self.length.min(block.end + WIDEST) - block.start, 0);
-        self.file.read_exact_at(bytes, block.start as u64).map_err(|e| Error::io("read", self.path, e))?;
-        let hash = BlockHash::of(index, count, &bytes[..block.len()]);
-        let ends_before = |segment: &Segment| segment.start + segment.tensor.bytes().len() <= block.start;
-        let first_segment = self.segments.partition_point(ends_before);
-        let here = self.segments[first_segment..].iter().take_while(|segment| segment.start < block.end);
-        let mut segments = Vec::new();
-        for segment in here {
-            let elements = segment.elements_beginning_in(&block);
-            let size = segment.size();
-            let from = segment.start + elements.start * size;
-            let part = if elements.is_empty() {
-                &[]
-            } else {
-                &bytes[from - block.start..from - block.start + elements.len() * size]
-            };
-            let unusable = match segment.is_codes {
-                true => nan_codes(part),
-                false => non_finite(segment.tensor.dtype(), part),
-            };
-            let difference = match segment.counterpart {
-                Some(counterpart) => counterpart.compare(elements, part, &mut buffers.codes)?,
-                None => Difference::default(),
-            };
-            segments.push(TensorReading { unusable, difference });
+        let block = index * BLOCK..self.map.len().min((index + 1) * BLOCK);
+        self.map.will_need(block.clone());
+        let first_segment = self.segments.partition_point(|segment| segment.end() <= block.start);
+        let mut hasher = BlockHasher::new(index, count);
+        let mut segments: Vec<TensorReading> = Vec::new();
+        for start in block.clone().step_by(PIECE) {
+            let piece = start..block.end.min(start + PIECE);
+            hasher.update(&self.map[piece.clone()]);
+            let first = self.segments.partition_point(|segment| segment.end() <= piece.start);
+            let here = self.segments[first..].iter().take_while(|segment| segment.start < piece.end);
+            for (at, segment) in here.enumerate().map(|(at, segment)| (first - first_segment + at, segment)) {
+                let found = segment.read(self.map, &piece, codes)?;
+                segments.resize(segments.len().max(at + 1), TensorReading::default());
+                segments[at] = segments[at].merge(found);
+            }
         }
-        Ok(BlockReading { hash, first_segment, segments })
+        Ok(BlockReading { hash: hasher.finish(), first_segment, segments })
     }
 }
 
 impl Segment<'_> {
+    fn end(&self) -> usize {
+        self.start + self.tensor.bytes().len()
+    }
+
     /// Bytes of an element; of packed ones, each byte counts as one.
     fn size(&self) -> usize {
         self.tensor.dtype().size().max(1)
     }
 
-    /// The elements whose first bytes lie in `block` of the file.
-    fn elements_beginning_in(&self, block: &Range<usize>) -> Range<usize> {
-        let end = block.end.min(self.start + self.tensor.bytes().len());
+    /// Reads the elements whose first bytes lie in `piece` of the file `map`.
+    fn read(&self, map: &MappedFile, piece: &Range<usize>, codes: &mut Vec<u8>) -> Result<TensorReading> {
+        let end = piece.end.min(self.end());
         let index = |position: usize| position.saturating_sub(self.start).div_ceil(self.size());
-        index(block.start)..index(end)
+        let elements = index(piece.start)..index(end);
+        let bytes = &map[self.start + elements.start * self.size()..self.start + elements.end * self.size()];
+        let unusable = match self.is_codes {
+            true => nan_codes(bytes),
+            false => non_finite(self.tensor.dtype(), bytes),
+        };
+        let difference = match self.counterpart {
+            Some(counterpart) => counterpart.compare(elements, bytes, codes)?,
+            None => Difference::default(),
+        };
+        Ok(TensorReading { unusable, difference })
     }
-}
-
-/// What a thread works with.
-#[derive(Default)]
-struct Buffers {
-    bytes: Vec<u8>,
-    codes: Vec<u8>,
 }

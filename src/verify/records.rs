@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::{Code, Depth, Problem};
 use crate::checkpoint::RECORDS;
 use crate::error::Result;
@@ -62,13 +64,13 @@ pub(super) fn check(
     };
     let there: HashMap<&str, &FileInDirectory> =
         files.iter().map(|found| (found.name.as_str(), found)).collect();
-    let mut problems = Vec::new();
-    for (file, bytes, blake3) in record.all_files() {
-        match there.get(file) {
-            None => problems.push(missing(file)),
-            Some(found) => problems.extend(changed(directory, (bytes, blake3), found, read, depth)?),
-        }
-    }
+    let on_record: Vec<(&str, u64, &str)> = record.all_files().collect();
+    let compare = |(file, bytes, blake3): (&str, u64, &str)| match there.get(file) {
+        None => Ok(Some(missing(file))),
+        Some(found) => changed(directory, (bytes, blake3), found, read, depth),
+    };
+    let compared: Vec<Option<Problem>> = on_record.into_par_iter().map(compare).collect::<Result<_>>()?;
+    let mut problems: Vec<Problem> = compared.into_iter().flatten().collect();
     let known: HashSet<&str> = record.all_files().map(|(file, ..)| file).chain([own.as_str()]).collect();
     let is_judged = |found: &&FileInDirectory| {
         record.files.is_some() || found.name.ends_with(".safetensors") && !found.name.contains('/')

@@ -30,12 +30,13 @@ pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
     Err(Error::refused(problem).with_hint("choose another --out"))
 }
 
-/// Fails when nothing can be made at `target`: its nearest existing parent is no directory, may not be written to, or lies
+/// Fails when nothing can be made at `target`: it is or lies below a link to nothing, or its nearest existing parent is no directory, may not be written to, or lies
 /// on a file system that takes nothing.
 ///
 /// # Errors
 /// [`Error::Refused`] naming that parent and why.
 pub(crate) fn require_writable(target: &Path) -> Result<()> {
+    require_no_dangling_link(target)?;
     let existing = nearest_existing(target);
     let refused = |why: String| {
         let problem = format!("nothing can be written to `{}`: {why}", existing.display());
@@ -52,6 +53,19 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) => refused(std::io::Error::from(error).to_string()),
     }
+}
+
+/// Fails when `target` is a link that leads to nothing, or lies below one: the system would say that it exists, or that it does
+/// not.
+///
+/// # Errors
+/// [`Error::Refused`] naming the link and where it leads.
+pub(crate) fn require_no_dangling_link(target: &Path) -> Result<()> {
+    let there = target.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let Some(link) = there.filter(|there| there.is_symlink() && !there.exists()) else { return Ok(()) };
+    let to = std::fs::read_link(link).unwrap_or_default();
+    let problem = format!("`{}` is a link to `{}`, which is not there", link.display(), to.display());
+    Err(Error::refused(problem).with_hint("make what it leads to, remove it, or choose another output"))
 }
 
 /// What Linux calls the file systems that hold no files of anybody's, by the numbers in its `magic.h`.
@@ -149,6 +163,20 @@ mod tests {
         let error = require_writable(&file.join("out")).unwrap_err().to_string();
         assert!(error.ends_with("it is no directory"), "{error}");
         require_writable(&base.path().join("not/there/yet")).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_named_with_what_it_leads_to() {
+        let base = tempfile::tempdir().unwrap();
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink("gone/for/good", &link).unwrap();
+        for target in [link.clone(), link.join("out")] {
+            let error = require_writable(&target).unwrap_err().to_string();
+            let expected = format!("`{}` is a link to `gone/for/good`, which is not there", link.display());
+            assert_eq!(error, expected);
+        }
+        std::fs::create_dir_all(base.path().join("gone/for/good")).unwrap();
+        require_writable(&link.join("out")).unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What lies in a directory that qlua did not write: before the directory is replaced it is moved aside.
+//! What lies in a directory that qlua did not write as it is: when the directory is replaced it is moved aside.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE, RECORDS};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
-use crate::record::{PROVENANCE, WEIGHT_ERROR};
+use crate::record::{PROVENANCE, ProvenanceRecord, WEIGHT_ERROR, name_in_record, record_path};
 use crate::units::counted;
 
 /// What was moved aside.
@@ -17,72 +18,174 @@ use crate::units::counted;
 pub struct KeptAside {
     /// Where it is now.
     pub directory: PathBuf,
-    /// How many files, links and empty folders.
-    pub count: usize,
+    /// How many files, links and empty folders qlua did not write.
+    pub foreign: usize,
+    /// How many files qlua wrote with other content.
+    pub changed: usize,
 }
 
 impl KeptAside {
     /// A sentence for people; `target` is where it was.
     pub fn note(&self, target: &Path) -> String {
-        let what = match self.count {
-            1 => "1 file that qlua did not write was".to_string(),
-            count => format!("{} that qlua did not write were", counted(count, "file")),
+        let was = |count: usize| if count == 1 { "was" } else { "were" };
+        let foreign = format!("{} that qlua did not write", counted(self.foreign, "file"));
+        let (what, were) = match (self.foreign, self.changed) {
+            (count, 0) => (foreign, was(count)),
+            (0, count) => (
+                format!(
+                    "{} that {} changed since qlua wrote {}",
+                    counted(count, "file"),
+                    was(count),
+                    it(count)
+                ),
+                was(count),
+            ),
+            (_, count) => (
+                format!("{foreign} and {count} that {} changed since qlua wrote {}", was(count), it(count)),
+                "were",
+            ),
         };
-        format!("{what} in `{}` and lies in `{}` now", target.display(), self.directory.display())
+        format!("{what} {were} moved from `{}` to `{}`", target.display(), self.directory.display())
     }
 }
 
-/// Moves all that qlua did not write from `old`, which was called `target` and has been replaced there, into a new directory
-/// beside `target`. What has the path of a file of the new directory counts as written by qlua.
+fn it(count: usize) -> &'static str {
+    if count == 1 { "it" } else { "them" }
+}
+
+/// Moves all that qlua did not write as it is from `old`, which was called `target` and has been replaced there, into a new
+/// directory beside `target`. The record of `old` says what qlua wrote: a weight file is told by its name, any other by its name
+/// and its content. Without a record that names all files it is told by names alone, and what has the path of a file of the new
+/// directory counts as written by qlua.
 ///
 /// # Errors
 /// [`Error::Io`]; what was not moved by then is still in `old`.
 pub(super) fn keep_foreign(old: &Path, target: &Path) -> Result<Option<KeptAside>> {
-    if !old.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+    if !is_folder(old) {
         return Ok(None);
     }
-    let mut foreign = Vec::new();
-    let manifest = recorded_manifest(old);
-    let is_ours = |path: &Path| {
-        target.join(path).symlink_metadata().is_ok() || is_written_here(path, manifest.as_deref())
-    };
-    collect(old, Path::new(""), &is_ours, &mut foreign)?;
-    if foreign.is_empty() {
+    let record = ProvenanceRecord::read(old).filter(|record| record.files.is_some());
+    let mut kept = Vec::new();
+    match record {
+        Some(record) => {
+            let recorded = Recorded::of(&record);
+            collect(old, Path::new(""), &|path| recorded.origin(old, path), &mut kept)?;
+        }
+        None => {
+            let manifest = recorded_manifest(old);
+            let origin = |path: &Path| {
+                let is_replaced = target.join(path).symlink_metadata().is_ok();
+                match is_replaced || is_written_here(path, manifest.as_deref()) {
+                    true => Origin::Own,
+                    false => Origin::Foreign,
+                }
+            };
+            collect(old, Path::new(""), &origin, &mut kept)?;
+        }
+    }
+    if kept.is_empty() {
         return Ok(None);
     }
     let directory = make_beside(target)?;
-    for path in &foreign {
+    for (path, _) in &kept {
         let to = directory.join(path);
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
         fs::rename(old.join(path), &to).map_err(|e| Error::io("rename", &to, e))?;
     }
-    Ok(Some(KeptAside { directory, count: foreign.len() }))
+    let count = |origin: Origin| kept.iter().filter(|(_, found)| *found == origin).count();
+    let (foreign, changed) = (count(Origin::Foreign), count(Origin::Changed));
+    Ok(Some(KeptAside { directory, foreign, changed }))
 }
 
-/// The paths below `folder` of `root` that are not ours: files, links, and folders that are empty.
+/// Where what lies in a directory comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// qlua wrote it, as it is.
+    Own,
+    /// qlua wrote it, and it was changed.
+    Changed,
+    /// Somebody else put it there.
+    Foreign,
+}
+
+/// What a directory has on record of itself, by name.
+struct Recorded<'a> {
+    weights: HashSet<&'a str>,
+    /// Sizes and hashes.
+    others: HashMap<&'a str, (u64, &'a str)>,
+}
+
+impl<'a> Recorded<'a> {
+    fn of(record: &'a ProvenanceRecord) -> Self {
+        let others = record.files.iter().flatten();
+        Recorded {
+            weights: record.weights.iter().map(|weight| weight.file.as_str()).collect(),
+            others: others.map(|file| (file.file.as_str(), (file.bytes, file.blake3.as_str()))).collect(),
+        }
+    }
+
+    /// Where `path` in `directory` comes from.
+    fn origin(&self, directory: &Path, path: &Path) -> Origin {
+        let name = name_in_record(path);
+        let is_of_every_scheme = name == record_path() || name.starts_with(".qlua-");
+        if is_of_every_scheme || self.weights.contains(name.as_str()) {
+            return Origin::Own;
+        }
+        let full = directory.join(path);
+        match self.others.get(name.as_str()) {
+            Some((bytes, blake3)) if has_content(&full, *bytes, blake3) => Origin::Own,
+            Some(_) => Origin::Changed,
+            None if is_folder(&full) && self.others.keys().any(|file| Path::new(file).starts_with(&name)) => {
+                Origin::Own
+            }
+            None => Origin::Foreign,
+        }
+    }
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Whether `path` is a file of `bytes` bytes with the hash `blake3`; not where that cannot be told. It is not interrupted: what is
+/// replaced has its new name by then.
+fn has_content(path: &Path, bytes: u64, blake3: &str) -> bool {
+    let has = || {
+        let file = input::open(path).ok()?;
+        let is_as_long = file.metadata().ok()?.len() == bytes;
+        let hash = || Some(blake3::Hasher::new().update_reader(file).ok()?.finalize().to_hex());
+        Some(is_as_long && hash()?.as_str() == blake3)
+    };
+    has().unwrap_or(false)
+}
+
+/// The paths below `folder` of `root` that qlua did not write as they are: files, links, and folders that are empty.
 fn collect(
     root: &Path,
     folder: &Path,
-    is_ours: &impl Fn(&Path) -> bool,
-    foreign: &mut Vec<PathBuf>,
+    origin: &impl Fn(&Path) -> Origin,
+    kept: &mut Vec<(PathBuf, Origin)>,
 ) -> Result<()> {
     let path = root.join(folder);
+    let mut found = Vec::new();
     let mut is_empty = true;
     for entry in fs::read_dir(&path).map_err(|e| Error::io("read", &path, e))? {
         let entry = entry.map_err(|e| Error::io("read", &path, e))?;
         is_empty = false;
         let relative = folder.join(entry.file_name());
         if entry.file_type().map_err(|e| Error::io("read", entry.path(), e))?.is_dir() {
-            collect(root, &relative, is_ours, foreign)?;
-        } else if !is_ours(&relative) {
-            foreign.push(relative);
+            collect(root, &relative, origin, kept)?;
+        } else {
+            found.push(relative);
         }
     }
-    if is_empty && folder != Path::new("") && !is_ours(folder) {
-        foreign.push(folder.into());
+    if is_empty && folder != Path::new("") {
+        found.push(folder.into());
     }
+    let found = found.into_iter().map(|path| (origin(&path), path));
+    kept.extend(found.filter(|(origin, _)| *origin != Origin::Own).map(|(origin, path)| (path, origin)));
     Ok(())
 }
 

@@ -184,18 +184,30 @@ fn hidden(target: &Path, ending: &str) -> PathBuf {
 }
 
 fn exists_already(target: &Path) -> Error {
-    Error::exists(target, "exists already")
-        .with_hint("pass --overwrite to replace it, or choose another --out")
+    Error::exists(target, "exists already").with_hint(way_out(target))
+}
+
+/// What to do about what stands at `target`.
+pub(crate) fn way_out(target: &Path) -> &'static str {
+    match target.is_symlink() {
+        true => "it is a link, and --overwrite replaces none: remove it, or choose another --out",
+        false => "pass --overwrite to replace it, or choose another --out",
+    }
 }
 
 /// Fails when `target` is there and is no checkpoint directory and not empty: only those are ever replaced, as a mistyped name
-/// must not cost anybody a folder.
+/// must not cost anybody a folder. A link is not replaced either: what it leads to would stay, under no name that a run knows.
 ///
 /// # Errors
 /// [`Error::Exists`].
 pub(crate) fn require_replaceable(target: &Path) -> Result<()> {
     if target.symlink_metadata().is_err() {
         return Ok(());
+    }
+    if target.is_symlink() {
+        let to = fs::read_link(target).unwrap_or_default();
+        return Err(Error::exists(target, format!("is a link to `{}`, so it is not replaced", to.display()))
+            .with_hint("put the directory itself in its place, or remove the link"));
     }
     if !target.is_dir() {
         return Err(Error::exists(target, "is no directory, so it is not replaced")

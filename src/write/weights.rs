@@ -69,6 +69,12 @@ fn fill(ends: &[u64], limit: u64) -> Vec<usize> {
     counts
 }
 
+/// Whether [`deal_into_shards`] could have put tensors of these `bytes` into one shard.
+pub(crate) fn fits_into_shard(bytes: impl Iterator<Item = u64>, max_shard_size: u64) -> bool {
+    let (count, sum) = bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+    sum <= max_shard_size || count == 1
+}
+
 /// The ordinary name of shard `index` (from 0) of `count`.
 pub fn shard_name(index: usize, count: usize) -> String {
     format!("model-{:05}-of-{count:05}.safetensors", index + 1)

@@ -85,7 +85,7 @@ fn what_exists_is_kept_unless_it_is_a_checkpoint_and_overwriting_was_asked_for()
     assert_eq!(fs::read_link(aside.join("link")).unwrap().to_str(), Some("notes.txt"));
     assert!(aside.join("eval/empty").is_dir() && aside.join("eval/scores.json").is_file());
     assert_eq!(fs::read_dir(&aside).unwrap().count(), 3, "and nothing that qlua wrote");
-    let said = notes.0.lock().unwrap().join("\n");
+    let said = notes.said();
     assert!(said.contains("4 files that qlua did not write") && said.contains("top50.kept"), "{said}");
 
     fs::write(scheme.join("more.txt"), "").unwrap();
@@ -129,7 +129,13 @@ fn a_checkpoint_that_qlua_did_not_write_is_never_replaced() {
 
 /// What is said while a family is written.
 #[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
+pub struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    pub fn said(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
 
 impl Progress for Notes {
     fn begin(&self, _: &str, _: u64) {}
@@ -167,7 +173,7 @@ fn a_parent_that_is_a_file_is_named() {
 }
 
 /// What the check before a dry run says, which is the run's own sentence.
-fn foreseen(options: FamilyOptions) -> qlua::error::Error {
+pub fn foreseen(options: FamilyOptions) -> qlua::error::Error {
     let foreseen = crate::common::ascending_family(options.clone(), &[50.0]).check().unwrap_err();
     let met = export(options, &[50.0], &Silent).unwrap_err();
     assert_eq!(foreseen.to_string(), met.to_string());

@@ -3,6 +3,8 @@
 `torch` is a virtual environment; every other one is a layer over it, or over another layer, that sees the packages below and
 shadows some, so torch is on disk once. A digest of the requirements decides whether an environment is made anew. It is written last: what an interrupted
 installation leaves behind is thrown away.
+
+Run as a program it makes all of them, as many at a time as do not need each other.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -82,7 +85,8 @@ def make(name: str, below: list[Path]) -> None:
         packages = site_packages(name, interpreter)
         seen = [site_packages(layer, base) for layer, base in zip(layers(name), below)]
         (packages / "base.pth").write_text("".join(f"{folder}\n" for folder in seen))
-    pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-cache-dir", "--no-deps"]
+    # Most modules are never imported: those that are, Python compiles then.
+    pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-cache-dir", "--no-deps", "--no-compile"]
     call(name, [str(interpreter), *pip, "--requirement", str(requirements(name))])
 
 
@@ -115,3 +119,17 @@ def call(name: str, command: list[str]) -> str:
     if done.returncode != 0:
         raise EnvironmentFailed(f"the environment {name} could not be made: {done.stderr.strip()[-800:]}")
     return done.stdout
+
+
+def main() -> None:
+    """Makes every environment, and says which could not be made: those who need them decide what that means."""
+    with ThreadPoolExecutor() as pool:
+        made = {name: pool.submit(ensure, name) for name in NAMES}
+    failed = {name: future.exception() for name, future in made.items() if future.exception()}
+    for name, failure in failed.items():
+        print(f"WARNING: {name}: {failure}", file=sys.stderr)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -52,7 +52,7 @@ def check_matrix(run: Run, whole: bool) -> tuple[Cells, dict[tuple[str, str], st
             pool.map(lambda pair: pair[0].refusal(pair[1]), [(j, e) for j in jobs for e in ("transformers", "vllm", "sglang")]),
         ))
     work = [(engine, script, plan(engine, jobs, refusals, folder)) for engine, script in scripts(run)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(work)) as pool:
         done = [pool.submit(run.checks, *one, "matrix") for one in work]
     cells: Cells = {}
     bases: dict[tuple[str, str], str] = {}

@@ -11,8 +11,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Callable
 
 import environments
 import matrix
@@ -55,6 +59,9 @@ class Run:
         self.work: Path = options.work.resolve()
         self.work.mkdir(parents=True, exist_ok=True)
         self.tally = Tally()
+        self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.took: list[tuple[str, str, float]] = []
+        """Environment, script and seconds of everything that ran."""
         self.interpreters = {name: environments.ensure(name) for name in ("torch", *LINES, "modelopt")}
         for name in OPTIONAL:
             try:
@@ -73,10 +80,15 @@ class Run:
         return self.options.golden if (self.options.golden / "modelopt").is_dir() else None
 
     def script(self, environment: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Runs a Python script inside an environment, on one thread: models this small are slower on more."""
+        """Runs a Python script inside an environment, on one thread: models this small are slower on more. As many run at a time
+        as there are cores, whatever asks for them."""
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
         command = [str(self.interpreters[environment]), *map(str, words)]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        with self.slots:
+            begun = time.monotonic()
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+            self.took.append((environment, Path(words[0]).name, time.monotonic() - begun))
+        return done
 
     def must(self, environment: str, *words: str | Path) -> str:
         """As `script`, for what nothing can go on without; returns what it printed."""
@@ -95,6 +107,14 @@ class Run:
             outcomes.append(Outcome(environment, "", "", label, "the checks ran to their end", "failed", detail))
         print(f"{environment}: {len(outcomes)} checks of {len(jobs)} directories ({label})", flush=True)
         return outcomes
+
+    def print_times(self) -> None:
+        """Prints how long the scripts of each kind ran, the longest first."""
+        sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for environment, script, seconds in self.took:
+            sums[environment, script].append(seconds)
+        for (environment, script), each in sorted(sums.items(), key=lambda one: -sum(one[1])):
+            print(f"{sum(each):6.0f} s  {environment}: {script}, {len(each)} runs")
 
     def models(self) -> list[Model]:
         """Makes the seeded models, and takes the trained one where it is there."""
@@ -124,14 +144,16 @@ class Run:
 
 
 def check_schemes(run: Run, jobs: list[Job]) -> None:
-    """Every scheme by every engine that reads its dialect, two engines at a time."""
+    """Every scheme by every engine that reads its dialect."""
     readable = [job for job in jobs if job.dialect != "modelopt"]
     viewed = [job.viewed(view, run.work / "views") for job in jobs for view in job.views()]
-    work = [(line, "transformers_checks.py", readable) for line in LINES]
+    # What takes longest begins first.
+    work: list[tuple[str, str, list[Job]]] = []
     if "vllm" in run.interpreters:
         work.append(("vllm", "vllm_checks.py", viewed))
     else:
         run.tally.skip("vllm", 5 * len(viewed), "the environment could not be made")
+    work += [(line, "transformers_checks.py", readable) for line in LINES]
     sglang = [job.viewed(job.sglang_view, run.work / "views") for job in jobs]
     refusals = {job.directory: job.refusal("sglang") for job in sglang}
     read = [job for job in sglang if not refusals[job.directory]]
@@ -140,7 +162,7 @@ def check_schemes(run: Run, jobs: list[Job]) -> None:
         work.append(("sglang", "sglang_checks.py", read))
     else:
         run.tally.skip("sglang", 5 * len(read) + len(refused), "the environment could not be made")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(work)) as pool:
         done = [pool.submit(run.checks, *one, "schemes") for one in work]
     for (environment, _, expected), future in zip(work, done):
         outcomes = future.result()
@@ -184,19 +206,27 @@ def check_families(run: Run) -> None:
     jobs = [job for model in models for job in schemes.write(run.qlua, model, run.work / "schemes")]
     print(f"{len(jobs)} schemes of {len(models)} models", flush=True)
     verify(run, jobs)
-    check_schemes(run, jobs)
-    negative_controls(run, jobs)
-    whole_job(run, models)
+    together(lambda: check_schemes(run, jobs), lambda: negative_controls(run, jobs), lambda: whole_job(run, models))
+
+
+def together(*parts: Callable[[], Any]) -> list[Any]:
+    """What the parts return, each run in a thread of its own. They wait for scripts most of the time, so that no core is idle
+    while another part has one to run."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        running = [pool.submit(part) for part in parts]
+    return [part.result() for part in running]
 
 
 def main() -> None:
     run = Run(arguments())
-    if run.options.only != "matrix":
-        check_families(run)
-    cells, bases = {}, {}
+    parts: list[Callable[[], Any]] = []
     if run.options.only != "families":
-        cells, bases = check_matrix(run, run.options.all)
-        check_mixture(run)
+        parts += [lambda: check_matrix(run, run.options.all), lambda: check_mixture(run)]
+    if run.options.only != "matrix":
+        parts.append(lambda: check_families(run))
+    done = together(*parts)
+    cells, bases = done[0] if run.options.only != "families" else ({}, {})
+    run.print_times()
     run.tally.print()
     results = run.tally.results(matrix.letters(cells), matrix.reasons(bases))
     (run.work / "results.json").write_text(results)

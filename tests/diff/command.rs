@@ -82,6 +82,64 @@ fn a_scheme_and_its_base_differ_and_the_same_directory_does_not() {
     );
 }
 
+/// Python writes integers of any length, and reads them back digit by digit.
+#[test]
+fn integers_that_no_machine_word_holds_are_compared_by_their_digits() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = |name: &str, seed: &str| {
+        let made = odd(place.path(), name, &json!({}), &[("m.weight", Raw::bf16(&[1], &[1.0]))]);
+        fs::write(made.file("config.json"), format!("{{\"seeds\": [1, {seed}], \"other\": {seed}}}"))
+            .unwrap();
+        made.0.display().to_string()
+    };
+    let a = directory("a", "340282366920938463463374607431768211456");
+    let b = directory("b", "340282366920938463463374607431768211457");
+    let same = directory("same", "340282366920938463463374607431768211456");
+    let text = said(&diff(place.path(), &[&a, &b]));
+    assert!(text.contains("68211456") && text.contains("68211457"), "{text}");
+    assert_eq!(diff(place.path(), &[&a, &same]).status.code(), Some(0));
+    let answer = answer(&diff(place.path(), &[&a, &b, "--json"]));
+    let changes = answer["configuration"].as_array().unwrap();
+    let paths: Vec<&str> = changes.iter().map(|change| change["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["seeds[1]", "other"]);
+    assert_eq!(changes[1]["b"], "340282366920938463463374607431768211457");
+
+    let (first, _) = super::manifests::demo(place.path());
+    let manifest = |name: &str, seed: &str| {
+        let text = fs::read_to_string(&first).unwrap().replacen('{', &format!("{{\"seed\": {seed},"), 1);
+        let target = first.with_file_name(name);
+        fs::write(&target, text).unwrap();
+        target.display().to_string()
+    };
+    let (a, b) = (manifest("a.json", "18446744073709551616"), manifest("b.json", "18446744073709551617"));
+    let output = diff(place.path(), &[&a, &b]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("709551616") && text.contains("709551617"), "{text}");
+}
+
+/// Tensors without a dot in their names belong to no module: the table names them instead.
+#[test]
+fn no_row_of_modules_is_without_a_name() {
+    let place = tempfile::tempdir().unwrap();
+    let weights = |value: f32, count: usize| {
+        let names = ["alone", "besides", "m.weight"].into_iter().take(count);
+        names.map(|name| (name, Raw::bf16(&[1], &[value]))).collect::<Vec<_>>()
+    };
+    for (count, expected) in [(1, vec!["alone"]), (3, vec!["alone and 1 more", "m"])] {
+        let made = |name: &str, value: f32| {
+            odd(place.path(), &format!("{name}{count}"), &json!({}), &weights(value, count)).0
+        };
+        let (a, b) = (made("a", 1.0), made("b", 2.0));
+        let text = said(&diff(place.path(), &[a.to_str().unwrap(), b.to_str().unwrap()]));
+        let table = text.split("modules, the worst first\n").nth(1).unwrap();
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with("  "));
+        let mut names: Vec<&str> = rows.map(|row| row[2..].split("  ").next().unwrap().trim()).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{text}");
+    }
+}
+
 #[test]
 fn the_json_has_the_keys_that_the_documentation_lists() {
     let place = tempfile::tempdir().unwrap();

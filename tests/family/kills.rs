@@ -13,7 +13,7 @@ use qlua::job::FamilyOptions;
 use qlua::write::{Progress, Silent};
 
 const PLACE: &str = "QLUA_TEST_PLACE";
-const KILLS: u32 = 200;
+const KILLS: usize = 200;
 const POINTS: [f64; 3] = [20.0, 50.0, 80.0];
 
 /// Many small files, so that a kill finds some finished and some not.
@@ -44,27 +44,49 @@ fn undisturbed() {
     sweep(options, &POINTS);
 }
 
-#[test]
-fn a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_bytes() {
+/// What came of runs that were killed: how many before their end, and how many were resumed.
+#[derive(Default)]
+struct Kills {
+    killed: u32,
+    resumed: u32,
+}
+
+/// Kills a run at each of `shares` of the time that it takes undisturbed, and lets the next one go on with what is there.
+fn kill_at(shares: &[f64]) -> Kills {
     let place = Place::new();
     let begun = Instant::now();
     assert!(start("undisturbed", place.path()).wait().unwrap().success());
     let duration = begun.elapsed();
     let expected = hashes(&place.out);
-    let (mut killed, mut resumed, mut state) = (0, 0, 7u64);
-    for round in 0..KILLS {
+    let mut kills = Kills::default();
+    for share in shares {
         fs::remove_dir_all(&place.out).unwrap();
-        // A linear congruential generator: moments that are spread over the whole run, the same every time.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let share = (state >> 40) as f64 / f64::from(1 << 24);
         let mut child = start("undisturbed", place.path());
-        std::thread::sleep(Duration::from_secs_f64(duration.as_secs_f64() * 1.1 * share));
+        std::thread::sleep(duration.mul_f64(1.1 * share));
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        kills.killed += u32::from(!child.wait().unwrap().success());
         let outcome = sweep(many_files(place.options()), &POINTS);
-        resumed += u32::from(outcome.resumed_bytes > 0 || outcome.reused_bytes > 0);
-        assert!(hashes(&place.out) == expected, "round {round}: {outcome:?}");
+        kills.resumed += u32::from(outcome.resumed_bytes > 0 || outcome.reused_bytes > 0);
+        assert!(hashes(&place.out) == expected, "killed at {share} of the run: {outcome:?}");
     }
+    kills
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_bytes() {
+    // A linear congruential generator: moments that are spread over the whole run, the same every time.
+    let mut state = 7u64;
+    let shares: [f64; KILLS] = std::array::from_fn(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / f64::from(1 << 24)
+    });
+    let kills: Vec<Kills> = std::thread::scope(|scope| {
+        // Two halves at once: most of the time, one waits for its disk or its child.
+        let halves: Vec<_> = shares.chunks(KILLS / 2).map(|half| scope.spawn(|| kill_at(half))).collect();
+        halves.into_iter().map(|half| half.join().expect("no round fails")).collect()
+    });
+    let killed: u32 = kills.iter().map(|half| half.killed).sum();
+    let resumed: u32 = kills.iter().map(|half| half.resumed).sum();
     println!("{KILLS} kills, {killed} before the end, {resumed} runs went on with what was there");
     // How many depends on the machine.
     assert!(killed > 0 && resumed > 0, "{killed} {resumed}");

@@ -29,3 +29,20 @@ assert(#fs.list(".") == 3, "something was left behind")
 assert(fs.join("a", "b", "c.json") == "a/b/c.json" and fs.join("a/", "/b") == "/b")
 assert(fs.basename("a/b/") == "b" and fs.basename("a") == "a" and fs.basename("/") == "")
 assert(fs.dirname("a/b") == "a" and fs.dirname("a") == "." and fs.dirname("/") == "/" and fs.dirname("/a") == "/")
+
+-- A link to nothing is named with where it leads, before anything is computed.
+os.execute("ln -s nowhere/it dangling")
+for _, make in ipairs {
+  function() fs.write("dangling", "x") end,
+  function() fs.write("dangling", "x", { overwrite = true }) end,
+  function() qlua.checkpoint.demo("dangling") end,
+  function() qlua.export.writer{ out = "dangling" } end,
+  function() qlua.export.writer{ out = "dangling/deeper", overwrite = true } end,
+  function()
+    qlua.manifest.from_weights(qlua.checkpoint.open(qlua.checkpoint.demo("scored").model), "dangling")
+  end,
+} do
+  local _, e = pcall(make)
+  assert(e.message == "`dangling` is a link to `nowhere/it`, which is not there" and e.kind == "refused", e.message)
+end
+os.remove("dangling")

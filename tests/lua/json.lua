@@ -31,6 +31,9 @@ assert(json.encode(tokens, { allow_nan = true }) == '[NaN,"NaN",Infinity,-Infini
 assert(math.type(json.decode("3")) == "integer" and math.type(json.decode("3.0")) == "float")
 assert(json.encode(3) == "3" and json.encode(3.0) == "3.0" and json.encode(1 << 62) == "4611686018427387904")
 assert(json.decode("18446744073709551615") == 2 ^ 64)
+local long = json.decode("[36893488147419103232, -9223372036854775809]")
+assert(long[1] == 2 ^ 65 and long[2] == -2 ^ 63 and math.type(long[2]) == "float")
+assert(json.decode('"\\u000036893488147419103232x"') == "\00036893488147419103232x")
 
 -- Plain tables.
 assert(json.encode { b = 1, a = 2, ["10"] = 3 } == '{"10":3,"a":2,"b":1}')

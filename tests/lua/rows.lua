@@ -43,6 +43,21 @@ for name, row in pairs(rows) do
   row.mine = nil
 end
 
+-- A row that holds itself, or is held by what it holds, is shown to its end.
+local own = family:decide()
+own.other, own.own = manifest.groups[1], own
+own.other.back = own
+local shown = tostring(own)
+assert(shown:find("own = Decision(…)", 1, true) and shown:find("other = Group(", 1, true), shown)
+assert(shown:find("back = Decision(…)", 1, true), shown)
+assert(tostring(own) == shown, "what was shown once is shown again")
+local deep = manifest.groups[2]
+for _ = 1, 1000 do
+  local outer = family:decide()
+  outer.one, outer.two, deep = deep, deep, outer
+end
+assert(#tostring(deep) < 1e6)
+
 -- The same text as ever in JSON, tables and loops.
 local written = rows.Written
 assert(qlua.json.encode(written) == ('{"bytes":%d,"directory":"out/half","name":"half","up_to_date":false}'):format(written.bytes))

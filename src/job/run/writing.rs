@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         if siblings.is_empty() {
             return Ok(vec![]);
         }
-        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs)
+        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs, self.options.max_shard_size)
     }
 
     /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::{Call, Type, state};
+use crate::write::require_no_dangling_link;
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("fs", "Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.")
@@ -178,9 +179,11 @@ fn folder_of(path: &Path) -> &Path {
 /// Writes `content` beside `path` first and renames it into place, so that nobody sees half a file.
 ///
 /// # Errors
-/// [`Error::Exists`] when `path` exists and `overwrite` is false, or is no regular file; [`Error::Io`] when it cannot be written.
+/// [`Error::Exists`] when `path` exists and `overwrite` is false, or is no regular file; [`Error::Refused`] when it is a link to
+/// nothing; [`Error::Io`] when it cannot be written.
 pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
     let fail = |e| Error::io("write", path, e);
+    require_no_dangling_link(path)?;
     let there = std::fs::metadata(path).ok();
     if let Some(what) = there.as_ref().and_then(|there| input::special(there.file_type())) {
         return Err(Error::exists(path, format!("is {what}, and only regular files are replaced")));

@@ -1,12 +1,11 @@
 //! `qlua.verify`: checks of any directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lua::Type;
 use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
-use crate::model::Model;
-use crate::verify::{Code, Depth, Problem, SeenFiles, VerifyOptions, verify_with};
+use crate::verify::{Code, Depth, Problem, VerifyOptions, open_base, verify_with};
 
 row! {
     /// Something that a loader rejects, or accepts and gets wrong.
@@ -46,8 +45,8 @@ pub(super) fn declare() -> Namespace {
                 .raises("there is no such directory, or it cannot be read")
                 .example("local demo = qlua.checkpoint.demo(\"demo\")\nassert(#qlua.verify.directory(demo.model) == 0)"),
             |call| {
-                let base = call.get::<Option<String>>("base")?.map(Model::open).transpose()?;
-                let options = VerifyOptions { depth: call.word("depth")?, base: base.as_ref(), seen: &SeenFiles::default() };
+                let base = call.get::<Option<PathBuf>>("base")?.map(|base| open_base(&base)).transpose()?;
+                let options = VerifyOptions { depth: call.word("depth")?, base: base.as_ref() };
                 let verified = verify_with(Path::new(&call.get::<String>("path")?), &options)?;
                 rows(call.lua(), &verified.problems)
             },

@@ -55,13 +55,18 @@ function exports.provide(name, value) package.loaded[name] = value end
 
 -- Output -------------------------------------------------------------------------------------------------------------
 local stdout, current_output = io.stdout, io.output
-local closed_pipe = wrap(host.closed_pipe)
+local closed_pipe, unwritable = wrap(host.closed_pipe), wrap(host.unwritable)
 local file_metatable = getmetatable(stdout)
 local raw_write, raw_io_write = file_metatable.__index.write, io.write
+local raw_flush, raw_io_flush = file_metatable.__index.flush, io.flush
 local EPIPE = 32
 
+-- Few scripts look at what `write` returns, and what they print is their result: where it gets lost, they end.
 local function written(to, f, message, code)
-  if f == nil and code == EPIPE and to == stdout then closed_pipe() end
+  if f == nil and to == stdout then
+    if code == EPIPE then closed_pipe() end
+    unwritable(code)
+  end
   return f, message, code
 end
 
@@ -78,14 +83,15 @@ end
 
 file_metatable.__index.write = function(f, ...) return written(f, raw_write(f, shown(f, ...))) end
 file_metatable.__metatable = false
+file_metatable.__index.flush = function(f) return written(f, raw_flush(f)) end
+function io.flush() return written(current_output(), raw_io_flush()) end
 function io.write(...) return written(current_output(), raw_io_write(shown(current_output(), ...))) end
 
 function print(...)
   local count = select("#", ...)
   local texts = { ... }
   for i = 1, count do texts[i] = tostring(texts[i]) end
-  local f, message = written(stdout, raw_write(stdout, shown(stdout, concat(texts, "\t", 1, count)), "\n"))
-  if f == nil then error("cannot write to the standard output: " .. tostring(message), 0) end
+  written(stdout, raw_write(stdout, shown(stdout, concat(texts, "\t", 1, count)), "\n"))
 end
 
 os.exit = wrap(host.exit)

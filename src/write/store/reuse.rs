@@ -15,6 +15,7 @@ use crate::record::{ProvenanceRecord, RecordedFile, WeightFile};
 use crate::write::WeightErrors;
 use crate::write::content::{Form, OutputTensor};
 use crate::write::weight_errors::read_weight_errors;
+use crate::write::weights::fits_into_shard;
 
 /// A shard of a finished directory, and the new schemes that it fits.
 pub(crate) struct ReusedShard {
@@ -71,7 +72,7 @@ pub(crate) fn siblings(out: &Path) -> Vec<Sibling> {
 }
 
 /// Takes from `needs` (the items that each new scheme lacks, ascending) what shards of `siblings` hold, larger shards
-/// first. A shard fits a scheme that needs all of it; it was made from the same source shards and has the key that this
+/// first. A shard fits a scheme that needs all of it; it holds no more than `max_shard_size`; it was made from the same source shards and has the key that this
 /// run would give it; and its content still has the hash that was recorded.
 ///
 /// # Errors
@@ -81,6 +82,7 @@ pub(crate) fn take_from_siblings(
     source: &[RecordedFile],
     items: &Items,
     needs: &mut [Vec<usize>],
+    max_shard_size: u64,
 ) -> Result<Vec<ReusedShard>> {
     let by_name = items.by_name();
     let mut candidates = Vec::new();
@@ -98,6 +100,10 @@ pub(crate) fn take_from_siblings(
             let is_it = |held: &Vec<usize>| content_key(&of_items(held)) == weight.content;
             let possible = held_items(&path, items, &by_name);
             let Some(held) = possible.into_iter().find(is_it) else { continue };
+            let bytes = held.iter().map(|&item| items.tensors[item].spec.bytes());
+            if !fits_into_shard(bytes, max_shard_size) {
+                continue;
+            }
             let tensors = of_items(&held);
             if seen.insert(weight.content.clone()) {
                 let module = |t: &OutputTensor| t.spec.name.strip_suffix(".weight").map(str::to_string);

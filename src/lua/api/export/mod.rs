@@ -1,6 +1,7 @@
 //! `qlua.export`: families of schemes, and directories put together tensor by tensor.
 
 pub(super) mod family;
+mod family_options;
 mod writer;
 
 use crate::error::Error;
@@ -33,8 +34,6 @@ pub(super) fn declare() -> Namespace {
     writer::declare(family::declare(namespace))
 }
 
-/// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
-/// which is done by one pool of the process.
 /// The most bytes that file systems take for one name.
 const LONGEST_FILE_NAME: usize = 255;
 
@@ -52,6 +51,8 @@ fn file_name(call: &Call) -> anyhow::Result<String> {
     Ok(name)
 }
 
+/// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
+/// which is done by one pool of the process.
 fn threads(call: &Call) -> anyhow::Result<usize> {
     match call.get::<Option<i64>>("threads")? {
         None => Ok(crate::threads::all()),

@@ -42,7 +42,7 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                     .option("base", Type::Union(&[Type::Path, Type::Handle("Checkpoint")]), "the checkpoint that tensors are named from")
                     .used_for(PathUse::ReadTree)
                     .default("companions", Type::Boolean, true, "whether the base's tokenizer, processor and configuration come along")
-                    .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced")
+                    .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it")
                     .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most; 100000 is the least")
                     .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it"),
             )

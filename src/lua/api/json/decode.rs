@@ -5,7 +5,7 @@ use std::path::Path;
 use mlua::{Lua, Value};
 
 use super::{NULL, mark_object};
-use crate::json::{TOKEN_MARK, parse_marked};
+use crate::json::{marked_number, parse_marked};
 
 pub(in crate::lua) fn decode(lua: &Lua, path: &Path, text: &[u8]) -> anyhow::Result<Value> {
     let document = parse_marked(path, text)?;
@@ -20,11 +20,9 @@ fn to_lua(lua: &Lua, value: serde_json::Value) -> mlua::Result<Value> {
             Some(i) => Value::Integer(i),
             None => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
         },
-        serde_json::Value::String(s) => match s.strip_prefix(TOKEN_MARK) {
-            Some("NaN") => Value::Number(f64::NAN),
-            Some("Infinity") => Value::Number(f64::INFINITY),
-            Some("-Infinity") => Value::Number(f64::NEG_INFINITY),
-            _ => Value::String(lua.create_string(s)?),
+        serde_json::Value::String(s) => match marked_number(&s) {
+            Some(number) => Value::Number(number),
+            None => Value::String(lua.create_string(s)?),
         },
         serde_json::Value::Array(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0)?;

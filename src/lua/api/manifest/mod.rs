@@ -16,6 +16,7 @@ use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, Ranking, Selection, combine};
 use crate::model::Model;
 use crate::units::counted;
+use crate::write::require_no_dangling_link;
 
 mod ranking;
 mod selection;
@@ -291,6 +292,7 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }
+    require_no_dangling_link(&path)?;
     let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
     let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
     let overwrite = call.get("overwrite")?;
