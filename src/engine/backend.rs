@@ -202,6 +202,11 @@ pub trait Backend: Sync {
     /// Σ clamp(g · (y₁ − y₀), ±1e10)², ModelOpt's `_get_auto_quantize_score`.
     fn weighted_error(&self, y0: &Self::Buffer, y1: &Self::Buffer, g: &Self::Buffer) -> f64;
 
+    /// Σ (y₁ − y₀)².
+    fn squared_error(&self, y0: &Self::Buffer, y1: &Self::Buffer) -> f64;
+    /// Σ x².
+    fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
+
     /// For each row of logits of `width` values: the negative logarithm of the probability of its label, and the gradient of
     /// `factor` times that by the logits. A row without a label has neither.
     fn cross_entropy(

@@ -75,11 +75,6 @@ impl DecoderBlock {
         })
     }
 
-    /// Its linear layers, in the order in which they run.
-    pub fn linears(&self) -> [&Linear; 7] {
-        [&self.query, &self.key, &self.value, &self.output, &self.gate, &self.up, &self.down]
-    }
-
     /// What comes out for `x`.
     pub fn forward<B: Backend>(&self, pass: &mut BlockPass<B>, x: &B::Buffer) -> B::Buffer {
         let states = self.run(pass, x);

@@ -58,7 +58,7 @@ impl<B: Backend> NetworkRun<'_, B> {
     ) -> Result<(Vec<Loss>, Vec<B::Buffer>)> {
         let head = self.head()?;
         let vocabulary = self.network.vocabulary();
-        let width = self.network.architecture.text.hidden;
+        let width = self.network.blueprint.text.hidden;
         let (mut losses, mut by_hidden) = (vec![], vec![]);
         for (chunk, hidden) in self.chunks.iter().zip(hidden) {
             let labels = labels(&chunk.tokens, chunk.segments.iter().map(|segment| segment.queries.clone()));

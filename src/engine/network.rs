@@ -9,6 +9,7 @@ use super::layout::{SampleChunk, VisionRows, chunks};
 use super::linear::{Linear, Observer, Seen, Unobserved};
 use super::pass::BlockPass;
 use super::sample::Sample;
+use super::sensitivity::Sensitivity;
 use super::tensors::Tensors;
 use super::vision::{Merger, VisionBlock, patch_embedding};
 use super::weight::LinearWeight;
@@ -18,9 +19,8 @@ use crate::interrupt;
 
 /// A model of a checkpoint.
 pub struct Network<'a> {
-    pub(super) checkpoint: &'a Checkpoint,
     pub(super) tensors: Tensors<'a>,
-    pub(super) architecture: Blueprint,
+    pub(super) blueprint: Blueprint,
 }
 
 impl<'a> Network<'a> {
@@ -29,23 +29,40 @@ impl<'a> Network<'a> {
     /// # Errors
     /// [`Error::Refused`] when the engine does not compute its architecture.
     pub fn open(checkpoint: &'a Checkpoint) -> Result<Self> {
-        let architecture = families::architecture(checkpoint)?;
-        Ok(Network { checkpoint, tensors: Tensors::new(checkpoint), architecture })
+        let blueprint = families::blueprint(checkpoint)?;
+        Ok(Network { blueprint, tensors: Tensors::new(checkpoint) })
     }
 
     /// Blocks of the language model.
     pub fn text_blocks(&self) -> usize {
-        self.architecture.text.layers
+        self.blueprint.text.layers
     }
 
     /// Blocks of the vision tower.
     pub fn vision_blocks(&self) -> usize {
-        self.architecture.vision.as_ref().map_or(0, |vision| vision.depth)
+        self.blueprint.vision.as_ref().map_or(0, |vision| vision.depth)
     }
 
     /// The size of the vocabulary.
     pub fn vocabulary(&self) -> usize {
-        self.architecture.text.vocabulary
+        self.blueprint.text.vocabulary
+    }
+
+    /// Every linear layer of the vision tower, in the order in which they run.
+    ///
+    /// # Errors
+    /// Those of tensors that are missing or of other shapes.
+    pub fn vision_layers(&self) -> Result<Vec<Linear>> {
+        let Some(vision) = &self.blueprint.vision else { return Ok(vec![]) };
+        let mut layers = vec![patch_embedding(&self.tensors, vision)?];
+        for number in 0..vision.depth {
+            layers.extend(VisionBlock::load(&self.tensors, vision, number)?.linears().into_iter().cloned());
+            for (_, merger) in vision.deepstack.iter().filter(|(block, _)| *block == number) {
+                layers.extend(Merger::load(&self.tensors, vision, merger)?.linears().into_iter().cloned());
+            }
+        }
+        layers.extend(Merger::load(&self.tensors, vision, &vision.merger)?.linears().into_iter().cloned());
+        Ok(layers)
     }
 
     /// The linear layer called `name`, whatever its size.
@@ -60,7 +77,7 @@ impl<'a> Network<'a> {
 
     /// The output head: a layer of its own, or the embedding.
     pub(super) fn head(&self) -> Result<Linear> {
-        let text = &self.architecture.text;
+        let text = &self.blueprint.text;
         let shape = [text.vocabulary, text.hidden];
         if !text.tied || self.tensors.find("lm_head.weight").is_some() {
             return self.tensors.linear("lm_head", shape);
@@ -72,15 +89,15 @@ impl<'a> Network<'a> {
 
     /// The normalisation before the head.
     pub(super) fn last_norm(&self) -> Result<Norm> {
-        self.tensors.rms("norm", self.architecture.text.hidden, self.architecture.text.epsilon)
+        self.tensors.rms("norm", self.blueprint.text.hidden, self.blueprint.text.epsilon)
     }
 
     /// The embeddings of tokens, [tokens, hidden].
     pub(super) fn embeddings(&self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let hidden = self.architecture.text.hidden;
+        let hidden = self.blueprint.text.hidden;
         let table =
             LinearWeight::plain("embed_tokens", self.tensors.require("embed_tokens.weight")?.clone())?;
-        if table.inputs() != hidden || table.outputs() < self.architecture.text.vocabulary {
+        if table.inputs() != hidden || table.outputs() < self.blueprint.text.vocabulary {
             return Err(Error::refused(format!(
                 "the embedding has the shape {:?}, which its configuration does not say",
                 table.values().shape()
@@ -122,6 +139,8 @@ pub struct NetworkRun<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) samples: &'a [Sample],
     pub(super) chunks: Vec<SampleChunk>,
+    /// What other samples were calibrated to, where scores go by that.
+    pub(super) calibration: Option<Sensitivity>,
 }
 
 /// The features that a chunk's pictures add to the language model: merged patches, and those of DeepStack.
@@ -136,8 +155,13 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
     /// # Errors
     /// [`Error::Argument`] when a sample does not fit the model.
     pub fn new(network: &'a Network<'a>, backend: &'a B, samples: &'a [Sample]) -> Result<Self> {
-        let chunks = chunks(samples, &network.architecture)?;
-        Ok(NetworkRun { network, backend, samples, chunks })
+        let chunks = chunks(samples, &network.blueprint)?;
+        Ok(NetworkRun { network, backend, samples, chunks, calibration: None })
+    }
+
+    /// The same, with scores that go by the amax values of `calibration` instead of those of these samples.
+    pub fn with_calibration(self, calibration: Sensitivity) -> Self {
+        NetworkRun { calibration: Some(calibration), ..self }
     }
 
     /// A pass over some rows.
@@ -165,7 +189,7 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
 
     /// Tokens and merged patches as the first block takes them.
     pub(super) fn embed(&self, features: &[Features<B>]) -> Result<Vec<B::Buffer>> {
-        let hidden = self.network.architecture.text.hidden;
+        let hidden = self.network.blueprint.text.hidden;
         let embed = |(chunk, features): (&SampleChunk, &Features<B>)| {
             let mut values = self.network.embeddings(&chunk.tokens)?;
             if let Some(tokens) = &features.tokens {
@@ -188,7 +212,7 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
         observer: &mut dyn Observer<B>,
         borders: &mut dyn Borders<B>,
     ) -> Result<Vec<B::Buffer>> {
-        let text = &self.network.architecture.text;
+        let text = &self.network.blueprint.text;
         for number in first..text.layers {
             interrupt::check()?;
             let block = DecoderBlock::load(&self.network.tensors, text, number)?;
@@ -216,7 +240,7 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
     ) -> Result<Vec<Features<B>>> {
         let mut features: Vec<Features<B>> =
             self.chunks.iter().map(|_| Features { tokens: None, deep: vec![] }).collect();
-        let Some(vision) = self.network.architecture.vision.as_ref().filter(|_| self.has_pictures()) else {
+        let Some(vision) = self.network.blueprint.vision.as_ref().filter(|_| self.has_pictures()) else {
             return Ok(features);
         };
         let hidden = self.patches(vision, observer)?;
@@ -317,9 +341,9 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
         observer: &mut dyn Observer<B>,
         borders: &mut dyn Borders<B>,
     ) -> Result<()> {
-        let text = &self.network.architecture.text;
+        let text = &self.network.blueprint.text;
         let tensors = &self.network.tensors;
-        let vision = self.network.architecture.vision.as_ref().filter(|_| self.has_pictures());
+        let vision = self.network.blueprint.vision.as_ref().filter(|_| self.has_pictures());
         let deepstack = vision.map_or(0, |vision| vision.deepstack.len());
         // The gradients by the features of DeepStack, of each chunk.
         let mut deep: Vec<Vec<B::Buffer>> = self.chunks.iter().map(|_| vec![]).collect();

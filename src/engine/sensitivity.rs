@@ -21,8 +21,33 @@ pub struct LayerScore {
     pub weight_amax: f32,
     /// The largest magnitude of its inputs over all samples.
     pub input_amax: f32,
+    /// The root mean square of its inputs over all samples.
+    pub input_rms: f64,
     /// A score for each candidate.
     pub scores: Vec<f64>,
+    /// For each candidate the error of the outputs, Σ (Y_quantised − Y)²; zeros where no gradients were computed.
+    pub output_errors: Vec<f64>,
+    /// Values of the inputs that were seen, and the sum of their squares.
+    seen: (f64, f64),
+}
+
+impl LayerScore {
+    /// A layer that no sample has reached.
+    ///
+    /// # Errors
+    /// Those of a weight that is quantised already.
+    pub fn unseen(linear: &Linear, candidates: usize) -> Result<Self> {
+        Ok(LayerScore {
+            name: linear.name.clone(),
+            weights: linear.weight.outputs() * linear.weight.inputs(),
+            weight_amax: weight_amax(&linear.weight)?,
+            input_amax: 0.0,
+            input_rms: 0.0,
+            scores: vec![0.0; candidates],
+            output_errors: vec![0.0; candidates],
+            seen: (0.0, 0.0),
+        })
+    }
 }
 
 /// Every linear layer in the order in which they run, with a score for each candidate.
@@ -51,13 +76,7 @@ impl Scoring<'_> {
         let next = self.layers.len();
         let at = *self.by_name.entry(linear.name.clone()).or_insert(next);
         if at == next {
-            self.layers.push(LayerScore {
-                name: linear.name.clone(),
-                weights: linear.weight.outputs() * linear.weight.inputs(),
-                weight_amax: weight_amax(&linear.weight)?,
-                input_amax: 0.0,
-                scores: vec![0.0; self.candidates.len()],
-            });
+            self.layers.push(LayerScore::unseen(linear, self.candidates.len())?);
         }
         Ok(&mut self.layers[at])
     }
@@ -71,22 +90,30 @@ impl Scoring<'_> {
         let mut errors = vec![];
         for quantised in &self.quantised[&linear.name] {
             let y = quantised.apply(backend, seen.rows, seen.x);
-            errors.push(backend.weighted_error(seen.y, &y, seen.g));
+            errors.push([backend.weighted_error(seen.y, &y, seen.g), backend.squared_error(seen.y, &y)]);
         }
         let layer = self.layer(linear)?;
-        layer.scores.iter_mut().zip(errors).for_each(|(score, error)| *score += error);
+        for (which, [score, error]) in errors.into_iter().enumerate() {
+            layer.scores[which] += score;
+            layer.output_errors[which] += error;
+        }
         Ok(())
     }
 }
 
 impl<B: Backend> Observer<B> for Scoring<'_> {
-    fn input(&mut self, backend: &B, linear: &Linear, _: usize, x: &B::Buffer) {
+    fn input(&mut self, backend: &B, linear: &Linear, rows: usize, x: &B::Buffer) {
         if !self.calibrating || self.failed.is_some() {
             return;
         }
-        let amax = backend.amax(x);
+        let (amax, squares) = (backend.amax(x), backend.sum_of_squares(x));
+        let values = (rows * linear.weight.inputs()) as f64;
         match self.layer(linear) {
-            Ok(layer) => layer.input_amax = if amax.is_nan() { amax } else { layer.input_amax.max(amax) },
+            Ok(layer) => {
+                layer.input_amax = if amax.is_nan() { amax } else { layer.input_amax.max(amax) };
+                layer.seen = (layer.seen.0 + values, layer.seen.1 + squares);
+                layer.input_rms = (layer.seen.1 / layer.seen.0).sqrt();
+            }
             Err(error) => self.failed = Some(error),
         }
     }
@@ -123,7 +150,7 @@ impl<B: Backend> NetworkRun<'_, B> {
     /// # Errors
     /// [`Error::Tensor`] when weights or inputs are not finite.
     pub fn calibrate(&self, done: &mut dyn FnMut()) -> Result<Sensitivity> {
-        let mut scoring = Scoring::new(&[], done);
+        let mut scoring = Scoring::new(&[], done, None);
         let hidden = self.forward(&mut scoring, &mut Forgotten)?;
         scoring.check()?;
         let (losses, _) = self.loss(&hidden, &mut scoring, false)?;
@@ -143,7 +170,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         borders: &mut dyn Borders<B>,
         done: &mut dyn FnMut(),
     ) -> Result<Sensitivity> {
-        let mut scoring = Scoring::new(candidates, done);
+        let mut scoring = Scoring::new(candidates, done, self.calibration.as_ref());
         let hidden = self.forward(&mut scoring, borders)?;
         scoring.check()?;
         // The head's inputs are all seen before any of its gradients, as its own amax has to be whole.
@@ -170,7 +197,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         group_of: &dyn Fn(&str) -> String,
         done: &mut dyn FnMut(),
     ) -> Result<Sensitivity> {
-        let mut scoring = Scoring::new(candidates, done);
+        let mut scoring = Scoring::new(candidates, done, self.calibration.as_ref());
         let mut kept = Kept::default();
         let features = self.vision_forward(&mut scoring, &mut kept)?;
         let embedded = self.embed(&features)?;
@@ -229,7 +256,7 @@ impl<B: Backend> NetworkRun<'_, B> {
                 Some(self.text_forward(number, hidden, features, &mut replaced, &mut Forgotten)?)
             }
             Start::Patches | Start::Vision(_) => {
-                let vision = self.network.architecture.vision.as_ref();
+                let vision = self.network.blueprint.vision.as_ref();
                 let vision = vision.ok_or_else(|| Error::argument("there is no vision tower"))?;
                 let (first, patches) = match start {
                     Start::Vision(number) => (number, copied(Border::Vision(number))),
@@ -255,12 +282,23 @@ impl<B: Backend> NetworkRun<'_, B> {
 }
 
 impl<'c> Scoring<'c> {
-    fn new(candidates: &'c [CandidateFormat], done: &'c mut dyn FnMut()) -> Self {
+    /// With the layers and amax values of `calibration`, where there is one; else they are collected on the way forward.
+    fn new(
+        candidates: &'c [CandidateFormat],
+        done: &'c mut dyn FnMut(),
+        calibration: Option<&Sensitivity>,
+    ) -> Self {
+        let unscored = |layer: &LayerScore| LayerScore {
+            scores: vec![0.0; candidates.len()],
+            output_errors: vec![0.0; candidates.len()],
+            ..layer.clone()
+        };
+        let layers: Vec<LayerScore> = calibration.iter().flat_map(|c| &c.layers).map(unscored).collect();
         Scoring {
             candidates,
-            calibrating: true,
-            layers: vec![],
-            by_name: HashMap::new(),
+            calibrating: calibration.is_none(),
+            by_name: layers.iter().enumerate().map(|(at, layer)| (layer.name.clone(), at)).collect(),
+            layers,
             quantised: HashMap::new(),
             failed: None,
             done,
@@ -305,7 +343,7 @@ impl Start {
             let rest = name.strip_prefix(prefix)?;
             rest.split('.').next()?.parse::<usize>().ok()
         };
-        let vision = run.network.architecture.vision.as_ref();
+        let vision = run.network.blueprint.vision.as_ref();
         let deep =
             |at: usize| vision.and_then(|vision| vision.deepstack.get(at)).map_or(0, |(block, _)| *block);
         if let Some(number) = number("layers.") {

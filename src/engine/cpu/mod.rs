@@ -192,6 +192,14 @@ impl Backend for Cpu {
         round::weighted_error(y0, y1, g)
     }
 
+    fn squared_error(&self, y0: &Vec<f32>, y1: &Vec<f32>) -> f64 {
+        round::squared_error(y0, y1)
+    }
+
+    fn sum_of_squares(&self, x: &Vec<f32>) -> f64 {
+        round::sum_of_squares(x)
+    }
+
     fn cross_entropy(
         &self,
         logits: &Vec<f32>,

@@ -110,3 +110,20 @@ pub(super) fn weighted_error(y0: &[f32], y1: &[f32], g: &[f32]) -> f64 {
         .collect();
     parts.iter().sum()
 }
+
+/// Σ (y₁ − y₀)².
+pub(super) fn squared_error(y0: &[f32], y1: &[f32]) -> f64 {
+    const RUN: usize = 4096;
+    let square = |(y0, y1): (&f32, &f32)| f64::from(y1 - y0) * f64::from(y1 - y0);
+    let pairs = y0.par_chunks(RUN).zip(y1.par_chunks(RUN));
+    let parts: Vec<f64> = pairs.map(|(y0, y1)| y0.iter().zip(y1).map(square).sum()).collect();
+    parts.iter().sum()
+}
+
+/// Σ x².
+pub(super) fn sum_of_squares(x: &[f32]) -> f64 {
+    const RUN: usize = 4096;
+    let square = |x: &f32| f64::from(*x) * f64::from(*x);
+    let parts: Vec<f64> = x.par_chunks(RUN).map(|x| x.iter().map(square).sum()).collect();
+    parts.iter().sum()
+}

@@ -31,7 +31,7 @@ const FAMILIES: &[(&str, Read)] = &[
 ///
 /// # Errors
 /// [`Error::Refused`] when the engine does not compute it; those of a configuration that lacks something.
-pub(super) fn architecture(checkpoint: &Checkpoint) -> Result<Blueprint> {
+pub(super) fn blueprint(checkpoint: &Checkpoint) -> Result<Blueprint> {
     let kind = checkpoint.model_type().unwrap_or("unknown");
     let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == kind) else {
         let known: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();

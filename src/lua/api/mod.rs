@@ -4,6 +4,7 @@ use super::declare::Api;
 
 mod checkpoint;
 mod cli;
+mod engine;
 mod export;
 mod fp8;
 mod fs;
@@ -36,6 +37,7 @@ pub fn declarations() -> Api {
         root::declare(),
         checkpoint::declare(),
         cli::declare(),
+        engine::declare(),
         export::declare(),
         fp8::declare(),
         fs::declare(),

@@ -1,0 +1,278 @@
+//! `qlua.engine`: runs models, to calibrate, score, measure and generate.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::sync::Arc;
+
+use mlua::{AnyUserData, Lua, UserDataRef};
+
+use crate::engine::inputs::{
+    DEFAULT_MAX_LENGTH, MOST_SAMPLES, PairsFile, PreparedKind, Processor, Samples, captions, pairs, prepared,
+    windows,
+};
+use crate::engine::{Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved};
+use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
+use crate::lua::rows::{row, rows};
+use crate::lua::{Call, Handle, Row, Type};
+use crate::model::Model;
+use crate::tensor::{Dtype, Tensor};
+
+mod scores;
+
+/// A model that can be run.
+pub(super) struct Engine {
+    model: Arc<Model>,
+    processor: OnceCell<Processor>,
+}
+
+/// An example that begins with an opened engine and samples.
+macro_rules! with_engine {
+    ($rest:literal $(,)?) => {
+        concat!(
+            "local engine = qlua.engine.open(qlua.checkpoint.demo(\"demo\").model)\n",
+            "qlua.fs.write(\"captions.txt\", \"A cat on a mat.\\nTwo dogs in the sun.\\n\")\n",
+            "local samples = engine:samples{ captions = \"captions.txt\" }\n",
+            $rest
+        )
+    };
+}
+
+use with_engine;
+
+/// Logits and loss of a sample.
+struct Forwarded {
+    loss: f64,
+    tokens: usize,
+    logits: Tensor,
+}
+
+row! {
+    /// What a model says of one sample.
+    const FORWARD = "Forward" for |forwarded: &Forwarded| {
+        /// mean negative logarithm of the probability of each next token
+        loss: Type::NumberIn("nats a token") => forwarded.loss,
+        /// tokens of the sample
+        tokens: Type::Integer => forwarded.tokens,
+    }
+}
+row! {
+    /// How the predictions of a scheme differ from those of the checkpoint that it was made from.
+    const QUALITY = "Quality" for |quality: &Quality| {
+        /// samples
+        samples: Type::Integer => quality.samples,
+        /// positions at which predictions were compared
+        tokens: Type::Integer => quality.tokens,
+        /// KL(base ‖ scheme), mean over all positions
+        kl: Type::NumberIn("nats a token") => quality.divergence.mean,
+        /// its standard error
+        kl_error: Type::NumberIn("nats a token") => quality.divergence.standard_error,
+        /// perplexity of the scheme
+        perplexity: Type::Number => quality.perplexity.mean,
+        /// its standard error
+        perplexity_error: Type::Number => quality.perplexity.standard_error,
+        /// perplexity of the base
+        base_perplexity: Type::Number => quality.base_perplexity.mean,
+        /// share of positions at which both find the same token likeliest, 0 to 1
+        agreement: Type::Number => quality.agreement.mean,
+        /// its standard error
+        agreement_error: Type::Number => quality.agreement.standard_error,
+    }
+}
+
+pub(super) fn declare() -> Namespace {
+    Namespace::new(
+        "engine",
+        "Runs models, quantised or not: calibration, sensitivity scores and quality, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, \
+         Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.",
+    )
+    .function(
+        Function::new("open", "Opens a checkpoint to run it. A quantised one is run as its loader would: code × scale, inputs rounded.")
+            .param("path", Type::Path, "the directory")
+            .used_for(PathUse::ReadTree)
+            .returns(Type::Handle("Engine"), "the engine")
+            .raises("it cannot be read, or its architecture is not computed")
+            .example("local engine = qlua.engine.open(qlua.checkpoint.demo(\"demo\").model)\nassert(engine.has_vision)"),
+        |call| {
+            let model = Arc::new(Model::open(call.get::<String>("path")?)?);
+            Network::open(&model)?;
+            Ok(Handle(Engine { model, processor: OnceCell::new() }))
+        },
+    )
+    .class(engine_class())
+    .class(
+        Class::<Samples>::new("Samples", "Samples to run a model with.")
+            .text(|this| format!("Samples({} from {})", this.samples.len(), this.source.file))
+            .field("count", Type::Integer, "how many", |this, _| Ok(this.samples.len()))
+            .field("tokens", Type::Integer, "tokens of all together", |this, _| {
+                Ok(this.samples.iter().map(|sample| sample.tokens.len()).sum::<usize>())
+            })
+            .field("has_pictures", Type::Boolean, "whether there are pictures", |this, _| Ok(this.shows_pictures()))
+            .field("kind", Type::String, "`captions`, `pairs`, `prepared` or `text`", |this, _| Ok(this.source.kind.word()))
+            .field("hashes", Type::List(&Type::String), "a hash of each sample", |this, _| Ok(this.hashes())),
+    )
+    .class(scores::class())
+}
+
+fn engine_class() -> Class<Engine> {
+    Class::new("Engine", "A model that can be run.")
+        .text(|this: &Engine| format!("Engine({})", this.model.directory().display()))
+        .field("path", Type::Path, "its checkpoint", |this, _| Ok(this.model.directory().display().to_string()))
+        .field("model_type", Type::String, "its architecture, such as `qwen2_5_vl`", |this, _| {
+            Ok(this.model.model_type().unwrap_or("unknown").to_string())
+        })
+        .field("has_vision", Type::Boolean, "whether it has a vision tower", |this, _| {
+            Ok(Network::open(&this.model)?.vision_blocks() > 0)
+        })
+        .method(
+            Function::new(
+                "samples",
+                "Reads samples with the tokenizer, chat template and picture settings of the checkpoint. Exactly one of \
+                 `captions`, `pairs`, `inputs` and `text` is given.",
+            )
+            .long()
+            .options(
+                Options::new()
+                    .option("captions", Type::Path, "a text file, a caption a line")
+                    .used_for(PathUse::Read)
+                    .option("pairs", Type::Path, "an SQLite file with the table `vlm_calib_samples`; `images` says where its pictures are")
+                    .used_for(PathUse::Read)
+                    .option("images", Type::Path, "the folder that the paths of `pairs` begin in")
+                    .used_for(PathUse::ReadTree)
+                    .option("split", Type::String, "only pairs of this split")
+                    .option("inputs", Type::Path, "prepared tensors, `text.N.*` and `vlm.N.*`, in a safetensors file")
+                    .used_for(PathUse::Read)
+                    .default("kind", Type::Choice(PreparedKind::WORDS), "vlm", "which of the prepared tensors")
+                    .option("text", Type::Path, "a long text, cut into windows of `max_length` tokens of which the second half counts, as llama.cpp's perplexity tool does")
+                    .used_for(PathUse::Read)
+                    .default("count", Type::Integer, MOST_SAMPLES as i64, "at most so many")
+                    .default("max_length", Type::Integer, DEFAULT_MAX_LENGTH as i64, "tokens of a sample, the rest is cut off"),
+            )
+            .returns(Type::Handle("Samples"), "the samples")
+            .raises("a file cannot be read, is empty, or does not fit the model")
+            .example(with_engine!("assert(samples.count == 2 and not samples.has_pictures)")),
+            |this, call| Ok(Handle(samples(this, call)?)),
+        )
+        .method(
+            Function::new("forward", "Runs samples through the model.")
+                .param("samples", Type::Handle("Samples"), "the samples")
+                .long()
+                .returns(Type::List(&Type::Record(&FORWARD)), "loss and tokens of each sample")
+                .returns(Type::List(&Type::Handle("Tensor")), "the logits of each sample, F32 [tokens, vocabulary]")
+                .example(with_engine!("local said, logits = engine:forward(samples)\nassert(said[1].loss > 0 and logits[1].shape[1] == said[1].tokens)")),
+            |this, call| {
+                let samples = call.handle::<Samples>("samples")?;
+                let forwarded = this.model.unchanged(forward(&this.model, &samples))?;
+                let lua = call.lua();
+                let logits = forwarded.iter().map(|f| Handle(f.logits.clone())).collect::<Vec<_>>();
+                Ok((rows(lua, &forwarded)?, logits))
+            },
+        )
+        .method(
+            Function::new("quality", "How a scheme's predictions differ from those of this checkpoint.")
+                .param("scheme", Type::Handle("Engine"), "the scheme, or any checkpoint with the same vocabulary")
+                .param("samples", Type::Handle("Samples"), "what both are run with")
+                .long()
+                .returns(Type::Record(&QUALITY), "KL, perplexity and agreement")
+                .raises("the vocabularies differ")
+                .example(with_engine!("assert(engine:quality(engine, samples).kl == 0)")),
+            |this, call| {
+                let other: AnyUserData = call.get("scheme")?;
+                let other: UserDataRef<Engine> = other.borrow()?;
+                let samples = call.handle::<Samples>("samples")?;
+                let measured = quality(&this.model, &other.model, &samples);
+                Ok(Row(this.model.unchanged(other.model.unchanged(measured))?))
+            },
+        )
+        .method(scores::calibrate(), scores::run_calibrate)
+        .method(scores::sensitivity(), scores::run_sensitivity)
+}
+
+impl Engine {
+    fn processor(&self) -> crate::Result<&Processor> {
+        if let Some(processor) = self.processor.get() {
+            return Ok(processor);
+        }
+        let opened = Processor::open(&self.model)?;
+        Ok(self.processor.get_or_init(|| opened))
+    }
+}
+
+/// A positive whole number.
+fn positive(call: &Call, name: &str) -> anyhow::Result<usize> {
+    let number: i64 = call.get(name)?;
+    match usize::try_from(number) {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(call.refuse(name, "must be 1 or more")),
+    }
+}
+
+fn samples(engine: &Engine, call: &Call) -> anyhow::Result<Samples> {
+    let given: Vec<&str> =
+        ["captions", "pairs", "inputs", "text"].into_iter().filter(|name| call.given(name)).collect();
+    let [kind] = given[..] else {
+        return Err(crate::Error::usage("give exactly one of captions, pairs, inputs and text")
+            .with_hint("captions = \"captions.txt\", for instance")
+            .into());
+    };
+    let (count, length) = (positive(call, "count")?, positive(call, "max_length")?);
+    let path: String = call.get(kind)?;
+    let (path, processor) = (Path::new(&path), engine.processor()?);
+    let made = match kind {
+        "captions" => captions(processor, path, length, count)?,
+        "text" => windows(processor, path, length, count)?,
+        "inputs" => prepared(processor, path, call.word("kind")?, count)?,
+        _ => {
+            let images: Option<String> = call.get("images")?;
+            let Some(images) = images else {
+                return Err(crate::Error::usage("pairs need images")
+                    .with_hint("images is the folder that the paths in the database begin in")
+                    .into());
+            };
+            let split: Option<String> = call.get("split")?;
+            let file = PairsFile { database: path, images: Path::new(&images), split: split.as_deref() };
+            pairs(processor, file, length, count)?
+        }
+    };
+    Ok(made)
+}
+
+fn forward(model: &Model, samples: &Samples) -> crate::Result<Vec<Forwarded>> {
+    let network = Network::open(model)?;
+    let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
+    let hidden = run.forward(&mut Unobserved, &mut Forgotten)?;
+    let logits = run.logits(&hidden, &mut Unobserved)?;
+    let (losses, _) = run.loss(&hidden, &mut Unobserved, false)?;
+    let tensor = |values: Vec<f32>| {
+        let shape = vec![values.len() / network.vocabulary(), network.vocabulary()];
+        Tensor::owned(Dtype::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    };
+    let forwarded = |((logits, loss), sample): ((Vec<f32>, _), &crate::engine::Sample)| {
+        let loss: crate::engine::Loss = loss;
+        Forwarded { loss: loss.mean, tokens: sample.tokens.len(), logits: tensor(logits) }
+    };
+    Ok(logits.into_iter().zip(losses).zip(&samples.samples).map(forwarded).collect())
+}
+
+fn quality(base: &Model, scheme: &Model, samples: &Samples) -> crate::Result<Quality> {
+    let (base, scheme) = (Network::open(base)?, Network::open(scheme)?);
+    let base = NetworkRun::new(&base, &Cpu, &samples.samples)?;
+    let scheme = NetworkRun::new(&scheme, &Cpu, &samples.samples)?;
+    let hidden = base.forward(&mut Unobserved, &mut Forgotten)?;
+    let scheme_hidden = scheme.forward(&mut Unobserved, &mut Forgotten)?;
+    base.quality(&hidden, &scheme, &scheme_hidden, samples.counted_from)
+}
+
+/// Says how far a run is, about ten times.
+fn progress<'l>(lua: &'l Lua, what: &'static str, steps: usize) -> impl FnMut() + use<'l> {
+    let quiet = crate::lua::verbosity(lua) == crate::lua::Verbosity::Quiet;
+    let (mut done, every) = (0, steps.div_ceil(10).max(1));
+    let begun = std::time::Instant::now();
+    move || {
+        done += 1;
+        let seconds = begun.elapsed().as_secs_f64();
+        if !quiet && (done % every == 0 || done == steps) && seconds > 2.0 {
+            let line = format!("{what}: {done} of {steps} steps in {seconds:.0} s");
+            crate::lua::output::line_to_stderr(&line);
+        }
+    }
+}

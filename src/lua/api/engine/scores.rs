@@ -1,0 +1,312 @@
+//! Calibration and sensitivity scores, and the files of an AutoQuant run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Engine, positive, progress, with_engine};
+use crate::engine::inputs::Samples;
+use crate::engine::{
+    CandidateFormat, Cpu, Kept, LayerScore, Network, NetworkRun, Sensitivity, autoquant_group,
+};
+use crate::error::Error;
+use crate::format::Granularity;
+use crate::job::autoquant::{AutoQuantRun, ScoredLayer, ScoringMethod};
+use crate::lua::api::fs::write_whole;
+use crate::lua::declare::{Class, Function, Options, PathUse};
+use crate::lua::rows::{row, rows};
+use crate::lua::values::Callback;
+use crate::lua::{Call, Handle, Row, Type};
+use crate::manifest::Manifest;
+use crate::model::Model;
+use crate::report::per_layer;
+use crate::tensor::Kernel;
+
+/// Scores of all layers, and how they came to be.
+pub(super) struct Scores {
+    model: Arc<Model>,
+    candidates: Vec<CandidateFormat>,
+    method: ScoringMethod,
+    found: Sensitivity,
+    dataset: serde_json::Value,
+    has_pictures: bool,
+    /// Samples that scored.
+    score_steps: usize,
+    /// Whether the scores are those of a function.
+    is_custom: bool,
+}
+
+row! {
+    /// What is known of one linear layer.
+    const LAYER = "LayerFigures" for |layer: &LayerScore| {
+        /// its name, such as `layers.0.mlp.up_proj` or `vision.blocks.3.attn.qkv`
+        name: Type::String => layer.name.as_str(),
+        /// number of weights
+        weights: Type::Integer => layer.weights,
+        /// largest magnitude of its inputs over all samples
+        input_amax: Type::Number => f64::from(layer.input_amax),
+        /// root mean square of its inputs
+        input_rms: Type::Number => layer.input_rms,
+        /// largest magnitude of its weight
+        weight_amax: Type::Number => f64::from(layer.weight_amax),
+        /// a score for each format; empty after calibration alone
+        scores: Type::List(&Type::Number) => layer.scores.clone(),
+        /// the squared error of its outputs in each format, summed over all tokens; 0 where no gradients were computed
+        output_errors: Type::List(&Type::Number) => layer.output_errors.clone(),
+    }
+}
+
+const LAYERS: Type = Type::List(&Type::Record(&LAYER));
+
+pub(super) fn calibrate() -> Function {
+    Function::new("calibrate", "Runs samples and keeps what goes into each linear layer.")
+        .param("samples", Type::Handle("Samples"), "the samples")
+        .long()
+        .returns(LAYERS, "the layers in the order in which they run")
+        .raises("weights or inputs are not finite")
+        .example(with_engine!("assert(engine:calibrate(samples)[1].input_amax > 0)"))
+}
+
+pub(super) fn run_calibrate(engine: &Engine, call: &Call) -> anyhow::Result<mlua::Value> {
+    let samples = call.handle::<Samples>("samples")?;
+    let found = engine.model.unchanged((|| {
+        let network = Network::open(&engine.model)?;
+        let steps = network.text_blocks() + network.vision_blocks();
+        let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
+        run.calibrate(&mut progress(call.lua(), "calibrated", steps))
+    })())?;
+    Ok(mlua::IntoLua::into_lua(rows(call.lua(), &found.layers)?, call.lua())?)
+}
+
+pub(super) fn sensitivity() -> Function {
+    Function::new(
+        "sensitivity",
+        "Scores every linear layer in every format, as NVIDIA ModelOpt's AutoQuant does: inputs are calibrated on all samples, then \
+         the first `score_steps` of them score.",
+    )
+    .param("samples", Type::Handle("Samples"), "the samples")
+    .long()
+    .options(
+        Options::new()
+            .default("method", Type::Choice(ScoringMethod::WORDS), "gradient", "`gradient`: the error of each layer's output weighted by the gradient of the loss; `kl_div`: the KL divergence of the model's output, a pass for each group")
+            .described("formats", Type::List(&Type::Choice(Granularity::WORDS)), "`{ \"tensor\" }`", "the scales to try: one for a tensor, each row, or each 128×128 block")
+            .default("score_steps", Type::Integer, 128, "samples that score"),
+    )
+    .returns(Type::Handle("Sensitivity"), "the scores")
+    .raises("the checkpoint is quantised already, or weights or inputs are not finite")
+    .example(with_engine!(
+        "local scores = engine:sensitivity(samples, { formats = { \"tensor\", \"block\" } })\nassert(#scores.layers[1].scores == 2)"
+    ))
+}
+
+pub(super) fn run_sensitivity(engine: &Engine, call: &Call) -> anyhow::Result<Handle<Scores>> {
+    let samples = call.handle::<Samples>("samples")?;
+    let method: ScoringMethod = call.word("method")?;
+    let words: Option<Vec<String>> = call.get("formats")?;
+    let granularities = match words {
+        Some(words) if words.is_empty() => return Err(call.refuse("formats", "names no format")),
+        Some(words) => words.iter().map(|word| word.parse()).collect::<crate::Result<Vec<Granularity>>>()?,
+        None => vec![Granularity::Tensor],
+    };
+    let candidate = |granularity| match granularity {
+        Granularity::Tensor => CandidateFormat::FP8,
+        Granularity::Channel => CandidateFormat::FP8_CHANNEL,
+        Granularity::Block => CandidateFormat::FP8_BLOCK,
+    };
+    let candidates: Vec<CandidateFormat> = granularities.into_iter().map(candidate).collect();
+    let score_steps = positive(call, "score_steps")?.min(samples.samples.len());
+    engine.model.settle();
+    let found = engine.model.unchanged((|| {
+        engine.model.require_unquantised()?;
+        let network = Network::open(&engine.model)?;
+        let blocks = network.text_blocks() + network.vision_blocks();
+        let mut run = NetworkRun::new(&network, &Cpu, &samples.samples[..score_steps])?;
+        if score_steps < samples.samples.len() {
+            let all = NetworkRun::new(&network, &Cpu, &samples.samples)?;
+            run = run.with_calibration(all.calibrate(&mut progress(call.lua(), "calibrated", blocks))?);
+        }
+        match method {
+            ScoringMethod::Gradient => {
+                let mut done = progress(call.lua(), "scored", 2 * blocks);
+                run.gradient_scores(&candidates, &mut Kept::default(), &mut done)
+            }
+            ScoringMethod::KlDivergence => {
+                let mut done = progress(call.lua(), "scored", blocks * 5);
+                run.kl_scores(&candidates, &autoquant_group, &mut done)
+            }
+        }
+    })())?;
+    let mut dataset = serde_json::to_value(&samples.source)?;
+    dataset["sample_hashes"] = json!(samples.hashes());
+    Ok(Handle(Scores {
+        model: engine.model.clone(),
+        candidates,
+        method,
+        found,
+        dataset,
+        has_pictures: samples.shows_pictures(),
+        score_steps,
+        is_custom: false,
+    }))
+}
+
+pub(super) fn class() -> Class<Scores> {
+    Class::new("Sensitivity", "How much each linear layer suffers from each format.")
+        .text(|this: &Scores| format!("Sensitivity({} layers by {})", this.found.layers.len(), this.method.word()))
+        .field("layers", LAYERS, "the layers in the order in which they run", |this, call| {
+            rows(call.lua(), &this.found.layers)
+        })
+        .field("losses", Type::List(&Type::Number), "the mean loss of each sample, unquantised", |this, _| {
+            Ok(this.found.losses.clone())
+        })
+        .field("method", Type::String, "`gradient` or `kl_div`", |this, _| Ok(this.method.word()))
+        .method(
+            Function::new("scored_by", "The same layers with scores of your own.")
+                .param("score", Type::Function("fun(layer: qlua.LayerFigures, format: integer): number"), "the score of a layer in the format of this number; higher is worse")
+                .returns(Type::Handle("Sensitivity"), "the scores")
+                .raises("the function raises, or gives no number from 0 on")
+                .example(with_engine!(
+                    "local scores = engine:sensitivity(samples)\n\
+                     local outliers = scores:scored_by(function(layer) return layer.input_amax / layer.input_rms end)\n\
+                     assert(outliers.layers[1].scores[1] > 1)"
+                )),
+            scored_by,
+        )
+        .method(
+            Function::new(
+                "write",
+                "Writes the files of an AutoQuant run into a directory: `NAME_quant_manifest.json`, `NAME_amax.json`, \
+                 `per-layer-sensitivity.json` and `per-layer-sensitivity.md`. Output heads and patch embeddings stay as they are.",
+            )
+            .param("directory", Type::Path, "where they go")
+            .used_for(PathUse::WriteInside)
+            .options(
+                Options::new()
+                    .default("name", Type::String, "fp8_autoquant_all_layers_fp8", "the scheme's name")
+                    .default("coverage", Type::Choice(&["all-layers", "lm-only"]), "all-layers", "`lm-only` leaves the vision tower as it is")
+                    .default("effective_bits", Type::NumberIn("bits"), 11.0, "what the search solves for")
+                    .default("overwrite", Type::Boolean, false, "replace existing files"),
+            )
+            .returns(Type::Handle("Manifest"), "the manifest")
+            .raises("a layer was not reached by any sample, such as those of the vision tower by captions alone")
+            .raises("a file exists")
+            .example(with_engine!(
+                "local manifest = engine:sensitivity(samples):write(\"run\", { coverage = \"lm-only\" })\n\
+                 assert(manifest.method == \"gradient\" and manifest.has_amax)"
+            )),
+            write,
+        )
+}
+
+fn scored_by(this: &Scores, call: &Call) -> anyhow::Result<Handle<Scores>> {
+    let function: Callback = call.get("score")?;
+    let lua = call.lua();
+    let mut layers = this.found.layers.clone();
+    for layer in &mut layers {
+        for which in 0..this.candidates.len() {
+            let said = function.call(lua, (Row(&*layer), which + 1))?;
+            let number =
+                said.iter().next().and_then(|value| value.as_f64().or(value.as_i64().map(|i| i as f64)));
+            match number.filter(|score| score.is_finite() && *score >= 0.0) {
+                Some(score) => layer.scores[which] = score,
+                None => {
+                    let problem = format!("gave no number from 0 on for `{}`", layer.name);
+                    return Err(call.refuse("score", problem));
+                }
+            }
+        }
+    }
+    Ok(Handle(Scores {
+        model: this.model.clone(),
+        candidates: this.candidates.clone(),
+        method: this.method,
+        found: Sensitivity { layers, losses: this.found.losses.clone() },
+        dataset: this.dataset.clone(),
+        has_pictures: this.has_pictures,
+        score_steps: this.score_steps,
+        is_custom: true,
+    }))
+}
+
+fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
+    let coverage: String = call.get("coverage")?;
+    let name: String = call.get("name")?;
+    if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
+        return Err(call.refuse("name", "must be a name for files"));
+    }
+    let effective_bits: f64 = call.get("effective_bits")?;
+    if !(effective_bits > 0.0 && effective_bits <= 16.0) {
+        return Err(call.refuse("effective_bits", "must lie above 0 and be 16 at most"));
+    }
+    let has_vision = Network::open(&this.model)?.vision_blocks() > 0;
+    if coverage == "all-layers" && has_vision && !this.has_pictures {
+        return Err(Error::refused(
+            "captions alone never reach the vision tower, so its layers would get the score 0 and rank first",
+        )
+        .with_hint("score with pairs of pictures and captions, or ask for the coverage lm-only")
+        .into());
+    }
+    let vision = ["*visual*", "*vision_tower*", "*vision_model*", "*multi_modal_projector*"];
+    let mut disabled = vec!["*lm_head*", "*patch_embed*"];
+    if coverage == "lm-only" {
+        disabled.extend(vision);
+    }
+    let layer = |layer: &LayerScore| ScoredLayer {
+        name: layer.name.clone(),
+        weights: layer.weights,
+        scores: layer.scores.clone(),
+        input_amax: layer.input_amax,
+        weight_amax: layer.weight_amax,
+    };
+    let run = AutoQuantRun {
+        name: name.clone(),
+        method: this.method,
+        effective_bits,
+        formats: this.candidates.iter().map(|c| (c.format, c.granularity)).collect(),
+        disabled: disabled.iter().map(|glob| glob.to_string()).collect(),
+        layers: this.layers_with_vision()?.iter().map(layer).collect(),
+        dataset: this.dataset.clone(),
+        run_config: json!({
+            "tool": format!("qlua {}", env!("CARGO_PKG_VERSION")),
+            "coverage": coverage,
+            "method": this.method.word(),
+            "scores": if this.is_custom { "of a function" } else { "as ModelOpt's" },
+            "effective_bits": effective_bits,
+            "dtype": "float32",
+            "calibration_steps": this.dataset["num_samples"],
+            "score_steps": this.score_steps,
+            "kernel": Kernel::best().name(),
+        }),
+        score_steps: this.score_steps,
+    };
+    let document = run.manifest(&this.model)?;
+    let directory = PathBuf::from(call.get::<String>("directory")?);
+    let overwrite: bool = call.get("overwrite")?;
+    std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
+    let put = |file: &str, text: &[u8]| write_whole(&directory.join(file), text, overwrite);
+    let path = directory.join(format!("{name}_quant_manifest.json"));
+    let text = serde_json::to_vec_pretty(&document)?;
+    let manifest = Manifest::parse(&path, String::from_utf8_lossy(&text).into_owned())?;
+    put(&format!("{name}_quant_manifest.json"), &text)?;
+    put(&format!("{name}_amax.json"), &serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?)?;
+    put("per-layer-sensitivity.json", &per_layer::json(&manifest))?;
+    put("per-layer-sensitivity.md", per_layer::markdown(&manifest).as_bytes())?;
+    Ok(Handle(Arc::new(manifest)))
+}
+
+impl Scores {
+    /// The layers, and those that no sample reached: a vision tower that saw no picture is still part of the model.
+    fn layers_with_vision(&self) -> crate::Result<Vec<LayerScore>> {
+        let network = Network::open(&self.model)?;
+        let missing = network.vision_layers()?;
+        let known = |name: &str| self.found.layers.iter().any(|layer| layer.name == name);
+        let mut all: Vec<LayerScore> = missing
+            .into_iter()
+            .filter(|linear| !known(&linear.name))
+            .map(|linear| LayerScore::unseen(&linear, self.candidates.len()))
+            .collect::<crate::Result<_>>()?;
+        all.extend(self.found.layers.iter().cloned());
+        Ok(all)
+    }
+}
