@@ -150,7 +150,7 @@ fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
     }
     if let Some(free) = roots.as_ref().and_then(Roots::free_bytes) {
         // A whole number of MiB reads better.
-        limits.written = Some(free / 2 >> 20 << 20);
+        limits.written = Some((free / 2) & !((1 << 20) - 1));
     }
     if let Some(OptionValue::Integer(bytes)) = values.remove_one("write-limit") {
         limits.written = Some(bytes.unsigned_abs());
