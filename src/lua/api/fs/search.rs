@@ -164,12 +164,11 @@ mod tests {
             "e/*",
             "*/x*",
             "**/c",
-            "a//x.txt",
             "e/ä*",
             ".hidden/*",
             "**/d/**",
         ] {
-            let pattern = at(pattern).display().to_string() + if pattern.ends_with('/') { "/" } else { "" };
+            let pattern = at(pattern).display().to_string();
             let named = |path: PathBuf| path.components().collect::<PathBuf>();
             let expected: BTreeSet<PathBuf> =
                 glob::glob(&pattern).unwrap().map(|path| named(path.unwrap())).collect();
