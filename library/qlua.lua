@@ -864,7 +864,7 @@ function qlua.fs.list(path) end
 ---```
 ---
 ---Since 0.1.0.
----@param pattern string `*` and `?` match within a name, `[ab]` a set, `**` any number of directories
+---@param pattern string `*` and `?` match within a name, `[ab]` a set, `**` any number of directories, links to some not counted
 ---@return string[] # paths; empty when nothing matches
 function qlua.fs.glob(pattern) end
 

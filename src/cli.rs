@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::lua::sandbox::{Limits, ScriptLimit, restrict};
+use crate::lua::sandbox::{Limits, ProcessUsage, ScriptLimit, restrict};
 use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
 use crate::options::{self, Parsed};
 use built_in::Said;
@@ -126,6 +126,11 @@ fn host(invocation: &Invocation) -> anyhow::Result<Host> {
     let Some(roots) = &invocation.roots else {
         return Host::limited(invocation.verbosity, invocation.target.folder(), invocation.limits);
     };
+    if ProcessUsage::open().written().is_none() {
+        output::line_to_stderr(
+            "qlua: warning: this system does not count what a process writes, so that `--write-limit` does not hold",
+        );
+    }
     let host = Host::sandboxed(invocation.verbosity, roots.clone(), invocation.limits, end_sandbox)?;
     let is_enforced = restrict(roots).map_err(|e| Error::io("restrict", "this process", e))?;
     if !is_enforced && invocation.verbosity == Verbosity::Verbose {

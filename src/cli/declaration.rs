@@ -100,6 +100,19 @@ fn limits() -> impl IntoIterator<Item = Arg> {
             at_least(ValueKind::Integer, 1.0),
             "With --sandbox: the most instructions of Lua that it may take (default: 20000000000)",
         ),
+        value(
+            "total-seconds",
+            "N",
+            at_least(ValueKind::Number, 0.001),
+            "With --sandbox: the longest that all of it may take, what qlua spends on weights included (default: 3600)",
+        ),
+        value(
+            "write-limit",
+            "SIZE",
+            at_least(ValueKind::Size, 1.0),
+            "With --sandbox: the most bytes that it may write, to files and to the standard output together (default: half of what is \
+             free where --write leads; 1GiB without --write)",
+        ),
         Arg::new("policy-worker").long("policy-worker").action(ArgAction::SetTrue).hide(true),
     ]
 }

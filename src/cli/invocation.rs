@@ -123,8 +123,9 @@ fn steps(values: &ArgMatches) -> Vec<StartupStep> {
 fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
     let is_sandbox = values.get_flag("sandbox");
     if !is_sandbox
-        && let Some(name) =
-            ["read", "write", "seconds", "instructions"].iter().find(|n| values.contains_id(n))
+        && let Some(name) = ["read", "write", "seconds", "instructions", "total-seconds", "write-limit"]
+            .iter()
+            .find(|n| values.contains_id(n))
     {
         return Err(Error::usage(format!("`--{name}` goes with `--sandbox`"))
             .with_hint("a script that is trusted may read and write everything"));
@@ -136,18 +137,23 @@ fn reach(values: &mut ArgMatches) -> Result<(Option<Roots>, Limits)> {
     if let Some(OptionValue::Integer(bytes)) = values.remove_one("memory") {
         limits.memory = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
-    match values.remove_one("seconds") {
-        Some(OptionValue::Number(seconds)) => {
+    for (name, limit) in [("seconds", &mut limits.time), ("total-seconds", &mut limits.total)] {
+        match values.remove_one(name) {
             // More than a time can be is no limit.
-            limits.time = Duration::try_from_secs_f64(seconds).ok();
+            Some(OptionValue::Number(seconds)) => *limit = Duration::try_from_secs_f64(seconds).ok(),
+            Some(OptionValue::Integer(seconds)) => *limit = Some(Duration::from_secs(seconds.unsigned_abs())),
+            _ => {}
         }
-        Some(OptionValue::Integer(seconds)) => {
-            limits.time = Some(Duration::from_secs(seconds.unsigned_abs()))
-        }
-        _ => {}
     }
     if let Some(OptionValue::Integer(instructions)) = values.remove_one("instructions") {
         limits.instructions = Some(instructions.unsigned_abs());
+    }
+    if let Some(free) = roots.as_ref().and_then(Roots::free_bytes) {
+        // A whole number of MiB reads better.
+        limits.written = Some((free / 2) & !((1 << 20) - 1));
+    }
+    if let Some(OptionValue::Integer(bytes)) = values.remove_one("write-limit") {
+        limits.written = Some(bytes.unsigned_abs());
     }
     Ok((roots, limits))
 }

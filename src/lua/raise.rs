@@ -107,7 +107,8 @@ pub(super) fn value_of(lua: &Lua, error: &anyhow::Error) -> mlua::Result<Value> 
         (kind, message, hint) =
             parts(&state::with(lua, |state| ScriptLimit::Memory.error(&state.limits)).into());
     }
-    if kind == "interrupted" {
+    // The wish may be a watchdog's.
+    if kind == "interrupted" && state::stopping(lua).is_none() {
         state::stop(lua, ScriptStop::Interrupted);
     }
     let positions: Vec<String> = frames(lua).iter().map(Frame::position).collect();

@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 use mlua::{Function, Lua, Value};
 
@@ -115,9 +114,11 @@ pub(super) fn stopping(lua: &Lua) -> Option<ScriptStop> {
     with(lua, |state| {
         if state.stop.get().is_none() {
             let spent = state.limits.instructions.is_some_and(|most| state.instructions.get() > most);
+            let over = state.clock.over.get();
             state.stop.set(match () {
+                // A watchdog that ends what qlua does for the script asks all work to stop as a user would.
+                () if over.is_some() => over.map(|limit| ScriptStop::Limit(*limit)),
                 () if interrupt::requested() => Some(ScriptStop::Interrupted),
-                () if state.clock.over.load(SeqCst) => Some(ScriptStop::Limit(ScriptLimit::Time)),
                 () if spent => Some(ScriptStop::Limit(ScriptLimit::Instructions)),
                 () => None,
             });

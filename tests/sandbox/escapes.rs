@@ -24,7 +24,7 @@ pub const ESCAPES: &[(&str, &str)] = &[
     // Libraries that are not there.
     (
         "a default that is a path",
-        "local m = qlua.manifest.open('read/manifest.json') local f = qlua.export.family{ manifest = m, model = 'read/model' } print('ESCAPED')",
+        "local m = qlua.manifest.open('read/manifest.json') local f = qlua.export.family{ manifest = m, model = 'read/plain' } print('ESCAPED')",
     ),
     (
         "a default of an option that is looked at",
@@ -33,7 +33,16 @@ pub const ESCAPES: &[(&str, &str)] = &[
          if not ok then print('ESCAPED', e) end end end",
     ),
     ("dots after what is there", "qlua.fs.read('demo/../read/file.txt') print('ESCAPED')"),
-    ("dots after what is not there", "qlua.fs.read('none/../read/file.txt') print('ESCAPED')"),
+    (
+        "dots that tell whether a directory is there",
+        "local function said(name) local _, e = pcall(qlua.fs.read, name .. '/../read/file.txt') return (tostring(e):gsub(name, '', 1)) end\n\
+         if said('demo') ~= said('none') then print('ESCAPED') end",
+    ),
+    (
+        "dots that tell whether a directory is there, by what is said of a file to write",
+        "local function said(name) local _, e = pcall(qlua.fs.write, name .. '/../write/x', '') return (tostring(e):gsub(name, '', 1)) end\n\
+         if said('demo') ~= said('none') then print('ESCAPED') end",
+    ),
     (
         "a shared list",
         "qlua.verify.codes[1] = 'CHANGED' if qlua.verify.codes[1] == 'CHANGED' then print('ESCAPED') end",
@@ -174,6 +183,16 @@ pub const ESCAPES: &[(&str, &str)] = &[
     (
         "fs.glob through a link",
         "for _, p in ipairs(qlua.fs.glob('read/up/*')) do print('ESCAPED', p) end error('done')",
+    ),
+    (
+        "fs.glob through links of any name",
+        "for _, pattern in ipairs{ 'read/*/*', 'read/**/*', 'read/*/*/*', 'read/u?/r*/*' } do\n\
+         for _, p in ipairs(qlua.fs.glob(pattern)) do if p:find('up', 1, true) then print('ESCAPED', p) end end end error('done')",
+    ),
+    (
+        "fs.glob of what lies beside a root",
+        "for _, pattern in ipairs{ '*', '*/file.txt', 'PLACE/*', 'PLACE/re*/file.txt', 'd*/../read/file.txt' } do\n\
+         for _, p in ipairs(qlua.fs.glob(pattern)) do print('ESCAPED', p) end end error('done')",
     ),
     (
         "fs.glob of the root",

@@ -1,17 +1,22 @@
 //! `qlua.fs`: files and paths. Nothing here removes anything.
 
+mod search;
+
 use std::io::Write as _;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mlua::{BString, LuaString};
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
+use crate::interrupt::Cleanup;
 use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::{Call, Type, state};
 use crate::write::require_no_dangling_link;
+use search::search;
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("fs", "Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.")
@@ -39,7 +44,7 @@ pub(super) fn declare() -> Namespace {
                 .param(
                     "pattern",
                     Type::String,
-                    "`*` and `?` match within a name, `[ab]` a set, `**` any number of directories",
+                    "`*` and `?` match within a name, `[ab]` a set, `**` any number of directories, links to some not counted",
                 )
                 .returns(Type::List(&Type::Path), "paths; empty when nothing matches")
                 .raises("the pattern does not parse")
@@ -143,28 +148,12 @@ fn list(call: &Call) -> anyhow::Result<Vec<BString>> {
 
 fn glob_paths(call: &Call) -> anyhow::Result<Vec<BString>> {
     let pattern: String = call.get("pattern")?;
-    let matches =
-        glob::glob(&pattern).map_err(|e| call.refuse("pattern", format!("does not parse: {}", e.msg)))?;
-    let mut paths = Vec::new();
-    // What lies outside of a sandbox is no match, and what cannot be read there no error.
-    let is_allowed =
-        |path: &Path| state::allow_path(call.lua(), |roots| roots.allow(path, PathUse::Read)).is_ok();
-    let mut allowed = Vec::new();
-    for path in matches {
-        match path {
-            Err(e) if !is_allowed(e.path()) => {}
-            Ok(path) if !is_allowed(&path) => {}
-            other => allowed.push(other),
-        }
-    }
-    for path in allowed {
-        let path = path.map_err(|e| {
-            let path = e.path().to_path_buf();
-            Error::io("read", path, e.into())
-        })?;
-        paths.push(BString::from(path.as_os_str().as_bytes()));
-    }
+    let found = state::with(call.lua(), |state| search(&pattern, state.roots.as_ref()))
+        .map_err(|e| call.refuse("pattern", format!("does not parse: {}", e.msg)))??;
+    let mut paths: Vec<BString> =
+        found.into_iter().map(|path| BString::from(path.into_os_string().into_vec())).collect();
     paths.sort();
+    paths.dedup();
     Ok(paths)
 }
 
@@ -191,18 +180,27 @@ pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Resul
     // What a link leads to is replaced, not the link.
     let resolved = if path.is_symlink() { std::fs::canonicalize(path).map_err(fail)? } else { path.into() };
     let path = &*resolved;
-    let mut file = tempfile::Builder::new()
-        .prefix(".qlua-")
-        // The umask applies, as for any new file.
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder_of(path))
-        .map_err(fail)?;
+    let make = || {
+        tempfile::Builder::new()
+            .prefix(".qlua-")
+            // The umask applies, as for any new file.
+            .permissions(std::fs::Permissions::from_mode(0o666))
+            .tempfile_in(folder_of(path))
+            .map_err(fail)
+    };
+    // Who ends the process at once leaves nothing behind.
+    let removal = |file: &NamedTempFile| {
+        let unfinished = file.path().to_path_buf();
+        move || drop(std::fs::remove_file(&unfinished))
+    };
+    let (mut file, cleanup) = Cleanup::make(make, removal)?;
     if let Some(there) = there {
         file.as_file().set_permissions(there.permissions()).map_err(fail)?;
     }
     file.write_all(content).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
-    let renamed = if overwrite { file.persist(path) } else { file.persist_noclobber(path) };
+    let rename = || if overwrite { file.persist(path) } else { file.persist_noclobber(path) };
+    let renamed = cleanup.conclude(rename);
     match renamed {
         Ok(_) => Ok(()),
         Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -38,6 +38,7 @@ pub fn answer_request() -> anyhow::Result<u8> {
         memory: request.memory,
         time: Some(Duration::try_from_secs_f64(request.seconds)?),
         instructions: Some(request.instructions),
+        ..Limits::POLICY
     };
     let host = Host::pure(limits, end)?;
     restrict(&Roots::default())?;

@@ -1,8 +1,10 @@
 //! The time that a script itself takes, as others of its process see it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use super::limits::ScriptLimit;
 
 /// What a call that is not counted costs all the same, so that an endless loop of them ends.
 const FEE: u64 = 50;
@@ -16,8 +18,8 @@ pub struct ScriptClock {
     before: AtomicU64,
     /// How many calls are under way that must not be cut off.
     held: AtomicUsize,
-    /// Whether a watchdog found that the time is over.
-    pub over: AtomicBool,
+    /// What a watchdog found to be used up first.
+    pub over: OnceLock<ScriptLimit>,
 }
 
 /// Puts the clock back into the state it was in.

@@ -13,17 +13,32 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// Instructions of Lua's virtual machine.
     pub instructions: Option<u64>,
+    /// Real time of everything, what qlua spends on weights included.
+    pub total: Option<Duration>,
+    /// Bytes that the process writes, to files and to its standard output and error.
+    pub written: Option<u64>,
 }
 
 impl Limits {
     /// Those of a script that is trusted: memory alone.
-    pub const TRUSTED: Limits = Limits { memory: 4 << 30, time: None, instructions: None };
-    /// Those of a sandbox.
-    pub const SANDBOX: Limits =
-        Limits { memory: 512 << 20, time: Some(Duration::from_secs(60)), instructions: Some(20_000_000_000) };
-    /// Those of a policy that a trusted script loads.
-    pub const POLICY: Limits =
-        Limits { memory: 512 << 20, time: Some(Duration::from_secs(10)), instructions: Some(5_000_000_000) };
+    pub const TRUSTED: Limits =
+        Limits { memory: 4 << 30, time: None, instructions: None, total: None, written: None };
+    /// Those of a sandbox that writes nothing but what it says.
+    pub const SANDBOX: Limits = Limits {
+        memory: 512 << 20,
+        time: Some(Duration::from_secs(60)),
+        instructions: Some(20_000_000_000),
+        total: Some(Duration::from_secs(3600)),
+        written: Some(1 << 30),
+    };
+    /// Those of a policy that a trusted script loads; it has a process of its own, and no files.
+    pub const POLICY: Limits = Limits {
+        memory: 512 << 20,
+        time: Some(Duration::from_secs(10)),
+        instructions: Some(5_000_000_000),
+        total: None,
+        written: None,
+    };
 }
 
 impl Default for Limits {
@@ -41,6 +56,10 @@ pub enum ScriptLimit {
     Time,
     /// [`Limits::instructions`]
     Instructions,
+    /// [`Limits::total`]
+    Total,
+    /// [`Limits::written`]
+    Written,
 }
 
 impl ScriptLimit {
@@ -62,6 +81,17 @@ impl ScriptLimit {
                 let instructions = limits.instructions.unwrap_or_default();
                 error(format!("the script used up the {instructions} instructions that it may take"))
                     .with_hint("`--instructions N` before the script allows more")
+            }
+            ScriptLimit::Total => {
+                let seconds = limits.total.unwrap_or_default().as_secs_f64();
+                error(format!("the script used up the {seconds} s that all of it may take"))
+                    .with_hint("`--total-seconds N` before the script allows more")
+            }
+            ScriptLimit::Written => {
+                let bytes = usize::try_from(limits.written.unwrap_or_default()).unwrap_or(usize::MAX);
+                error(format!("the script wrote more than the {} that it may write", size(bytes))).with_hint(
+                    "`--write-limit SIZE` before the script allows more, such as `--write-limit 100GiB`",
+                )
             }
         }
     }

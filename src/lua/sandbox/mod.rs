@@ -7,6 +7,7 @@ mod landlock;
 mod limits;
 mod memory;
 mod roots;
+mod usage;
 mod watchdog;
 
 pub(super) use clock::ScriptClock;
@@ -15,4 +16,5 @@ pub use landlock::restrict;
 pub use limits::{Limits, ScriptLimit};
 pub(super) use memory::MemoryGuard;
 pub use roots::{PathUse, Roots};
+pub use usage::ProcessUsage;
 pub(super) use watchdog::{Watchdog, WatchdogEnd};

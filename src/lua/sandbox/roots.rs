@@ -63,6 +63,13 @@ impl Roots {
         self.write.iter().map(PathBuf::as_path)
     }
 
+    /// Bytes that are free for this user where may be written, on the fullest file system of all; nothing without such a place.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let free =
+            |path: &Path| rustix::fs::statvfs(path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize));
+        self.writable().filter_map(free).min()
+    }
+
     /// Fails unless `path` may be used so. Nothing of a path outside is looked at but whether its parts are links.
     ///
     /// # Errors

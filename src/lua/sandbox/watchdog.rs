@@ -1,20 +1,21 @@
 //! Ends what no hook sees: a pattern that goes back and forth, a sort or a concatenation of what is not there, memory that is
-//! not Lua's own.
+//! not Lua's own, and what qlua itself does for a script without end.
 
-use std::fs::File;
-use std::io::{Read, Seek};
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clock::ScriptClock;
 use super::limits::{Limits, ScriptLimit};
+use super::usage::ProcessUsage;
+use crate::interrupt;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// How long a script has to end by itself after its time is over, as most do at their next instructions.
 const GRACE: Duration = Duration::from_millis(1000);
+/// How long what qlua does for a script has to end by itself: it asks for a wish to stop after each tensor or megabyte.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What qlua itself may use beside the memory of Lua.
 const OWN_MEMORY: u64 = 1 << 30;
 
@@ -26,14 +27,20 @@ pub struct Watchdog {
     clock: Weak<ScriptClock>,
     limits: Limits,
     end: WatchdogEnd,
-    /// What the kernel says of the memory of this process.
-    statm: Option<File>,
+    usage: ProcessUsage,
+    begun: Instant,
+    written_before: u64,
+    /// Since when a limit is used up that holds for what qlua does, too.
+    over: Option<Instant>,
 }
 
 impl Watchdog {
     /// A watchdog for the script of `clock`, which is not watching yet. What it reads it opens now, while it may.
     pub fn new(clock: &Arc<ScriptClock>, limits: Limits, end: WatchdogEnd) -> Watchdog {
-        Watchdog { clock: Arc::downgrade(clock), limits, end, statm: File::open("/proc/self/statm").ok() }
+        let mut usage = ProcessUsage::open();
+        let written_before = usage.written().unwrap_or(0);
+        let (clock, begun) = (Arc::downgrade(clock), Instant::now());
+        Watchdog { clock, limits, end, usage, begun, written_before, over: None }
     }
 
     /// Watches until the state is gone.
@@ -43,19 +50,8 @@ impl Watchdog {
     pub fn start(mut self) -> std::io::Result<()> {
         let watch = move || {
             while let Some(clock) = self.clock.upgrade() {
-                let elapsed = clock.elapsed();
-                let over = |grace| self.limits.time.is_some_and(|time| elapsed > time + grace);
-                if over(Duration::ZERO) {
-                    clock.over.store(true, SeqCst);
-                }
-                if clock.may_be_cut_off() {
-                    if over(GRACE) {
-                        (self.end)(ScriptLimit::Time, &self.limits);
-                    }
-                    if self.own_memory().is_some_and(|own| own > self.limits.memory as u64 + OWN_MEMORY) {
-                        (self.end)(ScriptLimit::Memory, &self.limits);
-                    }
-                }
+                self.watch_script(&clock);
+                self.watch_all(&clock);
                 drop(clock);
                 thread::sleep(INTERVAL);
             }
@@ -63,19 +59,48 @@ impl Watchdog {
         thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
     }
 
-    /// Bytes in memory that are no part of a file.
-    fn own_memory(&mut self) -> Option<u64> {
-        let statm = self.statm.as_mut()?;
-        let mut text = String::new();
-        statm.rewind().ok()?;
-        statm.read_to_string(&mut text).ok()?;
-        let mut pages = text.split(' ').skip(1).map_while(|word| word.parse::<u64>().ok());
-        let (resident, of_files) = (pages.next()?, pages.next()?);
-        Some(resident.saturating_sub(of_files) * page_size())
+    /// Ends what the script itself does without end.
+    fn watch_script(&mut self, clock: &ScriptClock) {
+        let elapsed = clock.elapsed();
+        let over = |grace| self.limits.time.is_some_and(|time| elapsed > time + grace);
+        if over(Duration::ZERO) {
+            // What was used up first counts.
+            let _ = clock.over.set(ScriptLimit::Time);
+        }
+        if clock.may_be_cut_off() {
+            if over(GRACE) {
+                (self.end)(ScriptLimit::Time, &self.limits);
+            }
+            let most = self.limits.memory as u64 + OWN_MEMORY;
+            if self.usage.memory().is_some_and(|own| own > most) {
+                (self.end)(ScriptLimit::Memory, &self.limits);
+            }
+        }
     }
-}
 
-fn page_size() -> u64 {
-    // SAFETY: the call reads a constant of the system.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    /// Ends all that goes on for too long or writes too much, whoever does it: first by a wish, then for good.
+    fn watch_all(&mut self, clock: &ScriptClock) {
+        let Some(since) = self.over else {
+            if let Some(limit) = self.used_up() {
+                let _ = clock.over.set(limit);
+                interrupt::request();
+                self.over = Some(Instant::now());
+            }
+            return;
+        };
+        let grace = if clock.may_be_cut_off() { GRACE } else { PATIENCE };
+        if since.elapsed() > grace {
+            (self.end)(clock.over.get().copied().unwrap_or(ScriptLimit::Total), &self.limits);
+        }
+    }
+
+    /// What is used up of what holds for the whole process.
+    fn used_up(&mut self) -> Option<ScriptLimit> {
+        if self.limits.total.is_some_and(|total| self.begun.elapsed() > total) {
+            return Some(ScriptLimit::Total);
+        }
+        let most = self.limits.written?;
+        let written = self.usage.written()?.saturating_sub(self.written_before);
+        (written > most).then_some(ScriptLimit::Written)
+    }
 }
