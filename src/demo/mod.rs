@@ -4,6 +4,7 @@
 //! The same generator writes a checkpoint of the real dimensions ([`Qwen25VlShape::REAL_3B`]) for benchmarks.
 
 mod config;
+mod inputs;
 mod manifest;
 mod shape;
 mod tokenizer;
@@ -29,13 +30,16 @@ use crate::write::held::HeldDirectory;
 use crate::write::require_no_dangling_link;
 
 /// Version of the demo's content; another version is built anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The seed of the demo's values and scores.
 pub const SEED: u64 = 2025;
 
 /// The sensitivity manifests of the demo: that of [`SEED`], and one of another run to compare and combine it with.
 const MANIFESTS: [(&str, u64); 2] = [("manifest.json", SEED), ("second-manifest.json", SEED + 1)];
+
+/// Samples to run the model with.
+const INPUTS: &str = "inputs.safetensors";
 
 /// The file that marks a directory as a demo and lists what belongs to it.
 const STAMP: &str = "demo.json";
@@ -49,6 +53,8 @@ pub struct Demo {
     pub manifest: PathBuf,
     /// A manifest of the same model with other scores, as from a second run.
     pub second_manifest: PathBuf,
+    /// Samples to run it with, as prepared tensors.
+    pub inputs: PathBuf,
     /// Whether it was written just now, rather than found.
     pub built: bool,
 }
@@ -62,7 +68,7 @@ struct Stamp {
     files: BTreeMap<String, String>,
 }
 
-/// Makes sure that `directory` holds the demo: `model/`, `manifest.json`, `second-manifest.json`, and the stamp `demo.json`. A
+/// Makes sure that `directory` holds the demo: `model/`, `manifest.json`, `second-manifest.json`, `inputs.safetensors`, and the stamp `demo.json`. A
 /// complete one of the same version is checked and used as it is; an incomplete or older one is completed or replaced. Other files in
 /// `directory` are not touched. Two calls at once wait for each other.
 ///
@@ -87,7 +93,8 @@ fn build_locked(directory: &Path) -> Result<Demo> {
     // Some network file systems know no locks; there, two first runs at once are the user's to avoid.
     let _ = lock.lock();
     let [manifest, second_manifest] = MANIFESTS.map(|(name, _)| directory.join(name));
-    let mut demo = Demo { model: directory.join("model"), manifest, second_manifest, built: false };
+    let (model, inputs) = (directory.join("model"), directory.join(INPUTS));
+    let mut demo = Demo { model, manifest, second_manifest, inputs, built: false };
     let old = match survey(directory)? {
         Survey::Complete => return Ok(demo),
         Survey::Absent => Vec::new(),
@@ -103,7 +110,7 @@ fn build_locked(directory: &Path) -> Result<Demo> {
     }
     remove(fs::remove_dir(&demo.model), &demo.model)?;
     // The stamp goes first: whatever interrupts the moves, the next call knows the parts for the demo's own.
-    for name in [STAMP, "model"].into_iter().chain(MANIFESTS.map(|(name, _)| name)) {
+    for name in [STAMP, "model", INPUTS].into_iter().chain(MANIFESTS.map(|(name, _)| name)) {
         let to = directory.join(name);
         fs::rename(staging.path().join(name), &to).map_err(|e| Error::io("create", &to, e))?;
     }
@@ -129,6 +136,8 @@ fn stage(staging: &Path) -> Result<()> {
         put(name, json::pretty(&manifest(&Qwen25VlShape::DEMO, seed)))?;
         files.insert(name.into(), digest(&staging.join(name))?);
     }
+    put(INPUTS, inputs::inputs(&Qwen25VlShape::DEMO, SEED)?)?;
+    files.insert(INPUTS.into(), digest(&staging.join(INPUTS))?);
     let stamp = Stamp { qlua_demo: VERSION, seed: SEED, files };
     put(STAMP, json::pretty(&stamp))
 }

@@ -135,7 +135,7 @@ impl Workbench {
         let base = tempfile::tempdir().unwrap();
         let pristine = base.path().join("pristine");
         let demo = qlua::demo::build(&pristine).unwrap();
-        for extra in ["demo.json", "second-manifest.json"] {
+        for extra in ["demo.json", "second-manifest.json", "inputs.safetensors"] {
             fs::remove_file(pristine.join(extra)).unwrap();
         }
         let manifest: serde_json::Value = serde_json::from_slice(&fs::read(&demo.manifest).unwrap()).unwrap();

@@ -27,7 +27,7 @@ impl Place {
         // Resolved, so that paths in messages can be compared.
         let path = base.path().canonicalize().unwrap();
         qlua::demo::build(&path).unwrap();
-        for extra in ["demo.json", "second-manifest.json"] {
+        for extra in ["demo.json", "second-manifest.json", "inputs.safetensors"] {
             fs::remove_file(path.join(extra)).unwrap();
         }
         Place {

@@ -89,6 +89,8 @@ row! {
         manifest: Type::Path => demo.manifest.display().to_string(),
         /// a manifest of the same model with other scores, as from a second run
         second_manifest: Type::Path => demo.second_manifest.display().to_string(),
+        /// samples to run it with, as prepared tensors
+        inputs: Type::Path => demo.inputs.display().to_string(),
         /// whether it was built just now rather than found
         built: Type::Boolean => demo.built,
     }

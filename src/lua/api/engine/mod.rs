@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use mlua::{AnyUserData, Lua, UserDataRef};
+use mlua::{AnyUserData, Lua};
 
 use crate::engine::inputs::{
     DEFAULT_MAX_LENGTH, MOST_SAMPLES, PairsFile, PreparedKind, Processor, Samples, captions, pairs, prepared,
@@ -13,7 +13,7 @@ use crate::engine::inputs::{
 use crate::engine::{Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
-use crate::lua::{Call, Handle, Row, Type};
+use crate::lua::{Call, Handle, Type};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 
@@ -120,6 +120,7 @@ fn engine_class() -> Class<Engine> {
         .field("model_type", Type::String, "its architecture, such as `qwen2_5_vl`", |this, _| {
             Ok(this.model.model_type().unwrap_or("unknown").to_string())
         })
+        .field("bytes", Type::IntegerIn("bytes"), "the size of its tensors", |this, _| Ok(this.model.bytes()))
         .field("has_vision", Type::Boolean, "whether it has a vision tower", |this, _| {
             Ok(Network::open(&this.model)?.vision_blocks() > 0)
         })
@@ -168,19 +169,21 @@ fn engine_class() -> Class<Engine> {
             },
         )
         .method(
-            Function::new("quality", "How a scheme's predictions differ from those of this checkpoint.")
-                .param("scheme", Type::Handle("Engine"), "the scheme, or any checkpoint with the same vocabulary")
-                .param("samples", Type::Handle("Samples"), "what both are run with")
+            Function::new("quality", "How the predictions of schemes differ from those of this checkpoint, which runs once for all of them.")
+                .param("schemes", Type::List(&Type::Handle("Engine")), "the schemes, or any checkpoints with the same vocabulary")
+                .param("samples", Type::Handle("Samples"), "what all are run with")
                 .long()
-                .returns(Type::Record(&QUALITY), "KL, perplexity and agreement")
+                .returns(Type::List(&Type::Record(&QUALITY)), "KL, perplexity and agreement of each")
                 .raises("the vocabularies differ")
-                .example(with_engine!("assert(engine:quality(engine, samples).kl == 0)")),
+                .example(with_engine!("assert(engine:quality({ engine }, samples)[1].kl == 0)")),
             |this, call| {
-                let other: AnyUserData = call.get("scheme")?;
-                let other: UserDataRef<Engine> = other.borrow()?;
+                let handles: Vec<AnyUserData> = call.get("schemes")?;
+                let schemes = handles.iter().map(|handle| Ok(handle.borrow::<Engine>()?.model.clone()));
+                let schemes = schemes.collect::<mlua::Result<Vec<Arc<Model>>>>()?;
                 let samples = call.handle::<Samples>("samples")?;
-                let measured = quality(&this.model, &other.model, &samples);
-                Ok(Row(this.model.unchanged(other.model.unchanged(measured))?))
+                let done = &mut progress(call.lua(), "measured", schemes.len());
+                let measured = this.model.unchanged(quality(&this.model, &schemes, &samples, done))?;
+                rows(call.lua(), &measured)
             },
         )
         .method(scores::calibrate(), scores::run_calibrate)
@@ -253,13 +256,24 @@ fn forward(model: &Model, samples: &Samples) -> crate::Result<Vec<Forwarded>> {
     Ok(logits.into_iter().zip(losses).zip(&samples.samples).map(forwarded).collect())
 }
 
-fn quality(base: &Model, scheme: &Model, samples: &Samples) -> crate::Result<Quality> {
-    let (base, scheme) = (Network::open(base)?, Network::open(scheme)?);
+fn quality(
+    base: &Model,
+    schemes: &[Arc<Model>],
+    samples: &Samples,
+    done: &mut dyn FnMut(),
+) -> crate::Result<Vec<Quality>> {
+    let base = Network::open(base)?;
     let base = NetworkRun::new(&base, &Cpu, &samples.samples)?;
-    let scheme = NetworkRun::new(&scheme, &Cpu, &samples.samples)?;
     let hidden = base.forward(&mut Unobserved, &mut Forgotten)?;
-    let scheme_hidden = scheme.forward(&mut Unobserved, &mut Forgotten)?;
-    base.quality(&hidden, &scheme, &scheme_hidden, samples.counted_from)
+    let measure = |scheme: &Arc<Model>| {
+        let network = Network::open(scheme)?;
+        let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
+        let scheme_hidden = run.forward(&mut Unobserved, &mut Forgotten)?;
+        let measured = base.quality(&hidden, &run, &scheme_hidden, samples.counted_from);
+        done();
+        scheme.unchanged(measured)
+    };
+    schemes.iter().map(measure).collect()
 }
 
 /// Says how far a run is, about ten times.

@@ -1,0 +1,55 @@
+#!/usr/bin/env qlua
+--- Score every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.
+local qlua = require "qlua"
+local samples = require "lib.samples"
+
+local opts = qlua.cli.parser{
+  name = "autoquant",
+  about = "Scores every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.",
+  options = samples.options{
+    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is scored" },
+    { name = "out", metavar = "DIR", type = "path", default = "baseline", doc = "where the results go" },
+    { name = "coverage", metavar = "WORD", default = "all-layers", doc = "all-layers, or lm-only: leave the vision tower as it is" },
+    { name = "samples", metavar = "N", type = "integer", least = 1, default = 4096, doc = "at most so many captions or pairs" },
+    { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a caption or pair" },
+    { name = "score-steps", metavar = "N", type = "integer", least = 1, default = 128, doc = "samples that score; all calibrate" },
+    { name = "method", metavar = "WORD", default = "gradient", doc = "gradient, or kl_div: a pass for each group" },
+    { name = "formats", metavar = "LIST", type = "granularity list", default = "tensor", doc = "scales for a tensor, each row, each 128×128 block" },
+    { name = "effective-bits", metavar = "N", type = "number", default = 11, doc = "what the search solves for" },
+    { name = "name", metavar = "NAME", type = "name part", doc = "the scheme's name (default: fp8_autoquant_<coverage>_fp8)" },
+    { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where the baseline is quantised; scores are computed on the CPU" },
+    { name = "no-baseline", flag = true, doc = "do not write the FP8 checkpoint" },
+    { name = "overwrite", flag = true, doc = "replace existing results" },
+  },
+}:parse()
+
+if not opts.model then
+  local demo = qlua.checkpoint.demo("qlua-demo")
+  opts.model, opts.inputs, opts.overwrite = demo.model, demo.inputs, true
+end
+local name = opts.name or ("fp8_autoquant_%s_fp8"):format(opts.coverage:gsub("-", "_"))
+local path = qlua.fs.join(opts.out, name .. "_quant_manifest.json")
+if qlua.fs.exists(path) and not opts.overwrite then
+  error{ kind = "usage", message = ("`%s` exists already"):format(path), hint = "pass --overwrite, or another --out or --name" }
+end
+
+local engine = qlua.engine.open(opts.model)
+local pictures = opts.coverage == "all-layers" and engine.has_vision
+if pictures and opts.captions then
+  error{ kind = "usage", message = "captions alone never reach the vision tower, so its layers would get the score 0 and rank first",
+    hint = "use --pairs, or --coverage lm-only" }
+end
+local read = samples.read(engine, opts, pictures and "vlm" or "text")
+local scores = engine:sensitivity(read, { method = opts.method, formats = opts.formats, score_steps = opts.score_steps })
+local manifest = scores:write(opts.out, {
+  name = name, coverage = opts.coverage, effective_bits = opts.effective_bits, overwrite = opts.overwrite,
+})
+print(("%s scored on %s: %s"):format(qlua.report.count(#manifest.groups, "group"), qlua.report.count(read.count, "sample"), path))
+if not opts.no_baseline then
+  local family = qlua.export.family{
+    model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, overwrite = opts.overwrite,
+  }
+  family:add("fp8_baseline", family.manifest:ranking():lowest(100))
+  family:run()
+  print("the FP8 baseline is " .. qlua.fs.join(opts.out, "fp8_baseline"))
+end
