@@ -26,6 +26,7 @@ function qlua.sorted(table) end
 ---@field model string its checkpoint directory
 ---@field manifest string its sensitivity manifest, which also carries amax values
 ---@field second_manifest string a manifest of the same model with other scores, as from a second run
+---@field inputs string samples to run it with, as prepared tensors
 ---@field built boolean whether it was built just now rather than found
 
 ---A tensor that is not the same in two checkpoints.
@@ -235,6 +236,221 @@ function Parser:parse(words) end
 ---Since 0.1.0.
 ---@return string # lines of text
 function Parser:help() end
+
+---What a model says of one sample.
+---@class qlua.Forward
+---@field loss number mean negative logarithm of the probability of each next token
+---@field tokens integer tokens of the sample
+
+---How the predictions of a scheme differ from those of the checkpoint that it was made from.
+---@class qlua.Quality
+---@field samples integer samples
+---@field tokens integer positions at which predictions were compared
+---@field kl number KL(base ‖ scheme), mean over all positions
+---@field kl_error number its standard error
+---@field perplexity number perplexity of the scheme
+---@field perplexity_error number its standard error
+---@field base_perplexity number perplexity of the base
+---@field agreement number share of positions at which both find the same token likeliest, 0 to 1
+---@field agreement_error number its standard error
+
+---What is known of one linear layer.
+---@class qlua.LayerFigures
+---@field name string its name, such as `layers.0.mlp.up_proj` or `vision.blocks.3.attn.qkv`
+---@field weights integer number of weights
+---@field input_amax number largest magnitude of its inputs over all samples
+---@field input_rms number root mean square of its inputs
+---@field weight_amax number largest magnitude of its weight
+---@field scores number[] a score for each format; empty after calibration alone
+---@field output_errors number[] the squared error of its outputs in each format, summed over all tokens; 0 where no gradients were computed
+
+---Options of Engine:samples.
+---@class qlua.Engine.samples.Options
+---@field captions? string a text file, a caption a line
+---@field pairs? string an SQLite file with the table `vlm_calib_samples`; `images` says where its pictures are
+---@field images? string the folder that the paths of `pairs` begin in
+---@field split? string only pairs of this split
+---@field inputs? string prepared tensors, `text.N.*` and `vlm.N.*`, in a safetensors file
+---@field kind? "text"|"vlm" which of the prepared tensors (default: `"vlm"`)
+---@field text? string a long text, cut into windows of `max_length` tokens of which the second half counts, as llama.cpp's perplexity tool does
+---@field count? integer at most so many (default: `4096`)
+---@field max_length? integer tokens of a sample, the rest is cut off (default: `512`)
+
+---Options of Engine:sensitivity.
+---@class qlua.Engine.sensitivity.Options
+---@field method? "gradient"|"kl_div" `gradient`: the error of each layer's output weighted by the gradient of the loss; `kl_div`: the KL divergence of the model's output, a pass for each group (default: `"gradient"`)
+---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: `{ "tensor" }`)
+---@field score_steps? integer samples that score (default: `128`)
+
+---Options of Sensitivity:write.
+---@class qlua.Sensitivity.write.Options
+---@field name? string the scheme's name (default: `"fp8_autoquant_all_layers_fp8"`)
+---@field coverage? "all-layers"|"lm-only" `lm-only` leaves the vision tower as it is (default: `"all-layers"`)
+---@field effective_bits? number what the search solves for (default: `11.0`)
+---@field overwrite? boolean replace existing files (default: `false`)
+
+---Runs models, quantised or not: calibration, sensitivity scores and quality, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.
+---@class qlua.engine
+qlua.engine = {}
+
+---Opens a checkpoint to run it. A quantised one is run as its loader would: code × scale, inputs rounded.
+---
+---Raises when it cannot be read, or its architecture is not computed.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---assert(engine.has_vision)
+---```
+---
+---Since 0.1.0.
+---@param path string the directory
+---@return qlua.Engine # the engine
+function qlua.engine.open(path) end
+
+---A model that can be run.
+---@class qlua.Engine
+---@field path string its checkpoint
+---@field model_type string its architecture, such as `qwen2_5_vl`
+---@field bytes integer the size of its tensors
+---@field has_vision boolean whether it has a vision tower
+local Engine = {}
+
+---Reads samples with the tokenizer, chat template and picture settings of the checkpoint. Exactly one of `captions`, `pairs`, `inputs` and `text` is given.
+---
+---Raises when a file cannot be read, is empty, or does not fit the model.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---assert(samples.count == 2 and not samples.has_pictures)
+---```
+---
+---Since 0.1.0.
+---@param options? qlua.Engine.samples.Options
+---@return qlua.Samples # the samples
+function Engine:samples(options) end
+
+---Runs samples through the model.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---local said, logits = engine:forward(samples)
+---assert(said[1].loss > 0 and logits[1].shape[1] == said[1].tokens)
+---```
+---
+---Since 0.1.0.
+---@param samples qlua.Samples the samples
+---@return qlua.Forward[] # loss and tokens of each sample
+---@return qlua.Tensor[] # the logits of each sample, F32 [tokens, vocabulary]
+function Engine:forward(samples) end
+
+---How the predictions of schemes differ from those of this checkpoint, which runs once for all of them.
+---
+---Raises when the vocabularies differ.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---assert(engine:quality({ engine }, samples)[1].kl == 0)
+---```
+---
+---Since 0.1.0.
+---@param schemes qlua.Engine[] the schemes, or any checkpoints with the same vocabulary
+---@param samples qlua.Samples what all are run with
+---@return qlua.Quality[] # KL, perplexity and agreement of each
+function Engine:quality(schemes, samples) end
+
+---Runs samples and keeps what goes into each linear layer.
+---
+---Raises when weights or inputs are not finite.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---assert(engine:calibrate(samples)[1].input_amax > 0)
+---```
+---
+---Since 0.1.0.
+---@param samples qlua.Samples the samples
+---@return qlua.LayerFigures[] # the layers in the order in which they run
+function Engine:calibrate(samples) end
+
+---Scores every linear layer in every format, as NVIDIA ModelOpt's AutoQuant does: inputs are calibrated on all samples, then the first `score_steps` of them score.
+---
+---Raises when the checkpoint is quantised already, or weights or inputs are not finite.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---local scores = engine:sensitivity(samples, { formats = { "tensor", "block" } })
+---assert(#scores.layers[1].scores == 2)
+---```
+---
+---Since 0.1.0.
+---@param samples qlua.Samples the samples
+---@param options? qlua.Engine.sensitivity.Options
+---@return qlua.Sensitivity # the scores
+function Engine:sensitivity(samples, options) end
+
+---Samples to run a model with.
+---@class qlua.Samples
+---@field count integer how many
+---@field tokens integer tokens of all together
+---@field has_pictures boolean whether there are pictures
+---@field kind string `captions`, `pairs`, `prepared` or `text`
+---@field hashes string[] a hash of each sample
+local Samples = {}
+
+---How much each linear layer suffers from each format.
+---@class qlua.Sensitivity
+---@field layers qlua.LayerFigures[] the layers in the order in which they run
+---@field losses number[] the mean loss of each sample, unquantised
+---@field method string `gradient` or `kl_div`
+local Sensitivity = {}
+
+---The same layers with scores of your own.
+---
+---Raises when the function raises, or gives no number from 0 on.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---local scores = engine:sensitivity(samples)
+---local outliers = scores:scored_by(function(layer) return layer.input_amax / layer.input_rms end)
+---assert(outliers.layers[1].scores[1] > 1)
+---```
+---
+---Since 0.1.0.
+---@param score fun(layer: qlua.LayerFigures, format: integer): number the score of a layer in the format of this number; higher is worse
+---@return qlua.Sensitivity # the scores
+function Sensitivity:scored_by(score) end
+
+---Writes the files of an AutoQuant run into a directory: `NAME_quant_manifest.json`, `NAME_amax.json`, `per-layer-sensitivity.json` and `per-layer-sensitivity.md`. Output heads and patch embeddings stay as they are.
+---
+---Raises when a layer was not reached by any sample, such as those of the vision tower by captions alone.
+---
+---Raises when a file exists.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---local manifest = engine:sensitivity(samples):write("run", { coverage = "lm-only" })
+---assert(manifest.method == "gradient" and manifest.has_amax)
+---```
+---
+---Since 0.1.0.
+---@param directory string where they go
+---@param options? qlua.Sensitivity.write.Options
+---@return qlua.Manifest # the manifest
+function Sensitivity:write(directory, options) end
 
 ---The layout of a family's schemes; over a manifest alone there is none.
 ---@class qlua.Decision
