@@ -78,15 +78,15 @@ impl CandidateFormat {
         codes.par_chunks_exact_mut(columns.max(1)).enumerate().for_each(|(row, codes)| {
             let mut values = vec![0.0f32; columns];
             super::cpu::read_elements(weight.values(), row * columns, &mut values);
-            for (column, value) in values.iter_mut().enumerate() {
-                *value *= match self.granularity {
-                    Granularity::Tensor => factors[0],
-                    Granularity::Channel => factors[row],
-                    Granularity::Block => factors[row / BLOCK_SIZE[0] * across + column / BLOCK_SIZE[1]],
-                };
+            let (run, first) = match self.granularity {
+                Granularity::Tensor => (columns, 0),
+                Granularity::Channel => (columns, row),
+                Granularity::Block => (BLOCK_SIZE[1], row / BLOCK_SIZE[0] * across),
+            };
+            for (values, factor) in values.chunks_mut(run).zip(&factors[first..]) {
+                values.iter_mut().for_each(|value| *value *= factor);
             }
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            unit.encode(0, &bytes, codes);
+            unit.encode(0, super::cpu::bytes_of(&values), codes);
         });
         let scales = Scales {
             granularity: self.granularity,
@@ -98,6 +98,9 @@ impl CandidateFormat {
     }
 
     fn amax(self, weight: &LinearWeight) -> Result<crate::format::Amax> {
+        if self.granularity == Granularity::Tensor || weight.values().shape().len() == 2 {
+            return crate::format::amax(weight.values(), self.granularity);
+        }
         let shape = [weight.outputs(), weight.inputs()];
         let mut amax = AmaxAccumulator::new(weight.values().dtype(), &shape, self.granularity)?;
         amax.push(0, weight.values().bytes());

@@ -89,6 +89,17 @@ impl<B: Backend> NetworkRun<'_, B> {
         Ok((losses, by_hidden))
     }
 
+    /// Shows what goes into the head to the observer, without its outputs, which would take the longest.
+    pub(super) fn head_inputs(&self, hidden: &[B::Buffer], observer: &mut dyn Observer<B>) -> Result<()> {
+        let head = self.head()?;
+        for (chunk, hidden) in self.chunks.iter().zip(hidden) {
+            interrupt::check()?;
+            let input = self.backend.norm(hidden, &head.norm);
+            observer.input(self.backend, &head.linear, chunk.tokens.len(), &input);
+        }
+        Ok(())
+    }
+
     /// How the rows of another run agree with those of this: for each sample, one for each token.
     pub fn agreement(
         &self,

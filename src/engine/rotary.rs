@@ -28,15 +28,20 @@ pub(super) enum AxisSections {
 
 impl Rotary {
     /// The frequencies that a configuration asks for; `size` is that of a head. `config` is the part that has `rope_theta` or
-    /// `rope_parameters`.
+    /// `rope_parameters`; `usual` is the base of the family where it names none.
     ///
     /// # Errors
     /// [`Error::Refused`] for a scaling that is not computed here.
-    pub fn read(config: &Value, size: usize, sections: fn([usize; 3]) -> AxisSections) -> Result<Self> {
+    pub fn read(
+        config: &Value,
+        size: usize,
+        usual: f64,
+        sections: fn([usize; 3]) -> AxisSections,
+    ) -> Result<Self> {
         let said = [&config["rope_parameters"], &config["rope_scaling"]].into_iter().find(|v| v.is_object());
         let null = Value::Null;
         let said = said.unwrap_or(&null);
-        let theta = said["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(10000.0);
+        let theta = said["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(usual);
         let kind = said["rope_type"].as_str().or(said["type"].as_str()).unwrap_or("default");
         let partial = said["partial_rotary_factor"].as_f64().or(config["partial_rotary_factor"].as_f64());
         if partial.is_some_and(|share| share != 1.0) {

@@ -174,7 +174,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         let hidden = self.forward(&mut scoring, borders)?;
         scoring.check()?;
         // The head's inputs are all seen before any of its gradients, as its own amax has to be whole.
-        self.loss(&hidden, &mut scoring, false)?;
+        self.head_inputs(&hidden, &mut scoring)?;
         scoring.check()?;
         scoring.calibrating = false;
         let (losses, gradients) = self.loss(&hidden, &mut scoring, true)?;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod directory;
+pub mod engine;
 pub mod place;
 pub mod report;
 pub mod runs;

@@ -20,6 +20,7 @@ use super::weight::LinearWeight;
 use product::{Extent, ProductTarget, Side, multiply};
 use rows::{Rows, Scaled, Stored, Strided};
 
+pub(super) use round::bytes_of;
 pub(super) use rows::read_elements;
 
 /// The CPU, with the threads of the current pool.

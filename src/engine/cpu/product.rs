@@ -181,12 +181,23 @@ impl Step {
         for column in columns.clone().step_by(self.tile.columns) {
             let right = &right[column * self.steps..];
             for row in rows.clone().step_by(self.tile.rows) {
-                self.tile.run(self.steps, &left[row * self.steps..], right, &mut tile);
-                let width = self.tile.columns.min(columns.end - column);
-                for at in 0..self.tile.rows.min(rows.end - row) {
+                let left = &left[row * self.steps..];
+                let (height, width) = (rows.end - row, columns.end - column);
+                if height >= self.tile.rows && width >= self.tile.columns {
+                    let start = row * target.stride + self.first_column + column;
+                    // SAFETY: `multiply` has checked that the target holds all rows and columns of the product, of which this tile
+                    // is a part, and no other task has this rectangle.
+                    unsafe {
+                        let to = target.values.add(start);
+                        self.tile.run_into(self.steps, left, right, to, target.stride, self.add);
+                    }
+                    continue;
+                }
+                self.tile.run(self.steps, left, right, &mut tile);
+                let width = self.tile.columns.min(width);
+                for at in 0..self.tile.rows.min(height) {
                     let start = (row + at) * target.stride + self.first_column + column;
-                    // SAFETY: `multiply` has checked that the target holds all rows and columns of the product, and no other
-                    // task has this rectangle.
+                    // SAFETY: as above, for the part of the tile that is in the product.
                     let to = unsafe { std::slice::from_raw_parts_mut(target.values.add(start), width) };
                     let from = &tile[at * self.tile.columns..][..width];
                     match self.add {

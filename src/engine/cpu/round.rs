@@ -77,7 +77,7 @@ fn round_run(x: &[f32], out: &mut [f32], codes: &mut [u8], scale: f32) {
 }
 
 /// The bytes of F32 values, little-endian as all machines are that the engine runs on.
-fn bytes_of(x: &[f32]) -> &[u8] {
+pub(crate) fn bytes_of(x: &[f32]) -> &[u8] {
     // SAFETY: every byte of an F32 is initialised, and bytes have no alignment.
     unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), std::mem::size_of_val(x)) }
 }

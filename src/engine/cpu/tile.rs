@@ -9,7 +9,16 @@ pub(super) const MOST: usize = 12 * 32;
 pub(super) struct ProductTile {
     pub rows: usize,
     pub columns: usize,
-    run: unsafe fn(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]),
+    run: unsafe fn(steps: usize, left: &[f32], right: &[f32], out: Out),
+}
+
+/// Where a whole tile is written: rows of values, `stride` apart.
+#[derive(Clone, Copy)]
+struct Out {
+    values: *mut f32,
+    stride: usize,
+    /// Whether the tile is added to what stands there.
+    add: bool,
 }
 
 impl ProductTile {
@@ -45,13 +54,38 @@ impl ProductTile {
 
     /// The sums of products over `steps` steps, row after row, at the start of `tile`.
     pub fn run(&self, steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+        debug_assert!(self.rows * self.columns <= MOST);
+        let out = Out { values: tile.as_mut_ptr(), stride: self.columns, add: false };
+        self.check(steps, left, right);
+        // SAFETY: such a tile is made only after the machine was found to have its instructions, the panels are long enough, and
+        // the largest tile has room in `tile`.
+        unsafe { (self.run)(steps, left, right, out) }
+    }
+
+    /// The same into rows that are `stride` values apart; with `add`, added to what stands there.
+    ///
+    /// # Safety
+    /// From `values` on there have to be all rows and columns of the tile, and nobody else may use them meanwhile.
+    pub unsafe fn run_into(
+        &self,
+        steps: usize,
+        left: &[f32],
+        right: &[f32],
+        values: *mut f32,
+        stride: usize,
+        add: bool,
+    ) {
+        self.check(steps, left, right);
+        // SAFETY: as above, and the caller answers for the place.
+        unsafe { (self.run)(steps, left, right, Out { values, stride, add }) }
+    }
+
+    fn check(&self, steps: usize, left: &[f32], right: &[f32]) {
         assert!(left.len() >= steps * self.rows && right.len() >= steps * self.columns);
-        // SAFETY: such a tile is made only after the machine was found to have its instructions, and the panels are long enough.
-        unsafe { (self.run)(steps, left, right, tile) }
     }
 }
 
-fn baseline(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+unsafe fn baseline(steps: usize, left: &[f32], right: &[f32], out: Out) {
     let mut sums = [[0.0f32; 8]; 4];
     for (left, right) in left.as_chunks::<4>().0.iter().zip(right.as_chunks::<8>().0).take(steps) {
         for (sums, left) in sums.iter_mut().zip(left) {
@@ -60,16 +94,25 @@ fn baseline(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
             }
         }
     }
-    for (to, from) in tile.as_chunks_mut::<8>().0.iter_mut().zip(&sums) {
-        *to = *from;
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller answers for 4 rows of 8.
+        let to = unsafe { std::slice::from_raw_parts_mut(out.values.add(row * out.stride), 8) };
+        match out.add {
+            true => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
+            false => to.copy_from_slice(sums),
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], out: Out) {
     use std::arch::x86_64::*;
     let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
+    for row in 0..6 {
+        // What the sums are added to comes from memory; it shall be there when they are done. A prefetch reads nothing.
+        _mm_prefetch::<_MM_HINT_T0>(out.values.wrapping_add(row * out.stride).cast());
+    }
     let mut sums = [[_mm256_setzero_ps(); 2]; 6];
     for _ in 0..steps {
         // SAFETY: the caller has checked that the panels hold as many steps.
@@ -85,19 +128,29 @@ unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]
         }
     }
     for (row, sums) in sums.iter().enumerate() {
-        // SAFETY: a tile has room for 6 rows of 16.
+        // SAFETY: the caller answers for 6 rows of 16.
         unsafe {
-            _mm256_storeu_ps(tile.as_mut_ptr().add(row * 16), sums[0]);
-            _mm256_storeu_ps(tile.as_mut_ptr().add(row * 16 + 8), sums[1]);
+            let to = out.values.add(row * out.stride);
+            let [mut first, mut second] = *sums;
+            if out.add {
+                first = _mm256_add_ps(_mm256_loadu_ps(to), first);
+                second = _mm256_add_ps(_mm256_loadu_ps(to.add(8)), second);
+            }
+            _mm256_storeu_ps(to, first);
+            _mm256_storeu_ps(to.add(8), second);
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOST]) {
+unsafe fn avx512(steps: usize, left: &[f32], right: &[f32], out: Out) {
     use std::arch::x86_64::*;
     let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
+    for row in 0..12 {
+        // What the sums are added to comes from memory; it shall be there when they are done. A prefetch reads nothing.
+        _mm_prefetch::<_MM_HINT_T0>(out.values.wrapping_add(row * out.stride).cast());
+    }
     let mut sums = [[_mm512_setzero_ps(); 2]; 12];
     for _ in 0..steps {
         // SAFETY: the caller has checked that the panels hold as many steps.
@@ -113,10 +166,16 @@ unsafe fn avx512(steps: usize, left: &[f32], right: &[f32], tile: &mut [f32; MOS
         }
     }
     for (row, sums) in sums.iter().enumerate() {
-        // SAFETY: a tile has room for 12 rows of 32.
+        // SAFETY: the caller answers for 12 rows of 32.
         unsafe {
-            _mm512_storeu_ps(tile.as_mut_ptr().add(row * 32), sums[0]);
-            _mm512_storeu_ps(tile.as_mut_ptr().add(row * 32 + 16), sums[1]);
+            let to = out.values.add(row * out.stride);
+            let [mut first, mut second] = *sums;
+            if out.add {
+                first = _mm512_add_ps(_mm512_loadu_ps(to), first);
+                second = _mm512_add_ps(_mm512_loadu_ps(to.add(16)), second);
+            }
+            _mm512_storeu_ps(to, first);
+            _mm512_storeu_ps(to.add(16), second);
         }
     }
 }

@@ -8,14 +8,18 @@ use crate::error::Result;
 
 /// A Llama.
 pub(super) fn llama(reading: &Reading) -> Result<Blueprint> {
-    let text = reading.language_model(|_| AxisSections::One)?;
+    let text = reading.language_model(10000.0, |_| AxisSections::One)?;
     Ok(Blueprint { text, vision: None, image_token: None })
 }
 
 /// A Mistral: every block has the window, where there is one.
 pub(super) fn mistral(reading: &Reading) -> Result<Blueprint> {
     let mut architecture = llama(reading)?;
-    let window = reading.text()["sliding_window"].as_u64().map(|window| window as usize);
+    // Transformers' `MistralConfig` has a window unless it is told that there is none.
+    let window = match reading.text().get("sliding_window") {
+        None => Some(4096),
+        Some(stated) => stated.as_u64().map(|window| window as usize),
+    };
     if !reading.text()["layer_types"].is_array() {
         architecture.text.windows.fill(window);
     }

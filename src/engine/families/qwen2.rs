@@ -7,6 +7,6 @@ use crate::error::Result;
 
 /// A Qwen2.
 pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
-    let text = reading.language_model(|_| AxisSections::One)?;
+    let text = reading.language_model(10000.0, |_| AxisSections::One)?;
     Ok(Blueprint { text, vision: None, image_token: None })
 }

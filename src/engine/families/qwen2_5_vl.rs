@@ -36,6 +36,6 @@ pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
         merger: merger(NormKind::Rms),
         deepstack: vec![],
     };
-    let text = reading.language_model(AxisSections::InTurn)?;
+    let text = reading.language_model(1e6, AxisSections::InTurn)?;
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }

@@ -37,7 +37,7 @@ pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
         merger: merger(NormKind::Layer),
         deepstack: vec![],
     };
-    let text = reading.language_model(AxisSections::InTurn)?;
+    let text = reading.language_model(1e6, AxisSections::InTurn)?;
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }
 

@@ -7,6 +7,9 @@ use crate::error::Result;
 
 /// A Qwen3.
 pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
-    let text = TextConfiguration { normalises_heads: true, ..reading.language_model(|_| AxisSections::One)? };
+    let text = TextConfiguration {
+        normalises_heads: true,
+        ..reading.language_model(10000.0, |_| AxisSections::One)?
+    };
     Ok(Blueprint { text, vision: None, image_token: None })
 }

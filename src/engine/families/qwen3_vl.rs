@@ -41,8 +41,10 @@ pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
             .map(|(at, block)| (block, merger(format!("vision.deepstack_merger_list.{at}"), true)))
             .collect(),
     };
-    let text =
-        TextConfiguration { normalises_heads: true, ..reading.language_model(AxisSections::Interleaved)? };
+    let text = TextConfiguration {
+        normalises_heads: true,
+        ..reading.language_model(500000.0, AxisSections::Interleaved)?
+    };
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }
 

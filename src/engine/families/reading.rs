@@ -64,7 +64,12 @@ impl<'a> Reading<'a> {
     }
 
     /// The language model, without windows and without normalised heads.
-    pub fn language_model(&self, sections: fn([usize; 3]) -> AxisSections) -> Result<TextConfiguration> {
+    /// `theta` is the base of rotary positions where the configuration names none.
+    pub fn language_model(
+        &self,
+        theta: f64,
+        sections: fn([usize; 3]) -> AxisSections,
+    ) -> Result<TextConfiguration> {
         let text = self.text;
         let (hidden, layers) =
             (self.number(text, &["hidden_size"])?, self.number(text, &["num_hidden_layers"])?);
@@ -89,7 +94,7 @@ impl<'a> Reading<'a> {
             activation: self.activation(text, "hidden_act", Activation::Silu)?,
             normalises_heads: false,
             windows: self.windows(layers),
-            rotary: Rotary::read(text, size, sections)?,
+            rotary: Rotary::read(text, size, theta, sections)?,
             tied: self.checkpoint.ties_word_embeddings(),
         })
     }
@@ -99,7 +104,7 @@ impl<'a> Reading<'a> {
         let window = self.text["sliding_window"].as_u64().map(|window| window as usize);
         let kinds = self.text["layer_types"].as_array();
         let uses = self.text["use_sliding_window"].as_bool().unwrap_or(false);
-        let from = self.text["max_window_layers"].as_u64().unwrap_or(0) as usize;
+        let from = self.text["max_window_layers"].as_u64().unwrap_or(28) as usize;
         let sees_less = |layer: usize| match kinds {
             Some(kinds) => kinds.get(layer).and_then(Value::as_str) == Some("sliding_attention"),
             None => uses && layer >= from,
