@@ -126,7 +126,7 @@ class Torch:
         data = [{"input_ids": ids[None], "labels": ids[None], "use_cache": False} for ids in self.ids]
         mtq.auto_quantize(
             model,
-            constraints={"effective_bits": 11.0},
+            constraints={"effective_bits": 15.0},
             quantization_formats=[mtq.FP8_DEFAULT_CFG],
             data_loader=data,
             forward_step=step,
