@@ -33,6 +33,7 @@ pub(super) struct VisionBlock {
     perceptron: PerceptronLayers,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one of it is in memory at a time")]
 enum PerceptronLayers {
     Gated { gate: Linear, up: Linear, down: Linear },
     Plain { first: Linear, second: Linear },

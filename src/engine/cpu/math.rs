@@ -2,6 +2,7 @@
 
 /// eˣ, to about one unit in the last place: the polynomial of Cephes' `expf`.
 #[inline(always)]
+#[allow(clippy::excessive_precision, reason = "the constants as they were published")]
 pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12582912.0; // 1.5 · 2²³: adding and subtracting it rounds to an integer
     let x = x.clamp(-87.33654, 88.72283);

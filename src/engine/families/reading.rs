@@ -43,7 +43,7 @@ impl<'a> Reading<'a> {
         match found {
             Some(Ok(number)) if number > 0 && number < 1 << 40 => Ok(number),
             _ => Err(Error::format(
-                &self.checkpoint.directory().join("config.json"),
+                self.checkpoint.directory().join("config.json"),
                 format!("has no positive whole number `{}`", keys[0]),
             )),
         }
