@@ -17,6 +17,7 @@ use crate::lua::{Call, Handle, Type};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 
+mod generate;
 mod scores;
 
 /// A model that can be run.
@@ -186,6 +187,7 @@ fn engine_class() -> Class<Engine> {
                 rows(call.lua(), &measured)
             },
         )
+        .method(generate::generate(), generate::run_generate)
         .method(scores::calibrate(), scores::run_calibrate)
         .method(scores::sensitivity(), scores::run_sensitivity)
 }
