@@ -16,13 +16,13 @@ local opts = qlua.cli.parser{
 
 local engine = qlua.engine.open(opts.model)
 local prompt = opts.prompt or opts.image and "Describe the image." or "What is the capital of France?"
-local function show(text)
-  io.write(text)
-  io.flush()
-end
-if not opts.prompt or opts.plain then show(prompt .. (opts.plain and "" or "\n")) end
+if not opts.prompt then qlua.log.info("prompt: %s", prompt) end
 local _, _, is_finished = engine:generate(prompt, {
-  image = opts.image, tokens = opts.tokens, template = not opts.plain, on_token = show,
+  image = opts.image, tokens = opts.tokens, template = not opts.plain,
+  on_token = function(text)
+    io.write(text)
+    io.flush()
+  end,
 })
 print()
 if not is_finished then qlua.log.info("cut off after %d tokens; -n takes more", opts.tokens) end
