@@ -104,7 +104,8 @@ fn what_ends_an_answer_is_said_by_either_configuration() {
     let place = Place::new();
     let ends = || end_tokens(&Checkpoint::open(&place.model.0).unwrap());
     assert_eq!(ends().unwrap(), [258, 256]);
-    let say = |value: Value| place.model.edit_json("generation_config.json", |file| file["eos_token_id"] = value);
+    let say =
+        |value: Value| place.model.edit_json("generation_config.json", |file| file["eos_token_id"] = value);
     say(json!(7));
     assert_eq!(ends().unwrap(), [7]);
     for wrong in [json!("</s>"), json!([1, -2]), json!({"a": 1})] {
@@ -239,7 +240,10 @@ fn a_scheme_of_the_golden_model_describes_a_picture() {
     let options = common::options(&model.0, &manifest, &place.path().join("out"));
     let written = export(options, &[50.0], &Silent).unwrap();
     let image = model.file(&answers[0][0]);
-    let output = run(place.path(), &["generate", written[0].directory.to_str().unwrap(), "--image", image.to_str().unwrap()]);
+    let output = run(
+        place.path(),
+        &["generate", written[0].directory.to_str().unwrap(), "--image", image.to_str().unwrap()],
+    );
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
     println!("{said}");

@@ -86,8 +86,9 @@ impl<'a, B: Backend> Generation<'a, B> {
     pub fn likeliest(&self) -> Result<u32> {
         if !self.run.backend.amax(&self.logits).is_finite() {
             let problem = format!("the model's logits after {} tokens are not finite", self.tokens);
-            return Err(Error::refused(problem)
-                .with_hint("its weights or scales are damaged, or too large for F32; `qlua verify` looks at each"));
+            return Err(Error::refused(problem).with_hint(
+                "its weights or scales are damaged, or too large for F32; `qlua verify` looks at each",
+            ));
         }
         let largest = self.run.backend.largest(&self.logits, self.run.network.vocabulary());
         Ok(largest.first().copied().unwrap_or(0))

@@ -100,7 +100,10 @@ mod tests {
             let product = |k: usize| f64::from(x[row * inner + k]) * exact(output * inner + k);
             let expected: f64 = (0..inner).map(product).sum();
             let size: f64 = (0..inner).map(|k| product(k).abs()).sum();
-            assert!((f64::from(*found) - expected).abs() <= 1e-6 * size, "{rows} × {inner} × {outputs} at {at}");
+            assert!(
+                (f64::from(*found) - expected).abs() <= 1e-6 * size,
+                "{rows} × {inner} × {outputs} at {at}"
+            );
         }
     }
 
@@ -117,9 +120,15 @@ mod tests {
             let of_half = |at: usize| f64::from(f32::from_bits(u32::from(halves[at]) << 16));
             compare(rows, inner, outputs, &Stored::new(&tensor, inner), of_half);
 
-            let codes: Vec<u8> = (0..outputs * inner).map(|at| (at * 37 % 127 + at % 2 * 128) as u8).collect();
+            let codes: Vec<u8> =
+                (0..outputs * inner).map(|at| (at * 37 % 127 + at % 2 * 128) as u8).collect();
             let channel: Vec<f32> = (0..outputs).map(|row| 0.001 * (row + 1) as f32).collect();
-            let by_channel = Scales { granularity: Granularity::Channel, values: channel.clone(), block: [1, inner], shape: vec![outputs, 1] };
+            let by_channel = Scales {
+                granularity: Granularity::Channel,
+                values: channel.clone(),
+                block: [1, inner],
+                shape: vec![outputs, 1],
+            };
             let value = |at: usize| f64::from(decode(codes[at]));
             compare(rows, inner, outputs, &Scaled::new(&codes, inner, &by_channel), |at| {
                 value(at) * f64::from(channel[at / inner])
@@ -127,8 +136,14 @@ mod tests {
 
             let block = [2, 48];
             let across = inner.div_ceil(block[1]);
-            let blocks: Vec<f32> = (0..outputs.div_ceil(block[0]) * across).map(|at| 0.01 + 0.001 * at as f32).collect();
-            let by_block = Scales { granularity: Granularity::Block, values: blocks.clone(), block, shape: vec![outputs.div_ceil(2), across] };
+            let blocks: Vec<f32> =
+                (0..outputs.div_ceil(block[0]) * across).map(|at| 0.01 + 0.001 * at as f32).collect();
+            let by_block = Scales {
+                granularity: Granularity::Block,
+                values: blocks.clone(),
+                block,
+                shape: vec![outputs.div_ceil(2), across],
+            };
             compare(rows, inner, outputs, &Scaled::new(&codes, inner, &by_block), |at| {
                 value(at) * f64::from(blocks[at / inner / block[0] * across + at % inner / block[1]])
             });

@@ -83,7 +83,7 @@ row! {
 pub(super) fn declare() -> Namespace {
     Namespace::new(
         "engine",
-        "Runs models, quantised or not: calibration, sensitivity scores and quality, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, \
+        "Runs models, quantised or not: calibration, sensitivity scores, quality and answers to prompts, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, \
          Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.",
     )
     .function(
