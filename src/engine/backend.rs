@@ -192,8 +192,8 @@ pub trait Backend: Sync {
     /// Columns side by side; each part with its width.
     fn beside(&self, parts: &[(&Self::Buffer, usize)]) -> Self::Buffer;
 
-    /// The rows of `x` and below them those of `y`.
-    fn below(&self, x: &Self::Buffer, y: &Self::Buffer) -> Self::Buffer;
+    /// Puts the rows of `y` below those of `x`.
+    fn append(&self, x: &mut Self::Buffer, y: &Self::Buffer);
 
     /// The largest absolute value; NaN where one is.
     fn amax(&self, x: &Self::Buffer) -> f32;

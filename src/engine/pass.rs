@@ -79,12 +79,12 @@ impl<B: Backend> BlockPass<'_, B> {
 impl<B: Backend> Past<B> {
     /// Adds keys and values of `rows` rows.
     pub fn append(&mut self, backend: &B, rows: usize, keys: B::Buffer, values: B::Buffer) {
-        let join = |old: Option<B::Buffer>, new: B::Buffer| match old {
-            Some(old) => backend.below(&old, &new),
-            None => new,
+        let join = |old: &mut Option<B::Buffer>, new: B::Buffer| match old {
+            Some(old) => backend.append(old, &new),
+            None => *old = Some(new),
         };
-        self.keys = Some(join(self.keys.take(), keys));
-        self.values = Some(join(self.values.take(), values));
+        join(&mut self.keys, keys);
+        join(&mut self.values, values);
         self.rows += rows;
     }
 }

@@ -82,3 +82,17 @@ assert(declaration { name = "x", options = { { name = "a", type = "integer", def
 assert(declaration { name = "x", options = { { name = "a", least = 1 } } }:find("only those can have a `least`"))
 assert(declaration { name = "x", arguments = { { name = "a" }, { name = "b", required = true } } }:find("comes after `a`"))
 assert(declaration { options = {} }:find("`name`"))
+
+-- A letter for an option.
+local letters = cli.parser { name = "letters", options = { { name = "tokens", short = "n", type = "integer" }, { name = "all", short = "a", flag = true } } }
+opts = letters:parse { "-n", "3", "-a" }
+assert(opts.tokens == 3 and opts.all and letters:parse { "--tokens=4" }.tokens == 4)
+for _, wrong in ipairs {
+  { { name = "tokens", short = "nn" } },
+  { { name = "tokens", short = "" } },
+  { { name = "tokens", short = "h" } },
+  { { name = "tokens", short = "n" }, { name = "names", short = "n" } },
+} do
+  assert(not pcall(cli.parser, { name = "wrong", options = wrong }))
+end
+assert(not pcall(cli.parser, { name = "wrong", arguments = { { name = "file", short = "f" } } }))

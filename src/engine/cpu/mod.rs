@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod few_rows;
 mod logits;
 mod math;
 mod norm;
@@ -17,6 +18,7 @@ use rayon::prelude::*;
 
 use super::backend::{Activation, Agreement, AttentionView, Backend, InputScale, Norm, Rotation};
 use super::weight::LinearWeight;
+use few_rows::{MOST_ROWS, few_rows};
 use product::{Extent, ProductTarget, Side, multiply};
 use rows::{Rows, Scaled, Stored, Strided};
 
@@ -34,11 +36,8 @@ const CHUNK: usize = 1 << 16;
 fn with_rows<T>(weight: &LinearWeight, action: impl FnOnce(&dyn Rows) -> T) -> T {
     let columns = weight.inputs();
     match weight.scales() {
-        None => action(&Stored { tensor: weight.values(), columns }),
-        Some(scales) => {
-            let table = round::code_values();
-            action(&Scaled { codes: weight.values().bytes(), columns, scales, table })
-        }
+        None => action(&Stored::new(weight.values(), columns)),
+        Some(scales) => action(&Scaled::new(weight.values().bytes(), columns, scales)),
     }
 }
 
@@ -60,12 +59,16 @@ impl Backend for Cpu {
     fn linear(&self, rows: usize, x: &Vec<f32>, weight: &LinearWeight, bias: Option<&[f32]>) -> Vec<f32> {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         debug_assert_eq!(x.len(), rows * inputs);
-        let mut y = vec![0.0; rows * outputs];
-        let extent = Extent { rows, columns: outputs, inner: inputs };
-        let left = Strided { values: x, stride: inputs };
-        with_rows(weight, |right| {
+        let mut y = with_rows(weight, |right| {
+            if rows <= MOST_ROWS {
+                return few_rows(x, inputs, right, outputs);
+            }
+            let mut y = vec![0.0; rows * outputs];
+            let extent = Extent { rows, columns: outputs, inner: inputs };
+            let left = Strided { values: x, stride: inputs };
             let target = ProductTarget { values: &mut y, stride: outputs };
-            multiply(extent, Side::plain(&left), Side::transposed(right), target, false)
+            multiply(extent, Side::plain(&left), Side::transposed(right), target, false);
+            y
         });
         if let Some(bias) = bias {
             y.par_chunks_exact_mut(outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
@@ -177,8 +180,8 @@ impl Backend for Cpu {
         out
     }
 
-    fn below(&self, x: &Vec<f32>, y: &Vec<f32>) -> Vec<f32> {
-        [x.as_slice(), y].concat()
+    fn append(&self, x: &mut Vec<f32>, y: &Vec<f32>) {
+        x.extend_from_slice(y);
     }
 
     fn amax(&self, x: &Vec<f32>) -> f32 {

@@ -6,6 +6,7 @@
 mod captions;
 mod chat_template;
 mod dates;
+mod end_tokens;
 mod jpeg_colours;
 mod json_filter;
 mod pairs;
@@ -25,6 +26,7 @@ mod windows;
 
 pub use captions::captions;
 pub use chat_template::ChatTemplate;
+pub use end_tokens::end_tokens;
 pub use pairs::{PairsFile, pairs};
 pub use picture_file::{RgbPicture, Upright};
 pub use picture_settings::PictureSettings;

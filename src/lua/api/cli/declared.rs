@@ -73,6 +73,7 @@ pub(super) const OPTION: Record = Record {
             Type::String,
             "the name without dashes: `dry-run`; its key in the result is `dry_run`",
         ),
+        Key::optional("short", Type::String, "a letter for it: `n` is typed as `-n`"),
         Key::optional("doc", Type::String, "what it means, for `--help`"),
         Key::optional(
             "type",
@@ -99,6 +100,7 @@ pub(super) const OPTION: Record = Record {
 /// One option (`--name VALUE`), flag (`--name`) or argument (`NAME`).
 pub(super) struct Declared {
     name: String,
+    short: Option<String>,
     metavar: String,
     doc: String,
     /// What its value must be; nothing for a flag.
@@ -136,6 +138,7 @@ impl Declared {
         }
         Ok(Declared {
             kind,
+            short: table.raw_get("short")?,
             metavar: table.raw_get::<Option<String>>("metavar")?.unwrap_or_else(|| name.to_uppercase()),
             doc: table.raw_get::<Option<String>>("doc")?.unwrap_or_default(),
             default: default_text(&table.raw_get("default")?)?,
@@ -157,6 +160,13 @@ impl Declared {
         if self.is_argument { self.metavar.clone() } else { format!("--{}", self.name) }
     }
 
+    /// The letter that stands for the name.
+    fn letter(&self) -> Option<char> {
+        let mut letters = self.short.as_deref()?.chars();
+        let letter = letters.next().filter(char::is_ascii_alphabetic)?;
+        letters.next().is_none().then_some(letter)
+    }
+
     /// Whether it takes no value.
     pub fn is_flag(&self) -> bool {
         self.kind.is_none()
@@ -171,7 +181,7 @@ impl Declared {
         };
         let mut argument = Arg::new(self.key()).help(doc).required(self.required);
         if !self.is_argument {
-            argument = argument.long(self.name.clone());
+            argument = argument.long(self.name.clone()).short(self.letter());
         }
         let Some(kind) = &self.kind else { return argument.action(ArgAction::SetTrue) };
         argument = argument
@@ -208,6 +218,9 @@ impl Declared {
         if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
             return Err(format!("the option name `{name}` must be in lower case, without leading dashes"));
         }
+        if self.short.is_some() && (self.is_argument || self.letter().is_none()) {
+            return Err(format!("the `short` of `{name}` must be one letter, of an option"));
+        }
         // What lays out the help pads its columns, and takes no width beyond 16 bits.
         let texts = [(&self.name, "name"), (&self.metavar, "metavar")];
         if let Some((_, what)) = texts.iter().find(|(text, _)| text.chars().count() > LONGEST_NAME) {
@@ -238,8 +251,15 @@ impl Declared {
 /// Checks each declaration and what they say together; a sentence that names the option at fault otherwise.
 pub(super) fn check(options: &[Declared]) -> Result<(), String> {
     let mut seen: Vec<String> = vec!["help".into()];
+    let mut letters = vec!['h'];
     for option in options {
         option.check()?;
+        if let Some(letter) = option.letter() {
+            if letters.contains(&letter) {
+                return Err(format!("`-{letter}` is declared twice"));
+            }
+            letters.push(letter);
+        }
         if seen.contains(&option.key()) {
             return Err(format!("the option `{}` is declared twice", option.name));
         }

@@ -17,6 +17,7 @@ use crate::lua::{Call, Handle, Type};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 
+mod generate;
 mod scores;
 
 /// A model that can be run.
@@ -82,7 +83,7 @@ row! {
 pub(super) fn declare() -> Namespace {
     Namespace::new(
         "engine",
-        "Runs models, quantised or not: calibration, sensitivity scores and quality, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, \
+        "Runs models, quantised or not: calibration, sensitivity scores, quality and answers to prompts, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, \
          Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.",
     )
     .function(
@@ -186,6 +187,7 @@ fn engine_class() -> Class<Engine> {
                 rows(call.lua(), &measured)
             },
         )
+        .method(generate::generate(), generate::run_generate)
         .method(scores::calibrate(), scores::run_calibrate)
         .method(scores::sensitivity(), scores::run_sensitivity)
 }
