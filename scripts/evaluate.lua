@@ -32,9 +32,11 @@ if #opts.schemes == 0 then
   error{ kind = "usage", message = "there is no scheme to measure", hint = "qlua evaluate --model BASE --captions FILE SCHEME…" }
 end
 
-local manifests = {}
-for i, scheme in ipairs(opts.schemes) do manifests[i] = qlua.fs.join(scheme, "layer-sensitivity/manifest.json") end
-local rows = quality.measure(quality.open(opts.model, opts, manifests), opts.schemes)
+local opened = quality.open(opts.model, opts)
+for _, scheme in ipairs(opts.schemes) do
+  quality.refuse(opened, scheme, samples.scored(qlua.fs.join(scheme, "layer-sensitivity/manifest.json")))
+end
+local rows = quality.measure(opened, opts.schemes)
 local chosen = opts.within and quality.within(rows, opts.within)
 if opts.json then
   print(qlua.json.encode({ rows = rows, within = chosen }, { indent = 2, allow_nan = true }))

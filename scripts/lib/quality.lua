@@ -8,8 +8,8 @@ local quality = {}
 quality.FILE = "quality.json"
 
 --- Reads what `opts` name as samples, for the checkpoint `model`: everything that can be wrong with them is said here, before
---- anything is measured. `scored` are the manifests whose samples are refused.
-function quality.open(model, opts, scored)
+--- anything is measured.
+function quality.open(model, opts)
   local base, sets = qlua.engine.open(model), {}
   local function read(kind, what, tensors)
     what.samples, what.max_length = opts.samples, opts.max_length
@@ -23,19 +23,21 @@ function quality.open(model, opts, scored)
   if #sets == 0 then
     error{ kind = "usage", message = "there are no samples to measure with", hint = "pass --captions, --pairs, --inputs or --text" }
   end
-  local seen = {}
-  for _, set in ipairs(sets) do
-    for _, hash in ipairs(set.samples.hashes) do seen[hash] = true end
-  end
-  for _, path in ipairs(opts.calibration_samples and {} or scored) do
-    for _, hash in ipairs(samples.scored(path)) do
-      if seen[hash] then
-        error{ kind = "usage", message = ("the scores of `%s` were made from samples that are to be measured with"):format(path),
+  return { model = model, base = base, sets = sets, calibration_samples = opts.calibration_samples }
+end
+
+--- Refuses samples that `scored`, a file, was scored on: their hashes are `hashes`.
+function quality.refuse(opened, scored, hashes)
+  local used = {}
+  for _, hash in ipairs(opened.calibration_samples and {} or hashes) do used[hash] = true end
+  for _, set in ipairs(opened.sets) do
+    for _, hash in ipairs(set.samples.hashes) do
+      if used[hash] then
+        error{ kind = "usage", message = ("the scores of `%s` are made from samples that are to be measured with"):format(scored),
           hint = "use others, or pass --calibration-samples" }
       end
     end
   end
-  return { model = model, base = base, sets = sets }
 end
 
 --- The seal of the record of the scheme at `path`: a report shows no row of another one that bore the same name.

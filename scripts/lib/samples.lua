@@ -44,7 +44,8 @@ end
 --- The hashes of the samples that the scores of the manifest at `path` were made from.
 function samples.scored(path)
   if not qlua.fs.exists(path) then return {} end
-  local dataset = qlua.json.read(path).dataset
+  local made = qlua.json.read(path)
+  local dataset = type(made) == "table" and made.dataset
   local hashes = type(dataset) == "table" and dataset.sample_hashes
   return type(hashes) == "table" and hashes or {}
 end

@@ -37,7 +37,10 @@ end
 
 --- Whether `a` and `b` are lists of the same texts.
 local function same(a, b)
-  return #a == #b and table.concat(a, "\n") == table.concat(b, "\n")
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
 end
 
 --- Whether the weights of the model at `directory` have the largest magnitudes that `amax` has on record: a model that was
@@ -45,7 +48,7 @@ end
 local function has_weights(directory, amax)
   local model, compared = qlua.checkpoint.open(directory), 0
   for quantiser, value in pairs(amax) do
-    local module = quantiser:match("^(.*)%.weight_quantizer$")
+    local module = tostring(quantiser):match("^(.*)%.weight_quantizer$")
     if module then
       local name = model:on_disk(module)
       local weight = name and model:tensor(name .. ".weight")
@@ -56,27 +59,36 @@ local function has_weights(directory, amax)
   return compared > 0
 end
 
---- The manifest for the policies' `--autoquant`: the one that lies in `out`, where it was made from the same model and samples
---- in the same way, or a new one. Captions score the language model alone.
-function scores.of_file(model, file, out)
-  local opts = { model = model, out = out, coverage = file.captions and "lm-only" or "all-layers", effective_bits = 11 }
+--- What the policies' `--autoquant` asks for: the manifest in `out` by the samples of `file`, found there or to be scored by
+--- `scores.finish`. One that was made from another model, other samples or in another way is replaced with `overwrite` alone.
+--- Captions score the language model alone.
+function scores.prepare(model, file, out, overwrite)
+  local opts = {
+    model = model, out = out, overwrite = overwrite, coverage = file.captions and "lm-only" or "all-layers", effective_bits = 11,
+  }
   for key, value in pairs(file) do opts[key] = value end
   local name = scores.name(opts.coverage)
-  local path = scores.path(out, name)
-  local engine, read = scores.open(opts)
-  if qlua.fs.exists(path) then
-    local made = qlua.json.read(path)
+  local job = { opts = opts, name = name, path = scores.path(out, name) }
+  job.engine, job.samples = scores.open(opts)
+  if qlua.fs.exists(job.path) then
+    local made = qlua.json.read(job.path)
+    made = type(made) == "table" and made or {}
     local run = type(made.run_config) == "table" and made.run_config or {}
-    local is_ours = run.coverage == opts.coverage and run.method == "gradient" and run.scores == "as ModelOpt's"
-    if not (is_ours and same(samples.scored(path), read.hashes) and type(made.amax) == "table" and has_weights(model, made.amax)) then
-      error{ kind = "refused", message = ("`%s` was made from another model, from other samples or in another way"):format(path),
-        hint = "move it away, use it as --manifest, or choose another --out" }
+    job.found = run.coverage == opts.coverage and run.method == "gradient" and run.scores == "as ModelOpt's"
+      and same(samples.scored(job.path), job.samples.hashes) and type(made.amax) == "table" and has_weights(model, made.amax)
+    if not job.found and not overwrite then
+      error{ kind = "refused", message = ("`%s` was made from another model, from other samples or in another way"):format(job.path),
+        hint = "pass --overwrite to score anew, or another --out, or use it as --manifest" }
     end
-    qlua.log.info("scored before from the same model and samples: %s", path)
-    return path
   end
-  qlua.log.info("%s", scores.write(engine, read, opts, name))
-  return path
+  return job
+end
+
+--- The path of the manifest that `job` was prepared for.
+function scores.finish(job)
+  qlua.log.info("%s", job.found and "scored before from the same model and samples: " .. job.path
+    or scores.write(job.engine, job.samples, job.opts, job.name))
+  return job.path
 end
 
 return scores

@@ -54,11 +54,20 @@ sweep.top = { sweep.coverage_points[1] }
 --- How many samples `--evaluate` measures on, and how long they are: as `qlua evaluate` does.
 local MEASURED = { samples = 64, max_length = 512 }
 
---- Reads the samples of `--evaluate` before anything is written.
-local function measured(opts, file)
-  for key, value in pairs(MEASURED) do file[key] = value end
-  file.calibration_samples = opts.calibration_samples or opts.demo ~= nil
-  return quality.open(opts.model, file, { opts.manifest, table.unpack(opts.with or {}) })
+--- Scores on the samples `score_on` and reads those of `measure_on`, where there are some. What is wrong with either is said
+--- before anything is computed.
+local function prepare(opts, score_on, measure_on)
+  local job = score_on and scores.prepare(opts.model, score_on, qlua.fs.join(opts.out, "autoquant"), opts.overwrite)
+  if measure_on then
+    for key, value in pairs(MEASURED) do measure_on[key] = value end
+    measure_on.calibration_samples = opts.calibration_samples or opts.demo ~= nil
+    opts.measured = quality.open(opts.model, measure_on)
+    if job then quality.refuse(opts.measured, opts.autoquant, job.samples.hashes) end
+    local manifests = { table.unpack(opts.with or {}) }
+    manifests[#manifests + 1] = opts.manifest
+    for _, path in ipairs(manifests) do quality.refuse(opts.measured, path, samples.scored(path)) end
+  end
+  if job then opts.manifest = scores.finish(job) end
 end
 
 --- Reads the command line of the policy `name`. Without `--model` the options are those of the demo (then `opts.demo` is it),
@@ -88,8 +97,7 @@ function sweep.options(name, about, extra)
     opts.out, opts.overwrite = opts.out or DEMO .. "/quantized", opts.overwrite or not opts.out
   end
   opts.out = opts.out or "quantized"
-  if score_on then opts.manifest = scores.of_file(opts.model, score_on, qlua.fs.join(opts.out, "autoquant")) end
-  if measure_on then opts.measured = measured(opts, measure_on) end
+  prepare(opts, score_on, measure_on)
   return opts
 end
 

@@ -10,7 +10,9 @@ mod shades;
 mod tables;
 mod words;
 
-pub use data::{GroupForm, GroupRow, LayerError, MeasuredQuality, QualityKind, SchemeRow, Sharing, SweepReport};
+pub use data::{
+    GroupForm, GroupRow, LayerError, MeasuredQuality, QualityKind, SchemeRow, Sharing, SweepReport,
+};
 
 #[cfg(test)]
 mod tests;

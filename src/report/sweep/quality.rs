@@ -185,7 +185,8 @@ fn curve(kind: QualityKind, measured: &[Measured]) -> Figure {
             legend.push(("dot second", format!("the knee: {}", measured[at].name)));
             caption.push_str(&format!(" {KNEE}"));
         }
-        None => caption.push_str(" No scheme lies below the line from the smallest to the largest: there is no knee."),
+        None => caption
+            .push_str(" No scheme lies below the line from the smallest to the largest: there is no knee."),
     }
     if left_out > 0 {
         caption.push_str(&format!(
