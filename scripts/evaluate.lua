@@ -33,9 +33,7 @@ if #opts.schemes == 0 then
 end
 
 local opened = quality.open(opts.model, opts)
-for _, scheme in ipairs(opts.schemes) do
-  quality.refuse(opened, scheme, samples.scored(qlua.fs.join(scheme, "layer-sensitivity/manifest.json")))
-end
+for _, scheme in ipairs(opts.schemes) do quality.refuse(opened, scheme, samples.scored_for(scheme)) end
 local rows = quality.measure(opened, opts.schemes)
 local chosen = opts.within and quality.within(rows, opts.within)
 if opts.json then

@@ -43,11 +43,22 @@ end
 
 --- The hashes of the samples that the scores of the manifest at `path` were made from.
 function samples.scored(path)
-  if not qlua.fs.exists(path) then return {} end
   local made = qlua.json.read(path)
   local dataset = type(made) == "table" and made.dataset
   local hashes = type(dataset) == "table" and dataset.sample_hashes
   return type(hashes) == "table" and hashes or {}
+end
+
+--- The same for the scheme at `path`, which keeps its manifest, under its own name, among its records.
+function samples.scored_for(path)
+  local folder, hashes = qlua.fs.join(path, "layer-sensitivity"), {}
+  for _, name in ipairs(qlua.fs.is_dir(folder) and qlua.fs.list(folder) or {}) do
+    if name:match("%.json$") then
+      local found = samples.scored(qlua.fs.join(folder, name))
+      table.move(found, 1, #found, #hashes + 1, hashes)
+    end
+  end
+  return hashes
 end
 
 return samples
