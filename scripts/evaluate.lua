@@ -28,6 +28,20 @@ if not opts.model then
     end
   end
 end
+-- `OUT/*/` also names the folder of the policies' --autoquant.
+local schemes, named = {}, {}
+for _, path in ipairs(opts.schemes) do
+  local name = qlua.fs.basename(path)
+  if not qlua.fs.exists(qlua.fs.join(path, "config.json")) and #qlua.fs.glob(path .. "/*_quant_manifest.json") > 0 then
+    qlua.log.warn("%s holds scores and no checkpoint, so it is left out", path)
+  elseif named[name] then
+    error{ kind = "usage", message = ("`%s` and `%s` have one name, and rows are told apart by it"):format(named[name], path),
+      hint = "measure them one after the other" }
+  else
+    named[name], schemes[#schemes + 1] = path, path
+  end
+end
+opts.schemes = schemes
 if #opts.schemes == 0 then
   error{ kind = "usage", message = "there is no scheme to measure", hint = "qlua evaluate --model BASE --captions FILE SCHEME…" }
 end
