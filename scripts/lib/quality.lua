@@ -40,10 +40,10 @@ function quality.refuse(opened, scored, hashes)
   end
 end
 
---- The seal of the record of the scheme at `path`: a report shows no row of another one that bore the same name.
-local function seal(path)
+--- The key of what the scheme at `path` was made from: a report shows no row of another one that bore the same name.
+local function inputs(path)
   local record = qlua.fs.join(path, "layer-sensitivity/provenance.json")
-  return qlua.fs.exists(record) and qlua.json.read(record).seal or nil
+  return qlua.fs.exists(record) and qlua.json.read(record).inputs or nil
 end
 
 --- Measures the schemes at `paths`, writes the rows beside the first of them and returns them.
@@ -52,7 +52,7 @@ function quality.measure(opened, paths)
   for i, path in ipairs(paths) do schemes[i] = qlua.engine.open(path) end
   for _, set in ipairs(opened.sets) do
     for i, measured in ipairs(opened.base:quality(schemes, set.samples)) do
-      local row = { scheme = qlua.fs.basename(paths[i]), kind = set.kind, bytes = schemes[i].bytes, seal = seal(paths[i]) }
+      local row = { scheme = qlua.fs.basename(paths[i]), kind = set.kind, bytes = schemes[i].bytes, inputs = inputs(paths[i]) }
       for key, value in pairs(measured) do row[key] = value end
       rows[#rows + 1] = row
     end

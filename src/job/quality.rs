@@ -8,7 +8,7 @@ use super::planned::Planned;
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json::{self, Number};
-use crate::record::recorded_seal;
+use crate::record::FoundRecord;
 use crate::report::sweep::{MeasuredQuality, QualityKind};
 use crate::units;
 
@@ -34,9 +34,9 @@ struct QualityRow {
     agreement: Number,
     samples: u64,
     tokens: u64,
-    /// The seal of the record of the scheme, where it had one when it was measured.
+    /// The key of what the scheme was made from, where it was on record when the scheme was measured.
     #[serde(default)]
-    seal: Option<String>,
+    inputs: Option<String>,
 }
 
 /// What a report shows of [`QUALITY`], and what it says of the rest.
@@ -82,8 +82,8 @@ fn sort_out(out: &Path, planned: &Planned, file: QualityFile) -> QualityFound {
     let mut others = 0;
     for row in file.rows {
         let Some(scheme) = planned.schemes.iter().find(|scheme| scheme.name == row.scheme) else { continue };
-        let is_other = |seal: &String| recorded_seal(&out.join(&scheme.name)).as_ref() != Some(seal);
-        if row.bytes != scheme.figures.bytes || row.seal.as_ref().is_some_and(is_other) {
+        let is_other = |inputs: &String| recorded_inputs(&out.join(&scheme.name)).as_ref() != Some(inputs);
+        if row.bytes != scheme.figures.bytes || row.inputs.as_ref().is_some_and(is_other) {
             others += 1;
             continue;
         }
@@ -96,6 +96,14 @@ fn sort_out(out: &Path, planned: &Planned, file: QualityFile) -> QualityFound {
         ));
     }
     found
+}
+
+/// The key of what the scheme in `directory` was made from, by its record: equal keys, equal schemes.
+fn recorded_inputs(directory: &Path) -> Option<String> {
+    match FoundRecord::of(directory) {
+        Ok(FoundRecord::Read(record)) => Some(record.inputs),
+        _ => None,
+    }
 }
 
 impl QualityRow {

@@ -9,7 +9,7 @@ pub(crate) use files::name_in_record;
 pub use files::{FileInDirectory, FileKind, RecordedFile, files_below};
 pub use provenance::{
     FoundRecord, HashedFile, LayoutWords, Provenance, ProvenanceRecord, RecordedModel, Request, Source,
-    WeightFile, recorded_seal,
+    WeightFile,
 };
 pub(crate) use provenance::{PROVENANCE, record_path};
 pub(crate) use tree_hash::hash_file;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::RecordedFile;
-use super::seal::{is_sealed, seal_in, sealed};
+use super::seal::{is_sealed, sealed};
 use crate::checkpoint::{Checkpoint, RECORDS};
 use crate::dialect::DialectId;
 use crate::error::Result;
@@ -167,12 +167,6 @@ impl FoundRecord {
             _ => FoundRecord::Damaged("was changed since it was written".into()),
         }
     }
-}
-
-/// The seal of the record of the scheme in `directory`, which no other scheme has; nothing where there is none to read.
-pub fn recorded_seal(directory: &Path) -> Option<String> {
-    let text = input::read(&directory.join(RECORDS).join(PROVENANCE), InputKind::Record).ok()?;
-    seal_in(&text).map(String::from)
 }
 
 impl ProvenanceRecord {

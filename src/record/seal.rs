@@ -29,12 +29,6 @@ pub(super) fn is_sealed(text: &[u8]) -> Option<bool> {
     Some(tail == format!("{BEFORE}{seal}{AFTER}").as_bytes())
 }
 
-/// The seal at the end of `text`, whether or not it holds.
-pub(super) fn seal_in(text: &[u8]) -> Option<&str> {
-    let seal = std::str::from_utf8(text).ok()?.strip_suffix(AFTER)?;
-    Some(&seal[seal.rfind(BEFORE)? + BEFORE.len()..])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{names, qlua, stderr, stdout};
 
-/// What every row says, but for a seal that tells it from rows of other checkpoints.
+/// What every row says, but for the key of what the scheme was made from.
 const KEYS: [&str; 12] = [
     "agreement",
     "agreement_error",

@@ -110,9 +110,9 @@ fn rows_of_other_checkpoints_of_the_same_name_are_left_out() {
         let record = place.out.join("top10/layer-sensitivity/provenance.json");
         let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
         let mut measured = row("top10", "text", sizes[0].1, json!(1e-3));
-        measured["seal"] = record["seal"].clone();
+        measured["inputs"] = record["inputs"].clone();
         let mut rewritten = row("top40", "text", sizes[1].1, json!(1e-3));
-        rewritten["seal"] = record["seal"].clone();
+        rewritten["inputs"] = record["inputs"].clone();
         vec![measured, rewritten, row("top70", "text", sizes[2].1 + 2, json!(1e-3))]
     });
     let schemes: Vec<&str> = report.quality.iter().map(|q| q.scheme.as_str()).collect();
