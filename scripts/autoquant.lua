@@ -2,6 +2,7 @@
 --- Score every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.
 local qlua = require "qlua"
 local samples = require "lib.samples"
+local scores = require "lib.scores"
 
 local opts = qlua.cli.parser{
   name = "autoquant",
@@ -27,24 +28,14 @@ if not opts.model then
   local demo = qlua.checkpoint.demo("qlua-demo")
   opts.model, opts.inputs, opts.overwrite = demo.model, demo.inputs, true
 end
-local name = opts.name or ("fp8_autoquant_%s_fp8"):format(opts.coverage:gsub("-", "_"))
-local path = qlua.fs.join(opts.out, name .. "_quant_manifest.json")
+local name = opts.name or scores.name(opts.coverage)
+local path = scores.path(opts.out, name)
 if qlua.fs.exists(path) and not opts.overwrite then
   error{ kind = "usage", message = ("`%s` exists already"):format(path), hint = "pass --overwrite, or another --out or --name" }
 end
 
-local engine = qlua.engine.open(opts.model)
-local pictures = opts.coverage == "all-layers" and engine.has_vision
-if pictures and opts.captions then
-  error{ kind = "usage", message = "captions alone never reach the vision tower, so its layers would get the score 0 and rank first",
-    hint = "use --pairs, or --coverage lm-only" }
-end
-local read = samples.read(engine, opts, pictures and "vlm" or "text")
-local scores = engine:sensitivity(read, { method = opts.method, formats = opts.formats, score_steps = opts.score_steps })
-local manifest = scores:write(opts.out, {
-  name = name, coverage = opts.coverage, effective_bits = opts.effective_bits, overwrite = opts.overwrite,
-})
-print(("%s scored on %s: %s"):format(qlua.report.count(#manifest.groups, "group"), qlua.report.count(read.count, "sample"), path))
+local engine, read = scores.open(opts)
+print(scores.write(engine, read, opts, name))
 if not opts.no_baseline then
   local family = qlua.export.family{
     model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, overwrite = opts.overwrite,

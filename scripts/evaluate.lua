@@ -1,6 +1,7 @@
 #!/usr/bin/env qlua
 --- Measure what schemes cost in quality: KL divergence from the base, perplexity and agreement, on text and on pictures.
 local qlua = require "qlua"
+local quality = require "lib.quality"
 local samples = require "lib.samples"
 
 local opts = qlua.cli.parser{
@@ -27,81 +28,31 @@ if not opts.model then
     end
   end
 end
+-- `OUT/*/` also names the folder of the policies' --autoquant.
+local schemes, named = {}, {}
+for _, path in ipairs(opts.schemes) do
+  local name = qlua.fs.basename(path)
+  if not qlua.fs.exists(qlua.fs.join(path, "config.json")) and #qlua.fs.glob(path .. "/*_quant_manifest.json") > 0 then
+    qlua.log.warn("%s holds scores and no checkpoint, so it is left out", path)
+  elseif named[name] then
+    error{ kind = "usage", message = ("`%s` and `%s` have one name, and rows are told apart by it"):format(named[name], path),
+      hint = "measure them one after the other" }
+  else
+    named[name], schemes[#schemes + 1] = path, path
+  end
+end
+opts.schemes = schemes
 if #opts.schemes == 0 then
   error{ kind = "usage", message = "there is no scheme to measure", hint = "qlua evaluate --model BASE --captions FILE SCHEME…" }
 end
 
---- The hashes of the samples that the scores of `scheme` were made from.
-local function calibration_hashes(scheme)
-  local path = qlua.fs.join(scheme, "layer-sensitivity/manifest.json")
-  if not qlua.fs.exists(path) then return {} end
-  local dataset = qlua.json.read(path).dataset
-  return type(dataset) == "table" and dataset.sample_hashes or {}
-end
-
-local base, schemes = qlua.engine.open(opts.model), {}
-for i, path in ipairs(opts.schemes) do schemes[i] = qlua.engine.open(path) end
-
-local rows = {}
-local function measure(kind, read)
-  local seen = {}
-  for _, hash in ipairs(read.hashes) do seen[hash] = true end
-  for _, scheme in ipairs(opts.calibration_samples and {} or opts.schemes) do
-    for _, hash in ipairs(calibration_hashes(scheme)) do
-      if seen[hash] then
-        error{ kind = "usage", message = ("`%s` was scored on samples that it is to be measured with"):format(scheme),
-          hint = "use others, or pass --calibration-samples" }
-      end
-    end
-  end
-  for i, quality in ipairs(base:quality(schemes, read)) do
-    local row = { scheme = qlua.fs.basename(opts.schemes[i]), kind = kind, bytes = schemes[i].bytes }
-    for key, value in pairs(quality) do row[key] = value end
-    rows[#rows + 1] = row
-  end
-end
-
-local kinds = {}
-if opts.captions then kinds[#kinds + 1] = { "text", { captions = opts.captions } } end
-if opts.text then kinds[#kinds + 1] = { "text", { text = opts.text } } end
-if opts.pairs then kinds[#kinds + 1] = { "image_text", { pairs = opts.pairs, images = opts.images, split = opts.split } } end
-if opts.inputs then
-  kinds[#kinds + 1] = { "text", { inputs = opts.inputs }, "text" }
-  if base.has_vision then kinds[#kinds + 1] = { "image_text", { inputs = opts.inputs }, "vlm" } end
-end
-if #kinds == 0 then
-  error{ kind = "usage", message = "there are no samples to measure with", hint = "pass --captions, --pairs, --inputs or --text" }
-end
-for _, kind in ipairs(kinds) do
-  kind[2].samples, kind[2].max_length = opts.samples, opts.max_length
-  measure(kind[1], samples.read(base, kind[2], kind[3]))
-end
-
-local folder = qlua.fs.dirname(opts.schemes[1])
-qlua.json.write(qlua.fs.join(folder, "quality.json"), { base = qlua.fs.basename(opts.model), rows = rows }, { indent = 2, overwrite = true })
-
---- The smallest scheme whose every KL is at most `limit`.
-local function within(limit)
-  local worst, size = {}, {}
-  for _, row in ipairs(rows) do
-    worst[row.scheme], size[row.scheme] = math.max(worst[row.scheme] or 0, row.kl), row.bytes
-  end
-  local best
-  for _, scheme in ipairs(opts.schemes) do
-    local name = qlua.fs.basename(scheme)
-    if worst[name] <= limit and (not best or size[name] < size[best]) then best = name end
-  end
-  return best
-end
-
-local chosen = opts.within and within(opts.within)
+local opened = quality.open(opts.model, opts)
+for _, scheme in ipairs(opts.schemes) do quality.refuse(opened, scheme, samples.scored_for(scheme)) end
+local rows = quality.measure(opened, opts.schemes)
+local chosen = opts.within and quality.within(rows, opts.within)
 if opts.json then
-  print(qlua.json.encode({ rows = rows, within = chosen }, { indent = 2 }))
+  print(qlua.json.encode({ rows = rows, within = chosen }, { indent = 2, allow_nan = true }))
 else
-  print(qlua.report.table(rows, {
-    { key = "scheme" }, { key = "kind" }, { key = "bytes", title = "size", unit = "bytes" },
-    { key = "kl", title = "KL", unit = "score" }, { key = "kl_error", title = "±", unit = "score" },
-    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4 }, { key = "agreement_error", title = "±", decimals = 4 },
-  }))
+  print(quality.table(rows))
   if opts.within then print(chosen and ("smallest within KL %g: %s"):format(opts.within, chosen) or ("no scheme is within KL %g"):format(opts.within)) end
 end

@@ -2,6 +2,9 @@
 
 mod common;
 
+#[path = "cli_demo/quality.rs"]
+mod quality;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -2,6 +2,9 @@
 
 mod common;
 
+#[path = "report/quality.rs"]
+mod quality;
+
 use std::fs;
 use std::path::Path;
 

@@ -11,10 +11,26 @@ local OPTIONS = {
   { name = "inputs", metavar = "FILE", type = "file", doc = "prepared tensors, text.N.* and vlm.N.*, in a safetensors file" },
 }
 
+--- What the name of a file of samples ends in, by the option that reads it.
+local ENDINGS = { txt = "captions", db = "pairs", sqlite = "pairs", safetensors = "inputs" }
+
 --- The options that say where samples come from, and `extra` after them.
 function samples.options(extra)
   local list = table.move(OPTIONS, 1, #OPTIONS, 1, {})
   return table.move(extra, 1, #extra, #list + 1, list)
+end
+
+--- The options that read the file `path`, told by the end of its name; `option` is the one that named it.
+function samples.of_file(option, path, images)
+  local key = ENDINGS[path:lower():match("%.(%w+)$") or ""]
+  if not key then
+    error{ kind = "usage", message = ("`%s` of --%s is of no kind that samples are read from"):format(path, option),
+      hint = "captions end in .txt, pairs in .db or .sqlite, prepared tensors in .safetensors" }
+  elseif key == "pairs" and not images then
+    error{ kind = "usage", message = ("`%s` of --%s holds pairs, and --images is missing"):format(path, option),
+      hint = "pass the folder that the pictures' paths begin in" }
+  end
+  return { [key] = path, images = key == "pairs" and images or nil }
 end
 
 --- Reads the samples that `opts` name: `kind` is `text` or `vlm` for prepared tensors.
@@ -23,6 +39,26 @@ function samples.read(engine, opts, kind)
     captions = opts.captions, pairs = opts.pairs, images = opts.images, split = opts.split, inputs = opts.inputs, text = opts.text,
     kind = opts.inputs and kind or nil, count = opts.samples, max_length = opts.max_length,
   }
+end
+
+--- The hashes of the samples that the scores of the manifest at `path` were made from.
+function samples.scored(path)
+  local made = qlua.json.read(path)
+  local dataset = type(made) == "table" and made.dataset
+  local hashes = type(dataset) == "table" and dataset.sample_hashes
+  return type(hashes) == "table" and hashes or {}
+end
+
+--- The same for the scheme at `path`, which keeps its manifest, under its own name, among its records.
+function samples.scored_for(path)
+  local folder, hashes = qlua.fs.join(path, "layer-sensitivity"), {}
+  for _, name in ipairs(qlua.fs.is_dir(folder) and qlua.fs.list(folder) or {}) do
+    if name:match("%.json$") then
+      local found = samples.scored(qlua.fs.join(folder, name))
+      table.move(found, 1, #found, #hashes + 1, hashes)
+    end
+  end
+  return hashes
 end
 
 return samples

@@ -1,5 +1,8 @@
 --- What the sweep policies share: their options, the family that they plan or write, and the tables that they print.
 local qlua = require "qlua"
+local quality = require "lib.quality"
+local samples = require "lib.samples"
+local scores = require "lib.scores"
 
 local sweep = {}
 
@@ -9,6 +12,10 @@ local function options(extra)
   local list = {
     { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is built" },
     { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
+    { name = "autoquant", metavar = "FILE", type = "file", doc = "instead of --manifest: captions (.txt), pairs (.db, .sqlite) or prepared tensors (.safetensors) to score on first" },
+    { name = "evaluate", metavar = "FILE", type = "file", doc = "samples of the same kinds to measure the written schemes on" },
+    { name = "images", metavar = "DIR", type = "directory", doc = "the folder that the paths of pairs begin in" },
+    { name = "calibration-samples", flag = true, doc = "measure on samples that the scores were made from" },
     { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
@@ -44,23 +51,53 @@ sweep.coverage_points = {
 --- `--top` alone, for policies whose order is their own.
 sweep.top = { sweep.coverage_points[1] }
 
+--- How many samples `--evaluate` measures on, and how long they are: as `qlua evaluate` does.
+local MEASURED = { samples = 64, max_length = 512 }
+
+--- Scores on the samples `score_on` and reads those of `measure_on`, where there are some. What is wrong with either is said
+--- before anything is computed.
+local function prepare(opts, score_on, measure_on)
+  local job = score_on and scores.prepare(opts.model, score_on, qlua.fs.join(opts.out, "autoquant"), opts.overwrite)
+  if measure_on then
+    for key, value in pairs(MEASURED) do measure_on[key] = value end
+    measure_on.calibration_samples = opts.calibration_samples or opts.demo ~= nil
+    opts.measured = quality.open(opts.model, measure_on)
+    if job then quality.refuse(opts.measured, opts.autoquant, job.samples.hashes) end
+    local manifests = { table.unpack(opts.with or {}) }
+    manifests[#manifests + 1] = opts.manifest
+    for _, path in ipairs(manifests) do quality.refuse(opts.measured, path, samples.scored(path)) end
+  end
+  if job then opts.manifest = scores.finish(job) end
+end
+
 --- Reads the command line of the policy `name`. Without `--model` the options are those of the demo (then `opts.demo` is it),
 --- unless a dry run has a manifest to plan from.
 function sweep.options(name, about, extra)
   local opts = qlua.cli.parser{ name = name, about = about, options = options(extra or {}) }:parse()
   if opts.format_from and not opts.format_from:find("%S") then
     error{ kind = "usage", message = "the value of `--format-from` is empty", hint = "give the name of a format of the manifest; `qlua inspect MANIFEST` shows them" }
-  elseif opts.model and not opts.manifest then
-    error{ kind = "usage", message = "--model needs the --manifest that belongs to it", hint = "pass the *_quant_manifest.json of the AutoQuant run" }
+  elseif opts.model and not opts.manifest and not opts.autoquant then
+    error{ kind = "usage", message = "--model needs the --manifest that belongs to it", hint = "pass the *_quant_manifest.json of the AutoQuant run, or --autoquant FILE to score first" }
+  elseif opts.autoquant and opts.manifest then
+    error{ kind = "usage", message = "--autoquant and --manifest are both given, and either says what the scores are", hint = "leave one out" }
+  elseif opts.autoquant and not opts.model then
+    error{ kind = "usage", message = "--autoquant needs the --model that is to be scored", hint = "pass the base checkpoint; the demo has scores" }
+  elseif opts.dry_run and (opts.autoquant or opts.evaluate) then
+    error{ kind = "usage", message = ("--%s computes and writes, and --dry-run writes nothing"):format(opts.autoquant and "autoquant" or "evaluate"),
+      hint = "leave one out; `qlua autoquant` scores alone" }
   elseif opts.manifest and not opts.model and not opts.dry_run then
     error{ kind = "usage", message = "--manifest needs the --model that it belongs to", hint = "pass the base checkpoint, or --dry-run to plan from the manifest alone" }
-  elseif not opts.model and not opts.manifest then
+  end
+  local score_on = opts.autoquant and samples.of_file("autoquant", opts.autoquant, opts.images)
+  local measure_on = opts.evaluate and samples.of_file("evaluate", opts.evaluate, opts.images)
+  if not opts.model and not opts.manifest then
     local built = qlua.checkpoint.demo(DEMO)
     qlua.log.info("no --model: %s the demo in ./%s/, a small seeded Qwen2.5-VL", built.built and "built" or "using", DEMO)
     opts.model, opts.manifest, opts.demo = built.model, built.manifest, built
     opts.out, opts.overwrite = opts.out or DEMO .. "/quantized", opts.overwrite or not opts.out
   end
   opts.out = opts.out or "quantized"
+  prepare(opts, score_on, measure_on)
   return opts
 end
 
@@ -165,6 +202,14 @@ local function report(family)
   else qlua.log.warn("the schemes are written, but there is no report: %s", page) end
 end
 
+--- Measures the schemes of `plan`, where that was asked for. What goes wrong is raised when the rest of the run is done.
+local function measure(opts, plan)
+  if not opts.measured then return true, nil end
+  local paths = {}
+  for i, scheme in ipairs(plan) do paths[i] = qlua.fs.join(opts.out, scheme.name) end
+  return pcall(quality.measure, opts.measured, paths)
+end
+
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
 function sweep.run(family, opts, extra)
@@ -172,18 +217,27 @@ function sweep.run(family, opts, extra)
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   if opts.dry_run and opts.model and #plan > 0 then family:check() end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
-  if outcome then report(family) end
+  local is_measured, rows = true, nil
+  if outcome then
+    is_measured, rows = measure(opts, plan)
+    report(family)
+  end
+  if not is_measured then
+    qlua.log.warn("the schemes are in %s, but what they cost in quality is not known", opts.out)
+    error(rows, 0)
+  end
   if opts.json then
     for _, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
       scheme.files = opts.model and family:files(scheme.name) or nil
     end
-    local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome }
+    local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome, quality = rows }
     for key, value in pairs(extra or {}) do result[key] = value end
-    print(qlua.json.encode(result, { indent = 2 }))
+    print(qlua.json.encode(result, { indent = 2, allow_nan = true }))
     return
   end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
+  if rows then print(quality.table(rows)) end
   local count = qlua.report.count(#plan, "scheme")
   if #plan == 0 then
     print("No scheme is left to " .. (opts.dry_run and "plan." or "write."))

@@ -12,6 +12,7 @@ mod fit;
 mod held;
 mod options;
 mod planned;
+mod quality;
 mod ready;
 mod report;
 mod run;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::basis::Basis;
 use super::options::FamilyOptions;
 use super::planned::Planned;
+use super::quality::read_quality;
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::manifest::{Group, RankingOptions, Selection};
@@ -49,6 +50,9 @@ pub(super) fn gather(options: &FamilyOptions, basis: &Basis, planned: &Planned) 
     if !errors.is_empty() {
         report.layer_errors = Some(errors.iter().map(|(m, e)| LayerError::new(m.as_str(), e)).collect());
     }
+    let quality = read_quality(&options.out, planned);
+    report.quality = quality.rows;
+    report.facts.extend(quality.note.map(|note| ("Quality".to_string(), note)));
     match least_scores(basis, planned) {
         Ok(frontier) => report.frontier = frontier,
         Err(error) => report.facts.push(("Pareto frontier".into(), format!("none: {error}"))),

@@ -23,6 +23,8 @@ pub struct SweepReport {
     pub frontier: Frontier,
     /// What quantising each layer loses; `None` where it was not measured.
     pub layer_errors: Option<Vec<LayerError>>,
+    /// What the schemes cost in quality, as far as that was measured; rows of schemes that the sweep has not are not shown.
+    pub quality: Vec<MeasuredQuality>,
     /// Bytes of all tensors of the base checkpoint, where there is one.
     pub base_bytes: Option<u64>,
     /// What sharing shards saves; `None` when there are no weight files.
@@ -100,6 +102,38 @@ pub struct LayerError {
     pub zeroed: f64,
 }
 
+/// What a scheme was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QualityKind {
+    /// Text alone.
+    Text,
+    /// Pictures with text.
+    ImageText,
+}
+
+/// How the predictions of a scheme differ from those of the base checkpoint, over the tokens of some samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredQuality {
+    /// The name of the scheme.
+    pub scheme: String,
+    /// What it was measured on.
+    pub kind: QualityKind,
+    /// KL(base ‖ scheme) in nats a token.
+    pub kl: f64,
+    /// The standard error of it.
+    pub kl_error: f64,
+    /// Perplexity of the scheme.
+    pub perplexity: f64,
+    /// Perplexity of the base.
+    pub base_perplexity: f64,
+    /// The share of tokens that both find likeliest, from 0 to 1.
+    pub agreement: f64,
+    /// Samples.
+    pub samples: u64,
+    /// Tokens that were compared.
+    pub tokens: u64,
+}
+
 impl LayerError {
     /// The row of `module`, from the sums of the export pass.
     pub fn new(module: impl Into<String>, error: &QuantisationError) -> Self {
@@ -174,6 +208,7 @@ impl SweepReport {
             groups,
             schemes: Vec::new(),
             layer_errors: None,
+            quality: Vec::new(),
             base_bytes: None,
             sharing: None,
         }

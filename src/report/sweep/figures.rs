@@ -28,7 +28,8 @@ fn coverage(sweep: &SweepReport) -> (String, Vec<f64>) {
     ("groups in FP8 (% of candidates)".into(), sweep.schemes.iter().map(share).collect())
 }
 
-fn label(name: &str) -> String {
+/// `name` where it is short enough to stand beside a point.
+pub(super) fn label(name: &str) -> String {
     if name.chars().count() <= LABEL { name.into() } else { String::new() }
 }
 

@@ -5,7 +5,7 @@ use maud::{Markup, PreEscaped, html};
 use super::data::SweepReport;
 use super::figures::{self, Figure};
 use super::maps::{self, Grids};
-use super::{tables, words};
+use super::{quality, tables, words};
 use crate::report::names::breakable;
 use crate::report::table;
 use crate::shown;
@@ -45,6 +45,11 @@ fn page(sweep: &SweepReport) -> Markup {
     let chapters = [
         Chapter { id: "schemes", title: "Schemes", body: has_schemes.then(|| schemes(sweep)) },
         Chapter { id: "size", title: "Size and effective bits", body: has_schemes.then(|| size(sweep)) },
+        Chapter {
+            id: "quality",
+            title: "Quality against size",
+            body: quality::is_measured(sweep).then(|| measured_quality(sweep)),
+        },
         Chapter { id: "sensitivity", title: "Sensitivity", body: Some(sensitivity(sweep)) },
         Chapter { id: "frontier", title: "Summed score", body: Some(summed_score(sweep)) },
         Chapter { id: "formats", title: "FP8 or BF16", body: has_schemes.then(|| formats(sweep)) },
@@ -90,6 +95,14 @@ fn schemes(sweep: &SweepReport) -> Markup {
 
 fn size(sweep: &SweepReport) -> Markup {
     html! { div.columns { (figure(&figures::size(sweep))) (figure(&figures::effective_bits(sweep))) } }
+}
+
+fn measured_quality(sweep: &SweepReport) -> Markup {
+    html! {
+        (table::html(&quality::table(sweep)))
+        p.note { (quality::words(sweep)) }
+        div.columns { @for curve in quality::figures(sweep) { (figure(&curve)) } }
+    }
 }
 
 fn sensitivity(sweep: &SweepReport) -> Markup {

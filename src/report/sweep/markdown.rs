@@ -1,7 +1,7 @@
 //! The report in short, as Markdown.
 
 use super::data::SweepReport;
-use super::{tables, words};
+use super::{quality, tables, words};
 use crate::report::table::markdown;
 use crate::shown;
 
@@ -20,6 +20,14 @@ impl SweepReport {
             text.push_str(&format!("{} {}\n", words::columns(self), words::UNITS));
             let parts = markdown(&tables::parts(self));
             text.push_str(&format!("\n## Groups in FP8 by part of the model\n{parts}"));
+        }
+        if quality::is_measured(self) {
+            let measured = markdown(&quality::table(self));
+            text.push_str(&format!(
+                "\n## Quality against size\n{measured}\n{} {}\n",
+                quality::words(self),
+                quality::KNEE
+            ));
         }
         text.push_str(&format!(
             "\n## The most sensitive groups\n{}",

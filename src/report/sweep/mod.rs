@@ -5,11 +5,14 @@ mod figures;
 mod html;
 mod maps;
 mod markdown;
+mod quality;
 mod shades;
 mod tables;
 mod words;
 
-pub use data::{GroupForm, GroupRow, LayerError, SchemeRow, Sharing, SweepReport};
+pub use data::{
+    GroupForm, GroupRow, LayerError, MeasuredQuality, QualityKind, SchemeRow, Sharing, SweepReport,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,88 @@
+--- What schemes cost in quality: measured against their base, written beside them, and printed.
+local qlua = require "qlua"
+local samples = require "lib.samples"
+
+local quality = {}
+
+--- The file beside the schemes that has the rows.
+quality.FILE = "quality.json"
+
+--- Reads what `opts` name as samples, for the checkpoint `model`: everything that can be wrong with them is said here, before
+--- anything is measured.
+function quality.open(model, opts)
+  local base, sets = qlua.engine.open(model), {}
+  local function read(kind, what, tensors)
+    what.samples, what.max_length = opts.samples, opts.max_length
+    sets[#sets + 1] = { kind = kind, samples = samples.read(base, what, tensors) }
+  end
+  if opts.captions then read("text", { captions = opts.captions }) end
+  if opts.text then read("text", { text = opts.text }) end
+  if opts.pairs then read("image_text", { pairs = opts.pairs, images = opts.images, split = opts.split }) end
+  if opts.inputs then read("text", { inputs = opts.inputs }, "text") end
+  if opts.inputs and base.has_vision then read("image_text", { inputs = opts.inputs }, "vlm") end
+  if #sets == 0 then
+    error{ kind = "usage", message = "there are no samples to measure with", hint = "pass --captions, --pairs, --inputs or --text" }
+  end
+  return { model = model, base = base, sets = sets, calibration_samples = opts.calibration_samples }
+end
+
+--- Refuses samples that `scored`, a file, was scored on: their hashes are `hashes`.
+function quality.refuse(opened, scored, hashes)
+  local used = {}
+  for _, hash in ipairs(opened.calibration_samples and {} or hashes) do used[hash] = true end
+  for _, set in ipairs(opened.sets) do
+    for _, hash in ipairs(set.samples.hashes) do
+      if used[hash] then
+        error{ kind = "usage", message = ("the scores of `%s` are made from samples that are to be measured with"):format(scored),
+          hint = "use others, or pass --calibration-samples" }
+      end
+    end
+  end
+end
+
+--- The key of what the scheme at `path` was made from: a report shows no row of another one that bore the same name.
+local function inputs(path)
+  local record = qlua.fs.join(path, "layer-sensitivity/provenance.json")
+  return qlua.fs.exists(record) and qlua.json.read(record).inputs or nil
+end
+
+--- Measures the schemes at `paths`, writes the rows beside the first of them and returns them.
+function quality.measure(opened, paths)
+  local schemes, rows = {}, {}
+  for i, path in ipairs(paths) do schemes[i] = qlua.engine.open(path) end
+  for _, set in ipairs(opened.sets) do
+    for i, measured in ipairs(opened.base:quality(schemes, set.samples)) do
+      local row = { scheme = qlua.fs.basename(paths[i]), kind = set.kind, bytes = schemes[i].bytes, inputs = inputs(paths[i]) }
+      for key, value in pairs(measured) do row[key] = value end
+      rows[#rows + 1] = row
+    end
+  end
+  local path = qlua.fs.join(qlua.fs.dirname(paths[1]), quality.FILE)
+  qlua.json.write(path, { base = qlua.fs.basename(opened.model), rows = rows }, { indent = 2, overwrite = true, allow_nan = true })
+  return rows
+end
+
+--- The table of `rows`.
+function quality.table(rows)
+  return qlua.report.table(rows, {
+    { key = "scheme" }, { key = "kind" }, { key = "bytes", title = "size", unit = "bytes" },
+    { key = "kl", title = "KL", unit = "score" }, { key = "kl_error", title = "±", unit = "score" },
+    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4 }, { key = "agreement_error", title = "±", decimals = 4 },
+  })
+end
+
+--- The smallest scheme of `rows` whose every KL is at most `limit`.
+function quality.within(rows, limit)
+  local worst, size, best = {}, {}, nil
+  for _, row in ipairs(rows) do
+    -- What is not a number is within nothing.
+    local kl = row.kl == row.kl and row.kl or math.huge
+    worst[row.scheme], size[row.scheme] = math.max(worst[row.scheme] or 0, kl), row.bytes
+  end
+  for _, row in ipairs(rows) do
+    if worst[row.scheme] <= limit and (not best or size[row.scheme] < size[best]) then best = row.scheme end
+  end
+  return best
+end
+
+return quality
