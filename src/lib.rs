@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod diff;
 pub mod error;
 pub mod format;
+pub mod huge_pages;
 pub mod input;
 pub mod interrupt;
 pub mod job;

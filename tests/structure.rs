@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("interrupt", &["error"]),
     ("units", &[]),
     ("shown", &[]),
+    ("huge_pages", &[]),
     ("input", &["error", "units"]),
     ("json", &["error", "input"]),
     ("threads", &["error"]),
@@ -41,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // A checkpoint to try things on.
     ("demo", &["write"]),
     ("options", &["manifest", "device", "units"]),
-    ("lua", &["job", "diff", "demo", "options"]),
+    ("lua", &["job", "diff", "demo", "options", "huge_pages"]),
     ("cli", &["lua"]),
 ];
 
