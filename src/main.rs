@@ -21,6 +21,8 @@ unsafe extern "C" {
 /// The allocator takes memory when it is used and gives it back when it is free. As it comes, it holds a multiple of what is in
 /// use for every thread, since a page that is touched is one of 2 MiB.
 extern "C" fn keep_memory_small() {
+    // Before the allocator does the same, and forgets what it was before.
+    qlua::huge_pages::refuse();
     // SAFETY: the option is looked up in a table of numbers. It is set before there is another thread.
     unsafe {
         mi_option_set(ALLOW_THP, 0);

@@ -685,3 +685,21 @@ fn what_failed_is_not_said_to_be_finished() {
         assert!(err.contains("NaN") && !err.contains(" MB") && !err.contains(" s\n"), "{err}");
     }
 }
+
+/// What qlua does for its own memory is nobody else's business: an engine that a script starts wants pages of 2 MiB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_of_a_script_gets_the_pages_that_qlua_was_given() {
+    let state = |text: &str| text.lines().find(|line| line.starts_with("THP_enabled:")).map(str::to_string);
+    let given = state(&std::fs::read_to_string("/proc/self/status").unwrap());
+    for code in [
+        "os.execute('cat /proc/self/status')",
+        "io.write(io.popen('cat /proc/self/status'):read('a'))",
+        "pcall(os.execute, {}) pcall(io.popen) os.execute('exit 1') os.execute('cat /proc/self/status')",
+    ] {
+        assert_eq!(state(&Place::new().out(&["-e", code])), given, "{code}");
+    }
+    let own = "pcall(os.execute, {}) os.execute('exit 1') for line in io.lines('/proc/self/status') do print(line) end";
+    let own = state(&Place::new().out(&["-e", own]));
+    assert_eq!(own, given.map(|_| "THP_enabled:\t0".to_string()));
+}

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("interrupt", &["error"]),
     ("units", &[]),
     ("shown", &[]),
+    ("huge_pages", &[]),
     ("input", &["error", "units"]),
     ("json", &["error", "input"]),
     ("threads", &["error"]),
@@ -42,7 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // A checkpoint to try things on.
     ("demo", &["write"]),
     ("options", &["manifest", "device", "units"]),
-    ("lua", &["job", "diff", "demo", "engine", "options"]),
+    ("lua", &["job", "diff", "demo", "engine", "options", "huge_pages"]),
     ("cli", &["lua"]),
 ];
 

@@ -13,6 +13,7 @@ use super::install::fallible;
 use super::state::{self, HOOK_INTERVAL, ScriptStop};
 use super::{output, raise};
 use crate::error::Error;
+use crate::huge_pages;
 use crate::shown;
 use crate::words::nearest;
 
@@ -61,6 +62,13 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         lua.create_function(|_, name: LuaString| {
             let module = embedded::module(&name.to_string_lossy());
             Ok((module.map(|m| m.source), module.map(Embedded::chunk_name)))
+        })?,
+    )?;
+    host.raw_set(
+        "lend_huge_pages",
+        lua.create_function(|_, lent: bool| {
+            huge_pages::lend(lent);
+            Ok(())
         })?,
     )?;
     host.raw_set("unwritable", fallible(lua, |_, arguments| unwritable(arguments.front()))?)?;

@@ -96,10 +96,25 @@ end
 
 os.exit = wrap(host.exit)
 
+-- Commands -----------------------------------------------------------------------------------------------------------
+local raw_execute, raw_popen = os.execute, io.popen
+local interrupted, lend_huge_pages = wrap(host.interrupted), host.lend_huge_pages
+
+local function returned(...)
+  lend_huge_pages(false)
+  return ...
+end
+
+-- What a command inherits is not what qlua needs for itself.
+function io.popen(...)
+  lend_huge_pages(true)
+  return returned(raw_popen(...))
+end
+
 -- The C library hears no Ctrl-C while a command runs; that the command ended by it is all there is to see.
-local raw_execute, interrupted = os.execute, wrap(host.interrupted)
 function os.execute(...)
-  local ok, how, code = raw_execute(...)
+  lend_huge_pages(true)
+  local ok, how, code = returned(raw_execute(...))
   if (how == "signal" and code == 2) or (how == "exit" and code == 130) then return interrupted() end
   return ok, how, code
 end
