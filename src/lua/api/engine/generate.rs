@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Engine, positive};
+use super::{OpenedEngine, positive};
 use crate::engine::inputs::{Processor, TextStream, end_tokens};
 use crate::engine::{Cpu, Generation, Network, Sample};
 use crate::error::Error;
@@ -47,7 +47,7 @@ struct Answer {
     is_finished: bool,
 }
 
-pub(super) fn run_generate(engine: &Engine, call: &Call) -> anyhow::Result<(String, Vec<u32>, bool)> {
+pub(super) fn run_generate(engine: &OpenedEngine, call: &Call) -> anyhow::Result<(String, Vec<u32>, bool)> {
     let prompt: String = call.get("prompt")?;
     let image: Option<PathBuf> = call.get::<Option<String>>("image")?.map(PathBuf::from);
     let most = positive(call, "tokens")?;
@@ -79,7 +79,7 @@ pub(super) fn run_generate(engine: &Engine, call: &Call) -> anyhow::Result<(Stri
 
 /// Generates until the end, or until `give`, which takes the text, gives false.
 fn answer(
-    engine: &Engine,
+    engine: &OpenedEngine,
     processor: &Processor,
     prompt: &Sample,
     most: usize,

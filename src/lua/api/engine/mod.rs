@@ -21,7 +21,7 @@ mod generate;
 mod scores;
 
 /// A model that can be run.
-pub(super) struct Engine {
+pub(super) struct OpenedEngine {
     model: Arc<Model>,
     processor: OnceCell<Processor>,
 }
@@ -96,7 +96,7 @@ pub(super) fn declare() -> Namespace {
         |call| {
             let model = Arc::new(Model::open(call.get::<String>("path")?)?);
             Network::open(&model)?;
-            Ok(Handle(Engine { model, processor: OnceCell::new() }))
+            Ok(Handle(OpenedEngine { model, processor: OnceCell::new() }))
         },
     )
     .class(engine_class())
@@ -114,9 +114,9 @@ pub(super) fn declare() -> Namespace {
     .class(scores::class())
 }
 
-fn engine_class() -> Class<Engine> {
+fn engine_class() -> Class<OpenedEngine> {
     Class::new("Engine", "A model that can be run.")
-        .text(|this: &Engine| format!("Engine({})", this.model.directory().display()))
+        .text(|this: &OpenedEngine| format!("Engine({})", this.model.directory().display()))
         .field("path", Type::Path, "its checkpoint", |this, _| Ok(this.model.directory().display().to_string()))
         .field("model_type", Type::String, "its architecture, such as `qwen2_5_vl`", |this, _| {
             Ok(this.model.model_type().unwrap_or("unknown").to_string())
@@ -179,7 +179,7 @@ fn engine_class() -> Class<Engine> {
                 .example(with_engine!("assert(engine:quality({ engine }, samples)[1].kl == 0)")),
             |this, call| {
                 let handles: Vec<AnyUserData> = call.get("schemes")?;
-                let schemes = handles.iter().map(|handle| Ok(handle.borrow::<Engine>()?.model.clone()));
+                let schemes = handles.iter().map(|handle| Ok(handle.borrow::<OpenedEngine>()?.model.clone()));
                 let schemes = schemes.collect::<mlua::Result<Vec<Arc<Model>>>>()?;
                 let samples = call.handle::<Samples>("samples")?;
                 let done = &mut progress(call.lua(), "measured", schemes.len());
@@ -192,7 +192,7 @@ fn engine_class() -> Class<Engine> {
         .method(scores::sensitivity(), scores::run_sensitivity)
 }
 
-impl Engine {
+impl OpenedEngine {
     fn processor(&self) -> crate::Result<&Processor> {
         if let Some(processor) = self.processor.get() {
             return Ok(processor);
@@ -211,7 +211,7 @@ fn positive(call: &Call, name: &str) -> anyhow::Result<usize> {
     }
 }
 
-fn samples(engine: &Engine, call: &Call) -> anyhow::Result<Samples> {
+fn samples(engine: &OpenedEngine, call: &Call) -> anyhow::Result<Samples> {
     let given: Vec<&str> =
         ["captions", "pairs", "inputs", "text"].into_iter().filter(|name| call.given(name)).collect();
     let [kind] = given[..] else {

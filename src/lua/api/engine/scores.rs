@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Engine, positive, progress, with_engine};
+use super::{OpenedEngine, positive, progress, with_engine};
 use crate::engine::inputs::Samples;
 use crate::engine::{
     CandidateFormat, Cpu, Kept, LayerScore, Network, NetworkRun, Sensitivity, autoquant_group,
@@ -68,7 +68,7 @@ pub(super) fn calibrate() -> Function {
         .example(with_engine!("assert(engine:calibrate(samples)[1].input_amax > 0)"))
 }
 
-pub(super) fn run_calibrate(engine: &Engine, call: &Call) -> anyhow::Result<mlua::Value> {
+pub(super) fn run_calibrate(engine: &OpenedEngine, call: &Call) -> anyhow::Result<mlua::Value> {
     let samples = call.handle::<Samples>("samples")?;
     let found = engine.model.unchanged((|| {
         let network = Network::open(&engine.model)?;
@@ -100,7 +100,7 @@ pub(super) fn sensitivity() -> Function {
     ))
 }
 
-pub(super) fn run_sensitivity(engine: &Engine, call: &Call) -> anyhow::Result<Handle<Scores>> {
+pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Result<Handle<Scores>> {
     let samples = call.handle::<Samples>("samples")?;
     let method: ScoringMethod = call.word("method")?;
     let words: Option<Vec<String>> = call.get("formats")?;
