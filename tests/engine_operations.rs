@@ -494,7 +494,9 @@ fn rows_and_columns_are_moved_whole() {
         Cpu.beside(&[(&vec![1.0, 2.0], 1), (&vec![3.0, 4.0, 5.0, 6.0], 2)]),
         [1.0, 3.0, 4.0, 2.0, 5.0, 6.0]
     );
-    assert_eq!(Cpu.below(&vec![1.0, 2.0], &vec![3.0]), [1.0, 2.0, 3.0]);
+    let mut rows = vec![1.0, 2.0];
+    Cpu.append(&mut rows, &vec![3.0]);
+    assert_eq!(rows, [1.0, 2.0, 3.0]);
     let mut sum = vec![1.0, 2.0];
     Cpu.add(&mut sum, &vec![0.5, -2.0]);
     assert_eq!((Cpu.download(&Cpu.upload(sum.clone())), Cpu.copy(&sum)), (vec![1.5, 0.0], sum));
