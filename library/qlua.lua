@@ -163,6 +163,7 @@ function Checkpoint:in_memory(module) end
 ---An option (`--name VALUE`) or argument of a script.
 ---@class qlua.CliOption
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
+---@field short? string a letter for it: `n` is typed as `-n`
 ---@field doc? string what it means, for `--help`
 ---@field type? "string"|"path"|"file"|"directory"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
@@ -276,6 +277,13 @@ function Parser:help() end
 ---@field count? integer at most so many (default: `4096`)
 ---@field max_length? integer tokens of a sample, the rest is cut off (default: `512`)
 
+---Options of Engine:generate.
+---@class qlua.Engine.generate.Options
+---@field image? string a picture to go with the prompt
+---@field tokens? integer at most so many (default: `64`)
+---@field template? boolean false: the model goes on with the prompt as it stands (default: `true`)
+---@field on_token? fun(text: string) takes the text piece by piece, as soon as whole characters are there
+
 ---Options of Engine:sensitivity.
 ---@class qlua.Engine.sensitivity.Options
 ---@field method? "gradient"|"kl_div" `gradient`: the error of each layer's output weighted by the gradient of the loss; `kl_div`: the KL divergence of the model's output, a pass for each group (default: `"gradient"`)
@@ -289,7 +297,7 @@ function Parser:help() end
 ---@field effective_bits? number what the search solves for (default: `11.0`)
 ---@field overwrite? boolean replace existing files (default: `false`)
 
----Runs models, quantised or not: calibration, sensitivity scores and quality, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.
+---Runs models, quantised or not: calibration, sensitivity scores, quality and answers to prompts, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.
 ---@class qlua.engine
 qlua.engine = {}
 
@@ -363,6 +371,30 @@ function Engine:forward(samples) end
 ---@param samples qlua.Samples what all are run with
 ---@return qlua.Quality[] # KL, perplexity and agreement of each
 function Engine:quality(schemes, samples) end
+
+---Answers a prompt with the likeliest token after the likeliest, in the chat template of the checkpoint, until the model ends its answer or there are `tokens` of them. Special tokens are no part of the text.
+---
+---Raises when the checkpoint has no chat template, or sees no pictures.
+---
+---Raises when the function raises.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---local pieces = {}
+---local text, tokens = engine:generate("Hello", {
+---  tokens = 4,
+---  on_token = function(piece) table.insert(pieces, piece) end,
+---})
+---assert(#tokens <= 4 and table.concat(pieces) == text)
+---```
+---
+---Since 0.1.0.
+---@param prompt string what the user says
+---@param options? qlua.Engine.generate.Options
+---@return string # the text
+---@return integer[] # its tokens, the one that ends it as well
+---@return boolean # whether the model ended it
+function Engine:generate(prompt, options) end
 
 ---Runs samples and keeps what goes into each linear layer.
 ---

@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use super::backend::InputScale;
 use super::linear::Linear;
+use super::modelopt_factor::modelopt_factor;
 use super::weight::LinearWeight;
 use crate::error::{Error, Result};
-use crate::format::{AmaxAccumulator, BLOCK_SIZE, Encoder, FormatId, Granularity, MAX, Rounding, Scales};
+use crate::format::{AmaxAccumulator, BLOCK_SIZE, Encoder, FormatId, Granularity, Rounding, Scales};
 use crate::tensor::{Dtype, Tensor};
 
 /// A format with the granularity of its scales.
@@ -111,11 +112,4 @@ impl CandidateFormat {
 /// The largest magnitude of a weight of values.
 pub(super) fn weight_amax(weight: &LinearWeight) -> Result<f32> {
     Ok(CandidateFormat::FP8.amax(weight)?.largest())
-}
-
-/// What ModelOpt multiplies by before it rounds to E4M3 (`_fp8_eager`). PyTorch divides a number by a tensor as the reciprocal times
-/// the number, which is rounded twice; ties of BF16 weights go another way for the last bit of it.
-pub(super) fn modelopt_factor(amax: f32) -> f32 {
-    const LEAST: f32 = 1.0 / (1 << 24) as f32;
-    MAX * (1.0 / if amax <= LEAST { 1.0 } else { amax })
 }

@@ -16,6 +16,7 @@ pub mod inputs;
 mod layer_score;
 mod layout;
 mod linear;
+mod modelopt_factor;
 mod network;
 mod pass;
 mod quality;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::super::backend::InputScale;
-use super::super::candidate::modelopt_factor;
+use super::super::modelopt_factor::modelopt_factor;
 use crate::format::{Encoder, MAX, Rounding, Scales, decode};
 use crate::tensor::kernel::for_each_kernel;
 use crate::tensor::{Dtype, Kernel};
