@@ -77,6 +77,12 @@ fn order(one: &str, other: &str) -> Ordering {
     parts(one).cmp(&parts(other))
 }
 
+/// Advisories that change nothing here, each with the reason; deny.toml has the same.
+const ACCEPTED: [(&str, &str); 1] = [
+    // `paste` works when crates are compiled, comes with tokenizers, which has no version without it, and is finished, not broken.
+    ("RUSTSEC-2024-0436", "paste"),
+];
+
 #[test]
 fn no_dependency_has_a_version_that_an_advisory_concerns() {
     let advisories = advisories();
@@ -88,7 +94,8 @@ fn no_dependency_has_a_version_that_an_advisory_concerns() {
         for (name, version) in packages {
             for advisory in advisories.iter().filter(|advisory| advisory.package == name) {
                 looked_at += 1;
-                if advisory.kind != "notice" && advisory.concerns(&version) {
+                let is_accepted = ACCEPTED.contains(&(&*advisory.id, &*advisory.package));
+                if advisory.kind != "notice" && !is_accepted && advisory.concerns(&version) {
                     wrong.push(format!("{lock}: {name} {version}: {} ({})", advisory.id, advisory.kind));
                 }
             }
