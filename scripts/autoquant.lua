@@ -30,8 +30,10 @@ if not opts.model then
 end
 local name = opts.name or scores.name(opts.coverage)
 local path = scores.path(opts.out, name)
-if qlua.fs.exists(path) and not opts.overwrite then
-  error{ kind = "usage", message = ("`%s` exists already"):format(path), hint = "pass --overwrite, or another --out or --name" }
+for _, there in ipairs{ path, qlua.fs.join(opts.out, "per-layer-sensitivity.json"), not opts.no_baseline and qlua.fs.join(opts.out, "fp8_baseline") or nil } do
+  if qlua.fs.exists(there) and not opts.overwrite then
+    error{ kind = "usage", message = ("`%s` exists already"):format(there), hint = "pass --overwrite, or another --out" }
+  end
 end
 
 local engine, read = scores.open(opts)

@@ -16,6 +16,13 @@ end
 
 --- Opens the model and reads the samples that `opts` name: everything that can be wrong with them is said here.
 function scores.open(opts)
+  if opts.coverage ~= "all-layers" and opts.coverage ~= "lm-only" then
+    error{ kind = "usage", message = ("there is no coverage `%s`"):format(opts.coverage), hint = "all-layers, or lm-only" }
+  elseif opts.method and opts.method ~= "gradient" and opts.method ~= "kl_div" then
+    error{ kind = "usage", message = ("there is no method `%s`"):format(opts.method), hint = "gradient, or kl_div" }
+  elseif opts.effective_bits <= 0 or opts.effective_bits > 16 then
+    error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "above 0, and 16 at most" }
+  end
   local engine = qlua.engine.open(opts.model)
   local pictures = opts.coverage == "all-layers" and engine.has_vision
   if pictures and opts.captions then

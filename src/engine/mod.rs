@@ -9,6 +9,7 @@ mod candidate;
 mod configuration;
 mod cpu;
 mod decoder;
+mod dynamic_inputs;
 mod families;
 mod generate;
 mod head;

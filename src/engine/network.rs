@@ -30,7 +30,7 @@ impl<'a> Network<'a> {
     /// [`Error::Refused`] when the engine does not compute its architecture.
     pub fn open(checkpoint: &'a Checkpoint) -> Result<Self> {
         let blueprint = families::blueprint(checkpoint)?;
-        Ok(Network { blueprint, tensors: Tensors::new(checkpoint) })
+        Ok(Network { blueprint, tensors: Tensors::new(checkpoint)? })
     }
 
     /// Blocks of the language model.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use super::backend::{InputScale, Norm};
+use super::dynamic_inputs::DynamicInputs;
 use super::linear::Linear;
 use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::format::{BLOCK_SIZE, FormatId, Granularity, Scales};
+use crate::format::{BLOCK_SIZE, FormatId, Scales};
 use crate::model::canonical;
 use crate::tensor::{Dtype, Tensor};
 
@@ -18,11 +19,16 @@ pub(super) struct Tensors<'a> {
     names: HashMap<String, &'a str>,
     /// The size of blocks that share a scale.
     block: [usize; 2],
+    /// How inputs are rounded that have no scale.
+    dynamic_inputs: DynamicInputs,
 }
 
 impl<'a> Tensors<'a> {
     /// The tensors of `checkpoint`.
-    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+    ///
+    /// # Errors
+    /// Those of [`DynamicInputs::of`].
+    pub fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
         let names = checkpoint.tensors().map(|(name, _)| (canonical(name), name)).collect();
         let stated = checkpoint.quantization_config().and_then(|said| said["weight_block_size"].as_array());
         let block = match stated.map(Vec::as_slice) {
@@ -31,7 +37,8 @@ impl<'a> Tensors<'a> {
             }
             _ => BLOCK_SIZE,
         };
-        Tensors { checkpoint, names, block }
+        let dynamic_inputs = DynamicInputs::of(checkpoint, block)?;
+        Ok(Tensors { checkpoint, names, block, dynamic_inputs })
     }
 
     /// The tensor called `name`.
@@ -98,14 +105,13 @@ impl<'a> Tensors<'a> {
                 (Scales::from_tensor(self.require(&format!("{name}.weight_scale"))?, &shape)?, FormatId::Fp8)
             }
         };
-        let input = match (self.find(&format!("{name}.input_scale")), scales.granularity) {
-            (Some(scale), _) => {
-                InputScale::Static(scale.tolist(1).first().map_or(1.0, |scale| *scale as f32))
+        let input = match self.find(&format!("{name}.input_scale")) {
+            Some(scale) => {
+                Some(InputScale::Static(scale.tolist(1).first().map_or(1.0, |scale| *scale as f32)))
             }
-            (None, Granularity::Block) => InputScale::Group(self.block[1]),
-            (None, _) => InputScale::Token,
+            None => self.dynamic_inputs.scale(name)?,
         };
         let weight = LinearWeight::scaled(values.clone(), scales, format)?;
-        Ok(Linear { name: name.into(), weight, bias, input: Some(input) })
+        Ok(Linear { name: name.into(), weight, bias, input })
     }
 }

@@ -2,41 +2,20 @@
 //! resolution with rotary positions by rows and columns, and a Qwen2 whose positions have a time, a row and a column.
 
 use super::super::backend::Activation;
-use super::super::configuration::{
-    Blueprint, MergerConfiguration, NormKind, Perceptron, VisionConfiguration,
-};
-use super::super::rotary::{AxisSections, VisionRotary};
-use super::reading::Reading;
+use super::super::configuration::{Blueprint, MergerConfiguration, NormKind, Perceptron};
+use super::super::rotary::AxisSections;
+use super::reading::{Reading, TowerParts};
 use crate::error::Result;
 
 /// A Qwen2-VL.
 pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
-    let vision = reading.vision();
-    let number = |keys: &[&str]| reading.number(vision, keys);
-    let (hidden, heads) = (number(&["embed_dim"])?, number(&["num_heads"])?);
-    let patch = number(&["patch_size"])?;
-    let ratio = vision["mlp_ratio"].as_f64().unwrap_or(4.0);
-    let vision = VisionConfiguration {
-        hidden,
-        depth: number(&["depth"])?,
-        heads,
-        intermediate: (hidden as f64 * ratio) as usize,
-        output: number(&["hidden_size"])?,
-        patch_values: number(&["in_channels", "in_chans"])?
-            * number(&["temporal_patch_size"])?
-            * patch
-            * patch,
-        patch,
-        merge: number(&["spatial_merge_size"])?,
+    let parts = TowerParts {
         norm: NormKind::Layer,
         perceptron: Perceptron::Plain { first: "fc1", second: "fc2" },
-        activation: reading.activation(vision, "hidden_act", Activation::QuickGelu)?,
-        rotary: VisionRotary::new(10000.0, hidden / heads),
-        windows: None,
-        positions: None,
+        activation: Activation::QuickGelu,
         merger: merger(NormKind::Layer),
-        deepstack: vec![],
     };
+    let vision = reading.vision_tower("embed_dim", "hidden_size", parts)?;
     let text = reading.language_model(1e6, AxisSections::InTurn)?;
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }

@@ -3,10 +3,21 @@
 use serde_json::Value;
 
 use super::super::backend::{Activation, Heads};
-use super::super::configuration::TextConfiguration;
-use super::super::rotary::{AxisSections, Rotary};
+use super::super::configuration::{
+    MergerConfiguration, NormKind, Perceptron, TextConfiguration, VisionConfiguration,
+};
+use super::super::rotary::{AxisSections, Rotary, VisionRotary};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+
+/// What the towers of two families differ in.
+pub(super) struct TowerParts {
+    pub norm: NormKind,
+    pub perceptron: Perceptron,
+    /// The activation function where the configuration names none.
+    pub activation: Activation,
+    pub merger: MergerConfiguration,
+}
 
 /// The configuration of a checkpoint.
 pub(super) struct Reading<'a> {
@@ -93,22 +104,74 @@ impl<'a> Reading<'a> {
             epsilon: text["rms_norm_eps"].as_f64().unwrap_or(1e-6) as f32,
             activation: self.activation(text, "hidden_act", Activation::Silu)?,
             normalises_heads: false,
-            windows: self.windows(layers),
+            windows: self.windows(layers)?,
             rotary: Rotary::read(text, size, theta, sections)?,
             tied: self.checkpoint.ties_word_embeddings(),
         })
     }
 
+    /// A vision tower of the Qwen-VL kind, in which every block sees the whole picture, without learned positions and DeepStack.
+    /// `width` and `output` are what the configuration calls the tower's own width and that of its tokens.
+    pub fn vision_tower(&self, width: &str, output: &str, parts: TowerParts) -> Result<VisionConfiguration> {
+        let vision = &self.checkpoint.config()["vision_config"];
+        let number = |keys: &[&str]| self.number(vision, keys);
+        let (hidden, heads, patch) = (number(&[width])?, number(&["num_heads"])?, number(&["patch_size"])?);
+        // Half of a head turns by rows and half by columns, in pairs.
+        if !hidden.is_multiple_of(heads) || !(hidden / heads).is_multiple_of(4) {
+            return Err(Error::refused(format!("a vision tower {hidden} wide cannot have {heads} heads")));
+        }
+        let theta = vision["rope_parameters"]["rope_theta"].as_f64().unwrap_or(10000.0);
+        let ratio = vision["mlp_ratio"].as_f64().unwrap_or(4.0);
+        let intermediate = match vision["intermediate_size"].is_null() {
+            true => (hidden as f64 * ratio) as usize,
+            false => number(&["intermediate_size"])?,
+        };
+        let channels = number(&["in_channels", "in_chans"])?;
+        Ok(VisionConfiguration {
+            hidden,
+            depth: number(&["depth"])?,
+            heads,
+            intermediate,
+            output: number(&[output])?,
+            patch_values: channels * number(&["temporal_patch_size"])? * patch * patch,
+            patch,
+            merge: number(&["spatial_merge_size"])?,
+            norm: parts.norm,
+            perceptron: parts.perceptron,
+            activation: self.activation(vision, "hidden_act", parts.activation)?,
+            rotary: VisionRotary::new(theta, hidden / heads),
+            windows: None,
+            positions: None,
+            merger: parts.merger,
+            deepstack: vec![],
+        })
+    }
+
+    /// The blocks of the vision tower that `key` lists.
+    pub fn vision_blocks(&self, key: &str) -> Vec<usize> {
+        let listed = self.vision()[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        listed.iter().filter_map(|block| block.as_u64()).map(|block| block as usize).collect()
+    }
+
     /// How far back each layer sees: by `layer_types`, or by Qwen's `use_sliding_window` and `max_window_layers`.
-    fn windows(&self, layers: usize) -> Vec<Option<usize>> {
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for layers of another kind.
+    fn windows(&self, layers: usize) -> Result<Vec<Option<usize>>> {
         let window = self.text["sliding_window"].as_u64().map(|window| window as usize);
         let kinds = self.text["layer_types"].as_array();
+        let known = ["full_attention", "sliding_attention"];
+        let mut named = kinds.into_iter().flatten();
+        if let Some(other) = named.find(|kind| kind.as_str().is_none_or(|kind| !known.contains(&kind))) {
+            return Err(Error::refused(format!("the engine does not compute layers of the kind {other}"))
+                .with_hint("it knows full_attention and sliding_attention"));
+        }
         let uses = self.text["use_sliding_window"].as_bool().unwrap_or(false);
         let from = self.text["max_window_layers"].as_u64().unwrap_or(28) as usize;
         let sees_less = |layer: usize| match kinds {
             Some(kinds) => kinds.get(layer).and_then(Value::as_str) == Some("sliding_attention"),
             None => uses && layer >= from,
         };
-        (0..layers).map(|layer| window.filter(|_| sees_less(layer))).collect()
+        Ok((0..layers).map(|layer| window.filter(|_| sees_less(layer))).collect())
     }
 }

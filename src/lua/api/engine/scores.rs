@@ -1,5 +1,6 @@
 //! Calibration and sensitivity scores, and the files of an AutoQuant run.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,9 +20,12 @@ use crate::lua::rows::{row, rows};
 use crate::lua::values::Callback;
 use crate::lua::{Call, Handle, Row, Type};
 use crate::manifest::Manifest;
-use crate::model::Model;
+use crate::model::{Model, canonical};
 use crate::report::per_layer;
 use crate::tensor::Kernel;
+
+const PER_LAYER_JSON: &str = "per-layer-sensitivity.json";
+const PER_LAYER_MARKDOWN: &str = "per-layer-sensitivity.md";
 
 /// Scores of all layers, and how they came to be.
 pub(super) struct Scores {
@@ -280,22 +284,46 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         }),
         score_steps: this.score_steps,
     };
+    this.require_whole(&run.layers)?;
     let document = run.manifest(&this.model)?;
     let directory = PathBuf::from(call.get::<String>("directory")?);
     let overwrite: bool = call.get("overwrite")?;
+    let manifest_file = format!("{name}_quant_manifest.json");
+    let amax_file = format!("{name}_amax.json");
+    // All or nothing: a file that is there already is found before the first is written.
+    for file in [&manifest_file, &amax_file, PER_LAYER_JSON, PER_LAYER_MARKDOWN] {
+        let path = directory.join(file);
+        if !overwrite && path.symlink_metadata().is_ok() {
+            let error = Error::exists(&path, "exists already");
+            return Err(error.with_hint("pass { overwrite = true } to replace it").into());
+        }
+    }
     std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
     let put = |file: &str, text: &[u8]| write_whole(&directory.join(file), text, overwrite);
-    let path = directory.join(format!("{name}_quant_manifest.json"));
+    let path = directory.join(&manifest_file);
     let text = serde_json::to_vec_pretty(&document)?;
     let manifest = Manifest::parse(&path, String::from_utf8_lossy(&text).into_owned())?;
-    put(&format!("{name}_quant_manifest.json"), &text)?;
-    put(&format!("{name}_amax.json"), &serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?)?;
-    put("per-layer-sensitivity.json", &per_layer::json(&manifest))?;
-    put("per-layer-sensitivity.md", per_layer::markdown(&manifest).as_bytes())?;
+    put(&manifest_file, &text)?;
+    put(&amax_file, &serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?)?;
+    put(PER_LAYER_JSON, &per_layer::json(&manifest))?;
+    put(PER_LAYER_MARKDOWN, per_layer::markdown(&manifest).as_bytes())?;
     Ok(Handle(Arc::new(manifest)))
 }
 
 impl Scores {
+    /// That every linear layer of the checkpoint is among `layers`: a model with layers that the engine does not run is another one
+    /// than it computes, whatever its configuration calls it.
+    fn require_whole(&self, layers: &[ScoredLayer]) -> crate::Result<()> {
+        let known: HashSet<String> = layers.iter().map(|layer| canonical(&layer.name)).collect();
+        match self.model.modules().linears().find(|module| !known.contains(&canonical(module))) {
+            Some(module) => Err(Error::refused(format!(
+                "the linear layer `{module}` is not run by the engine, so its model is another one than was scored"
+            ))
+            .with_hint("examples/autoquant_baseline.py scores any model with ModelOpt")),
+            None => Ok(()),
+        }
+    }
+
     /// The layers, and those that no sample reached: a vision tower that saw no picture is still part of the model.
     fn layers_with_vision(&self) -> crate::Result<Vec<LayerScore>> {
         let network = Network::open(&self.model)?;
