@@ -242,6 +242,7 @@ function Parser:help() end
 ---@class qlua.Forward
 ---@field loss number mean negative logarithm of the probability of each next token
 ---@field tokens integer tokens of the sample
+---@field logits qlua.Tensor the logits, F32 [tokens, vocabulary]
 
 ---How the predictions of a scheme differ from those of the checkpoint that it was made from.
 ---@class qlua.Quality
@@ -264,6 +265,11 @@ function Parser:help() end
 ---@field weight_amax number largest magnitude of its weight
 ---@field scores number[] a score for each format; empty after calibration alone
 ---@field output_errors number[] the squared error of its outputs in each format, summed over all tokens; 0 where no gradients were computed
+
+---Options of qlua.engine.open.
+---@class qlua.engine.open.Options
+---@field device? "auto"|"cpu" where it runs: on the CPU, so far (default: `"auto"`)
+---@field threads? integer threads of this process; the first that says decides (default: all cores)
 
 ---Options of Engine:samples.
 ---@class qlua.Engine.samples.Options
@@ -312,8 +318,9 @@ qlua.engine = {}
 ---
 ---Since 0.1.0.
 ---@param path string the directory
+---@param options? qlua.engine.open.Options
 ---@return qlua.Engine # the engine
-function qlua.engine.open(path) end
+function qlua.engine.open(path, options) end
 
 ---A model that can be run.
 ---@class qlua.Engine
@@ -345,14 +352,13 @@ function Engine:samples(options) end
 ---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
 ---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
 ---local samples = engine:samples{ captions = "captions.txt" }
----local said, logits = engine:forward(samples)
----assert(said[1].loss > 0 and logits[1].shape[1] == said[1].tokens)
+---local said = engine:forward(samples)[1]
+---assert(said.loss > 0 and said.logits.shape[1] == said.tokens)
 ---```
 ---
 ---Since 0.1.0.
 ---@param samples qlua.Samples the samples
----@return qlua.Forward[] # loss and tokens of each sample
----@return qlua.Tensor[] # the logits of each sample, F32 [tokens, vocabulary]
+---@return qlua.Forward[] # loss and logits of each sample
 function Engine:forward(samples) end
 
 ---How the predictions of schemes differ from those of this checkpoint, which runs once for all of them.

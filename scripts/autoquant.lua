@@ -19,6 +19,7 @@ local opts = qlua.cli.parser{
     { name = "effective-bits", metavar = "N", type = "number", default = 11, doc = "what the search solves for" },
     { name = "name", metavar = "NAME", type = "name part", doc = "the scheme's name (default: fp8_autoquant_<coverage>_fp8)" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where the baseline is quantised; scores are computed on the CPU" },
+    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
     { name = "no-baseline", flag = true, doc = "do not write the FP8 checkpoint" },
     { name = "overwrite", flag = true, doc = "replace existing results" },
   },
@@ -40,7 +41,7 @@ local engine, read = scores.open(opts)
 print(scores.write(engine, read, opts, name))
 if not opts.no_baseline then
   local family = qlua.export.family{
-    model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, overwrite = opts.overwrite,
+    model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, threads = opts.threads, overwrite = opts.overwrite,
   }
   family:add("fp8_baseline", family.manifest:ranking():lowest(100))
   family:run()

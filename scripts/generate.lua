@@ -9,12 +9,13 @@ local opts = qlua.cli.parser{
     { name = "prompt", metavar = "TEXT", doc = "what to say (default: a question; with --image, to describe it)" },
     { name = "image", metavar = "FILE", type = "file", doc = "a picture to go with it" },
     { name = "tokens", short = "n", metavar = "TOKENS", type = "integer", least = 1, default = 64, doc = "the longest answer" },
+    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
     { name = "plain", flag = true, doc = "no chat template: the model goes on with the text" },
   },
   arguments = { { name = "model", metavar = "DIR", type = "directory", required = true, doc = "the checkpoint" } },
 }:parse()
 
-local engine = qlua.engine.open(opts.model)
+local engine = qlua.engine.open(opts.model, { threads = opts.threads })
 local prompt = opts.prompt or opts.image and "Describe the image." or "What is the capital of France?"
 if not opts.prompt then qlua.log.info("prompt: %s", prompt) end
 local _, _, is_finished = engine:generate(prompt, {

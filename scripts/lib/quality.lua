@@ -10,7 +10,7 @@ quality.FILE = "quality.json"
 --- Reads what `opts` name as samples, for the checkpoint `model`: everything that can be wrong with them is said here, before
 --- anything is measured.
 function quality.open(model, opts)
-  local base, sets = qlua.engine.open(model), {}
+  local base, sets = qlua.engine.open(model, { threads = opts.threads }), {}
   local function read(kind, what, tensors)
     what.samples, what.max_length = opts.samples, opts.max_length
     sets[#sets + 1] = { kind = kind, samples = samples.read(base, what, tensors) }

@@ -23,7 +23,7 @@ function scores.open(opts)
   elseif opts.effective_bits <= 0 or opts.effective_bits > 16 then
     error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "above 0, and 16 at most" }
   end
-  local engine = qlua.engine.open(opts.model)
+  local engine = qlua.engine.open(opts.model, { threads = opts.threads })
   local pictures = opts.coverage == "all-layers" and engine.has_vision
   if pictures and opts.captions then
     error{ kind = "usage", message = "captions alone never reach the vision tower, so its layers would get the score 0 and rank first",

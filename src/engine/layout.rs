@@ -44,6 +44,16 @@ pub(super) struct VisionRows {
     pub places: Vec<PatchPlace>,
 }
 
+impl VisionRows {
+    /// What the queries of block `number` see.
+    pub fn segments(&self, vision: &VisionConfiguration, number: usize) -> &[AttentionSegment] {
+        match &vision.windows {
+            Some((_, whole)) if !whole.contains(&number) => &self.windows,
+            _ => &self.whole,
+        }
+    }
+}
+
 /// Where a patch is.
 #[derive(Clone, Copy)]
 pub(super) struct PatchPlace {

@@ -21,6 +21,7 @@ mod modelopt_factor;
 mod network;
 mod pass;
 mod quality;
+mod reverse;
 mod rotary;
 mod sample;
 mod sensitivity;

@@ -9,6 +9,7 @@ use super::layer_score::{LayerScore, Sensitivity};
 use super::linear::{Linear, Observer, Seen, Unobserved};
 use super::network::{Features, NetworkRun};
 use crate::error::{Error, Result};
+use crate::format::amax::larger;
 use crate::model::recipe_group;
 
 /// Collects amax values on the way forward and scores on the way back.
@@ -62,7 +63,7 @@ impl<B: Backend> Observer<B> for Scoring<'_> {
         let values = (rows * linear.weight.inputs()) as f64;
         match self.layer(linear) {
             Ok(layer) => {
-                layer.input_amax = if amax.is_nan() { amax } else { layer.input_amax.max(amax) };
+                layer.input_amax = larger(layer.input_amax, amax);
                 layer.seen = (layer.seen.0 + values, layer.seen.1 + squares);
                 layer.input_rms = (layer.seen.1 / layer.seen.0).sqrt();
             }

@@ -27,9 +27,14 @@ impl<'a> Tensors<'a> {
     /// The tensors of `checkpoint`.
     ///
     /// # Errors
-    /// Those of [`DynamicInputs::of`].
+    /// [`Error::Refused`] when two tensors have one name in all but spelling; those of [`DynamicInputs::of`].
     pub fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
-        let names = checkpoint.tensors().map(|(name, _)| (canonical(name), name)).collect();
+        let mut names: HashMap<String, &str> = HashMap::new();
+        for (name, _) in checkpoint.tensors() {
+            if let Some(other) = names.insert(canonical(name), name) {
+                return Err(Error::refused(format!("`{other}` and `{name}` are one tensor to the engine")));
+            }
+        }
         let stated = checkpoint.quantization_config().and_then(|said| said["weight_block_size"].as_array());
         let block = match stated.map(Vec::as_slice) {
             Some([rows, columns]) => {

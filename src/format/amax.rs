@@ -130,7 +130,7 @@ pub(super) fn require_quantisable(dtype: Dtype) -> Result<()> {
 }
 
 /// The larger of two magnitudes, NaN above all.
-pub(super) fn larger(left: f32, right: f32) -> f32 {
+pub(crate) fn larger(left: f32, right: f32) -> f32 {
     if left.is_nan() || left > right { left } else { right }
 }
 

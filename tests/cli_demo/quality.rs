@@ -210,3 +210,19 @@ fn mistakes_with_samples_are_said_before_anything_is_built() {
         );
     }
 }
+
+#[test]
+fn what_is_wrong_with_scoring_is_said_before_it_begins() {
+    let place = place();
+    let with = |words: &[&str]| {
+        let all = ["autoquant", "--model", "qlua-demo/model", "--inputs", INPUTS];
+        refused(place.path(), &[&all[..], words].concat())
+    };
+    assert!(with(&["--coverage", "vision"]).contains("no coverage `vision`"));
+    assert!(with(&["--method", "hessian"]).contains("no method `hessian`"));
+    assert!(with(&["--effective-bits", "17"]).contains("17 effective bits"));
+    fs::create_dir(place.path().join("baseline")).unwrap();
+    fs::write(place.path().join("baseline/per-layer-sensitivity.json"), "{}").unwrap();
+    assert!(with(&[]).contains("per-layer-sensitivity.json` exists already"));
+    assert_eq!(fs::read_dir(place.path().join("baseline")).unwrap().count(), 1);
+}

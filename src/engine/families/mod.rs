@@ -41,5 +41,14 @@ pub(super) fn blueprint(checkpoint: &Checkpoint) -> Result<Blueprint> {
                 known.join(", ")
             )));
     };
-    read(&Reading::new(checkpoint))
+    let blueprint = read(&Reading::new(checkpoint))?;
+    if let Some(vision) = &blueprint.vision
+        && vision.output != blueprint.text.hidden
+    {
+        let (output, hidden) = (vision.output, blueprint.text.hidden);
+        let problem =
+            format!("the vision tower gives tokens of {output} values to a language model of {hidden}");
+        return Err(Error::refused(problem));
+    }
+    Ok(blueprint)
 }

@@ -54,6 +54,8 @@ row! {
         loss: Type::NumberIn("nats a token") => forwarded.loss,
         /// tokens of the sample
         tokens: Type::Integer => forwarded.tokens,
+        /// the logits, F32 [tokens, vocabulary]
+        logits: Type::Handle("Tensor") => Handle(forwarded.logits.clone()),
     }
 }
 row! {
@@ -90,10 +92,18 @@ pub(super) fn declare() -> Namespace {
         Function::new("open", "Opens a checkpoint to run it. A quantised one is run as its loader would: code × scale, inputs rounded.")
             .param("path", Type::Path, "the directory")
             .used_for(PathUse::ReadTree)
+            .options(
+                Options::new()
+                    .default("device", Type::Choice(&["auto", "cpu"]), "auto", "where it runs: on the CPU, so far")
+                    .described("threads", Type::Integer, "all cores", "threads of this process; the first that says decides"),
+            )
             .returns(Type::Handle("Engine"), "the engine")
             .raises("it cannot be read, or its architecture is not computed")
             .example("local engine = qlua.engine.open(qlua.checkpoint.demo(\"demo\").model)\nassert(engine.has_vision)"),
         |call| {
+            if let Some(threads) = call.get::<Option<i64>>("threads")? {
+                crate::threads::bound(threads, "threads")?;
+            }
             let model = Arc::new(Model::open(call.get::<String>("path")?)?);
             Network::open(&model)?;
             Ok(Handle(OpenedEngine { model, processor: OnceCell::new() }))
@@ -158,15 +168,12 @@ fn engine_class() -> Class<OpenedEngine> {
             Function::new("forward", "Runs samples through the model.")
                 .param("samples", Type::Handle("Samples"), "the samples")
                 .long()
-                .returns(Type::List(&Type::Record(&FORWARD)), "loss and tokens of each sample")
-                .returns(Type::List(&Type::Handle("Tensor")), "the logits of each sample, F32 [tokens, vocabulary]")
-                .example(with_engine!("local said, logits = engine:forward(samples)\nassert(said[1].loss > 0 and logits[1].shape[1] == said[1].tokens)")),
+                .returns(Type::List(&Type::Record(&FORWARD)), "loss and logits of each sample")
+                .example(with_engine!("local said = engine:forward(samples)[1]\nassert(said.loss > 0 and said.logits.shape[1] == said.tokens)")),
             |this, call| {
                 let samples = call.handle::<Samples>("samples")?;
                 let forwarded = this.model.unchanged(forward(&this.model, &samples))?;
-                let lua = call.lua();
-                let logits = forwarded.iter().map(|f| Handle(f.logits.clone())).collect::<Vec<_>>();
-                Ok((rows(lua, &forwarded)?, logits))
+                rows(call.lua(), &forwarded)
             },
         )
         .method(
