@@ -23,7 +23,8 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Option<String> {
 #[test]
 fn configurations_of_other_models_are_refused_by_name() {
     assert_eq!(refusal(|_| ()), None);
-    let cases: [(fn(&mut Value), &str); 6] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 6] = [
         (|c| c["model_type"] = json!("gemma3"), "models of type `gemma3`"),
         (|c| c["layer_types"] = json!(["full_attention", "linear_attention"]), "\"linear_attention\""),
         (|c| c["rope_scaling"] = json!({"rope_type": "longrope"}), "`longrope`"),
