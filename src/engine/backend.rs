@@ -126,6 +126,8 @@ pub trait Backend: Sync {
     fn upload(&self, values: Vec<f32>) -> Self::Buffer;
     /// The values of a buffer.
     fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
+    /// The number of values of a buffer.
+    fn length(&self, buffer: &Self::Buffer) -> usize;
     /// A copy.
     fn copy(&self, buffer: &Self::Buffer) -> Self::Buffer;
 

@@ -27,6 +27,12 @@ pub trait Borders<B: Backend> {
     /// # Errors
     /// Those of the place where they are kept.
     fn take(&mut self, backend: &B, border: Border, chunk: usize) -> Result<B::Buffer>;
+
+    /// A copy of what was kept, which stays.
+    ///
+    /// # Errors
+    /// Those of the place where they are kept.
+    fn copy(&self, backend: &B, border: Border, chunk: usize) -> Result<B::Buffer>;
 }
 
 /// Keeps nothing.
@@ -40,6 +46,10 @@ impl<B: Backend> Borders<B> for Forgotten {
     fn take(&mut self, _: &B, border: Border, _: usize) -> Result<B::Buffer> {
         Err(missing(border))
     }
+
+    fn copy(&self, _: &B, border: Border, _: usize) -> Result<B::Buffer> {
+        Err(missing(border))
+    }
 }
 
 /// Keeps all on the device.
@@ -48,13 +58,6 @@ pub struct Kept<B: Backend>(HashMap<(Border, usize), B::Buffer>);
 impl<B: Backend> Default for Kept<B> {
     fn default() -> Self {
         Kept(HashMap::new())
-    }
-}
-
-impl<B: Backend> Kept<B> {
-    /// What was kept, which stays.
-    pub fn get(&self, border: Border, chunk: usize) -> Option<&B::Buffer> {
-        self.0.get(&(border, chunk))
     }
 }
 
@@ -67,8 +70,13 @@ impl<B: Backend> Borders<B> for Kept<B> {
     fn take(&mut self, _: &B, border: Border, chunk: usize) -> Result<B::Buffer> {
         self.0.remove(&(border, chunk)).ok_or_else(|| missing(border))
     }
+
+    fn copy(&self, backend: &B, border: Border, chunk: usize) -> Result<B::Buffer> {
+        self.0.get(&(border, chunk)).map(|values| backend.copy(values)).ok_or_else(|| missing(border))
+    }
 }
 
-fn missing(border: Border) -> Error {
+/// That nothing is at `border`.
+pub(super) fn missing(border: Border) -> Error {
     Error::argument(format!("nothing was kept at {border:?}"))
 }

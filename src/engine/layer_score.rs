@@ -5,7 +5,7 @@ use super::linear::Linear;
 use crate::error::Result;
 
 /// What is known of one linear layer after scoring.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerScore {
     /// The canonical name of the module, such as `layers.0.mlp.up_proj`.
     pub name: String,
@@ -45,7 +45,7 @@ impl LayerScore {
 }
 
 /// Every linear layer in the order in which they run, with a score for each candidate.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sensitivity {
     /// The layers.
     pub layers: Vec<LayerScore>,

@@ -1,21 +1,20 @@
 //! A model and the samples that go through it, one block at a time.
 
 use super::backend::{AttentionSegment, Backend, Norm, Rotation};
-use super::borders::{Border, Borders};
+use super::borders::Border;
 use super::configuration::{Blueprint, VisionConfiguration};
-use super::decoder::DecoderBlock;
 use super::families;
 use super::layer_score::Sensitivity;
 use super::layout::{SampleChunk, VisionRows, chunks};
 use super::linear::{Linear, Observer};
 use super::pass::BlockPass;
 use super::sample::Sample;
+
 use super::tensors::Tensors;
 use super::vision::{Merger, VisionBlock, patch_embedding};
 use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::interrupt;
 
 /// A model of a checkpoint.
 pub struct Network<'a> {
@@ -156,6 +155,18 @@ pub(super) struct Features<B: Backend> {
     pub deep: Vec<B::Buffer>,
 }
 
+impl<B: Backend> Features<B> {
+    /// None yet.
+    pub fn none() -> Self {
+        Features { tokens: None, deep: vec![] }
+    }
+
+    /// Those of DeepStack that the first `count` mergers gave.
+    pub fn of_deepstack(&self, backend: &B, count: usize) -> Self {
+        Features { tokens: None, deep: self.deep.iter().take(count).map(|deep| backend.copy(deep)).collect() }
+    }
+}
+
 impl<'a, B: Backend> NetworkRun<'a, B> {
     /// `samples` in `network`.
     ///
@@ -182,18 +193,6 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
         BlockPass { backend: self.backend, observer, rows, segments, rotation, past: None }
     }
 
-    /// All samples forward to what the head takes, before its normalisation: one buffer a chunk. What goes into each block is
-    /// left in `borders`.
-    pub fn forward(
-        &self,
-        observer: &mut dyn Observer<B>,
-        borders: &mut dyn Borders<B>,
-    ) -> Result<Vec<B::Buffer>> {
-        let features = self.vision_forward(observer, borders)?;
-        let hidden = self.embed(&features)?;
-        self.text_forward(0, hidden, &features, observer, borders)
-    }
-
     /// Tokens and merged patches as the first block takes them.
     pub(super) fn embed(&self, features: &[Features<B>]) -> Result<Vec<B::Buffer>> {
         let hidden = self.network.blueprint.text.hidden;
@@ -210,49 +209,15 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
         self.chunks.iter().zip(features).map(embed).collect()
     }
 
-    /// The blocks of the language model from `first` on.
-    pub(super) fn text_forward(
-        &self,
-        first: usize,
-        mut hidden: Vec<B::Buffer>,
-        features: &[Features<B>],
-        observer: &mut dyn Observer<B>,
-        borders: &mut dyn Borders<B>,
-    ) -> Result<Vec<B::Buffer>> {
-        let text = &self.network.blueprint.text;
-        for number in first..text.layers {
-            interrupt::check()?;
-            let block = DecoderBlock::load(&self.network.tensors, text, number)?;
-            let mut next = vec![];
-            for (at, (chunk, x)) in self.chunks.iter().zip(hidden).enumerate() {
-                let mut pass = self.pass(observer, chunk.tokens.len(), &chunk.segments, &chunk.rotation);
-                let mut y = block.forward(&mut pass, &x);
-                if let Some(deep) = features[at].deep.get(number) {
-                    self.backend.scatter_add(&mut y, deep, text.hidden, &chunk.picture_rows);
-                }
-                borders.put(self.backend, Border::Text(number), at, x)?;
-                next.push(y);
-            }
-            observer.block_done();
-            hidden = next;
-        }
-        Ok(hidden)
+    /// The vision tower, where any sample has a picture.
+    pub(super) fn tower(&self) -> Option<&'a VisionConfiguration> {
+        self.network.blueprint.vision.as_ref().filter(|_| self.has_pictures())
     }
 
-    /// The pictures' features, a chunk each.
-    pub(super) fn vision_forward(
-        &self,
-        observer: &mut dyn Observer<B>,
-        borders: &mut dyn Borders<B>,
-    ) -> Result<Vec<Features<B>>> {
-        let mut features: Vec<Features<B>> =
-            self.chunks.iter().map(|_| Features { tokens: None, deep: vec![] }).collect();
-        let Some(vision) = self.network.blueprint.vision.as_ref().filter(|_| self.has_pictures()) else {
-            return Ok(features);
-        };
-        let hidden = self.patches(vision, observer)?;
-        self.vision_from(vision, 0, hidden, &mut features, observer, borders)?;
-        Ok(features)
+    /// Every border that the samples come by, in order: the first is what the first block takes, the last what the head takes.
+    pub(super) fn all_borders(&self) -> Vec<Border> {
+        let vision = self.tower().into_iter().flat_map(|vision| (0..=vision.depth).map(Border::Vision));
+        vision.chain((0..=self.network.text_blocks()).map(Border::Text)).collect()
     }
 
     /// Whether any sample has a picture.
@@ -298,46 +263,5 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
             .flat_map(|picture| picture.patches.chunks_exact(vision.patch_values))
             .collect();
         rows.order.iter().flat_map(|at| all[*at].iter().copied()).collect()
-    }
-
-    /// The blocks of the vision tower from `first` on, and its mergers.
-    pub(super) fn vision_from(
-        &self,
-        vision: &VisionConfiguration,
-        first: usize,
-        mut hidden: Vec<Option<B::Buffer>>,
-        features: &mut [Features<B>],
-        observer: &mut dyn Observer<B>,
-        borders: &mut dyn Borders<B>,
-    ) -> Result<()> {
-        let tensors = &self.network.tensors;
-        for number in first..vision.depth {
-            interrupt::check()?;
-            let block = VisionBlock::load(tensors, vision, number)?;
-            let merger = vision.deepstack.iter().find(|(block, _)| *block == number);
-            let merger = merger.map(|(_, merger)| Merger::load(tensors, vision, merger)).transpose()?;
-            for (at, chunk) in self.chunks.iter().enumerate() {
-                let (Some(rows), Some(x)) = (&chunk.vision, hidden[at].take()) else { continue };
-                let mut pass =
-                    self.pass(observer, rows.places.len(), rows.segments(vision, number), &rows.rotation);
-                let y = block.forward(&mut pass, &x);
-                if let Some(merger) = &merger {
-                    let deep = merger.forward(&mut pass, &y);
-                    features[at].deep.push(self.backend.gather(&deep, vision.output, &rows.tokens_back));
-                }
-                borders.put(self.backend, Border::Vision(number), at, x)?;
-                hidden[at] = Some(y);
-            }
-            observer.block_done();
-        }
-        let merger = Merger::load(tensors, vision, &vision.merger)?;
-        for (at, chunk) in self.chunks.iter().enumerate() {
-            let (Some(rows), Some(x)) = (&chunk.vision, hidden[at].take()) else { continue };
-            let mut pass = self.pass(observer, rows.places.len(), &rows.whole, &rows.rotation);
-            let merged = merger.forward(&mut pass, &x);
-            features[at].tokens = Some(self.backend.gather(&merged, vision.output, &rows.tokens_back));
-            borders.put(self.backend, Border::Vision(vision.depth), at, x)?;
-        }
-        Ok(())
     }
 }

@@ -46,6 +46,18 @@ impl<'a> Tensors<'a> {
         Ok(Tensors { checkpoint, names, block, dynamic_inputs })
     }
 
+    /// Whose tensors they are.
+    pub fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
+    /// The canonical names of all tensors, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.names.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The tensor called `name`.
     pub fn find(&self, name: &str) -> Option<&'a Tensor> {
         self.names.get(name).and_then(|name| self.checkpoint.tensor(name))

@@ -52,6 +52,10 @@ impl Backend for Cpu {
         buffer.clone()
     }
 
+    fn length(&self, buffer: &Vec<f32>) -> usize {
+        buffer.len()
+    }
+
     fn copy(&self, buffer: &Vec<f32>) -> Vec<f32> {
         buffer.clone()
     }
