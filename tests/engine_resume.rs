@@ -50,6 +50,7 @@ const SHAPE: Qwen25VlShape = Qwen25VlShape {
 enum Method {
     Gradient,
     Kl,
+    Calibration,
 }
 
 /// A model and samples for it.
@@ -117,6 +118,7 @@ fn plain(directory: &Path, samples: &[Sample], method: Method) -> Sensitivity {
     with_run(directory, samples, |run| match method {
         Method::Gradient => run.gradient_scores(&CANDIDATES, &mut Kept::default(), &mut || ()).unwrap(),
         Method::Kl => run.kl_scores(&CANDIDATES, &autoquant_group, &mut || ()).unwrap(),
+        Method::Calibration => run.calibrate(&mut || ()).unwrap(),
     })
 }
 
@@ -136,6 +138,7 @@ fn recorded(
     let found = with_run(directory, samples, |run| match method {
         Method::Gradient => run.gradient_scores_recorded(&CANDIDATES, &record, done).unwrap(),
         Method::Kl => run.kl_scores_recorded(&CANDIDATES, &autoquant_group, &record, done).unwrap(),
+        Method::Calibration => run.calibrate_recorded(&record, done).unwrap(),
     });
     (found, notes.into_inner())
 }
@@ -179,6 +182,41 @@ fn kl_scores_go_on_after_every_block_and_group() {
 }
 
 /// Qwen3-VL adds features of its tower to the first blocks of its language model: they are on record too.
+#[test]
+fn calibration_goes_on_after_samples_and_gives_the_same_in_batches_of_any_size() {
+    let model = Model::new(7);
+    let (directory, out) = (model.directory(), model.out());
+    let want = plain(&directory, &model.samples, Method::Calibration);
+    // Without memory each chunk goes alone: the long sample, and those before and behind it.
+    let chunks = 3;
+    let blocks = [6, 3, 6];
+    for ended_after in 0..chunks {
+        let most = blocks[..=ended_after].iter().sum::<usize>();
+        let count = Cell::new(0);
+        let mut done = || {
+            count.set(count.get() + 1);
+            assert!(count.get() < most, "ended on purpose");
+        };
+        let run = || recorded(&directory, &model.samples, &out, Method::Calibration, 0, &mut done);
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        for memory in [0, BORDER_MEMORY] {
+            let copy = model.base.path().join(format!("copy-{ended_after}-{memory}"));
+            let copied = Command::new("cp").arg("-a").arg(&out).arg(&copy).status();
+            if ended_after > 0 {
+                assert!(copied.unwrap().success());
+            }
+            let (found, notes) =
+                recorded(&directory, &model.samples, &copy, Method::Calibration, memory, &mut || ());
+            assert_eq!(bits(&want), bits(&found));
+            let names =
+                |found: &Sensitivity| found.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(&want), names(&found));
+            let said = format!("calibration goes on after {ended_after} of 3 samples");
+            assert_eq!(notes.iter().any(|note| note.ends_with(&said)), ended_after > 0, "{notes:?}");
+        }
+    }
+}
+
 #[test]
 fn features_of_deepstack_are_on_record() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/engine/qwen3_vl");

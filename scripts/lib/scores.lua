@@ -34,7 +34,9 @@ end
 
 --- Scores the layers as `opts` say, writes the files of the run into `opts.out`, and says so in a line.
 function scores.write(engine, read, opts, name)
-  local scored = engine:sensitivity(read, { method = opts.method, formats = opts.formats, score_steps = opts.score_steps })
+  local scored = engine:sensitivity(read, {
+    method = opts.method, formats = opts.formats, score_steps = opts.score_steps, record = scores.path(opts.out, name),
+  })
   local manifest = scored:write(opts.out, {
     name = name, coverage = opts.coverage, effective_bits = opts.effective_bits, overwrite = opts.overwrite,
   })

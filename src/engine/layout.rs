@@ -13,6 +13,7 @@ const TOKENS: usize = 1024;
 const PATCHES: usize = 4096;
 
 /// Some samples that go through each block together.
+#[derive(Clone)]
 pub(super) struct SampleChunk {
     /// Which of the samples.
     pub samples: Range<usize>,
@@ -28,6 +29,7 @@ pub(super) struct SampleChunk {
 }
 
 /// The patches of a chunk, in the order in which the tower takes them.
+#[derive(Clone)]
 pub(super) struct VisionRows {
     /// PatchPlace in that order → place in the order of the processor.
     pub order: Vec<usize>,

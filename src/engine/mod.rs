@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod borders;
+mod calibration;
 mod candidate;
 mod configuration;
 mod cpu;

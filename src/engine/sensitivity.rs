@@ -1,7 +1,7 @@
 //! Sensitivity scores: how much each layer suffers from each format, as ModelOpt's AutoQuant computes it.
 
 use super::backend::Backend;
-use super::borders::{Border, Borders, Forgotten};
+use super::borders::{Border, Borders};
 use super::candidate::CandidateFormat;
 use super::forward::ForwardState;
 use super::layer_score::{LayerScore, Sensitivity};
@@ -12,19 +12,6 @@ use super::scoring_record::{RecordedProgress, Recording, ScoringRecord};
 use crate::error::Result;
 
 impl<B: Backend> NetworkRun<'_, B> {
-    /// The amax of every linear layer's inputs over all samples, unquantised; scores stay 0.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`] when weights or inputs are not finite.
-    pub fn calibrate(&self, done: &mut dyn FnMut()) -> Result<Sensitivity> {
-        let mut scoring = Scoring::new(&[], done, None);
-        let hidden = self.forward(&mut scoring, &mut Forgotten)?;
-        scoring.check()?;
-        let (losses, _) = self.loss(&hidden, &mut scoring, false)?;
-        scoring.check()?;
-        Ok(Sensitivity { layers: scoring.layers, losses: losses.iter().map(|loss| loss.mean).collect() })
-    }
-
     /// Gradient scores: Σ (∂loss/∂Y · (Y_quantised − Y))² over all samples, tokens and outputs, each layer alone in each
     /// candidate (`AutoQuantizeGradientSearcher` of ModelOpt). The loss is the mean next-token cross-entropy of each sample.
     /// `done` is called after each block, forward and back.

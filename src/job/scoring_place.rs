@@ -12,6 +12,8 @@ use crate::write::held::HeldDirectory;
 #[derive(Debug)]
 pub struct ScoringPlace {
     directory: PathBuf,
+    /// The directory that it is in, where that was not there before.
+    made: Option<PathBuf>,
     /// There until it is dropped.
     held: Option<HeldDirectory>,
 }
@@ -23,8 +25,9 @@ impl ScoringPlace {
     /// [`crate::Error::Exists`] when another process scores under this name; [`crate::Error::Io`].
     pub fn take(out: &Path, name: &str) -> Result<Self> {
         let directory = out.join(format!(".{name}.scoring.partial"));
+        let made = (!out.as_os_str().is_empty() && !out.exists()).then(|| out.to_path_buf());
         let held = HeldDirectory::take(&directory, &out.join(name))?;
-        Ok(ScoringPlace { directory, held: Some(held) })
+        Ok(ScoringPlace { directory, made, held: Some(held) })
     }
 
     /// Where it is.
@@ -37,7 +40,16 @@ impl ScoringPlace {
     /// # Errors
     /// [`crate::Error::Io`].
     pub fn remove(mut self) -> Result<()> {
-        self.held.take().map_or(Ok(()), HeldDirectory::remove)
+        self.held.take().map_or(Ok(()), |held| self.let_go(held))
+    }
+
+    fn let_go(&self, held: HeldDirectory) -> Result<()> {
+        held.remove()?;
+        if let Some(made) = &self.made {
+            // Something else in it keeps it.
+            let _ = fs::remove_dir(made);
+        }
+        Ok(())
     }
 }
 
@@ -46,7 +58,7 @@ impl Drop for ScoringPlace {
         let Some(held) = self.held.take() else { return };
         // The lock is always there.
         if fs::read_dir(&self.directory).is_ok_and(|entries| entries.count() <= 1) {
-            let _ = held.remove();
+            let _ = self.let_go(held);
         }
     }
 }
@@ -66,7 +78,10 @@ mod tests {
         let error = ScoringPlace::take(&out, "scores").unwrap_err().to_string();
         assert_eq!(error, format!("`{}` is being written by another process", out.join("scores").display()));
         drop(place);
-        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "an empty one goes");
+        assert!(!out.exists(), "an empty one goes, and so does what was made for it");
+        fs::create_dir(&out).unwrap();
+        drop(take());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "what was there stays");
 
         let place = take();
         fs::write(place.directory().join("text-0000"), "1").unwrap();

@@ -1,7 +1,9 @@
 //! Calibration and sensitivity scores, and the files of an AutoQuant run.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -9,10 +11,12 @@ use serde_json::json;
 use super::{OpenedEngine, positive, progress, with_engine};
 use crate::engine::inputs::Samples;
 use crate::engine::{
-    CandidateFormat, Cpu, Kept, LayerScore, Network, NetworkRun, Sensitivity, autoquant_group,
+    BORDER_MEMORY, CandidateFormat, Cpu, LayerScore, Network, NetworkRun, ScoringRecord, Sensitivity,
+    SpilledBorders, autoquant_group,
 };
 use crate::error::Error;
 use crate::format::Granularity;
+use crate::job::ScoringPlace;
 use crate::job::autoquant::{AutoQuantRun, ScoredLayer, ScoringMethod};
 use crate::lua::api::fs::write_whole;
 use crate::lua::declare::{Class, Function, Options, PathUse};
@@ -39,6 +43,8 @@ pub(super) struct Scores {
     score_steps: usize,
     /// Whether the scores are those of a function.
     is_custom: bool,
+    /// What is on record of the run, until its files are written.
+    place: Rc<RefCell<Option<ScoringPlace>>>,
 }
 
 row! {
@@ -76,9 +82,8 @@ pub(super) fn run_calibrate(engine: &OpenedEngine, call: &Call) -> anyhow::Resul
     let samples = call.handle::<Samples>("samples")?;
     let found = engine.model.unchanged((|| {
         let network = Network::open(&engine.model)?;
-        let steps = network.text_blocks() + network.vision_blocks();
         let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
-        run.calibrate(&mut progress(call.lua(), "calibrated", steps))
+        run.calibrate(&mut progress(call.lua(), "calibrated", run.calibration_steps()))
     })())?;
     Ok(mlua::IntoLua::into_lua(rows(call.lua(), &found.layers)?, call.lua())?)
 }
@@ -95,7 +100,9 @@ pub(super) fn sensitivity() -> Function {
         Options::new()
             .default("method", Type::Choice(ScoringMethod::WORDS), "gradient", "`gradient`: the error of each layer's output weighted by the gradient of the loss; `kl_div`: the KL divergence of the model's output, a pass for each group")
             .described("formats", Type::List(&Type::Choice(Granularity::WORDS)), "`{ \"tensor\" }`", "the scales to try: one for a tensor, each row, or each 128×128 block")
-            .default("score_steps", Type::Integer, 128, "samples that score"),
+            .default("score_steps", Type::Integer, 128, "samples that score")
+            .described("record", Type::Path, "none", "the manifest that is to come of it: what is finished is kept in a hidden directory beside it until it is written, so that a run that was killed goes on")
+            .used_for(PathUse::Write),
     )
     .returns(Type::Handle("Sensitivity"), "the scores")
     .raises("the checkpoint is quantised already, or weights or inputs are not finite")
@@ -120,6 +127,21 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
     };
     let candidates: Vec<CandidateFormat> = granularities.into_iter().map(candidate).collect();
     let score_steps = positive(call, "score_steps")?.min(samples.samples.len());
+    let place = call
+        .get::<Option<String>>("record")?
+        .map(|path| recorded_beside(call, Path::new(&path)))
+        .transpose()?;
+    let quiet = crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet;
+    let note = |text: &str| {
+        if !quiet {
+            crate::lua::output::line_to_stderr(text);
+        }
+    };
+    let record = place.as_ref().map(|place| ScoringRecord {
+        directory: place.directory(),
+        memory: BORDER_MEMORY,
+        note: &note,
+    });
     engine.model.settle();
     let found = engine.model.unchanged((|| {
         engine.model.require_unquantised()?;
@@ -128,19 +150,39 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         let mut run = NetworkRun::new(&network, &Cpu, &samples.samples[..score_steps])?;
         if score_steps < samples.samples.len() {
             let all = NetworkRun::new(&network, &Cpu, &samples.samples)?;
-            run = run.with_calibration(all.calibrate(&mut progress(call.lua(), "calibrated", blocks))?);
+            let mut done = progress(call.lua(), "calibrated", all.calibration_steps());
+            run = run.with_calibration(match &record {
+                Some(record) => all.calibrate_recorded(record, &mut done)?,
+                None => all.calibrate(&mut done)?,
+            });
         }
         match method {
             ScoringMethod::Gradient => {
                 let mut done = progress(call.lua(), "scored", 2 * blocks);
-                run.gradient_scores(&candidates, &mut Kept::default(), &mut done)
+                match &record {
+                    Some(record) => run.gradient_scores_recorded(&candidates, record, &mut done),
+                    None => run.gradient_scores(&candidates, &mut SpilledBorders::default(), &mut done),
+                }
             }
             ScoringMethod::KlDivergence => {
                 let mut done = progress(call.lua(), "scored", blocks * 5);
-                run.kl_scores(&candidates, &autoquant_group, &mut done)
+                match &record {
+                    Some(record) => run.kl_scores_recorded(&candidates, &autoquant_group, record, &mut done),
+                    None => run.kl_scores(&candidates, &autoquant_group, &mut done),
+                }
             }
         }
-    })())?;
+    })());
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            // What an interrupted or a full machine has finished is worth keeping; what is wrong with inputs stays so.
+            if let (false, Some(place)) = (matches!(error, Error::Interrupted | Error::Io { .. }), place) {
+                place.remove()?;
+            }
+            return Err(error.into());
+        }
+    };
     let mut dataset = serde_json::to_value(&samples.source)?;
     dataset["sample_hashes"] = json!(samples.hashes());
     Ok(Handle(Scores {
@@ -152,7 +194,16 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         has_pictures: samples.shows_pictures(),
         score_steps,
         is_custom: false,
+        place: Rc::new(RefCell::new(place)),
     }))
+}
+
+/// The place of the record of a run that is to write `path`.
+fn recorded_beside(call: &Call, path: &Path) -> anyhow::Result<ScoringPlace> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Err(call.refuse("record", "must be the path of a file"));
+    };
+    Ok(ScoringPlace::take(path.parent().unwrap_or(Path::new("")), name)?)
 }
 
 pub(super) fn class() -> Class<Scores> {
@@ -230,6 +281,7 @@ fn scored_by(this: &Scores, call: &Call) -> anyhow::Result<Handle<Scores>> {
         has_pictures: this.has_pictures,
         score_steps: this.score_steps,
         is_custom: true,
+        place: this.place.clone(),
     }))
 }
 
@@ -307,6 +359,9 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     put(&amax_file, &serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?)?;
     put(PER_LAYER_JSON, &per_layer::json(&manifest))?;
     put(PER_LAYER_MARKDOWN, per_layer::markdown(&manifest).as_bytes())?;
+    if let Some(place) = this.place.take() {
+        place.remove()?;
+    }
     Ok(Handle(Arc::new(manifest)))
 }
 
