@@ -295,6 +295,7 @@ function Parser:help() end
 ---@field method? "gradient"|"kl_div" `gradient`: the error of each layer's output weighted by the gradient of the loss; `kl_div`: the KL divergence of the model's output, a pass for each group (default: `"gradient"`)
 ---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: `{ "tensor" }`)
 ---@field score_steps? integer samples that score (default: `128`)
+---@field record? string the manifest that is to come of it: what is finished is kept in a hidden directory beside it until it is written, so that a run that was killed goes on (default: none)
 
 ---Options of Sensitivity:write.
 ---@class qlua.Sensitivity.write.Options
