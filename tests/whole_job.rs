@@ -105,8 +105,8 @@ fn scored_swept_measured_and_asked_without_python() {
         let row = rows.iter().find(|row| row["scheme"] == scheme && row["kind"] == kind);
         row.unwrap_or_else(|| panic!("{scheme}, {kind}"))["kl"].as_f64().unwrap()
     };
-    for policy in ["all_layers", "lm_only"] {
-        let scheme = |top: usize| format!("fp8_autoquant_{policy}_top{top}_coco2017");
+    for policy in ["autoquant_all_layers", "autoquant"] {
+        let scheme = |top: usize| format!("fp8_{policy}_top{top}_coco2017");
         for kind in ["text", "image_text"] {
             let (little, all) = (kl(&scheme(10), kind), kl(&scheme(100), kind));
             assert!(little <= all && all > 1e-6 && all < 0.01, "{policy}, {kind}: {little}, {all}");
