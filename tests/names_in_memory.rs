@@ -84,7 +84,11 @@ impl Case {
         let planned = family.planned()?;
         let plan = &planned.schemes[0].plan;
         let kept = plan.kept.iter().map(|kept| (kept.layer.clone(), kept.reason.clone())).collect();
-        Ok(Found { fp8: plan.formats.keys().cloned().collect(), kept, notes: planned.notes.clone() })
+        Ok(Found {
+            fp8: plan.formats.keys().map(ToString::to_string).collect(),
+            kept,
+            notes: planned.notes.clone(),
+        })
     }
 
     /// As [`Case::planned`], of which only these layers are FP8 and these parts of reasons are given.

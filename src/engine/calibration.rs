@@ -75,7 +75,7 @@ impl<B: Backend> NetworkRun<'_, B> {
                 losses: known.losses.clone(),
                 groups: known.chunks,
             };
-            write_step(&directory, CHUNKS, &made_from, &findings, self.backend, &[])
+            write_step(&directory, CHUNKS, &made_from, &findings, self.backend, &[], true)
         };
         self.calibrate_batches(known, record.memory, &put, done)
     }

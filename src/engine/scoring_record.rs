@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::borders::{Border, Borders};
@@ -19,6 +20,9 @@ use crate::error::{Error, Result};
 /// The file of the way back, and that of groups.
 const REVERSE: &str = "reverse";
 const GROUPS: &str = "groups";
+
+/// How much work may be lost when the machine stops. When the process is killed, none of a finished block is.
+const SYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// Where a scoring run keeps its record.
 #[derive(Clone, Copy)]
@@ -40,6 +44,8 @@ pub(super) struct Recording<'r> {
     borders: Vec<Border>,
     /// How many features of DeepStack are on record.
     deep: Cell<usize>,
+    /// When the record was last made to survive that the machine stops.
+    synced: Cell<Instant>,
 }
 
 /// How far a record goes.
@@ -84,6 +90,7 @@ impl<'r> Recording<'r> {
             made_from: made_from.to_hex().to_string(),
             borders,
             deep: Cell::new(0),
+            synced: Cell::new(Instant::now()),
         };
         let place = record.directory.display();
         let blocks = |count: usize| match count {
@@ -184,6 +191,21 @@ impl<'r> Recording<'r> {
         }
     }
 
+    fn write<B: Backend>(
+        &self,
+        name: &str,
+        findings: &StepFindings,
+        backend: &B,
+        buffers: &[(BufferRole, usize, &B::Buffer)],
+    ) -> Result<()> {
+        let durable = self.synced.get().elapsed() >= SYNC_EVERY;
+        write_step(self.directory, name, &self.made_from, findings, backend, buffers, durable)?;
+        if durable {
+            self.synced.set(Instant::now());
+        }
+        Ok(())
+    }
+
     fn damaged(&self, name: &str) -> Error {
         Error::format(self.directory.join(name), "is not what was written there")
             .with_hint("remove the directory that it is in, and run again")
@@ -219,7 +241,7 @@ impl<'r> Recording<'r> {
         }
         let findings =
             StepFindings { at: file_name(state.at), layers: layers.to_vec(), ..Default::default() };
-        write_step(self.directory, &findings.at, &self.made_from, &findings, backend, &buffers)?;
+        self.write(&findings.at, &findings, backend, &buffers)?;
         self.deep.set(state.features.iter().map(|features| features.deep.len()).max().unwrap_or(0));
         Ok(())
     }
@@ -268,7 +290,7 @@ impl<'r> Recording<'r> {
             losses: losses.to_vec(),
             groups: 0,
         };
-        write_step(self.directory, REVERSE, &self.made_from, &findings, backend, &buffers)?;
+        self.write(REVERSE, &findings, backend, &buffers)?;
         self.remove(&self.directory.join(&findings.at))
     }
 
@@ -302,7 +324,7 @@ impl<'r> Recording<'r> {
     ) -> Result<()> {
         let findings =
             StepFindings { at: GROUPS.into(), layers: layers.to_vec(), losses: losses.to_vec(), groups };
-        write_step(self.directory, GROUPS, &self.made_from, &findings, backend, &[])
+        self.write(GROUPS, &findings, backend, &[])
     }
 
     /// Borders that are on record already, some of them in memory as well.

@@ -86,7 +86,8 @@ pub(super) struct StepFile {
     buffers: Vec<BufferDescription>,
 }
 
-/// Writes the file `name` in `directory`: under another name first, so that it is there whole or not at all.
+/// Writes the file `name` in `directory`: under another name first, so that it is there whole or not at all when this process is
+/// killed; `durable` is the same when the machine stops. Otherwise what is not whole is known by its hashes.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -97,6 +98,7 @@ pub(super) fn write_step<B: Backend>(
     findings: &StepFindings,
     backend: &B,
     buffers: &[(BufferRole, usize, &B::Buffer)],
+    durable: bool,
 ) -> Result<()> {
     let (path, new) = (directory.join(name), directory.join(format!("{name}.new")));
     let written = (|| {
@@ -129,9 +131,10 @@ pub(super) fn write_step<B: Backend>(
         file.write_all(&(description.len() as u64).to_le_bytes())?;
         file.write_all(blake3::hash(&description).as_bytes())?;
         file.write_all(WORD)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?;
         fs::rename(&new, &path)?;
-        File::open(directory)?.sync_all()
+        // With all steps before it.
+        if durable { Ok(rustix::fs::syncfs(File::open(directory)?)?) } else { Ok(()) }
     })();
     written.map_err(|error| {
         let _ = fs::remove_file(&new);
@@ -282,7 +285,7 @@ mod tests {
             StepFindings { at: "text-0001".into(), layers: vec![layer], losses: vec![1.0 / 3.0], groups: 7 };
         let (first, second) = (vec![1.5f32, -0.0, f32::MIN_POSITIVE / 2.0], vec![7.0f32; 300_000]);
         let buffers = [(BufferRole::Hidden, 0, &first), (BufferRole::Deep, 2, &second)];
-        write_step(directory.path(), "a", "made", &findings, &Cpu, &buffers).unwrap();
+        write_step(directory.path(), "a", "made", &findings, &Cpu, &buffers, true).unwrap();
         let read = || StepFile::find(directory.path(), "a").unwrap().unwrap();
         let found = read().unwrap();
         assert_eq!((found.made_from.as_str(), &found.findings), ("made", &findings));

@@ -34,7 +34,7 @@ pub(super) struct LayoutDecision {
 pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme]) -> Result<LayoutDecision> {
     let mut notes = Vec::new();
     let quantised: BTreeSet<&str> =
-        schemes.iter().flat_map(|s| s.plan.formats.keys().map(String::as_str)).collect();
+        schemes.iter().flat_map(|s| s.plan.formats.keys().map(AsRef::as_ref)).collect();
     let missing: Vec<&str> =
         quantised.iter().copied().filter(|module| !basis.has_input_scale(module)).collect();
     let activations = match options.activations {

@@ -104,7 +104,7 @@ pub(super) fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
     let mut described = modules.iter().filter_map(|module| Described::of(module, &specs).transpose());
     let Some(described) = described.next().transpose()? else { return Ok(None) };
     let Some(dialect) = described.dialect().map(DialectId::dialect) else { return Ok(None) };
-    let formats = modules.into_iter().map(|module| (module.to_string(), dialect.format())).collect();
+    let formats = modules.into_iter().map(|module| (module.into(), dialect.format())).collect();
     let plan = Plan { formats, kept: Vec::new() };
     dialect.require_expressible(output, &plan)?;
     let layout = dialect.layout(described.activations, Rounding::Exact, ScaleSharing::None)?;

@@ -25,7 +25,7 @@ pub(super) fn require_readable(
     for limit in limits(model.architecture(), dialect, activations) {
         for scheme in schemes {
             let layers: Vec<&str> =
-                scheme.plan.formats.keys().map(String::as_str).filter(|l| concerns(limit, l)).collect();
+                scheme.plan.formats.keys().map(AsRef::as_ref).filter(|l| concerns(limit, l)).collect();
             if layers.is_empty() {
                 continue;
             }

@@ -2,11 +2,13 @@
 //! alone.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use super::{Layout, Located, LocatedGroup, module_tensors};
 use crate::error::Result;
 use crate::manifest::{Group, Manifest};
 use crate::model::Model;
+use crate::tensor::Tensor;
 use crate::words::words;
 
 words! {
@@ -87,12 +89,15 @@ impl CostModel {
     /// # Errors
     /// As [`crate::format::Format::tensors`]; never for what was located for the format of `layout`.
     pub fn of_model(manifest: &Manifest, located: &Located, model: &Model, layout: &Layout) -> Result<Self> {
-        let weights = |modules: &[String]| -> Vec<_> {
-            modules.iter().filter_map(|module| Some((module.clone(), model.weight(module)?))).collect()
-        };
+        fn weights<'a, N: Deref<Target = str>>(
+            model: &'a Model,
+            modules: &'a [N],
+        ) -> Vec<(&'a str, &'a Tensor)> {
+            modules.iter().filter_map(|module| Some((&**module, model.weight(module)?))).collect()
+        }
         let cost = |(group, found): (&Group, &LocatedGroup)| -> Result<GroupCost> {
             let mut cost = GroupCost::of(group, found);
-            let (stored, quantisable) = (weights(&found.stored), weights(&found.quantisable));
+            let (stored, quantisable) = (weights(model, &found.stored), weights(model, &found.quantisable));
             let bytes = stored.iter().map(|(_, weight)| weight.bytes().len() as u64).sum();
             (cost.unquantised.bytes, cost.quantised.bytes) = (bytes, bytes);
             if group.parameters().is_none() {

@@ -1,11 +1,11 @@
 //! What the groups of a manifest are in a model: which of their modules can be quantised, and why the others cannot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest, NameIndex};
 use crate::model::{Meaning, Model, ModuleClass, expert_group, fused_group, is_head};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -50,7 +50,8 @@ pub struct LocatedGroup {
     /// The modules that own a weight, on-disk names; nothing without a model.
     pub stored: Vec<String>,
     /// The modules that can be quantised: on-disk names, or the manifest's where there is no model.
-    pub quantisable: Vec<String>,
+    /// Shared by every plan that quantises them.
+    pub quantisable: Vec<Arc<str>>,
     /// The modules of which the group holds a part only, on-disk names.
     pub in_part: Vec<String>,
     /// Whether all members are weights on disk as they are, so that their numbers can be compared. Convolutions are counted
@@ -122,7 +123,9 @@ impl Located {
             }
             for member in group.members.iter().filter(|_| group.is_candidate()) {
                 match locate(model, member, format)? {
-                    MemberPlace::Linear(modules) => found.quantisable.extend(modules),
+                    MemberPlace::Linear(modules) => {
+                        found.quantisable.extend(modules.into_iter().map(Arc::from))
+                    }
                     MemberPlace::Kept(reason) => found.kept = Some(reason),
                     MemberPlace::Missing => missing.push(member.as_str()),
                 }
@@ -162,7 +165,7 @@ impl Located {
                 } else if !layers.is_empty() && !layers.contains(member.as_str()) {
                     found.kept = Some(NOT_LINEAR);
                 } else {
-                    found.quantisable.push(member.clone());
+                    found.quantisable.push(member.as_str().into());
                 }
             }
             located.groups.push(found);
@@ -237,8 +240,8 @@ impl Located {
         }
         for group in &mut self.groups {
             let (positions, linears) = (&self.positions, &self.linears);
-            let position = |module: &String| positions.find(module, |at| &linears[at]);
-            let reason = |module: &String| position(module).and_then(|at| reasons.get(&at).copied());
+            let position = |module: &str| positions.find(module, |at| &linears[at]);
+            let reason = |module: &Arc<str>| position(module).and_then(|at| reasons.get(&at).copied());
             if let Some(reason) = group.quantisable.iter().find_map(reason) {
                 // A group is one decision: it is quantised as a whole or not at all.
                 group.quantisable.clear();

@@ -101,7 +101,7 @@ fn shared_input_scales(
     }
     let stored = own.into_iter().map(|(module, fused, scale)| {
         let scale = fused.and_then(|key| largest.get(&key).copied()).unwrap_or(scale);
-        (module.clone(), layout.scale_rule().round(scale))
+        (module.to_string(), layout.scale_rule().round(scale))
     });
     Ok(stored.collect())
 }

@@ -227,11 +227,8 @@ pub(super) fn require_distinct(model: &Model, plan: &Plan) -> Result<()> {
             [name.to_string()].into_iter().chain(others).find(|name| fp8.contains(name.as_str()))
         });
         if let Some(hit) = hit {
-            let other = plan
-                .formats
-                .keys()
-                .find(|module| bare_name(module) == hit)
-                .map_or(hit.as_str(), String::as_str);
+            let other =
+                plan.formats.keys().find(|module| bare_name(module) == hit).map_or(&*hit, AsRef::as_ref);
             let problem = format!(
                 "`{module}` stays in BF16 and `{other}` is in FP8, and no entry of `ignore` keeps the two apart in every \
                  engine"
