@@ -1,10 +1,19 @@
 //! Forward pass and gradient scores of a checkpoint by the engine, as `benches/engine.py` asks for them: MODEL, what to do
 //! (`forward` or `score`), samples, tokens of each, threads. Prints wall and processor seconds.
 
+use std::ffi::{c_int, c_long};
 use std::time::Instant;
 
 use qlua::checkpoint::Checkpoint;
 use qlua::engine::{CandidateFormat, Cpu, Forgotten, Kept, Network, NetworkRun, Sample, Unobserved};
+
+/// The allocator of the program, as it is while a model runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+unsafe extern "C" {
+    fn mi_option_set(option: c_int, value: c_long);
+}
 
 /// Seconds that the process has computed, on all threads.
 fn processor_seconds() -> f64 {
@@ -15,6 +24,10 @@ fn processor_seconds() -> f64 {
 }
 
 fn main() {
+    // SAFETY: options are numbers in a table; there is no other thread yet. These are the ones of `keep_free_memory` in main.rs.
+    for (option, value) in [(43, 0), (23, 1 << 20), (15, 1000)] {
+        unsafe { mi_option_set(option, value) };
+    }
     let given: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [model, what, numbers @ ..] = given.as_slice() else {
         println!("SKIPPED: benches/engine.py runs this with a model");

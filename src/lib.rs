@@ -13,6 +13,7 @@ pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod format;
+pub mod free_memory;
 pub mod huge_pages;
 pub mod input;
 pub mod interrupt;

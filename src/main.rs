@@ -14,6 +14,10 @@ const ALLOW_THP: c_int = 43;
 /// which for the gigabyte that it reserves as it comes takes as long as the rest of a short script.
 const RESERVE: c_long = 32 << 10;
 
+/// How long free memory is kept while a model runs, and what is reserved at once then, in KiB.
+const KEPT_MILLISECONDS: c_long = 1000;
+const KEPT_RESERVE: c_long = 1 << 20;
+
 unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
@@ -38,7 +42,18 @@ extern "C" fn keep_memory_small() {
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = keep_memory_small;
 
+/// While a model runs, what is free is kept for its next buffers, in reserves that hold several of them.
+fn keep_free_memory(keep: bool) {
+    let [delay, reserve] = if keep { [KEPT_MILLISECONDS, KEPT_RESERVE] } else { [0, RESERVE] };
+    // SAFETY: as in `keep_memory_small`; threads see the one number or the other.
+    unsafe {
+        mi_option_set(ARENA_RESERVE, reserve);
+        mi_option_set(PURGE_DELAY, delay);
+    }
+}
+
 fn main() -> ExitCode {
+    qlua::free_memory::on_change(keep_free_memory);
     let code = qlua::cli::main();
     // SAFETY: as above; threads that are left see the one number or the other. What is free need not be given back page by page
     // to an operating system that takes all in a moment.

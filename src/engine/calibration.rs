@@ -13,6 +13,7 @@ use super::scoring_record::ScoringRecord;
 use super::spill::BORDER_MEMORY;
 use super::step_file::{StepFile, StepFindings, write_step};
 use crate::error::{Error, Result};
+use crate::free_memory::KeptMemory;
 
 /// The directory of its own in a record, and the file in it.
 const DIRECTORY: &str = "calibration";
@@ -128,6 +129,7 @@ impl<B: Backend> NetworkRun<'_, B> {
                 samples: self.samples,
                 chunks: self.chunks[batch.clone()].to_vec(),
                 calibration: None,
+                _kept: KeptMemory::begin(),
             };
             let mut scoring = Scoring::new(&[], done, None);
             // Sums go on where the batch before left them: the same as if all went together.

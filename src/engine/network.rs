@@ -15,6 +15,7 @@ use super::vision::{Merger, VisionBlock, patch_embedding};
 use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::free_memory::KeptMemory;
 
 /// A model of a checkpoint.
 pub struct Network<'a> {
@@ -147,6 +148,7 @@ pub struct NetworkRun<'a, B: Backend> {
     pub(super) chunks: Vec<SampleChunk>,
     /// What other samples were calibrated to, where scores go by that.
     pub(super) calibration: Option<Sensitivity>,
+    pub(super) _kept: KeptMemory,
 }
 
 /// The features that a chunk's pictures add to the language model: merged patches, and those of DeepStack.
@@ -174,7 +176,7 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
     /// [`Error::Argument`] when a sample does not fit the model.
     pub fn new(network: &'a Network<'a>, backend: &'a B, samples: &'a [Sample]) -> Result<Self> {
         let chunks = chunks(samples, &network.blueprint)?;
-        Ok(NetworkRun { network, backend, samples, chunks, calibration: None })
+        Ok(NetworkRun { network, backend, samples, chunks, calibration: None, _kept: KeptMemory::begin() })
     }
 
     /// The same, with scores that go by the amax values of `calibration` instead of those of these samples.
