@@ -1,4 +1,5 @@
-//! Lists the Lua files that become part of the binary, and makes a Rust test of each file in tests/lua.
+//! Lists the Lua files that become part of the binary, makes a Rust test of each file in tests/lua, and says whether a sanitizer
+//! is built in.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,14 @@ fn main() -> io::Result<()> {
         let name = file.file_stem().and_then(|s| s.to_str()).expect("test files have plain names");
         writeln!(tests, "#[test]\nfn {name}() {{\n    run_lua_test({:?});\n}}", slashes(&file)).unwrap();
     }
-    fs::write(out.join("lua_tests.rs"), tests)
+    fs::write(out.join("lua_tests.rs"), tests)?;
+
+    // `cfg(sanitize)` itself is known to nightly compilers alone.
+    println!("cargo::rustc-check-cfg=cfg(sanitized)");
+    if env::var_os("CARGO_CFG_SANITIZE").is_some() {
+        println!("cargo::rustc-cfg=sanitized");
+    }
+    Ok(())
 }
 
 /// The `.lua` files below `folder`, relative to `root`, sorted; cargo is told to look at the folder again.
