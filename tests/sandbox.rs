@@ -440,6 +440,10 @@ fn coroutines_count_and_mistakes_are_said() {
     assert!(err(&["-e", &format!("{writer} w:file(('x'):rep(300), 'x')")]).contains("at most 255 bytes"));
     assert!(err(&["-e", &format!("{writer} w:file('a\\0b', 'x')")]).contains("at most 255 bytes"));
     assert!(err(&["-e", "require('\\255')"]).contains("there is no module"));
+    let sandboxed = |code: &str| err(&["--sandbox", "-e", code]);
+    assert!(sandboxed("math.randomseed('x')").contains("#1 to 'randomseed' (number expected, got string)"));
+    assert!(sandboxed("coroutine.wrap(1)").contains("#1 to 'wrap' (function expected, got number)"));
+    assert!(sandboxed("next(1)").contains("#1 to 'next' (table expected, got number)"));
     let help = place.run(&["-e", "qlua.cli.parser{ name = 'x', about = '\\27[2J' }:parse{ '--help' }"]);
     assert!(help.status.success() && !help.stdout.contains(&27), "{help:?}");
     // A policy has no more than the sandbox that asks it.

@@ -42,6 +42,10 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         })?,
     )?;
     host.raw_set(
+        "called",
+        lua.create_function(|lua, (name, raised): (String, Value)| raise::called(lua, &name, raised))?,
+    )?;
+    host.raw_set(
         "describe",
         lua.create_function(|lua, value: Value| {
             if state::stopping(lua).is_none() {

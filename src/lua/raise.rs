@@ -147,6 +147,31 @@ fn explain(lua: &Lua, message: &str, position: Option<&str>) -> Option<(String, 
     state::with(lua, |state| state.absent.borrow().as_ref()?.explain(message, position))
 }
 
+/// What a function of Lua's, called from C without a name or a place, `raised`: with the `name` that scripts know it by, and the
+/// place where the innermost script stands. A name that begins with a colon is that of a method, whose arguments Lua counts from
+/// behind the handle.
+pub(super) fn called(lua: &Lua, name: &str, raised: Value) -> mlua::Result<Value> {
+    let Value::String(text) = &raised else { return Ok(raised) };
+    if is_want_of_memory(&raised) {
+        return Ok(raised);
+    }
+    let text = text.to_string_lossy();
+    let text = named_argument(&text, name).unwrap_or(text);
+    let position = frames_up_to(lua, 1).first().map(|frame| format!("{}:{}: ", frame.short, frame.line));
+    lua.create_string(position.unwrap_or_default() + &text).map(Value::String)
+}
+
+/// Lua's sentence about an argument of a function without a name, with `name` in it.
+fn named_argument(text: &str, name: &str) -> Option<String> {
+    let (number, reason) = text.strip_prefix("bad argument #")?.split_once(" to '?' ")?;
+    let number: u32 = number.parse().ok()?;
+    Some(match name.strip_prefix(':') {
+        // The handle itself has no number of its own.
+        Some(method) => format!("bad argument #{} to '{method}' {reason}", number.saturating_sub(1).max(1)),
+        None => format!("bad argument #{number} to '{name}' {reason}"),
+    })
+}
+
 /// The value that stands for a stop; scripts never get to see it.
 pub(super) fn stop_value(lua: &Lua, stop: ScriptStop) -> mlua::Result<Value> {
     let kind = match stop {

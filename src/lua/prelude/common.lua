@@ -20,9 +20,21 @@ local function wrap(f)
 end
 exports.wrap = wrap
 
--- Protected calls ----------------------------------------------------------------------------------------------------
+-- Functions of Lua's that stand behind others call themselves as they are called there, so they are given the name and the
+-- place that the script knows.
 local raw_pcall, raw_xpcall = pcall, xpcall
-local raw_resume, raw_close = coroutine.resume, coroutine.close
+local called = host.called
+local function named(name, f)
+  local function passed(ok, ...)
+    if ok then return ... end
+    error(called(name, (...)), 0)
+  end
+  return function(...) return passed(raw_pcall(f, ...)) end
+end
+exports.named = named
+
+-- Protected calls ----------------------------------------------------------------------------------------------------
+local raw_resume, raw_close = coroutine.resume, named("close", coroutine.close)
 exports.pcall = raw_pcall
 
 local function settle(ok, ...)
@@ -32,7 +44,10 @@ local function settle(ok, ...)
   return false, convert((...))
 end
 
-function pcall(...) return settle(raw_pcall(...)) end
+function pcall(...)
+  if select("#", ...) == 0 then error("bad argument #1 to 'pcall' (value expected)", 2) end
+  return settle(raw_pcall(...))
+end
 
 function xpcall(f, handler, ...)
   if type(handler) ~= "function" then
@@ -46,7 +61,8 @@ function xpcall(f, handler, ...)
 end
 
 -- The hook counts the instructions of each coroutine anew, so each pays beforehand for what goes uncounted.
-local raw_create, raw_wrap, count_coroutine = coroutine.create, coroutine.wrap, host.count_coroutine
+local raw_create, raw_wrap = named("create", coroutine.create), named("wrap", coroutine.wrap)
+local count_coroutine = host.count_coroutine
 function coroutine.create(...)
   count_coroutine()
   return raw_create(...)
@@ -55,7 +71,13 @@ function coroutine.wrap(...)
   count_coroutine()
   return raw_wrap(...)
 end
-function coroutine.resume(...) return settle(raw_resume(...)) end
+-- One that resumes another goes as deep as Lua lets it, without a protected call more for each.
+function coroutine.resume(thread, ...)
+  if type(thread) ~= "thread" then
+    error("bad argument #1 to 'resume' (thread expected, got " .. type(thread) .. ")", 2)
+  end
+  return settle(raw_resume(thread, ...))
+end
 function coroutine.close(...) return settle(raw_close(...)) end
 
 function exports.guard(f, ...) return raw_xpcall(f, host.describe, ...) end
@@ -80,16 +102,17 @@ local function loaded(f, ...)
 end
 exports.loaded = loaded
 
-function load(chunk, name, _, ...) return loaded(raw_load(chunk, name, "t", ...)) end
+local named_load = named("load", load)
+function load(chunk, name, _, ...) return loaded(named_load(chunk, name, "t", ...)) end
 
 -- Finalizers would run without the hook that makes scripts interruptible.
-local raw_setmetatable = setmetatable
+local raw_setmetatable, named_setmetatable = setmetatable, named("setmetatable", setmetatable)
 exports.raw_setmetatable = raw_setmetatable
 function setmetatable(t, metatable)
   if type(metatable) == "table" and rawget(metatable, "__gc") ~= nil then
     error("__gc is not available in qlua; use a to-be-closed variable (`local x <close> = …`)", 2)
   end
-  return raw_setmetatable(t, metatable)
+  return named_setmetatable(t, metatable)
 end
 
 -- The table `qlua` and its handles -----------------------------------------------------------------------------------

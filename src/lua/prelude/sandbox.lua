@@ -2,7 +2,7 @@
 -- the lists here is taken out of the globals, and what scripts would otherwise share with qlua they get as copies.
 local host, exports = ...
 local error, type, tostring, select, next, pairs, getmetatable = error, type, tostring, select, next, pairs, getmetatable
-local concat, randomseed = table.concat, math.randomseed
+local concat, randomseed = table.concat, exports.named("randomseed", math.randomseed)
 local raw_load, wrap, raw_setmetatable = exports.raw_load, exports.wrap, exports.raw_setmetatable
 
 local GLOBALS = {}
@@ -43,6 +43,7 @@ end
 
 function _G.next(t, key)
   if key ~= nil then error("`next` gives only a first key in a sandbox; use `pairs`", 2) end
+  if type(t) ~= "table" then error("bad argument #1 to 'next' (table expected, got " .. type(t) .. ")", 2) end
   return ordered(t)(t, nil)
 end
 

@@ -3,15 +3,16 @@ local host, exports = ...
 local error, type, tostring, select, ipairs = error, type, tostring, select, ipairs
 local concat, unpack = table.concat, table.unpack
 local gmatch, gsub = string.gmatch, string.gsub
-local wrap, raw_load, raw_loadfile = exports.wrap, exports.raw_load, loadfile
+local wrap, named, raw_load = exports.wrap, exports.named, exports.raw_load
 
 -- Loading ------------------------------------------------------------------------------------------------------------
+local raw_loadfile, file_of = named("loadfile", loadfile), named("dofile", loadfile)
 function loadfile(name, _, ...) return exports.loaded(raw_loadfile(name, "t", ...)) end
 
 local syntax_error, missing_module = wrap(host.syntax_error), wrap(host.missing_module)
 
 function dofile(name)
-  local f, message = raw_loadfile(name, "t")
+  local f, message = file_of(name, "t")
   if not f then syntax_error("@" .. tostring(name or "stdin"), message) end
   return f()
 end
@@ -57,8 +58,8 @@ function exports.provide(name, value) package.loaded[name] = value end
 local stdout, current_output = io.stdout, io.output
 local closed_pipe, unwritable = wrap(host.closed_pipe), wrap(host.unwritable)
 local file_metatable = getmetatable(stdout)
-local raw_write, raw_io_write = file_metatable.__index.write, io.write
-local raw_flush, raw_io_flush = file_metatable.__index.flush, io.flush
+local raw_write, raw_io_write = named(":write", file_metatable.__index.write), named("write", io.write)
+local raw_flush, raw_io_flush = named(":flush", file_metatable.__index.flush), named("flush", io.flush)
 local EPIPE = 32
 
 -- Few scripts look at what `write` returns, and what they print is their result: where it gets lost, they end.
@@ -97,7 +98,7 @@ end
 os.exit = wrap(host.exit)
 
 -- Commands -----------------------------------------------------------------------------------------------------------
-local raw_execute, raw_popen = os.execute, io.popen
+local raw_execute, raw_popen = named("execute", os.execute), named("popen", io.popen)
 local interrupted, lend_huge_pages = wrap(host.interrupted), host.lend_huge_pages
 
 local function returned(...)
