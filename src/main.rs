@@ -14,8 +14,8 @@ mod allocator {
     const ARENA_RESERVE: c_int = 23;
     const ALLOW_THP: c_int = 43;
 
-    /// The least that the allocator reserves at once, in KiB; the next ones are larger. Tables for as much are written at the start,
-    /// which for the gigabyte that it reserves as it comes takes as long as the rest of a short script.
+    /// The least that the allocator reserves at once, in KiB; the next ones are larger. Tables for as much are written at the
+    /// start, which for the gigabyte that it reserves as it comes takes as long as the rest of a short script.
     const RESERVE: c_long = 32 << 10;
 
     /// How long free memory is kept while a model runs, and what is reserved at once then, in KiB.
