@@ -17,6 +17,11 @@ fn command() -> Command {
         option("include", ValueKind::Glob).action(ArgAction::Append).help("layers to take"),
         option("order", order).default_value("ascending").help("which end first"),
         Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("write nothing"),
+        Arg::new("quick")
+            .long("quick")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("model")
+            .help("look briefly"),
         option("limit", ValueKind::AtLeast(Box::new(ValueKind::Integer), -5.0)).help("how many"),
         Arg::new("files")
             .value_name("FILES")
@@ -82,6 +87,8 @@ fn mistakes_are_named_with_a_next_step() {
         (&["--model", "--dry-run"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
         (&["--dry-run=yes"], "the option `--dry-run` takes no value | write `--dry-run` alone".into()),
         (&["--dry-run", "--dry-run"], "the option `--dry-run` was given twice | give it once".into()),
+        (&["--quick", "--model", "x"], "`--quick` and `--model` do not go together | leave one of them out".into()),
+        (&["--quick", "--quick"], "the option `--quick` was given twice | give it once".into()),
         (&["--limit=1", "--limit=2"], "the option `--limit` was given twice | give it once".into()),
         (
             &["--limit", "1.5"],

@@ -67,9 +67,14 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
         ErrorKind::TooManyValues => {
             (format!("the option `{subject}` takes no value"), format!("write `{subject}` alone"))
         }
-        ErrorKind::ArgumentConflict => {
-            (format!("the option `{subject}` was given twice"), "give it once".into())
-        }
+        ErrorKind::ArgumentConflict => match name_of(error, ContextKind::PriorArg) {
+            other if other.is_empty() || other == subject => {
+                (format!("the option `{subject}` was given twice"), "give it once".into())
+            }
+            other => {
+                (format!("`{subject}` and `{other}` do not go together"), "leave one of them out".into())
+            }
+        },
         ErrorKind::ValueValidation => {
             let reason = error.source().and_then(|source| source.downcast_ref::<Error>());
             let problem = reason.map_or_else(|| "cannot be used".into(), Error::to_string);
@@ -88,7 +93,12 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
 
 /// The option (`--name`) or argument (`NAME`) that `error` is about, without what stands for its value.
 fn subject(error: &clap::Error) -> String {
-    let whole = text(error, ContextKind::InvalidArg);
+    name_of(error, ContextKind::InvalidArg)
+}
+
+/// The option or argument that stands under `kind`.
+fn name_of(error: &clap::Error, kind: ContextKind) -> String {
+    let whole = text(error, kind);
     let name = whole.split(' ').next().unwrap_or_default();
     name.trim_end_matches("...").trim_matches(['<', '>', '[', ']']).to_string()
 }
