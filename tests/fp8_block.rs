@@ -146,6 +146,13 @@ fn static_activations_are_refused_and_given_input_scales_are_said_to_be_unused()
     let note =
         format!("the input scales of `{}` are not used: fp8-block is always dynamic", baseline.display());
     assert!(notes.contains(&note), "{notes:?}");
+
+    let activations = ActivationsChoice::Named(Activations::Dynamic);
+    let given = FamilyOptions { baseline: Some(baseline.clone()), activations, ..place.options() };
+    let notes = ascending_family(given, &[50.0]).planned().unwrap().notes.clone();
+    let why = "dynamic activations were asked for, which need none";
+    let note = format!("the input scales of `{}` are not used: {why}", baseline.display());
+    assert!(notes.contains(&note), "{notes:?}");
 }
 
 /// A model of single layers, whose names are a trap for lists.

@@ -83,11 +83,12 @@ pub(super) fn decide(options: &FamilyOptions, basis: &Basis, schemes: &[Scheme])
         scales.require_usable(quantised)?;
     }
     let given = options.baseline.as_ref().or(options.amax.as_ref());
-    if let Some(path) = given.filter(|_| dialect.dialect().only_activations() == Some(Activations::Dynamic)) {
-        notes.push(format!(
-            "the input scales of `{}` are not used: {dialect} is always dynamic",
-            path.display()
-        ));
+    if let Some(path) = given.filter(|_| activations == Activations::Dynamic) {
+        let why = match dialect.dialect().only_activations() {
+            Some(Activations::Dynamic) => format!("{dialect} is always dynamic"),
+            _ => "dynamic activations were asked for, which need none".to_string(),
+        };
+        notes.push(format!("the input scales of `{}` are not used: {why}", path.display()));
     }
     if let Some(model) = &basis.model {
         schemes.iter().try_for_each(|scheme| dialect.dialect().require_expressible(model, &scheme.plan))?;
