@@ -21,6 +21,8 @@ pub struct FamilyMember {
     pub name: String,
     /// The name that it was written under; nothing where that is not on record.
     pub scheme: Option<String>,
+    /// The hashes of the weight files of the base checkpoint that it was made from, sorted; nothing where they are not on record.
+    pub base: Option<Vec<String>>,
 }
 
 impl FamilyMember {
@@ -32,6 +34,12 @@ impl FamilyMember {
         FamilyMember {
             name: name.to_string_lossy().into_owned(),
             scheme: record.and_then(|record| record.scheme.clone()),
+            base: record.map(|record| {
+                let mut hashes: Vec<String> =
+                    record.model.shards.iter().map(|shard| shard.blake3.clone()).collect();
+                hashes.sort();
+                hashes
+            }),
             quantised: stored.fp8().map(|layer| layer.name.to_string()).collect(),
             bytes: stored.model.bytes(),
             hashes: None,
@@ -47,8 +55,8 @@ impl FamilyMember {
 }
 
 /// What is wrong with directories that are to be the coverage points of one sweep: each name with what is in it. Selections are
-/// nested, what quantises more is smaller, no two are the same, and none bears the name that another was written under. A name that
-/// none was written under is its owner's choice.
+/// nested, what quantises more is smaller, no two are the same, all were made from one base checkpoint, and none bears the name that
+/// another was written under. A name that none was written under is its owner's choice.
 pub fn check_family(members: &[(String, &FamilyMember)]) -> Vec<Problem> {
     let mut sorted: Vec<&(String, &FamilyMember)> = members.iter().collect();
     sorted.sort_by(|(a, x), (b, y)| x.quantised.len().cmp(&y.quantised.len()).then_with(|| a.cmp(b)));
@@ -65,6 +73,13 @@ pub fn check_family(members: &[(String, &FamilyMember)]) -> Vec<Problem> {
                 "`{name}` was written as `{scheme}`, and `{other}` as `{}`: directories bear each other's names",
                 member.name
             );
+            problems.push(Problem::new(Code::Family, name.clone(), message));
+        }
+    }
+    let mut with_base = sorted.iter().filter_map(|(name, member)| Some((name, member.base.as_ref()?)));
+    if let Some((first, base)) = with_base.next() {
+        for (name, _) in with_base.filter(|(_, other)| *other != base) {
+            let message = format!("`{name}` was made from another base checkpoint than `{first}`");
             problems.push(Problem::new(Code::Family, name.clone(), message));
         }
     }
@@ -103,7 +118,8 @@ mod tests {
 
     fn member(quantised: &[&str], bytes: u64, hash: &str) -> FamilyMember {
         let quantised = quantised.iter().map(ToString::to_string).collect();
-        FamilyMember { quantised, bytes, hashes: Some(vec![hash.into()]), name: "here".into(), scheme: None }
+        let (name, hashes) = ("here".into(), Some(vec![hash.into()]));
+        FamilyMember { quantised, bytes, hashes, name, scheme: None, base: None }
     }
 
     #[test]
@@ -128,6 +144,23 @@ mod tests {
         assert_eq!(found([few("top20", top10), many("top10", None)]), [""; 0]);
         // The same name in two places.
         assert_eq!(found([few("top10", top10), many("top10", top10)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_sweep_has_one_base_checkpoint() {
+        let of = |layers: &[&str], base: Option<&str>| FamilyMember {
+            base: base.map(|hash| vec![hash.into()]),
+            ..member(layers, 100 - layers.len() as u64, "w")
+        };
+        let found = |few: FamilyMember, many: FamilyMember| {
+            let members = [("few".to_string(), &few), ("many".to_string(), &many)];
+            check_family(&members).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        let (few, many) = (|base| of(&["x"], base), |base| of(&["x", "y"], base));
+        assert_eq!(found(few(Some("one")), many(Some("one"))), [""; 0]);
+        assert_eq!(found(few(Some("one")), many(None)), [""; 0]);
+        let other = ["`many` was made from another base checkpoint than `few`"];
+        assert_eq!(found(few(Some("one")), many(Some("other"))), other);
     }
 
     #[test]
