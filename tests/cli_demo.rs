@@ -104,7 +104,10 @@ the report is qlua-demo/quantized/report.html
 fn weights_are_quantised_where_the_user_says() {
     let place = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| qlua(place.path(), &[&["lm_only_topx", "--top", "50"], words].concat());
-    assert_eq!(run(&["--dry-run", "--device", "cuda"]).status.code(), Some(0), "a plan needs no device");
+    let planned = run(&["--dry-run", "--device", "cuda:9999"]);
+    assert_eq!(planned.status.code(), Some(0), "a plan needs no device");
+    let said = stderr(&planned);
+    assert!(said.contains("a run would fail on this machine: there is no "), "{said}");
     let before = tree(place.path());
     let unknown = run(&["--device", "gpu"]);
     assert_eq!(unknown.status.code(), Some(2));

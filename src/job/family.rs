@@ -135,12 +135,13 @@ impl Family {
         })
     }
 
-    /// Looks for whatever would stop [`Family::run`] before it writes a byte.
+    /// Looks for whatever would stop [`Family::run`] before it writes a byte. A device that was named and cannot be used here is
+    /// returned, not an error: a plan needs none, and may be made for another machine.
     ///
     /// # Errors
     /// As for [`Family::run`], as far as they can be foreseen.
-    pub fn check(&self) -> Result<()> {
-        Run::prepare(&self.options, &self.basis, &*self.planned()?).map(|_| ())
+    pub fn check(&self) -> Result<Option<Error>> {
+        Ok(Run::prepare(&self.options, &self.basis, &*self.planned()?)?.missing_device())
     }
 
     /// Writes every scheme that is not up to date, each checked before it takes its name. Every tensor is read, quantised
