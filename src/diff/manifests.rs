@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::keys::{KeyChange, changes};
+use super::sections::{RestOfEntries, RestOfEntry, SectionHash};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::manifest::{Correlation, Group, Manifest, RankingOptions, RecordedAmax};
@@ -29,6 +30,8 @@ words! {
         Costs = "costs",
         /// The place in the ranking of the groups that both manifests rank.
         Rank = "rank",
+        /// Keys of its entry that policies do not read.
+        Others = "others",
     }
 }
 
@@ -118,12 +121,11 @@ impl ManifestDiff {
 /// What a manifest says beside its groups and long lists.
 #[derive(Deserialize)]
 struct BesideGroups {
-    #[serde(rename = "layer_sensitivity")]
-    _groups: Option<IgnoredAny>,
+    #[serde(rename = "layer_sensitivity", default)]
+    rests: RestOfEntries,
     #[serde(rename = "sensitivity_ranking")]
-    _ranking: Option<IgnoredAny>,
-    #[serde(rename = "layers")]
-    _layers: Option<IgnoredAny>,
+    ranking: Option<SectionHash>,
+    layers: Option<SectionHash>,
     #[serde(rename = "amax")]
     _amax: Option<IgnoredAny>,
     #[serde(flatten)]
@@ -135,13 +137,13 @@ struct BesideGroups {
 /// # Errors
 /// [`Error::Format`] when what stands beside the groups is no JSON that can be compared.
 pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
-    let beside = |manifest: &Manifest| -> Result<Value> {
-        let parsed: BesideGroups = json::parse_marked(manifest.path(), json::without_mark(manifest.bytes()))?;
-        Ok(Value::Object(parsed.keys))
+    let beside = |manifest: &Manifest| -> Result<BesideGroups> {
+        json::parse_marked(manifest.path(), json::without_mark(manifest.bytes()))
     };
+    let (beside_a, beside_b) = (beside(a)?, beside(b)?);
     let lists = [
-        ("layers", a.layers() != b.layers()),
-        ("sensitivity_ranking", a.published_ranking() != b.published_ranking()),
+        ("layers", a.layers() != b.layers() || beside_a.layers != beside_b.layers),
+        ("sensitivity_ranking", beside_a.ranking != beside_b.ranking),
         ("amax", !is_same_amax(a.amax(), b.amax())),
     ];
     let by_name = |manifest: &Manifest| -> HashMap<String, usize> {
@@ -165,8 +167,9 @@ pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
             candidate: group.candidate().map(|found| found.format.name.clone()),
             cost: group.candidate().map(|found| found.cost),
         };
+        let (rest_a, rest_b) = (beside_a.rests.of(&group.key()), beside_b.rests.of(&other.key()));
         let (a, b) = (standing(group, &ranks_a), standing(other, &ranks_b));
-        let parts = parts(group, &a, other, &b);
+        let parts = parts(group, (&a, rest_a), other, (&b, rest_b));
         if !parts.is_empty() {
             changed.push(GroupChange { name: group.name.clone(), parts, a, b });
         }
@@ -176,7 +179,7 @@ pub fn diff_manifests(a: &Manifest, b: &Manifest) -> Result<ManifestDiff> {
         a: a.path().display().to_string(),
         b: b.path().display().to_string(),
         groups: [a.groups().len(), b.groups().len()],
-        keys: changes(&beside(a)?, &beside(b)?),
+        keys: changes(&Value::Object(beside_a.keys), &Value::Object(beside_b.keys)),
         lists: lists.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect(),
         formats: formats(a, b),
         only_in_a: alone(a, &in_b),
@@ -206,7 +209,12 @@ fn ranks<'a>(order: &'a [String], other: &[String]) -> HashMap<&'a str, usize> {
     common.enumerate().map(|(at, name)| (name, at + 1)).collect()
 }
 
-fn parts(a: &Group, standing_a: &GroupStanding, b: &Group, standing_b: &GroupStanding) -> Vec<GroupPart> {
+fn parts(
+    a: &Group,
+    (standing_a, rest_a): (&GroupStanding, RestOfEntry),
+    b: &Group,
+    (standing_b, rest_b): (&GroupStanding, RestOfEntry),
+) -> Vec<GroupPart> {
     // A NaN that stays is no change.
     let differ = |one: &[f64], other: &[f64]| {
         one.len() != other.len() || one.iter().zip(other).any(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
@@ -217,9 +225,15 @@ fn parts(a: &Group, standing_a: &GroupStanding, b: &Group, standing_b: &GroupSta
         (GroupPart::Members, names(a) != names(b)),
         (GroupPart::Formats, a.formats != b.formats),
         (GroupPart::Candidate, standing_a.candidate != standing_b.candidate),
-        (GroupPart::Scores, differ(&a.scores, &b.scores) || differ(&[a.score], &[b.score])),
+        (
+            GroupPart::Scores,
+            differ(&a.scores, &b.scores)
+                || differ(&[a.score], &[b.score])
+                || rest_a.importance != rest_b.importance,
+        ),
         (GroupPart::Costs, differ(&a.costs, &b.costs)),
         (GroupPart::Rank, standing_a.rank != standing_b.rank),
+        (GroupPart::Others, rest_a.others != rest_b.others),
     ];
     found.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
 }

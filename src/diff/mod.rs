@@ -10,6 +10,7 @@ mod keys;
 mod manifests;
 mod modules;
 mod pairs;
+mod sections;
 mod stored;
 mod values;
 

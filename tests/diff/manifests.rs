@@ -99,6 +99,46 @@ fn the_same_manifest_in_another_layout_is_the_same() {
 }
 
 #[test]
+fn what_policies_do_not_read_is_compared_too() {
+    let place = tempfile::tempdir().unwrap();
+    let (first, _) = demo(place.path());
+    let edits: [(&str, fn(&mut Value), &[&str], &[GroupPart]); 4] = [
+        (
+            "a key of an entry",
+            |value| {
+                let groups = value["layer_sensitivity"].as_object_mut().unwrap();
+                groups.values_mut().next().unwrap()["disabled"] = json!(9_007_199_254_740_993_u64);
+            },
+            &[],
+            &[GroupPart::Others],
+        ),
+        (
+            "a layer",
+            |value| {
+                let layers = value["layers"].as_object_mut().unwrap();
+                layers.values_mut().next().unwrap()["quantized"] = json!(false);
+            },
+            &["layers"],
+            &[],
+        ),
+        (
+            "a place of the ranking",
+            |value| value["sensitivity_ranking"][3]["importance"] = json!(77.0),
+            &["sensitivity_ranking"],
+            &[],
+        ),
+        ("nothing", |_| (), &[], &[]),
+    ];
+    for (what, edit, lists, parts) in edits {
+        let found = compared(&first, &edited(&first, "edited.json", edit));
+        assert_eq!(found.is_same(), what == "nothing", "{what}");
+        assert_eq!(found.lists, lists, "{what}");
+        let found: Vec<GroupPart> = found.changed.iter().flat_map(|change| change.parts.clone()).collect();
+        assert_eq!(found, parts, "{what}");
+    }
+}
+
+#[test]
 fn each_part_of_a_group_that_differs_is_named() {
     let place = tempfile::tempdir().unwrap();
     let (first, _) = demo(place.path());

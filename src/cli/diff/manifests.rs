@@ -32,6 +32,7 @@ fn summary(found: &ManifestDiff) -> String {
         changed(GroupPart::Candidate, "candidates"),
         changed(GroupPart::Formats, "formats"),
         changed(GroupPart::Members, "members"),
+        changed(GroupPart::Others, "keys that policies do not read"),
     ];
     let mut lines = vec![
         format!("differ: {}", sentence(parts)),
