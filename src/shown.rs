@@ -2,6 +2,7 @@
 //! moves the cursor, reorders what stands around it, ends a line, or is markup.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 /// Whether `c` does something to a terminal or a page instead of standing there: control characters, line and paragraph
 /// separators, marks and overrides of the writing direction, invisible tags.
@@ -20,6 +21,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// `text` with all that acts written out, line breaks and tabs too: one line.
 pub fn line(text: &str) -> Cow<'_, str> {
     written_out(text, acts)
+}
+
+/// `path` in one line, as [`line`].
+pub fn path(path: &Path) -> String {
+    line(&path.display().to_string()).into_owned()
 }
 
 /// JSON with what acts, which stands in strings alone, as JSON's own escapes.

@@ -79,6 +79,35 @@ fn everything_beside_the_weights_comes_along_and_one_line_says_what_does_not() {
 }
 
 #[test]
+fn what_the_base_checkpoint_lacks_is_said_of_its_schemes() {
+    let place = Place::new();
+    let run = |out: &str| {
+        let words = [
+            "all_layers_topx",
+            "--model",
+            "model",
+            "--manifest",
+            "manifest.json",
+            "--top",
+            "10",
+            "--out",
+            out,
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qlua"));
+        let output = command.args(words).current_dir(place.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let of_base = "of their base checkpoint";
+    assert!(!run("whole").contains(of_base));
+    fs::remove_file(place.model.0.join("preprocessor_config.json")).unwrap();
+    let said = run("without");
+    let why = "config.json has a vision_config, and nothing says how images are prepared";
+    let line = format!("the schemes have 1 problem of their base checkpoint: missing_file: {why}\n");
+    assert!(said.contains(&line), "{said}");
+}
+
+#[test]
 fn a_plain_source_leaves_nothing_behind_to_speak_of() {
     let place = Place::new();
     let planned = ascending_family(place.options(), &[50.0]).planned().unwrap();

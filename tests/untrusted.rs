@@ -69,6 +69,31 @@ fn hostile() -> Place {
 }
 
 #[test]
+fn the_name_of_a_directory_says_nothing_of_another() {
+    let place = Place::new();
+    let forged = "one\nforged: ok";
+    fs::create_dir(place.path().join(forged)).unwrap();
+    for words in [["verify"], ["clean"], ["detach"]] {
+        for directory in [forged, "missing\nforged: ok"] {
+            let output = qlua(place.path(), &[&words[..], &[directory]].concat());
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(said.contains(r"\nforged: ok"), "{said}");
+            assert!(!said.lines().any(|line| line.starts_with("forged")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn one_directory_that_cannot_be_detached_keeps_nobody_from_the_others() {
+    let place = Place::new();
+    let output = qlua(place.path(), &["detach", "missing", "model", "gone"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "model: shares no file\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("`missing` does not exist") && said.contains("`gone` does not exist"), "{said}");
+}
+
+#[test]
 fn names_of_a_manifest_do_nothing_to_a_terminal_a_table_or_an_error() {
     let place = hostile();
     let inspected = qlua(place.path(), &["inspect", "manifest.json"]);

@@ -248,8 +248,11 @@ function sweep.run(family, opts, extra)
     print(("%s in %s, %s against what loaders accept."):format(count, opts.out, #plan == 1 and "checked" or "each checked"))
   end
   if unique and #plan > 0 then
+    local copied = family:copied_bytes()
+    -- Where files cannot be shared, all are copies.
+    local on_disk = outcome and outcome.link == "copy" and copied or unique
     print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(unique), qlua.report.bytes(family:copied_bytes()), outcome and ": " .. summary(outcome) or ""))
+      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ": " .. summary(outcome) or ""))
   end
 end
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::built_in::Said;
-use super::console::print;
+use super::console::{print, say};
 use super::directories;
 use crate::error::Error;
 use crate::interrupt;
-use crate::lua::{Failure, output};
 use crate::report::bytes;
+use crate::shown;
 use crate::write::{LeftoverFate, leftovers};
 
 pub(super) fn declare(command: Command) -> Command {
@@ -53,7 +53,7 @@ fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
     }
     let left = leftovers(directory)?;
     if left.is_empty() {
-        print(&format!("{}: interrupted runs left nothing\n", directory.display()))?;
+        print(&format!("{}: interrupted runs left nothing\n", shown::path(directory)))?;
     }
     for leftover in left {
         interrupt::check()?;
@@ -69,14 +69,7 @@ fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
                 continue;
             }
         };
-        print(&format!("{}: {}, {said}\n", leftover.path.display(), bytes(leftover.bytes)))?;
+        print(&format!("{}: {}, {said}\n", shown::path(&leftover.path), bytes(leftover.bytes)))?;
     }
     Ok(code)
-}
-
-/// Writes an error as it ends a program, and gives its exit code.
-fn say(error: &anyhow::Error) -> u8 {
-    let failure = Failure::of(error);
-    output::line_to_stderr(&failure.to_string());
-    failure.exit_code()
 }

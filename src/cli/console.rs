@@ -4,7 +4,7 @@ use std::io;
 
 use crate::error::Error;
 use crate::json::pretty;
-use crate::lua::{Ending, ScriptStop, output};
+use crate::lua::{Ending, Failure, ScriptStop, output};
 use crate::shown;
 
 /// Says how a script ended, where there is something to say, and gives the exit code.
@@ -15,6 +15,13 @@ pub(super) fn conclude(ending: &Ending) -> u8 {
         Ending::Done | Ending::Stopped(_) => {}
     }
     ending.exit_code()
+}
+
+/// Writes an error as it ends a program, and gives its exit code.
+pub(super) fn say(error: &anyhow::Error) -> u8 {
+    let failure = Failure::of(error);
+    output::line_to_stderr(&failure.to_string());
+    failure.exit_code()
 }
 
 /// Writes `text` to standard output; exit code 0.

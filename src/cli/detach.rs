@@ -1,29 +1,38 @@
 //! `qlua detach`: files that a directory shares with others become its own.
 
-use std::fmt::Write as _;
-
 use clap::{ArgMatches, Command};
 
 use super::built_in::Said;
-use super::console::print;
+use super::console::{print, say};
 use super::directories;
+use crate::error::Error;
 use crate::report::bytes;
-use crate::write::detach as detach_directory;
+use crate::shown;
+use crate::write::{Detached, detach as detach_directory};
 
 pub(super) fn declare(command: Command) -> Command {
     command.arg(directories::argument())
 }
 
 pub(super) fn detach(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
-    let mut text = String::new();
+    let mut code = 0;
     for path in directories::of(&mut values) {
-        let directory = path.display();
-        let detached = detach_directory(&path)?;
-        let _ = match detached.files {
-            0 => writeln!(text, "{directory}: shares no file"),
-            1 => writeln!(text, "{directory}: 1 file is its own now, {}", bytes(detached.bytes)),
-            n => writeln!(text, "{directory}: {n} files are its own now, {}", bytes(detached.bytes)),
-        };
+        match detach_directory(&path) {
+            Ok(detached) => {
+                print(&format!("{}: {}\n", shown::path(&path), said(&detached)))?;
+            }
+            Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+            // One that cannot be detached keeps nobody from the others.
+            Err(error) => code = say(&error.into()),
+        }
     }
-    print(&text)
+    Ok(code)
+}
+
+fn said(detached: &Detached) -> String {
+    match detached.files {
+        0 => "shares no file".into(),
+        1 => format!("1 file is its own now, {}", bytes(detached.bytes)),
+        n => format!("{n} files are its own now, {}", bytes(detached.bytes)),
+    }
 }

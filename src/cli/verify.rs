@@ -11,6 +11,7 @@ use super::console::{print, print_json};
 use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
+use crate::shown;
 use crate::units::counted;
 use crate::verify::{
     BaseComparison, Code, Depth, FamilyMember, Problem, RecordState, Verified, VerifyOptions, check_family,
@@ -40,8 +41,8 @@ pub(super) fn declare(command: Command) -> Command {
                 ),
         )
         .arg(flag("family").help(
-            "The directories are coverage points of one sweep: selections must be nested, no two may be the same, and none may bear \
-             another's name",
+            "The directories are coverage points of one sweep: made from one base, selections nested, no two the same, and none \
+             may bear another's name",
         ))
         .arg(flag("json").help("Print everything as JSON"))
         .arg(directories::threads())
@@ -127,6 +128,8 @@ fn judgement(problems: &[Problem], depth: Depth) -> String {
 fn as_text(looked: &[Looked], family: Option<&[Problem]>, depth: Depth) -> String {
     let mut lines = Vec::new();
     for Looked { directory, outcome } in looked {
+        // Whoever named a directory must not be able to say that another is fine.
+        let directory = shown::line(directory);
         match outcome {
             Ok(verified) => {
                 lines.push(format!("{directory}: {}", judgement(&verified.problems, depth)));
@@ -134,8 +137,11 @@ fn as_text(looked: &[Looked], family: Option<&[Problem]>, depth: Depth) -> Strin
                 lines.extend(verified.base.iter().flat_map(compared));
             }
             Err(error) => {
-                lines.push(format!("{directory}: could not be looked at: {error}"));
-                lines.extend(error.hint().map(|hint| format!("    hint: {hint}")));
+                lines.push(format!(
+                    "{directory}: could not be looked at: {}",
+                    shown::line(&error.to_string())
+                ));
+                lines.extend(error.hint().map(|hint| format!("    hint: {}", shown::line(&hint))));
             }
         }
     }
@@ -164,7 +170,11 @@ fn compared(base: &BaseComparison) -> Vec<String> {
     let exact = counted(base.exact, "tensor");
     let mut lines = vec![format!("  with the base: {same} the same bit for bit, the codes of {exact} exact")];
     if let Some((name, worst)) = &base.worst {
-        lines.push(format!("  SQNR {:.2} dB, the least {worst:.2} dB in `{name}`", base.error.sqnr_db()));
+        lines.push(format!(
+            "  SQNR {:.2} dB, the least {worst:.2} dB in `{}`",
+            base.error.sqnr_db(),
+            shown::line(name)
+        ));
     }
     lines
 }

@@ -19,7 +19,7 @@ use crate::record::{
 };
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
-use crate::verify::{self, Depth};
+use crate::verify::{self, Depth, Problem};
 use crate::write::store::key::inputs_key;
 use crate::write::weights::write_index;
 use crate::write::{Companions, WeightErrors, with_quantization_config};
@@ -103,11 +103,12 @@ impl DirectoryWriter<'_> {
         Ok(bytes)
     }
 
-    /// Fills `partial`, which holds the weight files and will be called `directory`, and checks it as every loader would.
+    /// Fills `partial`, which holds the weight files and will be called `directory`, and checks it as every loader would. What is
+    /// wrong with it as it is with the base checkpoint is returned.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Verification`].
-    pub fn fill(&self, partial: &Path, directory: &Path, contents: &Contents) -> Result<()> {
+    pub fn fill(&self, partial: &Path, directory: &Path, contents: &Contents) -> Result<Vec<Problem>> {
         write_index(partial, contents.tensors.iter().map(|tensors| tensors.iter().copied()))?;
         self.write_configuration(partial, &contents.scheme.plan)?;
         self.companions.copy_into(partial, |_| false)?;
@@ -192,14 +193,16 @@ fn free_name(path: &Path, is_taken: impl Fn(&str) -> bool) -> String {
     name
 }
 
-/// Fails when the finished directory breaks any rule of [`verify`]: it must not get its name then.
-pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<()> {
+/// Fails when the finished directory breaks any rule of [`verify`] by what was made here: it must not get its name then. What it has
+/// or lacks as the base checkpoint does is what was asked for, and is returned.
+pub(super) fn require_sound(partial: &Path, directory: &Path) -> Result<Vec<Problem>> {
     let mut problems = verify::verify(partial, Depth::Headers)?;
-    // What was copied from a checkpoint of another tool may be unknown to the checks; what is made here never is. Tensors that
-    // the base checkpoint has or lacks are its own: they are what was asked for.
-    problems.retain(|problem| problem.is_fault() && !problem.is_of_the_model());
+    // What was copied from a checkpoint of another tool may be unknown to the checks; what is made here never is.
+    problems.retain(Problem::is_fault);
+    let (inherited, problems): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(Problem::is_of_the_model);
     if problems.is_empty() {
-        return Ok(());
+        return Ok(inherited);
     }
     let shown: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
     Err(Error::Verification { path: directory.to_path_buf(), problems: shown.join("; ") })

@@ -2,6 +2,7 @@
 
 pub mod autoquant;
 mod basis;
+mod beside;
 mod candidates;
 mod decision;
 mod described;
@@ -23,11 +24,11 @@ pub mod sensitivity;
 mod standing;
 mod writer;
 
+pub use beside::{REPORT_HTML, REPORT_MARKDOWN};
 pub use directory::Written;
 pub use family::Family;
 pub use options::FamilyOptions;
 pub use planned::{Planned, PlannedFile, PlannedScheme};
-pub use report::{REPORT_HTML, REPORT_MARKDOWN};
 pub use run::Outcome;
 pub use scoring_place::ScoringPlace;
 pub use writer::{QuantizeOptions, Writer, WriterOptions};

@@ -15,6 +15,7 @@ use crate::plan::{CostModel, Figures, Layout, Plan};
 use crate::write::shard::ShardLayout;
 use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
+use crate::write::store::link::LinkChoice;
 use crate::write::{Companions, scheme_outputs, shard_name};
 
 const MANIFEST_ALONE: &str =
@@ -31,6 +32,18 @@ fn unquantised(schemes: &[Scheme]) -> impl Iterator<Item = String> {
             "`{}` has no quantised layer: all that was selected for it stays as it is ({reason})",
             scheme.name
         )
+    })
+}
+
+/// What is to be said of schemes that quantise the same layers as one before them.
+fn twins(schemes: &[Scheme]) -> impl Iterator<Item = String> {
+    schemes.iter().enumerate().filter_map(|(at, scheme)| {
+        let is_same = |other: &&Scheme| {
+            other.plan.formats.len() == scheme.plan.formats.len() && other.plan.formats == scheme.plan.formats
+        };
+        let first = schemes[..at].iter().find(is_same).filter(|_| !scheme.plan.formats.is_empty())?;
+        let (name, first) = (&scheme.name, &first.name);
+        Some(format!("`{name}` quantises the same layers as `{first}`: their weights are the same"))
     })
 }
 
@@ -83,7 +96,7 @@ pub struct PlannedFile {
 pub(super) struct PlannedFiles {
     /// Every different tensor once, and which scheme holds which.
     pub items: Items,
-    /// Bytes of the files of all schemes together, each shared one counted once.
+    /// Bytes of the files of all schemes together, each shared one counted once; none is where they are to be copied.
     pub unique_bytes: u64,
 }
 
@@ -98,12 +111,13 @@ impl Planned {
             let rows = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
             let shapes = (options.dialect.format() == FormatId::Fp8Block).then(|| UNKNOWN_SHAPES.to_string());
             let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(shapes).chain(basis.notes.clone());
-            let notes = notes.chain(unquantised(schemes)).collect();
+            let notes = notes.chain(unquantised(schemes)).chain(twins(schemes)).collect();
             return Ok(Planned { dialect: None, layout: None, notes, schemes: rows, costs, files: None });
         };
         let LayoutDecision { dialect, layout, mut notes } = decide(options, basis, schemes)?;
         notes.extend(basis.notes.clone());
         notes.extend(unquantised(schemes));
+        notes.extend(twins(schemes));
         notes.extend(Companions::beside(model)?.note());
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
@@ -141,8 +155,8 @@ impl Planned {
         scheme.ok_or_else(|| Error::not_found(format!("the family has no scheme `{name}`")))
     }
 
-    /// Bytes of the weight files of all schemes together, each shared one counted once; nothing when there is only a
-    /// manifest.
+    /// Bytes of the weight files of all schemes together, each shared one counted once (none is where they are to be copied);
+    /// nothing when there is only a manifest.
     pub fn unique_bytes(&self) -> Option<u64> {
         self.files.as_ref().map(|files| files.unique_bytes)
     }
@@ -193,5 +207,9 @@ fn place_files(schemes: &mut [PlannedScheme], items: &Items, options: &FamilyOpt
         };
         scheme.files = mine.iter().enumerate().map(file).collect();
     }
-    Ok(bytes.iter().sum())
+    Ok(match options.link {
+        // Then every directory has files of its own.
+        LinkChoice::Copy => schemes.iter().map(PlannedScheme::file_bytes).sum(),
+        _ => bytes.iter().sum(),
+    })
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::beside::QUALITY;
 use super::planned::Planned;
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
@@ -11,9 +12,6 @@ use crate::json::{self, Number};
 use crate::record::FoundRecord;
 use crate::report::sweep::{MeasuredQuality, QualityKind};
 use crate::units;
-
-/// The file beside the schemes with what was measured of them.
-const QUALITY: &str = "quality.json";
 
 /// The content of [`QUALITY`].
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::basis::Basis;
+use super::beside::{REPORT_HTML, REPORT_MARKDOWN};
 use super::options::FamilyOptions;
 use super::planned::Planned;
 use super::quality::read_quality;
@@ -15,11 +16,6 @@ use crate::plan::{Frontier, frontier};
 use crate::report::sweep::{LayerError, Sharing, SweepReport};
 use crate::write::WeightErrors;
 use crate::write::weight_errors::read_weight_errors;
-
-/// The page's file name.
-pub const REPORT_HTML: &str = "report.html";
-/// The Markdown's file name.
-pub const REPORT_MARKDOWN: &str = "report.md";
 
 /// What both files hold when qlua wrote them: only such files are replaced.
 const OURS: [(&str, &str); 2] =

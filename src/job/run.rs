@@ -12,6 +12,7 @@ use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
 use super::report::require_ours;
 use super::standing::{HashedFiles, Standing, standing};
+use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::input::Watched;
 use crate::manifest::require_saved_state;
@@ -25,7 +26,7 @@ use crate::write::source_hashes::SourceHashes;
 use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
-use crate::write::store::link::{Link, LinkChoice};
+use crate::write::store::link::Link;
 use crate::write::store::restored::{adopt, is_undecided};
 use crate::write::store::reuse::siblings;
 use crate::write::store::workplace::Workplace;
@@ -150,6 +151,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Why the device that was named cannot be used; nothing where it can, or nothing is to be written.
+    pub fn missing_device(&self) -> Option<Error> {
+        let is_needed = self.schemes.iter().any(|scheme| !scheme.is_up_to_date());
+        match self.options.device {
+            choice @ DeviceChoice::Cuda(_) if is_needed => Device::shared(choice).err(),
+            _ => None,
+        }
+    }
+
     /// Fails when the workplace belongs to a run on other inputs, or the disk has too little room. What finished schemes
     /// have in common with these is known only once the source is hashed: where there are any, the run itself looks for
     /// room.
@@ -167,11 +177,7 @@ impl<'a> Run<'a> {
         if !siblings(&self.options.out).is_empty() {
             return Ok(());
         }
-        let bytes = match self.options.link {
-            LinkChoice::Copy => planned.copied_bytes(),
-            _ => planned.unique_bytes(),
-        };
-        self.require_room(bytes.unwrap_or(0), pending)
+        self.require_room(planned.unique_bytes().unwrap_or(0), pending)
     }
 
     /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has left, and for the

@@ -64,7 +64,7 @@ struct Lines(Mutex<Option<(String, u64, Instant)>>);
 
 impl Progress for Lines {
     fn begin(&self, scheme: &str, bytes: u64) {
-        *lock(&self.0) = Some((scheme.into(), bytes, Instant::now()));
+        *lock(&self.0) = Some((shown::line(scheme).into_owned(), bytes, Instant::now()));
     }
 
     fn note(&self, sentence: &str) {

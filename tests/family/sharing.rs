@@ -9,7 +9,7 @@ use crate::common::directory::{Directory, read_safetensors};
 use crate::common::place::Place;
 use crate::common::{ascending_family, layouts};
 use qlua::job::{Family, FamilyOptions};
-use qlua::write::Silent;
+use qlua::write::{LinkChoice, Silent};
 
 const POINTS: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
 
@@ -23,6 +23,25 @@ fn nested_schemes_are_what_they_are_alone_and_take_what_was_foretold() {
     require_schemes(&place.out, &alone(&place, &POINTS));
     assert_eq!((outcome.written_bytes, unique_bytes(&place.out)), (foretold, foretold));
     assert!(foretold < planned.schemes.iter().map(|s| s.file_bytes()).sum::<u64>() / 4, "{foretold}");
+}
+
+#[test]
+fn what_copies_take_is_foretold_too() {
+    let place = Place::new();
+    let family = ascending_family(FamilyOptions { link: LinkChoice::Copy, ..place.options() }, &[20.0, 60.0]);
+    let planned = family.planned().unwrap();
+    family.run(&Silent).unwrap();
+    assert_eq!(planned.unique_bytes(), planned.copied_bytes());
+    assert_eq!(planned.unique_bytes(), Some(unique_bytes(&place.out)));
+}
+
+#[test]
+fn schemes_of_the_same_layers_are_said_to_be_the_same() {
+    let place = Place::new();
+    // Of 31 groups, one is the least there is.
+    let notes = ascending_family(place.options(), &[1.0, 2.0, 50.0]).planned().unwrap().notes.clone();
+    let same: Vec<&String> = notes.iter().filter(|note| note.contains("the same layers")).collect();
+    assert_eq!(same, ["`top2` quantises the same layers as `top1`: their weights are the same"]);
 }
 
 /// Names and sizes to the last byte, in every dialect.

@@ -73,7 +73,14 @@ impl<'a> Run<'a> {
                 tensors: &tensors,
                 errors: &errors,
             };
-            self.directories.fill(partial.path(), directory, &contents)?;
+            let inherited = self.directories.fill(partial.path(), directory, &contents)?;
+            if let (0, Some(first)) = (number, inherited.first()) {
+                progress.note(&format!(
+                    "the schemes have {} of their base checkpoint: {first}{}",
+                    counted(inherited.len(), "problem"),
+                    if inherited.len() > 1 { "; `qlua verify` lists all" } else { "" }
+                ));
+            }
         }
         self.require_same_content(&source)?;
         for (&at, partial) in pending.iter().zip(partials) {

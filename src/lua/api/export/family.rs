@@ -200,7 +200,7 @@ fn class() -> Class<RefCell<Family>> {
             },
         )
         .method(
-            Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.")
+            Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once (none is shared where `link` is \"copy\"); exact, from headers alone.")
                 .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family takes on the disk when nothing of it is there yet; nil over a manifest alone")
                 .raises("as `decide`")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < 2 * family:plan()[1].bytes)")),
@@ -214,11 +214,17 @@ fn class() -> Class<RefCell<Family>> {
             |this, _| Ok(this.borrow().planned()?.copied_bytes()),
         )
         .method(
-            Function::new("check", "Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.")
+            Function::new("check", "Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Where directories of the schemes are there, their inputs are hashed.")
                 .long()
                 .raises("as `run`")
                 .example(with_family!("family:check()")),
-            |this, _| Ok(this.borrow().check()?),
+            |this, call| {
+                if let Some(missing) = this.borrow().check()? {
+                    let sentence = format!("a run would fail on this machine: {missing}");
+                    progress::listener(call.lua()).note(&sentence);
+                }
+                Ok(())
+            },
         )
         .method(
             Function::new(
