@@ -1,8 +1,12 @@
 //! The report of a family, beside its schemes.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::basis::Basis;
 use super::beside::{REPORT_HTML, REPORT_MARKDOWN};
@@ -112,6 +116,12 @@ pub(super) fn require_ours(out: &Path) -> Result<()> {
 fn replace(path: &Path, text: &str) -> Result<()> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!(".{name}.partial"));
-    fs::write(&partial, text).map_err(|e| Error::io("write", &partial, e))?;
+    let failed = |e| Error::io("write", &partial, e);
+    // Never through a link, never waiting for a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = File::options();
+    let file =
+        options.write(true).create(true).truncate(true).custom_flags(flags.bits() as i32).open(&partial);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
     fs::rename(&partial, path).map_err(|e| Error::io("rename", &partial, e))
 }

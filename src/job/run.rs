@@ -30,7 +30,7 @@ use crate::write::store::link::Link;
 use crate::write::store::restored::{adopt, is_undecided};
 use crate::write::store::reuse::siblings;
 use crate::write::store::workplace::Workplace;
-use crate::write::transaction::{require_replaceable, settle};
+use crate::write::transaction::{require_place, require_replaceable, settle};
 use crate::write::{Companions, Progress, leftovers};
 
 /// What a run did. Bytes are those of weight files.
@@ -164,10 +164,12 @@ impl<'a> Run<'a> {
     /// have in common with these is known only once the source is hashed: where there are any, the run itself looks for
     /// room.
     fn require_workplace(&self, planned: &Planned) -> Result<()> {
-        let pending = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date()).count();
-        if pending == 0 {
+        let pending: Vec<&Pending> = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date()).collect();
+        if pending.is_empty() {
             return Ok(());
         }
+        Workplace::require_place(&self.options.out)?;
+        pending.iter().try_for_each(|scheme| require_place(scheme.directory))?;
         if !self.options.overwrite {
             let inputs = self.inputs();
             if !is_undecided(&self.options.out, &inputs) {
@@ -177,7 +179,7 @@ impl<'a> Run<'a> {
         if !siblings(&self.options.out).is_empty() {
             return Ok(());
         }
-        self.require_room(planned.unique_bytes().unwrap_or(0), pending)
+        self.require_room(planned.unique_bytes().unwrap_or(0), pending.len())
     }
 
     /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has left, and for the

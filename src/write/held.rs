@@ -104,6 +104,11 @@ impl HeldDirectory {
         // A kill may have come before the lock was made. In a directory that has got its final name meanwhile, none is made.
         let (lock, made) = match open(OFlags::empty()) {
             Err(Errno::NOENT) if !is_at_path() => return Ok(Attempt::Changed),
+            // The lock is made first and removed last: what holds anything else and no lock is somebody's own.
+            Err(Errno::NOENT) if holds_others(path) => match open(OFlags::empty()) {
+                Err(Errno::NOENT) if is_at_path() => return Err(no_work(path)),
+                _ => return Ok(Attempt::Changed),
+            },
             Err(Errno::NOENT) => (open(OFlags::CREATE | OFlags::EXCL), true),
             other => (other, false),
         };
@@ -268,6 +273,36 @@ impl Drop for HeldFile {
     }
 }
 
+/// Fails when [`HeldDirectory::take`] would refuse what is at `path`, whoever holds it; nothing is touched.
+///
+/// # Errors
+/// [`Error::Exists`].
+pub(crate) fn require_takable(path: &Path) -> Result<()> {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    if !found.is_dir() {
+        return Err(no_plain(path, "directory"));
+    }
+    let lock = path.join(LOCK_FILE);
+    match lock.symlink_metadata() {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(no_plain(&lock, "file")),
+        Err(_) if holds_others(path) && lock.symlink_metadata().is_err() => Err(no_work(path)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether there is anything but the lock in `directory`.
+fn holds_others(directory: &Path) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name() != LOCK_FILE)
+}
+
+/// The refusal of a directory that no run works in.
+fn no_work(path: &Path) -> Error {
+    let problem = "holds files and was not made by qlua, and unfinished work goes there";
+    Error::exists(path, problem).with_hint("move it away, or choose another --out")
+}
+
 /// The refusal of a path that a link or something else than a `wanted` has.
 fn no_plain(path: &Path, wanted: &str) -> Error {
     let problem = match path.symlink_metadata() {
@@ -323,6 +358,29 @@ mod tests {
         std::os::unix::fs::symlink(mine.join("file"), path.join(LOCK_FILE)).unwrap();
         refused(HeldDirectory::take(&path, Path::new("a")).unwrap_err());
         assert_eq!(fs::read(mine.join("file")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused_and_stays() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join(".a.partial");
+        fs::create_dir(&path).unwrap();
+        require_takable(&path).unwrap();
+        fs::write(path.join("mine"), "1").unwrap();
+        for error in [
+            require_takable(&path).unwrap_err(),
+            HeldDirectory::take(&path, Path::new("a")).unwrap_err(),
+            HeldDirectory::find(&path).unwrap_err(),
+        ] {
+            assert!(
+                error.to_string().ends_with("was not made by qlua, and unfinished work goes there"),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "no lock is made in it");
+        // What a kill left before the lock was made is empty.
+        fs::remove_file(path.join("mine")).unwrap();
+        HeldDirectory::take(&path, Path::new("a")).unwrap().remove().unwrap();
     }
 
     /// Many threads take, hold and remove one directory: never two at a time, and never does one remove what another holds.

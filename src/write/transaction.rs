@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::held::{HeldDirectory, LOCK_FILE, is_held, remove, remove_held};
+use super::held::{HeldDirectory, LOCK_FILE, is_held, remove, remove_held, require_takable};
 use super::kept::{KeptAside, keep_foreign};
 use crate::error::{Error, Result};
 use crate::interrupt::Cleanup;
@@ -166,6 +166,14 @@ impl Drop for PartialDirectory {
             let _ = fs::remove_dir(parent);
         }
     }
+}
+
+/// Fails when [`PartialDirectory::begin`] would refuse what lies where the unfinished `target` goes; nothing is touched.
+///
+/// # Errors
+/// [`Error::Exists`].
+pub(crate) fn require_place(target: &Path) -> Result<()> {
+    require_takable(&partial(target))
 }
 
 /// Where `target` lies until it is complete.

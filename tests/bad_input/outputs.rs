@@ -189,11 +189,50 @@ fn a_dry_run_finds_the_file_in_the_way_and_what_another_run_left() {
     // A run on other inputs that was stopped after its first shard.
     let left = place.out.join(".qlua.partial");
     fs::create_dir_all(&left).unwrap();
+    fs::write(left.join(".qlua-lock"), "").unwrap();
     fs::write(left.join("k.safetensors"), "b").unwrap();
     let shard = json!({"key": "k", "bytes": 1, "blake3": "b", "errors": {}, "source": "s"});
     fs::write(left.join("journal.jsonl"), format!("{}\n{shard}\n", json!({"inputs": "others"}))).unwrap();
     require_message(&foreseen(place.options()), &["was left by a run on other inputs"], "repeat that run");
     assert!(foreseen(place.options()).to_string().contains(".qlua.partial"));
+}
+
+#[test]
+fn a_dry_run_finds_what_lies_where_unfinished_work_goes_and_nothing_of_it_is_touched() {
+    for name in [".qlua.partial", ".top50.partial"] {
+        let place = Place::new();
+        let (path, mine) = (place.out.join(name), place.path().join("mine"));
+        fs::create_dir_all(&place.out).unwrap();
+        fs::create_dir(&mine).unwrap();
+        let lies = |what: &str| {
+            require_message(&foreseen(place.options()), &[name, what], "another --out");
+            assert!(path.symlink_metadata().is_ok(), "{name}: {what}");
+        };
+        symlink(&mine, &path).unwrap();
+        lies("is a symbolic link");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "mine").unwrap();
+        lies("is no directory");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("notes"), "mine").unwrap();
+        lies("was not made by qlua");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        fs::remove_file(path.join("notes")).unwrap();
+        export(place.options(), &[50.0], &Silent).unwrap();
+    }
+}
+
+#[test]
+fn a_report_is_written_through_no_link() {
+    let place = Place::new();
+    let family = crate::common::ascending_family(place.options(), &[50.0]);
+    family.run(&Silent).unwrap();
+    let mine = place.path().join("mine");
+    fs::write(&mine, "mine").unwrap();
+    symlink(&mine, place.out.join(".report.html.partial")).unwrap();
+    assert!(family.write_report(&family.report().unwrap()).is_err());
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::input::{self, InputKind};
 use crate::interrupt::Cleanup;
 use crate::record::hash_file;
 use crate::write::WeightErrors;
-use crate::write::held::{HeldDirectory, remove_held};
+use crate::write::held::{HeldDirectory, remove_held, require_takable};
 use crate::write::pass::MadeBlock;
 use crate::write::transaction::missing_parents;
 
@@ -114,6 +114,14 @@ impl Workplace {
         } else {
             Err(of_other_inputs(&path))
         }
+    }
+
+    /// Fails when something else than a workplace lies where that of `out` goes; nothing is touched.
+    ///
+    /// # Errors
+    /// [`Error::Exists`].
+    pub fn require_place(out: &Path) -> Result<()> {
+        require_takable(&out.join(DIRECTORY))
     }
 
     /// How many bytes of shards a run has left below `out`, as far as they take room on the disk.
