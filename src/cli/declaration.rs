@@ -62,6 +62,7 @@ fn limits() -> impl IntoIterator<Item = Arg> {
             .long(name)
             .value_name(metavar)
             .value_hint(ValueHint::Other)
+            .allow_negative_numbers(kind.is_numeric())
             .value_parser(kind)
             .help(help)
     };

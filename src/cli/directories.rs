@@ -29,6 +29,7 @@ pub(super) fn threads() -> Arg {
     Arg::new("threads")
         .long("threads")
         .value_name("N")
+        .allow_negative_numbers(true)
         .value_parser(value_parser!(i64))
         .help("Threads that read and compare; all cores when left out")
 }

@@ -46,3 +46,11 @@ for _, make in ipairs {
   assert(e.message == "`dangling` is a link to `nowhere/it`, which is not there" and e.kind == "refused", e.message)
 end
 os.remove("dangling")
+
+-- So is a manifest that could not be written.
+fs.write("there.json", "mine")
+for path, said in pairs { ["missing/x.json"] = "there is no directory `missing`", ["there.json"] = "`there.json` exists already" } do
+  local _, e = pcall(qlua.manifest.from_weights, qlua.checkpoint.open("scored/model"), path)
+  assert(e.message == said, e.message)
+end
+assert(fs.read("there.json") == "mine")

@@ -15,7 +15,7 @@ use crate::input::{self, InputKind};
 use crate::interrupt::Cleanup;
 use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::{Call, Type, state};
-use crate::write::require_no_dangling_link;
+use crate::write::{require_no_dangling_link, require_writable};
 use search::search;
 
 pub(super) fn declare() -> Namespace {
@@ -165,6 +165,32 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Fails when [`write_whole`] would: what takes long to make is not made for nothing.
+///
+/// # Errors
+/// [`Error::Exists`] and [`Error::Refused`] as there; [`Error::NotFound`] when there is no such folder.
+pub(super) fn require_place(path: &Path, overwrite: bool) -> Result<()> {
+    require_no_dangling_link(path)?;
+    let there = std::fs::metadata(path).ok();
+    match there.map(|there| input::special(there.file_type())) {
+        Some(Some(what)) => {
+            return Err(Error::exists(path, format!("is {what}, and only regular files are replaced")));
+        }
+        Some(None) if !overwrite => return Err(exists_already(path)),
+        _ => {}
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(Error::not_found(format!("there is no directory `{}`", folder.display()))
+            .with_hint("make it first; a relative path begins in the current directory"));
+    }
+    require_writable(folder)
+}
+
+fn exists_already(path: &Path) -> Error {
+    Error::exists(path, "exists already").with_hint("pass { overwrite = true } to replace it")
+}
+
 /// Writes `content` beside `path` first and renames it into place, so that nobody sees half a file.
 ///
 /// # Errors
@@ -203,9 +229,7 @@ pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Resul
     let renamed = cleanup.conclude(rename);
     match renamed {
         Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(Error::exists(path, "exists already").with_hint("pass { overwrite = true } to replace it"))
-        }
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists_already(path)),
         Err(e) => Err(fail(e.error)),
     }
 }

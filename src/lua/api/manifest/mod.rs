@@ -9,14 +9,13 @@ use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
 use crate::format::Granularity;
 use crate::job::sensitivity;
 use crate::lua::api::fp8::{device, on_device};
-use crate::lua::api::fs::write_whole;
+use crate::lua::api::fs::{require_place, write_whole};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{as_row, row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Correlation, Group, Manifest, Normalise, Order, Ranking, Selection, combine};
 use crate::model::Model;
 use crate::units::counted;
-use crate::write::require_no_dangling_link;
 
 mod ranking;
 mod selection;
@@ -292,10 +291,10 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }
-    require_no_dangling_link(&path)?;
+    let overwrite = call.get("overwrite")?;
+    require_place(&path, overwrite)?;
     let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
     let text = serde_json::to_string_pretty(&sensitivity::manifest(&model, &formats, &groups))? + "\n";
-    let overwrite = call.get("overwrite")?;
     call.uninterrupted(|| write_whole(&path, text.as_bytes(), overwrite))?;
     Ok(Handle(Arc::new(Manifest::parse(&path, text)?)))
 }
