@@ -10,9 +10,14 @@ mod detach;
 mod diff;
 mod directories;
 mod ending;
+mod folders;
 mod inspect;
 mod invocation;
 mod listing;
+mod new;
+mod pager;
+mod repl;
+mod setup;
 mod shell;
 mod signals;
 mod verify;
@@ -58,21 +63,20 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
     let invocation = Invocation::parse(rest)?;
     match &invocation.target {
         RunTarget::Text(text) => print(text),
-        RunTarget::Nothing if invocation.steps.is_empty() => {
+        RunTarget::Nothing if invocation.steps.is_empty() && !invocation.is_interactive => {
             output::line_to_stderr(declaration::help(COMMANDS).trim_end());
             Ok(2)
         }
         RunTarget::PolicyWorker => answer_request(),
         RunTarget::Command(command) => {
-            if invocation.roots.is_some() {
-                let message =
-                    format!("`--sandbox` goes with a script, not with the command `{}`", command.name);
-                return Err(Error::usage(message).with_hint("leave it out").into());
-            }
-            if !invocation.steps.is_empty() {
-                let message =
-                    format!("`-e` and `-l` go with a script, not with the command `{}`", command.name);
-                return Err(Error::usage(message).with_hint("leave them out").into());
+            let of_scripts = [
+                (invocation.roots.is_some(), "`--sandbox` goes", "leave it out"),
+                (invocation.is_interactive, "`-i` goes", "leave it out; `qlua repl` is a session alone"),
+                (!invocation.steps.is_empty(), "`-e` and `-l` go", "leave them out"),
+            ];
+            if let Some((_, option, hint)) = of_scripts.iter().find(|(is_given, ..)| *is_given) {
+                let message = format!("{option} with a script, not with the command `{}`", command.name);
+                return Err(Error::usage(message).with_hint(*hint).into());
             }
             match options::parse(command.declaration(), invocation.arguments.iter().cloned())? {
                 Parsed::Text(text) => print(&text),
@@ -97,33 +101,49 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
         }
         None => host.set_arg(&[], program, words)?,
     }
+    let begun = Instant::now();
+    if invocation.is_interactive {
+        return repl::run(&host, invocation.verbosity, |host| run_steps(host, invocation, chunk.as_ref()));
+    }
+    let code = conclude(&run_steps(&host, invocation, chunk.as_ref()));
+    if chunk.is_some() {
+        say(invocation, || format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
+    }
+    Ok(code)
+}
+
+/// Runs what comes before the script, and the script.
+fn run_steps(host: &Host, invocation: &Invocation, chunk: Option<&Chunk>) -> Ending {
     for step in &invocation.steps {
         let ending = match step {
             StartupStep::Code(code) => host.run(&Chunk::code(code), &[]),
             StartupStep::Module { name, module } => host.load_module(name, module),
         };
         if ending != Ending::Done {
-            return Ok(conclude(&ending));
+            return ending;
         }
     }
-    let Some(chunk) = chunk else { return Ok(0) };
-    let begun = Instant::now();
-    let say = |text: &str| {
-        if invocation.verbosity == Verbosity::Verbose {
-            output::line_to_stderr(&format!("debug: {text}"));
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    say(&format!("{} runs on qlua {} with {cores} cores", chunk.described(), env!("CARGO_PKG_VERSION")));
-    let ending = host.run(&chunk, &invocation.arguments);
-    let code = conclude(&ending);
-    say(&format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
-    Ok(code)
+    let Some(chunk) = chunk else { return Ending::Done };
+    say(invocation, || {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        format!("{} runs on qlua {} with {cores} cores", chunk.described(), env!("CARGO_PKG_VERSION"))
+    });
+    host.run(chunk, &invocation.arguments)
+}
+
+/// Says what `text` gives, where `-v` asks for it.
+fn say(invocation: &Invocation, text: impl FnOnce() -> String) {
+    if invocation.verbosity == Verbosity::Verbose {
+        output::line_to_stderr(&format!("debug: {}", text()));
+    }
 }
 
 /// The state that the script runs in.
 fn host(invocation: &Invocation) -> anyhow::Result<Host> {
     let Some(roots) = &invocation.roots else {
+        if invocation.is_interactive {
+            return Host::interactive(invocation.verbosity, invocation.target.folder(), invocation.limits);
+        }
         return Host::limited(invocation.verbosity, invocation.target.folder(), invocation.limits);
     };
     if ProcessUsage::open().written().is_none() {

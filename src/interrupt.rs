@@ -8,9 +8,14 @@ use crate::error::{Error, Result};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Asks all work of this process to stop. The wish stays until the process ends.
+/// Asks all work of this process to stop. The wish stays until it is withdrawn.
 pub fn request() {
     REQUESTED.store(true, Ordering::SeqCst);
+}
+
+/// Takes the wish back, once all work that it was for has ended.
+pub fn withdraw() {
+    REQUESTED.store(false, Ordering::SeqCst);
 }
 
 /// Whether somebody asked to stop.

@@ -35,7 +35,7 @@ fn annotations_are_valid_lua() {
 fn every_declaration_says_what_it_is() {
     let api = api::declarations();
     for callable in api.callables() {
-        let (spec, name) = (&callable.spec, &callable.full_name);
+        let (spec, name) = (&callable.spec, &callable.full_name, 80);
         assert!(spec.doc.ends_with('.'), "{name}: the doc is no sentence");
         assert!(!spec.examples.is_empty(), "{name} has no example");
         let options = spec.options.iter().flat_map(|o| &o.entries);
@@ -170,12 +170,12 @@ fn every_example_runs() {
 fn every_entry_can_be_looked_up_under_the_names_that_scripts_use() {
     let api = api::declarations();
     for callable in api.callables() {
-        let text = docs::lookup(&api, &callable.full_name).unwrap();
-        assert!(text.starts_with(&callable.full_name), "{text}");
+        let text = docs::lookup(&api, &callable.full_name, 80).unwrap();
+        assert!(text.starts_with(&callable.full_name, 80), "{text}");
         let short = callable.full_name.trim_start_matches("qlua.");
-        assert_eq!(docs::lookup(&api, short).unwrap(), text);
+        assert_eq!(docs::lookup(&api, short, 80).unwrap(), text);
     }
-    assert!(docs::lookup(&api, "json").unwrap().contains("qlua.json.decode(text)"));
-    assert!(docs::lookup(&api, "CliOption").unwrap().contains("metavar"));
-    assert!(docs::lookup(&api, "Parser.name").unwrap().contains("string"));
+    assert!(docs::lookup(&api, "json", 80).unwrap().contains("qlua.json.decode(text)"));
+    assert!(docs::lookup(&api, "CliOption", 80).unwrap().contains("metavar"));
+    assert!(docs::lookup(&api, "Parser.name", 80).unwrap().contains("string"));
 }

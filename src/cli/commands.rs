@@ -1,7 +1,7 @@
 //! The built-in commands: `qlua NAME WORDS…`.
 
 use super::built_in::BuiltIn;
-use super::{batch, clean, detach, diff, inspect, listing, shell, verify};
+use super::{batch, clean, detach, diff, inspect, listing, new, repl, setup, shell, verify};
 
 /// All built-in commands, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
 pub(super) const COMMANDS: &[BuiltIn] = &[
@@ -40,6 +40,18 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
         run: clean::clean,
     },
     BuiltIn {
+        name: "new",
+        about: "Write a policy of your own, with comments and ready to run, from a built-in one",
+        declare: new::declare,
+        run: new::new,
+    },
+    BuiltIn {
+        name: "setup",
+        about: "Have lua-language-server, and with it editors, know the Lua API in a folder",
+        declare: setup::declare,
+        run: setup::setup,
+    },
+    BuiltIn {
         name: "list",
         about: "List the scripts that are part of qlua; `qlua NAME` runs one",
         declare: |command| command,
@@ -56,6 +68,12 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
         about: "Run scripts one after another, each in a fresh Lua state, on past failures, and end with a summary",
         declare: batch::declare,
         run: batch::run,
+    },
+    BuiltIn {
+        name: "repl",
+        about: "Run lines of Lua as they are entered: with history, completion and help(x)",
+        declare: repl::declare,
+        run: repl::repl,
     },
     BuiltIn {
         name: "completions",

@@ -44,6 +44,11 @@ pub(super) fn options() -> Command {
                 "MODULE",
                 "Load MODULE into a global first; `-l name=MODULE` chooses the global (may be repeated)",
             ),
+            flag(
+                "interactive",
+                'i',
+                "Go on with a session (see `qlua repl`) after the script, or without one",
+            ),
             flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
             flag(
                 "verbose",

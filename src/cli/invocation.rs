@@ -48,6 +48,8 @@ pub(super) struct Invocation {
     /// What a sandbox may read and write; nothing where the script is trusted.
     pub roots: Option<Roots>,
     pub limits: Limits,
+    /// Whether a session follows the script.
+    pub is_interactive: bool,
     /// Where the script stands among the words after the program's name.
     pub script_index: Option<usize>,
     /// The words after the script or command; they are its own, whatever they look like.
@@ -71,6 +73,11 @@ impl Invocation {
         }
         let mut invocation = Invocation { steps: steps(&values), ..Invocation::of(RunTarget::Nothing) };
         (invocation.roots, invocation.limits) = reach(&mut values)?;
+        invocation.is_interactive = values.get_flag("interactive");
+        if invocation.is_interactive && invocation.roots.is_some() {
+            return Err(Error::usage("`-i` does not go with `--sandbox`")
+                .with_hint("a session is for code of your own; leave one of the two out"));
+        }
         if values.get_flag("quiet") {
             invocation.verbosity = Verbosity::Quiet;
         } else if values.get_flag("verbose") {
@@ -80,6 +87,10 @@ impl Invocation {
             invocation.arguments = own.remove_many::<OsString>("").into_iter().flatten().collect();
             invocation.script_index = Some(words.len() - invocation.arguments.len() - 1);
             invocation.target = RunTarget::find(OsStr::new(&script))?;
+            if invocation.is_interactive && matches!(invocation.target, RunTarget::Stdin) {
+                return Err(Error::usage("`-i` does not go with a script from standard input")
+                    .with_hint("a session reads its lines from there; put the script into a file"));
+            }
         }
         Ok(invocation)
     }
@@ -91,6 +102,7 @@ impl Invocation {
             target,
             roots: None,
             limits: Limits::TRUSTED,
+            is_interactive: false,
             script_index: None,
             arguments: Vec::new(),
         }

@@ -6,9 +6,11 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 
 use super::built_in::Said;
 use super::console::print;
+use super::pager::page;
 use crate::lua::api::declarations;
 use crate::lua::{docs, embedded};
-use crate::report::table::{Column, Table, text};
+use crate::options::width;
+use crate::report::table::{Column, Table, wrapped};
 
 pub(super) fn list(_: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let mut out = String::new();
@@ -19,7 +21,7 @@ pub(super) fn list(_: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         }
         if !table.rows.is_empty() {
             let gap = if out.is_empty() { "" } else { "\n" };
-            let _ = write!(out, "{gap}{title}:\n{}", text(&table));
+            let _ = write!(out, "{gap}{title}:\n{}", wrapped(&table, width()));
         }
     }
     print(&out)
@@ -33,7 +35,7 @@ pub(super) fn declare_doc(command: Command) -> Command {
 pub(super) fn doc(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     let api = declarations();
     match values.remove_one::<String>("name") {
-        Some(name) => print(&docs::lookup(&api, &name)?),
-        None => print(&docs::overview(&api)),
+        Some(name) => page(&docs::lookup(&api, &name, width())?),
+        None => page(&docs::overview(&api, width())),
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn help(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     };
     match found {
         Some(command) => print(&command.term_width(width()).render_help().to_string()),
-        None => match docs::lookup(&declarations(), &name) {
+        None => match docs::lookup(&declarations(), &name, width()) {
             Ok(text) => print(&text),
             Err(_) => Err(nothing_called(said.commands, &name).into()),
         },

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::write::HashedFile;
 
+/// The name of what standard input holds.
+const STDIN: &str = "=stdin";
+
 /// Source code and the name under which positions show it (`@path`, or `=text`).
 #[derive(Debug, Clone)]
 pub struct Chunk {
@@ -40,7 +43,7 @@ impl Chunk {
 
     /// Code from standard input.
     pub fn stdin(source: Vec<u8>) -> Chunk {
-        Chunk::new("=stdin".into(), source)
+        Chunk::new(STDIN.into(), source)
     }
 
     /// The name: `@path`, or `=text`.
@@ -51,6 +54,11 @@ impl Chunk {
     /// The code, without a byte order mark or a shebang line.
     pub fn source(&self) -> &[u8] {
         &self.source
+    }
+
+    /// Whether its positions are in a file, or in what came as one.
+    pub(super) fn has_lines(&self) -> bool {
+        self.name.starts_with('@') || self.name == STDIN
     }
 
     /// Its name, and the hash of its source, for whoever wants to know exactly what runs.

@@ -47,6 +47,11 @@ pub fn script(name: &str) -> Option<&'static Embedded> {
     scripts().find(|e| e.name() == name)
 }
 
+/// The script or module at `path` in the repository.
+pub fn at(path: &str) -> Option<&'static Embedded> {
+    EMBEDDED.iter().find(|e| e.path == path)
+}
+
 /// The module that `require "lib.…"` finds when no file beside the script has that name.
 pub fn module(name: &str) -> Option<&'static Embedded> {
     let path = format!("scripts/{}.lua", name.replace('.', "/"));

@@ -1,6 +1,7 @@
 //! An error that nobody caught, ready to be printed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::Error;
@@ -17,13 +18,18 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Positions as `scripts/x.lua:12`, the user's own script first.
     pub at: Vec<String>,
+    /// What stands at these positions, where that is known.
+    pub code: BTreeMap<String, String>,
 }
+
+/// The most characters of a line of code that are shown.
+const LONGEST_CODE: usize = 100;
 
 impl Failure {
     /// A failure without positions.
     pub fn of(error: &anyhow::Error) -> Failure {
         let (kind, message, hint) = parts(error);
-        Failure { kind, message, hint, at: Vec::new() }
+        Failure { kind, message, hint, ..Failure::default() }
     }
 
     /// A sentence of qlua's is one line whatever names are in it; what scripts raise may have several.
@@ -54,6 +60,11 @@ impl fmt::Display for Failure {
         if self.kind != "usage" {
             for position in &self.at {
                 write!(f, "\n  at {}", shown::line(position))?;
+                if let Some(code) = self.code.get(position) {
+                    let cut = code.chars().count() > LONGEST_CODE;
+                    let code: String = code.chars().take(LONGEST_CODE).collect();
+                    write!(f, " | {}{}", shown::line(&code), if cut { "…" } else { "" })?;
+                }
             }
         }
         Ok(())

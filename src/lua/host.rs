@@ -72,6 +72,14 @@ impl Host {
         Host::with_state(HostState::limited(verbosity, limits), folder, &api::declarations())
     }
 
+    /// A fresh state for a session, and for a script that runs before it.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn interactive(verbosity: Verbosity, folder: Option<&Path>, limits: Limits) -> anyhow::Result<Host> {
+        Host::with_state(HostState::interactive(verbosity, limits), folder, &api::declarations())
+    }
+
     /// A fresh state for a script that nobody has read: it reaches no files but those below `roots`, and `end` ends the process
     /// where it goes beyond `limits` and nothing else ends it.
     ///
@@ -189,20 +197,34 @@ impl Host {
 
     /// Runs `chunk` with `arguments` as its `...`.
     pub fn run(&self, chunk: &Chunk, arguments: &[OsString]) -> Ending {
+        self.results(chunk, arguments).err().unwrap_or(Ending::Done)
+    }
+
+    /// Runs `chunk` with `arguments` as its `...`, and gives its results, or how it ended otherwise.
+    pub(super) fn results(&self, chunk: &Chunk, arguments: &[OsString]) -> Result<MultiValue, Ending> {
         let name = chunk.name().trim_start_matches(['@', '=']).to_string();
         state::with(&self.lua, |s| {
             *s.policy.borrow_mut() = Some(HashedFile::of(&name, chunk.source()));
-            *s.main_source.borrow_mut() = name;
+            *s.main_source.borrow_mut() = name.clone();
         });
+        // What stands on a command line is there to see.
+        if chunk.has_lines() {
+            state::keep_source(&self.lua, &name, chunk.source());
+        }
         let function = match self.function_of(chunk) {
             Ok(function) => function,
-            Err(failure) => return Ending::Failed(failure),
+            Err(failure) => return Err(Ending::Failed(raise::with_code(&self.lua, failure))),
         };
         let strings = arguments.iter().map(|a| self.lua.create_string(a.as_bytes()).map(Value::String));
         match strings.collect::<mlua::Result<MultiValue>>() {
-            Ok(arguments) => self.guarded(function, arguments),
-            Err(error) => Ending::Failed(Failure::of(&error.into())),
+            Ok(arguments) => self.called(function, arguments),
+            Err(error) => Err(Ending::Failed(Failure::of(&error.into()))),
         }
+    }
+
+    /// Takes back that somebody asked to stop what ran before.
+    pub(super) fn resume(&self) {
+        state::resume(&self.lua);
     }
 
     /// `require(module)`, the result as global `name` (`-l name=module`).
@@ -228,6 +250,11 @@ impl Host {
 
     /// Runs `function` with `arguments`.
     pub(super) fn guarded(&self, function: Function, arguments: MultiValue) -> Ending {
+        self.called(function, arguments).err().unwrap_or(Ending::Done)
+    }
+
+    /// Runs `function` with `arguments`, and gives its results, or how it ended otherwise.
+    fn called(&self, function: Function, arguments: MultiValue) -> Result<MultiValue, Ending> {
         let mut all = arguments;
         all.push_front(Value::Function(function));
         let clock = state::with(&self.lua, |state| Arc::clone(&state.clock));
@@ -237,18 +264,20 @@ impl Host {
         let failure = state::with(&self.lua, |s| s.failure.borrow_mut().take());
         match state::stopping(&self.lua) {
             Some(ScriptStop::Limit(limit)) => {
-                return Ending::Failed(failure.unwrap_or_else(|| raise::used_up(&self.lua, limit)));
+                return Err(Ending::Failed(failure.unwrap_or_else(|| raise::used_up(&self.lua, limit))));
             }
-            Some(stop) => return Ending::Stopped(stop),
+            Some(stop) => return Err(Ending::Stopped(stop)),
             None => {}
         }
-        match outcome.map(|mut results| (results.pop_front(), results.pop_front())) {
-            Ok((Some(Value::Boolean(true)), _)) => Ending::Done,
+        let mut results = outcome.map_err(|error| Ending::Failed(Failure::of(&error.into())))?;
+        match results.pop_front() {
+            Some(Value::Boolean(true)) => Ok(results),
             // Without a failure the handler itself had no room left to run: a stack overflow.
-            Ok((_, value)) => Ending::Failed(
-                failure.unwrap_or_else(|| raise::describe(&self.lua, &value.unwrap_or(Value::Nil))),
-            ),
-            Err(error) => Ending::Failed(Failure::of(&error.into())),
+            _ => {
+                Err(Ending::Failed(failure.unwrap_or_else(|| {
+                    raise::describe(&self.lua, &results.pop_front().unwrap_or(Value::Nil))
+                })))
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
             Some(error) => Ok(error),
             None => match value {
                 Value::Error(error) => raise::value_of(lua, &anyhow::Error::from(*error)),
+                Value::String(_) => raise::caught(lua, &value),
                 other => Ok(other),
             },
         })?,
@@ -102,6 +103,9 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         lua.create_function(|lua, (message, _level): (Value, Value)| match &message {
             Value::Nil => raise::traceback(lua, None).into_lua_multi(lua),
             Value::String(text) => raise::traceback(lua, Some(&text.to_string_lossy())).into_lua_multi(lua),
+            Value::Table(table) if raise::is_error(lua, table) => {
+                raise::traceback(lua, Some(&message.to_string()?)).into_lua_multi(lua)
+            }
             _ => message.into_lua_multi(lua),
         })?,
     )?;
@@ -132,7 +136,10 @@ fn unwritable(code: Option<&Value>) -> anyhow::Result<()> {
 fn source_of(lua: &Lua, arguments: &MultiValue) -> anyhow::Result<Option<LuaString>> {
     let Some(Value::String(path)) = arguments.front() else { return Ok(None) };
     match Chunk::file(Path::new(OsStr::from_bytes(&path.as_bytes()))) {
-        Ok(chunk) => Ok(Some(lua.create_string(chunk.source())?)),
+        Ok(chunk) => {
+            state::keep_source(lua, &path.to_string_lossy(), chunk.source());
+            Ok(Some(lua.create_string(chunk.source())?))
+        }
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

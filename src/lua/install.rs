@@ -122,13 +122,16 @@ impl Installer<'_> {
     }
 
     fn callable(&self, callable: &Rc<Callable>, class: Option<TypeId>) -> mlua::Result<Function> {
+        let named = Rc::clone(callable);
         let callable = Rc::clone(callable);
-        self.function(move |lua, arguments| {
+        let function = self.function(move |lua, arguments| {
             let call = Call::new(lua, &callable.spec, &callable.full_name, class, arguments)?;
             let clock = state::with(lua, |state| Arc::clone(&state.clock));
             let _guard = callable.spec.is_long.then(|| clock.stand());
             (callable.handler)(&call)
-        })
+        })?;
+        state::name_function(self.lua, &function, &named.full_name);
+        Ok(function)
     }
 
     fn getter(&self, getter: &Rc<Getter>) -> mlua::Result<Function> {
@@ -193,7 +196,11 @@ fn unknown_member<'a>(
     names.sort_unstable();
     let hint = match nearest(&key, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("run `qlua doc {}` to see what it has", owner.trim_start_matches("qlua.")),
+        None => format!(
+            "it has {}; `qlua doc {}` explains them",
+            names.join(", "),
+            owner.trim_start_matches("qlua.")
+        ),
     };
     error.with_hint(hint).into()
 }

@@ -4,12 +4,16 @@ use mlua::{Lua, Table, Value};
 
 use super::failure::{Failure, parts};
 use super::sandbox::{MemoryGuard, ScriptLimit};
-use super::state::{self, ScriptStop, Thrown};
+use super::state::{self, ScriptStop, Thrown, Verbosity};
 
 const ERROR_METATABLE: &str = "qlua.error";
 /// Chunk names that begin so belong to the host and are no place to look for a mistake.
 const OWN_CHUNK: &str = "=[";
 const MOST_POSITIONS: usize = 10;
+/// The most lines of a `traceback`: the innermost ones.
+const MOST_TRACED: usize = 50;
+/// What positions in scripts and modules that are part of qlua begin with.
+const BUILT_IN: &str = "built-in:";
 
 /// A line of a script on the Lua stack.
 struct Frame {
@@ -94,7 +98,7 @@ fn is_want_of_memory(value: &Value) -> bool {
 pub(super) fn used_up(lua: &Lua, limit: ScriptLimit) -> Failure {
     let mut failure = Failure::of(&state::with(lua, |state| limit.error(&state.limits)).into());
     failure.at = user_first(lua, frames(lua).iter().map(Frame::position).collect());
-    failure
+    with_code(lua, failure)
 }
 
 /// The value that a script sees for `error`: its own value for what a callback threw, an error table otherwise.
@@ -126,9 +130,24 @@ fn table(
     table.raw_set("kind", kind)?;
     table.raw_set("message", message)?;
     table.raw_set("hint", hint)?;
-    table.raw_set("traceback", positions.join("\n"))?;
+    let mut traced = positions;
+    traced.dedup();
+    traced.truncate(MOST_TRACED);
+    table.raw_set("traceback", traced.join("\n"))?;
     table.set_metatable(lua.named_registry_value(ERROR_METATABLE)?)?;
     Ok(Value::Table(table))
+}
+
+/// The error table for `raised`, a text of Lua itself or of `error("…")`, on its way to who catches it.
+pub(super) fn caught(lua: &Lua, raised: &Value) -> mlua::Result<Value> {
+    let (failure, positions) = described(lua, raised);
+    table(lua, &failure.kind, &failure.message, failure.hint, positions)
+}
+
+/// Whether `value` is an error table.
+pub(super) fn is_error(lua: &Lua, value: &Table) -> bool {
+    let own = lua.named_registry_value::<Table>(ERROR_METATABLE);
+    own.is_ok_and(|own| value.metatable().is_some_and(|metatable| metatable == own))
 }
 
 /// The error value `raised` of a script's function; one that came from a nil in a row as a sentence that says so.
@@ -219,7 +238,7 @@ pub(super) fn syntax(name: &str, message: &str) -> Failure {
     let (position, text) = split_position(message, |_| true);
     let name = name.strip_prefix(['@', '=']).unwrap_or(name);
     let at = position.map(|(_, line)| format!("{name}:{line}")).into_iter().collect();
-    Failure { kind: "syntax".into(), message: text.to_string(), hint: None, at }
+    Failure { kind: "syntax".into(), message: text.to_string(), hint: None, at, ..Failure::default() }
 }
 
 /// Splits `source:line: ` off the front of `message` where `known` accepts the source.
@@ -239,6 +258,20 @@ fn split_position(message: &str, known: impl Fn(&str) -> bool) -> (Option<(&str,
 
 /// The failure that is `value`, raised where `lua` stands now.
 pub(super) fn describe(lua: &Lua, value: &Value) -> Failure {
+    let (mut failure, positions) = described(lua, value);
+    failure.at = user_first(lua, positions);
+    with_code(lua, failure)
+}
+
+/// `failure` with the code at its positions.
+pub(super) fn with_code(lua: &Lua, mut failure: Failure) -> Failure {
+    let code = |position: &String| state::code_at(lua, position).map(|code| (position.clone(), code));
+    failure.code = failure.at.iter().filter_map(code).filter(|(_, code)| !code.is_empty()).collect();
+    failure
+}
+
+/// The failure that is `value`, and where it comes from, innermost first.
+fn described(lua: &Lua, value: &Value) -> (Failure, Vec<String>) {
     let frames = frames(lua);
     let mut failure = Failure { kind: "script".into(), ..Failure::default() };
     let mut positions: Vec<String> = Vec::new();
@@ -280,11 +313,11 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Failure {
     if !matches!(value, Value::Table(_)) || positions.is_empty() {
         positions.extend(frames.iter().map(Frame::position));
     }
-    failure.at = user_first(lua, positions);
-    failure
+    (failure, positions)
 }
 
-/// `positions` without repetitions, those in the script that the user runs before those in what it uses.
+/// `positions` without repetitions, those in the script that the user runs before those in what it uses. What is part of qlua is no
+/// place to look for a mistake, but for who asks for more.
 fn user_first(lua: &Lua, positions: Vec<String>) -> Vec<String> {
     let main = state::with(lua, |s| s.main_source.borrow().clone());
     let is_main = |p: &String| p.rsplit_once(':').is_some_and(|(source, _)| source == main);
@@ -294,7 +327,13 @@ fn user_first(lua: &Lua, positions: Vec<String>) -> Vec<String> {
             unique.push(position);
         }
     }
-    let (mut own, used): (Vec<_>, Vec<_>) = unique.into_iter().partition(is_main);
+    let (mut own, mut used): (Vec<_>, Vec<_>) = unique.into_iter().partition(is_main);
+    if state::verbosity(lua) < Verbosity::Verbose && own.iter().chain(&used).any(|p| !p.starts_with(BUILT_IN))
+    {
+        used.retain(|position| !position.starts_with(BUILT_IN));
+    } else if state::verbosity(lua) < Verbosity::Verbose && !own.is_empty() {
+        used.clear();
+    }
     own.extend(used);
     own.truncate(MOST_POSITIONS);
     own

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mlua::{Function, Lua, Value};
 
 use super::absent::Absent;
+use super::embedded;
 use super::failure::Failure;
 use super::sandbox::{Limits, Roots, ScriptClock, ScriptLimit};
 use crate::interrupt;
@@ -49,6 +50,8 @@ pub(super) struct HostState {
     pub failure: RefCell<Option<Failure>>,
     /// The chunk that the user runs, as positions name it.
     pub main_source: RefCell<String>,
+    /// The sources of scripts and their modules, as positions name them.
+    pub sources: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The script that the user runs, for the provenance of what it writes.
     pub policy: RefCell<Option<HashedFile>>,
     pub verbosity: Verbosity,
@@ -69,6 +72,8 @@ pub(super) struct HostState {
     /// What the script said it takes.
     declared: RefCell<Option<clap::Command>>,
     classes: RefCell<BTreeMap<&'static str, TypeId>>,
+    /// What the functions of the API are called, in a session.
+    names: Option<RefCell<BTreeMap<usize, String>>>,
 }
 
 impl HostState {
@@ -79,6 +84,11 @@ impl HostState {
     /// The state of a script that may use no more than `limits`.
     pub fn limited(verbosity: Verbosity, limits: Limits) -> Self {
         HostState { limits, ..HostState::new(verbosity) }
+    }
+
+    /// The state of a session, which can tell what the functions of the API are called.
+    pub fn interactive(verbosity: Verbosity, limits: Limits) -> Self {
+        HostState { names: Some(RefCell::default()), ..HostState::limited(verbosity, limits) }
     }
 
     /// The state of a script that is only asked what it takes on its command line.
@@ -140,6 +150,25 @@ pub(super) fn allow_path<R>(
     with(lua, |state| state.roots.as_ref().map(check).transpose().map(drop))
 }
 
+/// Keeps the source of `chunk`, whose lines are shown where errors come from.
+pub(super) fn keep_source(lua: &Lua, name: &str, source: &[u8]) {
+    with(lua, |state| state.sources.borrow_mut().insert(name.into(), source.into()));
+}
+
+/// The line of code at `position`, such as `mine.lua:3`; nothing where its source is not at hand.
+pub(super) fn code_at(lua: &Lua, position: &str) -> Option<String> {
+    let (name, line) = position.rsplit_once(':')?;
+    let line = line.parse::<usize>().ok()?.checked_sub(1)?;
+    if let Some(script) = name.strip_prefix("built-in:").and_then(embedded::at) {
+        return script.source.lines().nth(line).map(|code| code.trim().into());
+    }
+    with(lua, |state| {
+        let sources = state.sources.borrow();
+        let code = sources.get(name)?.split(|byte| *byte == b'\n').nth(line)?;
+        Some(String::from_utf8_lossy(code).trim().into())
+    })
+}
+
 /// Whether `lua` runs a sandbox.
 pub(super) fn is_sandbox(lua: &Lua) -> bool {
     with(lua, |state| state.roots.is_some())
@@ -172,6 +201,25 @@ pub(super) fn declare(lua: &Lua, command: clap::Command) {
 /// What [`declare`] kept.
 pub(super) fn declared(lua: &Lua) -> Option<clap::Command> {
     with(lua, |state| state.declared.borrow_mut().take())
+}
+
+/// Notes in a session that `function` is called `name`.
+pub(super) fn name_function(lua: &Lua, function: &Function, name: &str) {
+    with(lua, |state| {
+        if let Some(names) = &state.names {
+            names.borrow_mut().insert(function.to_pointer().addr(), name.into());
+        }
+    });
+}
+
+/// What [`name_function`] noted, by the addresses of the functions.
+pub(super) fn function_names(lua: &Lua) -> BTreeMap<usize, String> {
+    with(lua, |state| state.names.as_ref().map(|names| names.borrow().clone()).unwrap_or_default())
+}
+
+/// Takes back that `lua` should stop.
+pub(super) fn resume(lua: &Lua) {
+    with(lua, |state| state.stop.set(None));
 }
 
 /// Makes a class known to argument checks.

@@ -363,6 +363,6 @@ fn annotations_and_signatures_follow_the_declaration() {
     ] {
         assert!(text.lines().any(|l| l == line), "`{line}` is not in\n{text}");
     }
-    let doc = docs::lookup(&api(), "test.take").unwrap();
+    let doc = docs::lookup(&api(), "test.take", 80).unwrap();
     assert!(doc.starts_with("qlua.test.take(path [, limit [, options]])\n"), "{doc}");
 }

@@ -56,7 +56,7 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
             let name = subject.trim_start_matches('-').replace('_', "-");
             let known = command.get_arguments().filter_map(|a| a.get_long()).chain(["help"]);
             let near = nearest(&name, known).map(|near| format!("did you mean `--{near}`?"));
-            (format!("there is no option `{subject}`"), near.unwrap_or(list))
+            (format!("there is no option `{subject}`"), near.unwrap_or_else(|| options(command, called)))
         }
         ErrorKind::UnknownArgument => (format!("there is an argument too many: `{subject}`"), list),
         ErrorKind::MissingRequiredArgument => (format!("`{subject}` is missing"), list),
@@ -89,6 +89,16 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
         }
     };
     Error::usage(problem).with_hint(hint)
+}
+
+/// What options there are.
+fn options(command: &Command, called: &str) -> String {
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let names: Vec<String> = shown.filter_map(|a| a.get_long()).map(|name| format!("--{name}")).collect();
+    match names.is_empty() {
+        true => format!("`{called}` takes none; `{called} --help` shows what it takes"),
+        false => format!("there are {}; `{called} --help` explains them", names.join(", ")),
+    }
 }
 
 /// The option (`--name`) or argument (`NAME`) that `error` is about, without what stands for its value.

@@ -18,7 +18,8 @@ const INTRODUCTION: &str = "# The Lua API
 - Handles and namespaces are read-only. An unknown field raises; a look-up that finds nothing gives nil.
 - Rows are plain tables that a script may change and add keys to. Reading a key that they do not have raises and names the
   nearest one; `tostring` gives one line, `pairs` follows the order of this page.
-- Errors are tables with `kind`, `message`, `hint` (or nil) and `traceback`; `tostring(e)` is the message.
+- Errors are tables with `kind`, `message`, `hint` (or nil) and `traceback`; `tostring(e)` is the message. What Lua itself or
+  `error(\"…\")` raises arrives in `pcall` as such a table too, of the kind `script`; other values arrive as they are.
 ";
 
 /// The manual as Markdown.

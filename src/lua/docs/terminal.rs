@@ -6,26 +6,33 @@ use super::{option_entries, records_of, signature, summary};
 use crate::error::{Error, Result};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
 use crate::lua::types::Record;
-use crate::report::table::{Cell, Column, Table, text};
+use crate::report::table::{Cell, Column, Table, wrap, wrapped};
 use crate::words::nearest;
 
-/// All namespaces with their summaries.
-pub fn overview(api: &Api) -> String {
+/// All namespaces with their summaries, in lines of at most `width` characters.
+pub fn overview(api: &Api, width: usize) -> String {
+    let page = Page { width };
     let rows = api.namespaces.iter().map(|n| [n.full_name(), summary(n.doc).to_string()]);
-    format!(
-        "{}\nRun `qlua doc NAMESPACE`, `qlua doc NAMESPACE.FUNCTION`, `qlua doc CLASS` or `qlua doc CLASS:METHOD`.\n",
-        columns(rows)
-    )
+    let more = "Run `qlua doc NAMESPACE`, `qlua doc NAMESPACE.FUNCTION`, `qlua doc CLASS` or `qlua doc CLASS:METHOD`.";
+    format!("{}\n{}", page.columns(rows), page.prose(more))
 }
 
-/// The entry called `name`: `manifest`, `qlua.manifest.open`, `Manifest`, `Manifest:ranking`, `Manifest.path`.
+/// How wide an entry is.
+#[derive(Clone, Copy)]
+struct Page {
+    width: usize,
+}
+
+/// The entry called `name` in lines of at most `width` characters: `manifest`, `qlua.manifest.open`, `Manifest`,
+/// `Manifest:ranking`, `Manifest.path`.
 ///
 /// # Errors
 /// [`Error::NotFound`] with the nearest name.
-pub fn lookup(api: &Api, name: &str) -> Result<String> {
+pub fn lookup(api: &Api, name: &str, width: usize) -> Result<String> {
+    let page = Page { width };
     let wanted = name.strip_prefix("qlua.").unwrap_or(name).replace(':', ".");
     let mut known: Vec<String> = Vec::new();
-    for (entry, text) in entries(api) {
+    for (entry, text) in entries(api, page) {
         let short = entry.strip_prefix("qlua.").unwrap_or(&entry).to_string();
         if short.replace(':', ".") == wanted {
             return Ok(text());
@@ -47,82 +54,119 @@ pub fn lookup(api: &Api, name: &str) -> Result<String> {
 
 type Entry<'a> = (String, Box<dyn Fn() -> String + 'a>);
 
-fn entries(api: &Api) -> Vec<Entry<'_>> {
+fn entries(api: &Api, page: Page) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::new();
     for namespace in &api.namespaces {
-        entries.push((namespace.full_name(), Box::new(move || show_namespace(api, namespace))));
+        entries.push((namespace.full_name(), Box::new(move || page.namespace(api, namespace))));
         for function in &namespace.functions {
-            entries.push((function.full_name.clone(), Box::new(move || show_callable(function))));
+            entries.push((function.full_name.clone(), Box::new(move || page.callable(function))));
         }
         for class in &namespace.classes {
-            entries.push((class.name.to_string(), Box::new(move || show_class(class))));
+            entries.push((class.name.to_string(), Box::new(move || page.class(class))));
             for method in &class.methods {
-                entries.push((method.full_name.clone(), Box::new(move || show_callable(method))));
+                entries.push((method.full_name.clone(), Box::new(move || page.callable(method))));
             }
         }
         let fields = namespace.classes.iter().flat_map(|c| &c.fields);
         for getter in namespace.constants.iter().chain(fields) {
-            entries.push((getter.full_name.clone(), Box::new(move || show_getter(getter))));
+            entries.push((getter.full_name.clone(), Box::new(move || page.getter(getter))));
         }
         for record in records_of(api, namespace) {
-            entries.push((record.name.to_string(), Box::new(move || show_record(record))));
+            entries.push((record.name.to_string(), Box::new(move || page.record(record))));
         }
     }
     entries
 }
 
-fn show_namespace(api: &Api, namespace: &Namespace) -> String {
-    let mut out = format!("{}\n\n{}\n", namespace.full_name(), namespace.doc);
-    let functions = namespace.functions.iter().map(|f| [signature(f), summary(f.spec.doc).to_string()]);
-    section(&mut out, "functions", functions);
-    section(&mut out, "constants", namespace.constants.iter().map(|c| getter_row(c)));
-    section(&mut out, "classes", namespace.classes.iter().map(|c| [c.name.into(), summary(c.doc).into()]));
-    let records = records_of(api, namespace);
-    section(&mut out, "tables", records.iter().map(|r| [r.name.into(), summary(r.doc).into()]));
-    out
-}
-
-fn show_class(class: &ClassDeclaration) -> String {
-    let mut out = format!("{}\n\n{}\n", class.name, class.doc);
-    section(&mut out, "fields", class.fields.iter().map(|f| getter_row(f)));
-    let methods = class.methods.iter().map(|m| [signature(m), summary(m.spec.doc).to_string()]);
-    section(&mut out, "methods", methods);
-    let of_handles = [("#handle", &class.length), ("==", &class.equal)];
-    let of_handles = of_handles
-        .iter()
-        .filter_map(|(name, op)| op.as_ref().map(|(doc, _)| [name.to_string(), doc.to_string()]));
-    let binary = class.operators.iter().map(|o| [format!("a {} b", o.operator.symbol()), o.doc.to_string()]);
-    section(&mut out, "operators", of_handles.chain(binary));
-    out
-}
-
-fn show_record(record: &Record) -> String {
-    let mut out = format!("{}\n\n{}\n", record.name, record.doc);
-    let rows = record.keys.iter().map(|key| {
-        let optional = if key.optional { " (optional)" } else { "" };
-        [key.name.into(), format!("{}{optional}", key.ty.words()), key.doc.into()]
-    });
-    section(&mut out, "keys", rows);
-    out
-}
-
-fn show_getter(getter: &Getter) -> String {
-    let spec = &getter.spec;
-    format!("{}: {}\n\n{}\n\nsince {}\n", getter.full_name, spec.ty.words(), spec.doc, spec.since)
-}
-
-fn show_callable(callable: &Callable) -> String {
-    let spec = &callable.spec;
-    let mut out = format!("{}\n\n{}\n", signature(callable), spec.doc);
-    section(&mut out, "parameters", spec.params.iter().chain(&spec.variadic).map(param_row));
-    section(&mut out, "options", option_entries(spec).iter().map(param_row));
-    section(&mut out, "returns", spec.returns.iter().map(|r| [r.ty.words(), r.doc.to_string()]));
-    section(&mut out, "raises when", spec.raises.iter().map(|r| [r.to_string()]));
-    for example in &spec.examples {
-        section(&mut out, "example", example.lines().map(|line| [line.to_string()]));
+impl Page {
+    fn namespace(self, api: &Api, namespace: &Namespace) -> String {
+        let mut out = format!("{}\n\n{}", namespace.full_name(), self.prose(namespace.doc));
+        let functions = namespace.functions.iter().map(|f| [signature(f), summary(f.spec.doc).to_string()]);
+        self.section(&mut out, "functions", functions);
+        self.section(&mut out, "constants", namespace.constants.iter().map(|c| getter_row(c)));
+        self.section(
+            &mut out,
+            "classes",
+            namespace.classes.iter().map(|c| [c.name.into(), summary(c.doc).into()]),
+        );
+        let records = records_of(api, namespace);
+        self.section(&mut out, "tables", records.iter().map(|r| [r.name.into(), summary(r.doc).into()]));
+        out
     }
-    let _ = writeln!(out, "\nsince {}", spec.since);
-    out
+
+    fn class(self, class: &ClassDeclaration) -> String {
+        let mut out = format!("{}\n\n{}", class.name, self.prose(class.doc));
+        self.section(&mut out, "fields", class.fields.iter().map(|f| getter_row(f)));
+        let methods = class.methods.iter().map(|m| [signature(m), summary(m.spec.doc).to_string()]);
+        self.section(&mut out, "methods", methods);
+        let of_handles = [("#handle", &class.length), ("==", &class.equal)];
+        let of_handles = of_handles
+            .iter()
+            .filter_map(|(name, op)| op.as_ref().map(|(doc, _)| [name.to_string(), doc.to_string()]));
+        let binary =
+            class.operators.iter().map(|o| [format!("a {} b", o.operator.symbol()), o.doc.to_string()]);
+        self.section(&mut out, "operators", of_handles.chain(binary));
+        out
+    }
+
+    fn record(self, record: &Record) -> String {
+        let mut out = format!("{}\n\n{}", record.name, self.prose(record.doc));
+        let rows = record.keys.iter().map(|key| {
+            let optional = if key.optional { " (optional)" } else { "" };
+            [key.name.into(), format!("{}{optional}", key.ty.words()), key.doc.into()]
+        });
+        self.section(&mut out, "keys", rows);
+        out
+    }
+
+    fn getter(self, getter: &Getter) -> String {
+        let spec = &getter.spec;
+        format!(
+            "{}: {}\n\n{}\nsince {}\n",
+            getter.full_name,
+            spec.ty.words(),
+            self.prose(spec.doc),
+            spec.since
+        )
+    }
+
+    fn callable(self, callable: &Callable) -> String {
+        let spec = &callable.spec;
+        let mut out = format!("{}\n\n{}", signature(callable), self.prose(spec.doc));
+        self.section(&mut out, "parameters", spec.params.iter().chain(&spec.variadic).map(param_row));
+        self.section(&mut out, "options", option_entries(spec).iter().map(param_row));
+        self.section(&mut out, "returns", spec.returns.iter().map(|r| [r.ty.words(), r.doc.to_string()]));
+        self.section(&mut out, "raises when", spec.raises.iter().map(|r| [r.to_string()]));
+        for example in &spec.examples {
+            let _ = write!(out, "\nexample\n");
+            example.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
+        }
+        let _ = writeln!(out, "\nsince {}", spec.since);
+        out
+    }
+
+    /// Rows below a title; nothing where there are no rows.
+    fn section<const N: usize>(self, out: &mut String, title: &str, rows: impl Iterator<Item = [String; N]>) {
+        let text = self.columns(rows);
+        if !text.is_empty() {
+            let _ = write!(out, "\n{title}\n{text}");
+        }
+    }
+
+    /// Rows as aligned columns, indented by two.
+    fn columns<const N: usize>(self, rows: impl Iterator<Item = [String; N]>) -> String {
+        // The first column is the indentation.
+        let mut table = Table::new(vec![Column::new(""); N + 1]);
+        for row in rows {
+            table.push([Cell::from("")].into_iter().chain(row.map(Cell::from)).collect::<Vec<_>>());
+        }
+        wrapped(&table, self.width)
+    }
+
+    /// Whole sentences.
+    fn prose(self, text: &str) -> String {
+        text.lines().flat_map(|line| wrap(line, self.width)).map(|line| line + "\n").collect()
+    }
 }
 
 fn getter_row(getter: &Getter) -> [String; 3] {
@@ -137,21 +181,4 @@ fn param_row(param: &Param) -> [String; 3] {
         (true, false) => format!("{} (default: {default})", param.doc),
     };
     [param.name.into(), param.ty.words(), doc]
-}
-
-fn section<const N: usize>(out: &mut String, title: &str, rows: impl Iterator<Item = [String; N]>) {
-    let text = columns(rows);
-    if !text.is_empty() {
-        let _ = write!(out, "\n{title}\n{text}");
-    }
-}
-
-/// Rows as aligned columns, indented by two.
-fn columns<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
-    // The first column is the indentation.
-    let mut table = Table::new(vec![Column::new(""); N + 1]);
-    for row in rows {
-        table.push([Cell::from("")].into_iter().chain(row.map(Cell::from)).collect::<Vec<_>>());
-    }
-    text(&table)
 }

@@ -44,7 +44,7 @@ pub fn answer_request() -> anyhow::Result<u8> {
     restrict(&Roots::default())?;
     let answer = match choose(&host, &request) {
         Ok(chosen) => PolicyAnswer::Chosen(chosen),
-        Err(Failure { kind, message, hint, at }) => PolicyAnswer::Failed { kind, message, hint, at },
+        Err(Failure { kind, message, hint, at, .. }) => PolicyAnswer::Failed { kind, message, hint, at },
     };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &answer)?;

@@ -44,9 +44,15 @@ local function settle(ok, ...)
   return false, convert((...))
 end
 
+-- Where an error is raised, its whole stack is still there.
+local function caught(e)
+  if stopping() then return e end
+  return convert(e)
+end
+
 function pcall(...)
   if select("#", ...) == 0 then error("bad argument #1 to 'pcall' (value expected)", 2) end
-  return settle(raw_pcall(...))
+  return settle(raw_xpcall((...), caught, select(2, ...)))
 end
 
 function xpcall(f, handler, ...)
@@ -82,9 +88,17 @@ function coroutine.close(...) return settle(raw_close(...)) end
 
 function exports.guard(f, ...) return raw_xpcall(f, host.describe, ...) end
 
+-- Errors work as text: scripts look into them with the methods of strings.
+local texts = {}
+for name, f in next, string do texts[name] = f end
+
 exports.error_metatable = {
   __name = "qlua.Error",
   __metatable = false,
+  __index = function(_, key)
+    local f = texts[key]
+    return f and function(e, ...) return f(tostring(e), ...) end
+  end,
   __tostring = function(e) return tostring(rawget(e, "message")) end,
   __concat = function(a, b) return tostring(a) .. tostring(b) end,
 }

@@ -3,6 +3,9 @@
 use super::model::{Align, Table, widths};
 use crate::shown;
 
+/// The least columns that the last cell of a row is wrapped to, beside the other cells or below them.
+const LEAST: usize = 30;
+
 /// Columns two spaces apart below their headings; without headings where all are empty.
 pub fn text(table: &Table) -> String {
     let (mut header, mut rows) = table.texts();
@@ -22,6 +25,65 @@ pub fn text(table: &Table) -> String {
     header.chain(rows).map(|cells| line(&cells)).collect()
 }
 
+/// Columns two spaces apart, without headings, in lines of at most `width` characters: the last cell of each row is wrapped
+/// between its words. Where the cells before it take too much of the width, it begins on the next line.
+pub fn wrapped(table: &Table, width: usize) -> String {
+    let (_, mut rows) = table.texts();
+    rows.iter_mut().flatten().for_each(|cell| *cell = shown::line(cell).into_owned());
+    let room = width.saturating_sub(LEAST).min(width / 2 + 4);
+    let length = |cells: &[String]| cells.iter().map(|cell| cell.chars().count() + 2).sum::<usize>();
+    let is_narrow = |cells: &&Vec<String>| length(&cells[..cells.len().saturating_sub(1)]) <= room;
+    // Those that are wide make nobody else's columns so.
+    let narrow: Vec<Vec<String>> = rows.iter().filter(is_narrow).cloned().collect();
+    let columns = widths(&vec![String::new(); table.columns.len()], &narrow);
+    let before = |columns: &[usize]| columns.iter().map(|column| column + 2).sum::<usize>();
+    let indent = before(&columns[..columns.len().saturating_sub(1)]).min(room);
+    let mut out = String::new();
+    for row in &rows {
+        let Some((last, others)) = row.split_last() else { continue };
+        let mut line = String::new();
+        for (cell, column) in others.iter().zip(&columns) {
+            line += &format!("{cell:<column$}  ");
+        }
+        let fits = line.chars().count() <= indent;
+        if !fits {
+            out += line.trim_end();
+            out.push('\n');
+            line.clear();
+        }
+        line += &" ".repeat(indent - line.chars().count().min(indent));
+        for part in wrap(last, width.saturating_sub(indent).max(LEAST)) {
+            line += &part;
+            out += line.trim_end();
+            out.push('\n');
+            line = " ".repeat(indent);
+        }
+    }
+    out
+}
+
+/// `text` in lines of at most `width` characters, broken between words; a longer word has a line of its own.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            lines.push(String::new());
+            column = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if column > 0 {
+                line.push(' ');
+                column += 1;
+            }
+            line.push_str(word);
+            column += length;
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::model::Column;
@@ -35,5 +97,17 @@ mod tests {
         assert_eq!(text(&table), "name  count  what\na        10  first\nlong      5\n");
         table.columns.iter_mut().for_each(|column| column.title.clear());
         assert_eq!(text(&table), "a     10  first\nlong   5\n");
+    }
+
+    #[test]
+    fn the_last_column_is_wrapped_between_words_and_a_wide_row_takes_two_lines() {
+        let mut table = Table::new(vec![Column::new(""); 2]);
+        table.push(["name".into(), "what it does, in more words than there is room for".into()]);
+        let wide = "a_name_that_is_far_too_wide_for_its_column";
+        table.push([wide.into(), "short".into()]);
+        let expected =
+            format!("name  what it does, in more words than\n      there is room for\n{wide}\n      short\n");
+        assert_eq!(wrapped(&table, 40), expected);
+        assert_eq!(wrap("a word_that_is_long b", 6), ["a", "word_that_is_long", "b"]);
     }
 }
