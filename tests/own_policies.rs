@@ -122,10 +122,10 @@ fn nothing_is_overwritten_and_what_cannot_be_a_policy_is_refused() {
         (&["new", "no/mine"], 1, "there is no directory `no`"),
         (&["new", "a b"], 2, "`a b` cannot be the name of a policy"),
         (&["new", "100%"], 2, "cannot be the name"),
-        (&["new", ""], 2, "cannot be the name"),
+        (&["new", ""], 2, "`NAME` needs a value"),
         (&["new", "sub/.."], 2, "cannot be the name"),
         (&["new", &"x".repeat(300)], 2, "cannot be the name"),
-        (&["new", "mine", "--from", "all_layers_topy"], 2, "did you mean \"all_layers_topx\"?"),
+        (&["new", "mine", "--from", "all_layers_topy"], 2, "did you mean `all_layers_topx`?"),
         (&["new"], 2, "`NAME` is missing"),
         (&["setup", "no"], 1, "there is no directory `no`"),
     ] {

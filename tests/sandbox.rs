@@ -349,7 +349,7 @@ fn an_error_of_a_policy_names_its_line() {
         String::from_utf8(output.stderr).unwrap()
     };
     let text = message("return function(groups)\n  return groups[1].blok\nend");
-    assert!(text.contains("`Group` has no field `blok`") && text.contains("\n  at p.lua:2\n"), "{text}");
+    assert!(text.contains("`Group` has no field `blok`") && text.contains("\n  at p.lua:2"), "{text}");
     let text = message("return function()\n  error{ kind = 'verification', message = 'mine' }\nend");
     assert!(text.starts_with("qlua: error: mine\n"), "{text}");
     assert!(message("return function(").contains("at p.lua:1"));

@@ -73,6 +73,11 @@ fn values_are_shown_errors_end_nothing_and_ctrl_d_ends_all() {
     let complaint = terminal.line("x = = 1");
     assert!(complaint.contains("unexpected symbol near '='"), "{complaint}");
     assert_eq!(terminal.line("#x"), "2\n");
+    assert_eq!(
+        terminal.line("local y = 1"),
+        "note: a local variable ends with its line; without `local` it stays\n"
+    );
+    assert_eq!(terminal.line("local y = 1 print(y)"), "1\n");
     assert_eq!(code_after_end(terminal), Some(0));
     let mut terminal = place.repl();
     terminal.keys("os.exit(7)\r");
@@ -163,7 +168,8 @@ fn lines_are_kept_for_the_next_session() {
     let kept = std::fs::read_to_string(place.path("home/.local/state/qlua/history")).unwrap();
     assert!(kept.contains("'one'") && kept.contains("'two'") && !kept.contains("secret"), "{kept}");
     let mut terminal = place.repl();
-    terminal.keys("\x1b[A\x1b[A\r");
+    // The second key goes up within the entry of two lines.
+    terminal.keys("\x1b[A\x1b[A\x1b[A\r");
     terminal.wait_for("one!\n> ");
     assert_eq!(code_after_end(terminal), Some(0));
     // The folder that the variable names; without a home the session goes on.

@@ -31,15 +31,12 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
             Ok(())
         })?,
     )?;
+    host.raw_set("convert", lua.create_function(|lua, value: Value| converted(lua, value))?)?;
     host.raw_set(
-        "convert",
-        lua.create_function(|lua, value: Value| match raise::want_of_memory(lua, &value) {
-            Some(error) => Ok(error),
-            None => match value {
-                Value::Error(error) => raise::value_of(lua, &anyhow::Error::from(*error)),
-                Value::String(_) => raise::caught(lua, &value),
-                other => Ok(other),
-            },
+        "caught",
+        lua.create_function(|lua, value: Value| match converted(lua, value)? {
+            text @ Value::String(_) => raise::caught(lua, &text),
+            other => Ok(other),
         })?,
     )?;
     host.raw_set(
@@ -110,6 +107,17 @@ pub(super) fn host_functions(lua: &Lua) -> mlua::Result<Table> {
         })?,
     )?;
     Ok(host)
+}
+
+/// `value` as scripts may see it: an error of Rust, or a want of memory, as an error table.
+fn converted(lua: &Lua, value: Value) -> mlua::Result<Value> {
+    match raise::want_of_memory(lua, &value) {
+        Some(error) => Ok(error),
+        None => match value {
+            Value::Error(error) => raise::value_of(lua, &anyhow::Error::from(*error)),
+            other => Ok(other),
+        },
+    }
 }
 
 fn stop(lua: &Lua, reason: ScriptStop) -> mlua::Result<(bool, Value)> {

@@ -79,10 +79,12 @@ fn a_negative_number_is_a_value_and_double_dash_ends_the_options() {
 #[test]
 fn mistakes_are_named_with_a_next_step() {
     let list = "`qlua demo --help` lists what there is";
+    let there_are = "there are --model, --top, --include, --order, --dry-run, --limit, --help; `qlua demo --help` explains them";
     for (words, expected) in [
         (&["--modle", "x"][..], "there is no option `--modle` | did you mean `--model`?".to_string()),
         (&["--dry_run"], "there is no option `--dry_run` | did you mean `--dry-run`?".into()),
-        (&["-x"], format!("there is no option `-x` | {list}")),
+        (&["-x"], format!("there is no option `-x` | {there_are}")),
+        (&["--something-else"], format!("there is no option `--something-else` | {there_are}")),
         (&["--model"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
         (&["--model", "--dry-run"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
         (&["--dry-run=yes"], "the option `--dry-run` takes no value | write `--dry-run` alone".into()),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::stdout;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::error::Error;
 use crate::words::nearest;
@@ -94,7 +94,11 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
 /// What options there are.
 fn options(command: &Command, called: &str) -> String {
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
-    let names: Vec<String> = shown.filter_map(|a| a.get_long()).map(|name| format!("--{name}")).collect();
+    let name = |argument: &Arg| match (argument.get_long(), argument.get_short()) {
+        (Some(long), _) => Some(format!("--{long}")),
+        (None, short) => short.map(|short| format!("-{short}")),
+    };
+    let names: Vec<String> = shown.filter_map(name).collect();
     match names.is_empty() {
         true => format!("`{called}` takes none; `{called} --help` shows what it takes"),
         false => format!("there are {}; `{called} --help` explains them", names.join(", ")),

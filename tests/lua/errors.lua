@@ -34,13 +34,27 @@ raised(function()
 end)
 assert(closed.kind == "io")
 
--- pcall stays yieldable, and Lua's own errors stay as they are.
+-- pcall stays yieldable.
 local yields = coroutine.wrap(function()
   pcall(function() coroutine.yield(1) error("late", 0) end)
   coroutine.yield(2)
 end)
 assert(yields() == 1 and yields() == 2)
-assert(raised(function() local x; return x.y end):find("attempt to index a nil value"))
+-- What Lua itself raises is such a table too, and works as the text that scripts expect; other values stay as they are.
+local function deep() local x; return x.y end
+e = raised(function() local n = 1 + deep() return n end)
+assert(e.kind == "script" and e.message == "attempt to index a nil value (local 'x')" and e.hint == nil, e.message)
+assert(tostring(e) == e.message and e:find("nil value", 1, true) and e:upper() == e.message:upper())
+local lines = {}
+for line in e.traceback:gmatch("[^\n]+") do lines[#lines + 1] = line:match("^errors%.lua:%d+$") or line:match("errors.lua:%d+$") end
+assert(#lines >= 3 and lines[1] ~= lines[2] and not e.traceback:find("[C]", 1, true) and not e.traceback:find("[qlua]", 1, true), e.traceback)
+assert(raised(error, "text").message == "text" and raised(error, "text", 0).kind == "script")
+assert(rawequal(raised(error, e), e) and raised(error, "again: " .. e).message == "again: " .. e.message)
+ok, result = xpcall(deep, debug.traceback)
+assert(not ok and result:find("^attempt to index a nil value.-\nstack traceback:\n\t.-errors%.lua:%d+"), result)
+local late = coroutine.create(deep)
+ok, e = coroutine.resume(late)
+assert(not ok and e.message:find("attempt to index", 1, true) and e.traceback:find("errors%.lua:%d+"))
 assert(raised(error) == nil and raised(error, 7) == 7)
 assert(not pcall(xpcall, print))
 assert(select("#", pcall(function() return nil, nil end)) == 3)

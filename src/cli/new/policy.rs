@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::lua::embedded::Embedded;
 
+/// What has a shell run a script by its name.
+const SHEBANG: &str = "#!/usr/bin/env qlua";
+
 /// What schemes of built-in policies begin with.
 const SCHEMES: &str = "\"fp8_autoquant_";
 
@@ -58,8 +61,8 @@ pub(super) fn text(script: &Embedded, name: &str, path: &Path) -> String {
     let own = script.name();
     let path = path.display();
     let mut explained: Vec<&(&str, &str)> = EXPLAINED.iter().collect();
-    let mut out = String::new();
-    for line in script.source.lines() {
+    let mut out = format!("{SHEBANG}\n");
+    for line in script.source.lines().filter(|line| *line != SHEBANG) {
         if let Some(headline) = line.strip_prefix("---").filter(|_| !out.contains("\n--- ")) {
             let _ = write!(out, "---{headline}\n--\n-- Made by `qlua new` from the built-in script {own}.\n");
             if is_sweep(script) {
@@ -103,7 +106,7 @@ mod tests {
             assert!(text.starts_with("#!/usr/bin/env qlua\n--- "), "{}: {text}", script.name());
             let code = |text: &str| -> Vec<String> {
                 text.lines()
-                    .filter(|l| !l.trim_start().starts_with("--") && !l.is_empty())
+                    .filter(|l| !l.trim_start().starts_with("--") && !l.is_empty() && *l != SHEBANG)
                     .map(String::from)
                     .collect()
             };

@@ -5,7 +5,7 @@ local host = ...
 local error, type, select, tostring, rawget, next = error, type, select, tostring, rawget, next
 local getmetatable = getmetatable
 local sort = table.sort
-local stopping, convert = host.stopping, host.convert
+local stopping, convert, to_table = host.stopping, host.convert, host.caught
 local exports = {}
 
 -- Functions written in Rust return `true, results…` or `false, error`, because what Rust raises itself would arrive as
@@ -41,18 +41,26 @@ local function settle(ok, ...)
   if ok then return true, ... end
   local stop = stopping()
   if stop then error(stop, 0) end
-  return false, convert((...))
+  return false, to_table((...))
 end
 
 -- Where an error is raised, its whole stack is still there.
 local function caught(e)
   if stopping() then return e end
-  return convert(e)
+  return to_table(e)
 end
 
 function pcall(...)
   if select("#", ...) == 0 then error("bad argument #1 to 'pcall' (value expected)", 2) end
   return settle(raw_xpcall((...), caught, select(2, ...)))
+end
+
+-- What a handler of the script gives stays as it is.
+local function settle_handled(ok, ...)
+  if ok then return true, ... end
+  local stop = stopping()
+  if stop then error(stop, 0) end
+  return false, convert((...))
 end
 
 function xpcall(f, handler, ...)
@@ -61,9 +69,9 @@ function xpcall(f, handler, ...)
   end
   local function guarded(e)
     if stopping() then return e end
-    return handler(convert(e))
+    return handler(to_table(e))
   end
-  return settle(raw_xpcall(f, guarded, ...))
+  return settle_handled(raw_xpcall(f, guarded, ...))
 end
 
 -- The hook counts the instructions of each coroutine anew, so each pays beforehand for what goes uncounted.

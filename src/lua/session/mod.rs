@@ -6,6 +6,8 @@ mod names;
 mod show;
 mod tokens;
 
+use std::cell::Cell;
+
 use mlua::{Lua, MultiValue};
 
 use super::chunk::Chunk;
@@ -23,7 +25,9 @@ pub struct Session<'a> {
     host: &'a Host,
     api: Api,
     names: Names,
-    lines: std::cell::Cell<usize>,
+    lines: Cell<usize>,
+    /// Whether it was said what becomes of local variables.
+    is_told_of_locals: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
@@ -34,7 +38,13 @@ impl<'a> Session<'a> {
     pub fn new(host: &'a Host) -> anyhow::Result<Self> {
         let names = Names::of(host.lua());
         help::install(host.lua(), names.clone())?;
-        Ok(Session { host, api: api::declarations(), names, lines: std::cell::Cell::new(0) })
+        Ok(Session {
+            host,
+            api: api::declarations(),
+            names,
+            lines: Cell::new(0),
+            is_told_of_locals: Cell::new(false),
+        })
     }
 
     /// Whether `text` lacks nothing: false where more lines would make it a statement or an expression.
@@ -68,6 +78,10 @@ impl<'a> Session<'a> {
             Err(ending) => ending,
         };
         self.host.resume();
+        let is_local = text.starts_with("local ") && ending == Ending::Done;
+        if is_local && !self.is_told_of_locals.replace(true) {
+            output::line_to_stderr("note: a local variable ends with its line; without `local` it stays");
+        }
         ending
     }
 

@@ -150,14 +150,18 @@ fn rows(items: &[Table], count: usize, width: usize) -> anyhow::Result<String> {
         grid
     };
     let longest = |grid: &Grid| text(grid).lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
-    for key in &keys {
-        chosen.push(key);
-        if longest(&grid_of(&chosen)) > width && chosen.len() > 1 {
-            chosen.pop();
-            left_out.push(key.as_str());
+    // The first column says which row it is; of the others those that are narrow, so that many are seen.
+    let (first, others) = keys.split_at(keys.len().min(1));
+    let mut by_width: Vec<&String> = others.iter().collect();
+    by_width.sort_by_cached_key(|key| longest(&grid_of(&[key])));
+    let mut chosen: Vec<&String> = first.iter().collect();
+    for key in by_width {
+        let mut wider: Vec<&String> = keys.iter().filter(|own| chosen.contains(own) || *own == key).collect();
+        if longest(&grid_of(&wider)) <= width {
+            std::mem::swap(&mut chosen, &mut wider);
         }
     }
+    let left_out: Vec<&str> = keys.iter().filter(|key| !chosen.contains(key)).map(String::as_str).collect();
     let mut out = text(&grid_of(&chosen));
     if count > items.len() {
         out += &format!("… {} more\n", count - items.len());
@@ -172,7 +176,14 @@ fn cell(value: &Value) -> anyhow::Result<Cell> {
     Ok(match value {
         Value::Integer(i) => Cell::Integer(*i),
         Value::Number(x) => Cell::Number(*x),
-        Value::String(text) => cut(&text.to_string_lossy(), LONGEST_CELL).into(),
+        Value::String(text) => {
+            let text = text.to_string_lossy();
+            // What tells the names of layers apart stands at their end.
+            match text.contains(char::is_whitespace) {
+                true => cut(&text, LONGEST_CELL).into(),
+                false => end_of(&text, LONGEST_CELL).into(),
+            }
+        }
         Value::Table(table) if table.metatable().is_none() && (table.raw_len() > 0 || table.is_empty()) => {
             format!("list of {}", table.raw_len()).into()
         }
@@ -260,6 +271,14 @@ fn word(value: &Value) -> anyhow::Result<String> {
 fn cut(text: &str, most: usize) -> String {
     match text.chars().count() > most {
         true => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        false => text.into(),
+    }
+}
+
+fn end_of(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    match count > most {
+        true => std::iter::once('…').chain(text.chars().skip(count + 1 - most)).collect(),
         false => text.into(),
     }
 }
