@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use regex::Regex;
@@ -110,11 +110,8 @@ impl Terminal {
     pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         // What it started may still have the terminal.
-        loop {
-            match self.screen.recv_timeout(Duration::from_millis(500)) {
-                Ok(more) => self.shown.extend(more),
-                Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => break,
-            }
+        while let Ok(more) = self.screen.recv_timeout(Duration::from_millis(500)) {
+            self.shown.extend(more);
         }
         (status, plain(&self.shown))
     }
