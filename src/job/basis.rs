@@ -52,17 +52,7 @@ impl Basis {
         }
         let (manifest, note) = with_candidates(options, &manifest, input_scales.is_some())?;
         let mut notes: Vec<String> = note.into_iter().collect();
-        // Loaders fuse linear layers and nothing else.
-        let is_fused = |member: &str| {
-            model.as_ref().is_none_or(|model| {
-                let module = model.modules().on_disk(member);
-                module.is_some_and(|module| {
-                    matches!(model.modules().class(module), None | Some(ModuleClass::Linear))
-                })
-            })
-        };
-        let (manifest, joined) = manifest
-            .joined(|member| Some(member).filter(|member| is_fused(member)).into_iter().flat_map(wholes));
+        let (manifest, joined) = joined(&manifest, model.as_deref());
         let manifest = Arc::new(manifest);
         notes.extend(joined.map(|(before, after)| {
             format!(
@@ -111,6 +101,20 @@ impl Basis {
             .with_hint("give the base checkpoint as `model`")
         })
     }
+}
+
+/// `manifest` with those groups joined that hold parts of one module of loaders, and how many became how many.
+pub(super) fn joined(manifest: &Manifest, model: Option<&Model>) -> (Manifest, Option<(usize, usize)>) {
+    // Loaders fuse linear layers and nothing else.
+    let is_fused = |member: &str| {
+        model.is_none_or(|model| {
+            let module = model.modules().on_disk(member);
+            module.is_some_and(|module| {
+                matches!(model.modules().class(module), None | Some(ModuleClass::Linear))
+            })
+        })
+    };
+    manifest.joined(|member| Some(member).filter(|member| is_fused(member)).into_iter().flat_map(wholes))
 }
 
 fn input_scales(options: &FamilyOptions, manifest: &Manifest) -> Result<Option<InputScales>> {

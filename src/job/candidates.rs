@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::options::FamilyOptions;
+use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest, RecipeFormat};
@@ -18,12 +19,25 @@ pub(super) fn with_candidates(
     manifest: &Manifest,
     has_input_scales: bool,
 ) -> Result<(Manifest, Option<String>)> {
+    let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
+    let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
+    with_candidates_of(manifest, options.dialect.with(activations), activations, options.format_from.as_deref())
+}
+
+/// The same for schemes of `dialect` with `activations`; `format_from` is the format whose scores were asked for.
+///
+/// # Errors
+/// Those of [`with_candidates`].
+pub(super) fn with_candidates_of(
+    manifest: &Manifest,
+    dialect: DialectId,
+    activations: Activations,
+    format_from: Option<&str>,
+) -> Result<(Manifest, Option<String>)> {
     let formats = manifest.formats();
     let known = || formats.iter().copied().collect::<Vec<_>>().join(", ");
     let path = manifest.path().display();
-    let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
-    let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
-    let dialect = options.dialect.with(activations).dialect();
+    let dialect = dialect.dialect();
     let format = dialect.format();
     let granularity = dialect.activations().iter().find(|(known, _)| *known == activations).map(|(_, g)| *g);
     let rank = |scored: &RecipeFormat| match FormatId::of_manifest(&scored.name) {
@@ -38,7 +52,7 @@ pub(super) fn with_candidates(
         None if !is_of_another_kind(&scored.name) && scored.effective_bits == 8.0 => Some(4),
         None => None,
     };
-    if let Some(wanted) = &options.format_from {
+    if let Some(wanted) = format_from {
         return with_wanted(manifest, wanted, format, rank);
     }
     let scored =

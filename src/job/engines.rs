@@ -5,6 +5,7 @@ use crate::dialect::{DialectId, Engine, Limit, Scope, limits};
 use crate::error::{Error, Result};
 use crate::model::{Model, Tower, canonical};
 use crate::plan::Activations;
+use crate::report::sweep::Serving;
 use crate::units::counted;
 
 /// How many layers an error names.
@@ -39,6 +40,22 @@ pub(super) fn require_readable(
         }
     }
     Ok(notes)
+}
+
+/// What each engine makes of a scheme whose FP8 layers are `layers`, whatever is written beside it.
+pub(super) fn serving<'a>(
+    architecture: Option<&str>,
+    dialect: DialectId,
+    activations: Activations,
+    layers: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<Serving> {
+    let limits: Vec<&Limit> = limits(architecture, dialect, activations).collect();
+    let serving = |engine: &Engine| {
+        let meets = |limit: &&&Limit| limit.engine == *engine && layers.clone().any(|l| concerns(limit, l));
+        let refusal = limits.iter().find(meets).map(|limit| format!("{}: {}", limit.reason, limit.instead));
+        Serving { engine: *engine, refusal }
+    };
+    Engine::ALL.iter().map(serving).collect()
 }
 
 fn concerns(limit: &Limit, module: &str) -> bool {

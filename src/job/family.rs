@@ -7,14 +7,15 @@ use super::basis::Basis;
 use super::decision::largest_layout;
 use super::options::FamilyOptions;
 use super::planned::Planned;
-use super::report::{gather, write_files};
+use super::report::write_report;
 use super::run::{Outcome, Run};
 use super::scheme::{Scheme, require_name, require_selected};
+use super::sweeps::gather;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Ranking, Selection};
 use crate::model::Model;
 use crate::plan::{CostModel, Plan};
-use crate::report::sweep::SweepReport;
+use crate::report::directory::DirectoryReport;
 use crate::write::Progress;
 
 /// The schemes of one sweep, gathered before anything is written.
@@ -158,12 +159,13 @@ impl Family {
         Run::prepare(&self.options, &self.basis, &planned)?.write(progress)
     }
 
-    /// What the report of the family shows, as plain data. Weight errors are those of the schemes that are written.
+    /// What the report of the family shows, as plain data: every scheme that is on record where it goes, whatever run wrote it,
+    /// and those of the family that are not there yet, as they are planned.
     ///
     /// # Errors
-    /// Those of [`Family::planned`].
-    pub fn report(&self) -> Result<SweepReport> {
-        Ok(gather(&self.options, &self.basis, &*self.planned()?))
+    /// Those of [`Family::planned`], [`Error::Io`], [`Error::Interrupted`].
+    pub fn report(&self) -> Result<DirectoryReport> {
+        gather(&self.options, &self.basis, &*self.planned()?)
     }
 
     /// Writes `report` beside the schemes and returns the paths of the page and of the Markdown. A report of qlua that lies
@@ -171,7 +173,7 @@ impl Family {
     ///
     /// # Errors
     /// [`Error::Exists`] when a file of that name was not written by qlua, [`Error::Io`].
-    pub fn write_report(&self, report: &SweepReport) -> Result<[PathBuf; 2]> {
-        write_files(self.out(), report)
+    pub fn write_report(&self, report: &DirectoryReport) -> Result<[PathBuf; 2]> {
+        write_report(self.out(), report)
     }
 }

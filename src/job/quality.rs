@@ -5,11 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::beside::QUALITY;
-use super::planned::Planned;
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json::{self, Number};
-use crate::record::FoundRecord;
 use crate::report::sweep::{MeasuredQuality, QualityKind};
 use crate::units;
 
@@ -44,9 +42,18 @@ pub(super) struct QualityFound {
     pub note: Option<String>,
 }
 
-/// What was measured of the `planned` schemes, by the file in `out`. One that cannot be read is no reason to go without a report.
+/// A scheme that the report shows.
+pub(super) struct ShownScheme<'a> {
+    pub name: &'a str,
+    /// Bytes of its tensors.
+    pub bytes: u64,
+    /// The key of what it was made from, where it is on record: equal keys, equal schemes.
+    pub inputs: Option<&'a str>,
+}
+
+/// What was measured of `schemes`, by the file in `out`. One that cannot be read is no reason to go without a report.
 /// Rows of other schemes are nobody's business here; those of another checkpoint that bore the name of one are left out.
-pub(super) fn read_quality(out: &Path, planned: &Planned) -> QualityFound {
+pub(super) fn read_quality(out: &Path, schemes: &[ShownScheme]) -> QualityFound {
     let path = out.join(QUALITY);
     let text = match input::read(&path, InputKind::Record) {
         Ok(text) => text,
@@ -54,7 +61,7 @@ pub(super) fn read_quality(out: &Path, planned: &Planned) -> QualityFound {
         Err(error) => return QualityFound::unread(&path, &error),
     };
     match parse(&path, &text) {
-        Ok(file) => sort_out(out, planned, file),
+        Ok(file) => sort_out(schemes, file),
         Err(error) => QualityFound::unread(&path, &error),
     }
 }
@@ -75,13 +82,13 @@ fn kind(word: &str) -> Option<QualityKind> {
     }
 }
 
-fn sort_out(out: &Path, planned: &Planned, file: QualityFile) -> QualityFound {
+fn sort_out(schemes: &[ShownScheme], file: QualityFile) -> QualityFound {
     let mut found = QualityFound::default();
     let mut others = 0;
     for row in file.rows {
-        let Some(scheme) = planned.schemes.iter().find(|scheme| scheme.name == row.scheme) else { continue };
-        let is_other = |inputs: &String| recorded_inputs(&out.join(&scheme.name)).as_ref() != Some(inputs);
-        if row.bytes != scheme.figures.bytes || row.inputs.as_ref().is_some_and(is_other) {
+        let Some(scheme) = schemes.iter().find(|scheme| scheme.name == row.scheme) else { continue };
+        let is_other = |inputs: &String| scheme.inputs != Some(inputs);
+        if row.bytes != scheme.bytes || row.inputs.as_ref().is_some_and(is_other) {
             others += 1;
             continue;
         }
@@ -94,14 +101,6 @@ fn sort_out(out: &Path, planned: &Planned, file: QualityFile) -> QualityFound {
         ));
     }
     found
-}
-
-/// The key of what the scheme in `directory` was made from, by its record: equal keys, equal schemes.
-fn recorded_inputs(directory: &Path) -> Option<String> {
-    match FoundRecord::of(directory) {
-        Ok(FoundRecord::Read(record)) => Some(record.inputs),
-        _ => None,
-    }
 }
 
 impl QualityRow {

@@ -1,11 +1,13 @@
 //! What the groups of a manifest are in a model: which of their modules can be quantised, and why the others cannot.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::format::FormatId;
 use crate::manifest::{Group, Manifest, NameIndex};
 use crate::model::{Meaning, Model, ModuleClass, expert_group, fused_group, is_head};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use crate::tensor::Dtype;
 
 const TIED_HEAD: &str = "lm_head is tied to the embedding: a quantised copy would be ignored by loaders";
 const HEAD: &str = "lm_head stays in BF16: loaders disagree on a quantised output head";
@@ -111,6 +113,24 @@ impl Located {
     /// [`Error::NotFound`] when members of candidates match no tensor (the first few and the count): a manifest of another
     /// model; [`Error::Refused`] when one is no linear layer or its weight is of a dtype that cannot be quantised.
     pub fn in_model(manifest: &Manifest, model: &Model, format: FormatId) -> Result<Self> {
+        Located::of(manifest, model, format, |dtype| dtype)
+    }
+
+    /// The same in a scheme that is written already: codes of `format` stand for the weights that they were made from.
+    ///
+    /// # Errors
+    /// Those of [`Located::in_model`].
+    pub fn in_scheme(manifest: &Manifest, scheme: &Model, format: FormatId) -> Result<Self> {
+        Located::of(manifest, scheme, format, |dtype| if dtype == Dtype::F8E4M3 { Dtype::BF16 } else { dtype })
+    }
+
+    /// The groups in `model`, whose weights have the dtypes that `dtype_of` makes of those that are stored.
+    fn of(
+        manifest: &Manifest,
+        model: &Model,
+        format: FormatId,
+        dtype_of: impl Fn(Dtype) -> Dtype,
+    ) -> Result<Self> {
         let mut located = Located::new(manifest, model.modules().linears().map(str::to_string).collect());
         let mut missing = Vec::new();
         for group in manifest.groups() {
@@ -122,7 +142,7 @@ impl Located {
                 are_sorted_otherwise |= matches!(meaning, Meaning::Experts { on_disk: false, .. });
             }
             for member in group.members.iter().filter(|_| group.is_candidate()) {
-                match locate(model, member, format)? {
+                match locate(model, member, format, &dtype_of)? {
                     MemberPlace::Linear(modules) => {
                         found.quantisable.extend(modules.into_iter().map(Arc::from))
                     }
@@ -145,7 +165,7 @@ impl Located {
             let weight = model.weight(module)?;
             let is_left_alone =
                 || format.format().leaves_modules_alone() && model.modules().is_left_alone(module);
-            let refused = format.format().refuses(weight.dtype(), weight.shape());
+            let refused = format.format().refuses(dtype_of(weight.dtype()), weight.shape());
             refused.or_else(|| is_left_alone().then_some(LEFT_ALONE))
         });
         Ok(located)
@@ -298,7 +318,12 @@ impl Located {
 }
 
 /// Where `member` is found.
-fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> {
+fn locate(
+    model: &Model,
+    member: &str,
+    format: FormatId,
+    dtype_of: &impl Fn(Dtype) -> Dtype,
+) -> Result<MemberPlace> {
     let modules = model.modules();
     if is_head(member) {
         let tied = modules.on_disk(member).is_none() || model.ties_word_embeddings();
@@ -329,7 +354,7 @@ fn locate(model: &Model, member: &str, format: FormatId) -> Result<MemberPlace> 
     if let Some(reason) = why_kept(modules.class(module)) {
         return Ok(MemberPlace::Kept(reason));
     }
-    match model.weight(module).map(|weight| weight.dtype()) {
+    match model.weight(module).map(|weight| dtype_of(weight.dtype())) {
         Some(dtype) if dtype.is_quantisable() => Ok(MemberPlace::Linear(vec![module.to_string()])),
         Some(dtype) => {
             Err(Error::refused(format!("`{module}.weight` is {dtype}, which has no {format} form"))

@@ -31,7 +31,7 @@ pub struct Request {
 }
 
 /// A small file and the SHA-256 of its content.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashedFile {
     /// Its path as it was named, or the name of a built-in script.
     pub file: String,
@@ -80,8 +80,12 @@ pub struct Provenance<'a> {
     pub request: &'a Request,
     /// The sensitivity manifest.
     pub manifest: &'a HashedFile,
+    /// The format whose scores decided, where another one than that of the weights was asked for.
+    pub format_from: Option<&'a str>,
     /// The base checkpoint.
     pub model: &'a Source,
+    /// Bytes of all tensors of the base checkpoint.
+    pub base_bytes: u64,
     /// Where static input scales came from.
     pub input_scales: Option<String>,
     /// How FP8 layers are laid out.
@@ -107,6 +111,21 @@ pub struct ProvenanceRecord {
     /// See [`Provenance::scheme`].
     #[serde(default)]
     pub scheme: Option<String>,
+    /// See [`Request::command`].
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// See [`Request::policy`].
+    #[serde(default)]
+    pub policy: Option<HashedFile>,
+    /// See [`Provenance::manifest`].
+    #[serde(default)]
+    pub manifest: Option<HashedFile>,
+    /// See [`Provenance::format_from`].
+    #[serde(default)]
+    pub format_from: Option<String>,
+    /// See [`Provenance::base_bytes`]; records of older releases have none.
+    #[serde(default)]
+    pub base_bytes: Option<u64>,
     /// See [`Provenance::inputs`].
     pub inputs: String,
     /// See [`Provenance::weights`].
@@ -123,6 +142,12 @@ pub struct ProvenanceRecord {
 /// The base checkpoint of a [`ProvenanceRecord`].
 #[derive(Debug, Clone, Deserialize)]
 pub struct RecordedModel {
+    /// See [`Source::directory`].
+    #[serde(default)]
+    pub directory: String,
+    /// See [`Source::config_sha256`].
+    #[serde(default)]
+    pub config_sha256: String,
     /// See [`Source::shards`].
     pub shards: Vec<RecordedFile>,
 }

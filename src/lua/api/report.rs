@@ -147,7 +147,7 @@ fn table(call: &Call) -> anyhow::Result<String> {
         let place = format!("columns[{}].decimals", at + 1);
         let decimals = decimals(call, &place, column.raw_get("decimals")?)?;
         let align = (unit != Unit::None).then_some(Align::Right);
-        table.columns.push(Column { title, unit, decimals, align });
+        table.columns.push(Column { title, unit, decimals, align, is_main: false });
         keys.push(key);
     }
     for (at, row) in rows.iter().enumerate() {

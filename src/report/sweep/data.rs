@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::origin::Origin;
 use crate::format::QuantisationError;
 use crate::manifest::{Group, Manifest, Selection};
 use crate::model::{Tower, kind_of};
 use crate::plan::{CostModel, Figures, Frontier};
+use crate::report::names::shortened;
 use crate::units;
 
 /// Everything that the report of a sweep shows.
@@ -81,6 +83,10 @@ pub struct SchemeRow {
     pub name: String,
     /// The coverage point in percent, for a policy that has them.
     pub percent: Option<f64>,
+    /// The family that it belongs to: schemes with the same number do.
+    pub family: usize,
+    /// Where it comes from, and what serves it; nothing for one that was planned from a manifest alone.
+    pub origin: Option<Origin>,
     /// How each of [`SweepReport::groups`] is stored, in the same order.
     pub stored: Vec<GroupForm>,
     /// What it amounts to.
@@ -214,7 +220,7 @@ impl SweepReport {
         }
     }
 
-    /// Adds a scheme that stores the groups of `selection` in FP8, and amounts to `figures`.
+    /// Adds a scheme of the first family that stores the groups of `selection` in FP8, and amounts to `figures`.
     pub fn add(&mut self, name: &str, selection: &Selection, figures: Figures) {
         let selected: HashSet<&str> = selection.selected().map(|g| g.name.as_str()).collect();
         let stored = |group: &GroupRow| match selected.contains(group.name.as_str()) {
@@ -225,6 +231,8 @@ impl SweepReport {
         self.schemes.push(SchemeRow {
             name: name.into(),
             percent: Some(selection.percent.as_f64()),
+            family: 0,
+            origin: None,
             stored: self.groups.iter().map(stored).collect(),
             figures,
         });
@@ -232,23 +240,7 @@ impl SweepReport {
 
     /// The names of the schemes without the words that all of them begin and end with: `top10`.
     pub(super) fn short_names(&self) -> Vec<String> {
-        let words: Vec<Vec<&str>> = self.schemes.iter().map(|s| s.name.split('_').collect()).collect();
-        let shortest = words.iter().map(Vec::len).min().unwrap_or(0);
-        if words.len() < 2 {
-            return self.schemes.iter().map(|s| s.name.clone()).collect();
-        }
-        let common = |from: fn(&[&str], usize) -> String| {
-            (0..shortest).take_while(|&at| words.iter().all(|w| from(w, at) == from(&words[0], at))).count()
-        };
-        let begin = common(|words, at| words[at].to_string());
-        let end = common(|words, at| words[words.len() - 1 - at].to_string()).min(shortest - begin);
-        let short = |w: &Vec<&str>| w[begin..w.len() - end].join("_");
-        match words.iter().map(short).collect::<Vec<_>>() {
-            names if names.iter().any(String::is_empty) => {
-                self.schemes.iter().map(|s| s.name.clone()).collect()
-            }
-            names => names,
-        }
+        shortened(&self.schemes.iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>())
     }
 
     /// Whether some scheme could store `group` in FP8, and its finite score says what that costs. One that was never scored
@@ -259,10 +251,10 @@ impl SweepReport {
         row.is_candidate && row.kept.is_none() && row.score.is_finite() && (row.is_scored || is_used())
     }
 
-    /// Whether the schemes by rising coverage hold each what the one before holds: the coverage points of one order. Others
-    /// have nothing in common that a line between them could show.
-    pub(super) fn is_nested(&self) -> bool {
-        let mut schemes: Vec<&SchemeRow> = self.schemes.iter().collect();
+    /// Whether the schemes at `places` by rising coverage hold each what the one before holds: the coverage points of one
+    /// order. Others have nothing in common that a line between them could show.
+    pub(super) fn is_nested(&self, places: &[usize]) -> bool {
+        let mut schemes: Vec<&SchemeRow> = places.iter().map(|&at| &self.schemes[at]).collect();
         schemes.sort_by_key(|s| s.stored.iter().filter(|stored| **stored != GroupForm::Bf16).count());
         schemes.windows(2).all(|pair| pair[0].is_within(pair[1]))
     }

@@ -1,6 +1,7 @@
 //! The plots of a sweep: size, effective bits, cumulative sensitivity, frontier.
 
 use super::data::{SchemeRow, SweepReport};
+use super::families::{FamilyRow, colour};
 use crate::manifest::compare_scores;
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
 use crate::units::{self, ByteUnit};
@@ -9,13 +10,16 @@ use crate::units::{self, ByteUnit};
 const LABEL: usize = 12;
 
 /// A drawing with the words around it.
-pub(super) struct Figure {
+pub(in crate::report) struct Figure {
     pub title: String,
     pub svg: String,
-    /// The look of a mark and what it stands for; empty when the axes say it all.
-    pub legend: Vec<(&'static str, String)>,
+    /// Empty when the axes say it all.
+    pub legend: Legend,
     pub caption: String,
 }
+
+/// The looks of marks, and what they stand for.
+pub(in crate::report) type Legend = Vec<(String, String)>;
 
 /// Where each scheme stands on a coverage axis, with the title of the axis.
 fn coverage(sweep: &SweepReport) -> (String, Vec<f64>) {
@@ -29,11 +33,11 @@ fn coverage(sweep: &SweepReport) -> (String, Vec<f64>) {
 }
 
 /// `name` where it is short enough to stand beside a point.
-pub(super) fn label(name: &str) -> String {
+pub(in crate::report) fn label(name: &str) -> String {
     if name.chars().count() <= LABEL { name.into() } else { String::new() }
 }
 
-/// A quantity of every scheme against coverage; a line joins nested coverage points, and others are named instead.
+/// A quantity of every scheme against coverage; a line joins nested coverage points of a family, and others are named instead.
 fn against_coverage(
     sweep: &SweepReport,
     y_title: &str,
@@ -41,35 +45,47 @@ fn against_coverage(
     value: impl Fn(&SchemeRow) -> f64,
     text: impl Fn(&SchemeRow) -> String,
     description: &str,
-) -> String {
+) -> (String, Legend) {
     let (x_title, places) = coverage(sweep);
-    let (names, is_nested) = (sweep.short_names(), sweep.is_nested());
-    let mark = |((scheme, name), &x): ((&SchemeRow, &String), &f64)| Mark {
-        x,
-        y: value(scheme),
-        title: format!("{name}: {}", text(scheme)),
-        label: if is_nested { String::new() } else { label(name) },
-    };
-    let mut marks: Vec<Mark> = sweep.schemes.iter().zip(&names).zip(&places).map(mark).collect();
-    marks.sort_by(|a, b| a.x.total_cmp(&b.x));
+    let names = sweep.short_names();
     let base = base.map(|y| Mark { x: 0.0, y, title: "base checkpoint".into(), label: "base".into() });
-    let all: Vec<Mark> = base.iter().chain(&marks).cloned().collect();
-    let y = Axis::linear(y_title, all.iter().map(|m| m.y));
-    let mut series = vec![
-        Series { class: "quiet", shape: Shape::Points, marks: base.into_iter().collect() },
-        Series { class: "first", shape: Shape::Points, marks },
-    ];
-    if is_nested {
-        series.insert(0, Series { class: "first", shape: Shape::Line, marks: all });
+    let (mut lines, mut points) = (Vec::new(), Vec::new());
+    let families = sweep.families();
+    for (number, family) in families.iter().enumerate() {
+        let is_nested = sweep.is_nested(&family.schemes);
+        let mark = |&at: &usize| Mark {
+            x: places[at],
+            y: value(&sweep.schemes[at]),
+            title: format!("{}: {}", names[at], text(&sweep.schemes[at])),
+            label: if is_nested { String::new() } else { label(&names[at]) },
+        };
+        let mut marks: Vec<Mark> = family.schemes.iter().map(mark).collect();
+        marks.sort_by(|a, b| a.x.total_cmp(&b.x));
+        if is_nested {
+            let marks = base.iter().chain(&marks).cloned().collect();
+            lines.push(Series { class: colour(number), shape: Shape::Line, marks });
+        }
+        points.push(Series { class: colour(number), shape: Shape::Points, marks });
     }
-    Plot { x: Axis::linear(x_title, [0.0, 100.0]), y, series }.draw(description)
+    let all = points.iter().flat_map(|series| &series.marks).chain(&base);
+    let y = Axis::linear(y_title, all.map(|m| m.y));
+    let quiet = Series { class: "quiet", shape: Shape::Points, marks: base.into_iter().collect() };
+    let series = lines.into_iter().chain([quiet]).chain(points).collect();
+    let svg = Plot { x: Axis::linear(x_title, [0.0, 100.0]), y, series }.draw(description);
+    (svg, family_legend(&families))
+}
+
+/// The colours of `families`; nothing for a single one, which needs no name.
+fn family_legend(families: &[FamilyRow]) -> Legend {
+    let row = |(number, family): (usize, &FamilyRow)| (format!("dot {}", colour(number)), family.label.clone());
+    if families.len() > 1 { families.iter().enumerate().map(row).collect() } else { Vec::new() }
 }
 
 /// The size of every scheme against coverage.
 pub(super) fn size(sweep: &SweepReport) -> Figure {
     let largest = sweep.schemes.iter().map(|s| s.figures.bytes).chain(sweep.base_bytes).max().unwrap_or(0);
     let unit = ByteUnit::for_largest(largest);
-    let svg = against_coverage(
+    let (svg, legend) = against_coverage(
         sweep,
         &format!("size of all tensors ({})", unit.name),
         sweep.base_bytes.map(|bytes| unit.value(bytes)),
@@ -78,12 +94,12 @@ pub(super) fn size(sweep: &SweepReport) -> Figure {
         "Size of every scheme against its coverage",
     );
     let caption = "All tensors as they are stored, scales and embeddings included.";
-    Figure { title: "Size".into(), svg, legend: Vec::new(), caption: caption.into() }
+    Figure { title: "Size".into(), svg, legend, caption: caption.into() }
 }
 
 /// The effective bits of every scheme against coverage.
 pub(super) fn effective_bits(sweep: &SweepReport) -> Figure {
-    let svg = against_coverage(
+    let (svg, legend) = against_coverage(
         sweep,
         "effective bits per weight",
         Some(16.0),
@@ -92,7 +108,7 @@ pub(super) fn effective_bits(sweep: &SweepReport) -> Figure {
         "Effective bits of every scheme against its coverage",
     );
     let caption = "By ModelOpt’s cost model: over the weights of all groups, without scales and embeddings.";
-    Figure { title: "Effective bits".into(), svg, legend: Vec::new(), caption: caption.into() }
+    Figure { title: "Effective bits".into(), svg, legend, caption: caption.into() }
 }
 
 fn bits(scheme: &SchemeRow) -> f64 {
@@ -103,20 +119,37 @@ fn score(scheme: &SchemeRow) -> f64 {
     scheme.figures.score.unwrap_or(f64::NAN)
 }
 
-/// The schemes as labelled points of summed score.
-fn scheme_points(sweep: &SweepReport, x: impl Fn(&SchemeRow) -> f64) -> Series {
-    let marks = sweep.schemes.iter().zip(sweep.short_names()).map(|(s, name)| Mark {
-        x: x(s),
-        y: score(s),
-        title: format!(
-            "{name}: {}, {:.2} bits, summed score {}",
-            units::counted(s.fp8_groups(), "group"),
-            bits(s),
-            units::score(score(s))
-        ),
-        label: label(&name),
-    });
-    Series { class: "second", shape: Shape::Points, marks: marks.collect() }
+/// The schemes as labelled points of summed score, one series for each family.
+fn scheme_points(sweep: &SweepReport, x: impl Fn(&SchemeRow) -> f64) -> Vec<Series> {
+    let names = sweep.short_names();
+    let mark = |&at: &usize| {
+        let (s, name) = (&sweep.schemes[at], &names[at]);
+        Mark {
+            x: x(s),
+            y: score(s),
+            title: format!(
+                "{name}: {}, {:.2} bits, summed score {}",
+                units::counted(s.fp8_groups(), "group"),
+                bits(s),
+                units::score(score(s))
+            ),
+            label: label(name),
+        }
+    };
+    let series = |(number, family): (usize, &FamilyRow)| Series {
+        class: colour(number + 1),
+        shape: Shape::Points,
+        marks: family.schemes.iter().map(mark).collect(),
+    };
+    sweep.families().iter().enumerate().map(series).collect()
+}
+
+/// The line of what is best, and the points of schemes beside it.
+fn best_and_schemes(sweep: &SweepReport, best: &str) -> Legend {
+    let families = sweep.families();
+    let name = |family: &FamilyRow| if families.len() > 1 { family.label.clone() } else { "schemes".into() };
+    let points = families.iter().enumerate().map(|(at, f)| (format!("dot {}", colour(at + 1)), name(f)));
+    [("line first".to_string(), best.to_string())].into_iter().chain(points).collect()
 }
 
 /// The summed score of the first n groups, least sensitive first, with the schemes on it.
@@ -134,19 +167,19 @@ pub(super) fn cumulative(sweep: &SweepReport) -> Figure {
         })
         .collect();
     let points = scheme_points(sweep, |s| s.fp8_groups() as f64);
-    let both = || curve.iter().chain(&points.marks);
+    let both = || curve.iter().chain(points.iter().flat_map(|series| &series.marks));
     let plot = Plot {
         x: Axis::linear("groups in FP8", both().map(|m| m.x).chain([0.0])),
         y: Axis::logarithmic("summed score (log)", both().map(|m| m.y)),
-        series: vec![Series { class: "first", shape: Shape::Line, marks: curve }, points],
+        series: [Series { class: "first", shape: Shape::Line, marks: curve.clone() }]
+            .into_iter()
+            .chain(points.iter().cloned())
+            .collect(),
     };
     Figure {
         title: "Cumulative sensitivity".into(),
         svg: plot.draw("Summed sensitivity score against the number of groups in FP8"),
-        legend: vec![
-            ("line first", "the least sensitive groups first".into()),
-            ("dot second", "schemes".into()),
-        ],
+        legend: best_and_schemes(sweep, "the least sensitive groups first"),
         caption: "No choice of as many groups has a smaller sum than the line.".into(),
     }
 }
@@ -161,11 +194,14 @@ pub(super) fn frontier(sweep: &SweepReport) -> Figure {
         .filter(|mark| mark.y > 0.0)
         .collect();
     let points = scheme_points(sweep, bits);
-    let both = || marks.iter().chain(&points.marks);
+    let both = || marks.iter().chain(points.iter().flat_map(|series| &series.marks));
     let plot = Plot {
         x: Axis::linear("effective bits per weight", both().map(|m| m.x)),
         y: Axis::logarithmic("summed score (log)", both().map(|m| m.y)),
-        series: vec![Series { class: "first", shape: Shape::Step, marks: marks.clone() }, points],
+        series: [Series { class: "first", shape: Shape::Step, marks: marks.clone() }]
+            .into_iter()
+            .chain(points.iter().cloned())
+            .collect(),
     };
     let caption = format!(
         "Below and to the left is better. The line steps through {}, the size of every scheme among those that were solved for; \
@@ -175,7 +211,7 @@ pub(super) fn frontier(sweep: &SweepReport) -> Figure {
     Figure {
         title: "Score against effective bits".into(),
         svg: plot.draw("Summed score against effective bits: the schemes and the Pareto frontier"),
-        legend: vec![("line first", "Pareto frontier".into()), ("dot second", "schemes".into())],
+        legend: best_and_schemes(sweep, "Pareto frontier: the exact best"),
         caption,
     }
 }

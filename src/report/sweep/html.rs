@@ -1,94 +1,52 @@
-//! The page. It is well-formed XML too, so that any tool can read it.
+//! The chapters of a sweep.
 
 use maud::{Markup, PreEscaped, html};
 
 use super::data::SweepReport;
 use super::figures::{self, Figure};
 use super::maps::{self, Grids};
-use super::{quality, tables, words};
+use super::{commands, quality, tables, words};
 use crate::report::names::breakable;
 use crate::report::table;
-use crate::shown;
 use crate::units;
 
-const STYLE: &str = include_str!("style.css");
 /// Maps of schemes beyond these would make the page too heavy to open.
 const MOST_MAPS: usize = 60;
-/// The first lines of the head. Written out because XML closes elements that HTML leaves open; qlua knows its own pages by
-/// the last.
-const HEAD: &str = concat!(
-    "<meta charset=\"utf-8\"/>\n",
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n",
-    "<meta name=\"color-scheme\" content=\"light dark\"/>\n",
-    "<meta name=\"generator\" content=\"qlua ",
-    env!("CARGO_PKG_VERSION"),
-    "\"/>\n"
-);
 
-/// A chapter of the page; one without a body is left out.
-struct Chapter {
-    id: &'static str,
-    title: &'static str,
-    body: Option<Markup>,
+/// A chapter of the page.
+pub(in crate::report) struct Chapter {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub body: Markup,
 }
 
-impl SweepReport {
-    /// The page: one file that needs no other, no network and no script.
-    pub fn to_html(&self) -> String {
-        // No XML holds control characters or these two, wherever they came from.
-        shown::lines(&page(self).into_string()).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
-    }
-}
-
-fn page(sweep: &SweepReport) -> Markup {
+/// The chapters of `sweep`, those without content left out.
+pub(in crate::report) fn chapters(sweep: &SweepReport) -> Vec<Chapter> {
     let has_schemes = !sweep.schemes.is_empty();
-    let chapters = [
-        Chapter { id: "schemes", title: "Schemes", body: has_schemes.then(|| schemes(sweep)) },
-        Chapter { id: "size", title: "Size and effective bits", body: has_schemes.then(|| size(sweep)) },
-        Chapter {
-            id: "quality",
-            title: "Quality against size",
-            body: quality::is_measured(sweep).then(|| measured_quality(sweep)),
-        },
-        Chapter { id: "sensitivity", title: "Sensitivity", body: Some(sensitivity(sweep)) },
-        Chapter { id: "frontier", title: "Summed score", body: Some(summed_score(sweep)) },
-        Chapter { id: "formats", title: "FP8 or BF16", body: has_schemes.then(|| formats(sweep)) },
-        Chapter { id: "error", title: "Weight error", body: Some(weight_error(sweep)) },
-    ];
-    let chapters = || chapters.iter().filter_map(|c| c.body.as_ref().map(|body| (c.id, c.title, body)));
-    html! {
-        (PreEscaped("<!DOCTYPE html>\n"))
-        html lang="en" {
-            head {
-                (PreEscaped(HEAD))
-                title { (sweep.title) " · sweep report" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    header {
-                        p.over { "Sweep report" }
-                        h1 { (breakable(&sweep.title)) }
-                        p.lead { (words::summary(sweep)) }
-                        dl.facts {
-                            @for (label, value) in &sweep.facts { div { dt { (label) } dd { (value) } } }
-                        }
-                    }
-                    nav aria-label="Contents" {
-                        ol { @for (id, title, _) in chapters() { li { a href={ "#" (id) } { (title) } } } }
-                    }
-                    @for (id, title, body) in chapters() { section id=(id) { h2 { (title) } (body) } }
-                    footer { p { (words::UNITS) " Written by qlua " (env!("CARGO_PKG_VERSION")) "." } }
-                }
-            }
-        }
-        "\n"
-    }
+    let is_measured = quality::is_measured(sweep);
+    let has_origin = sweep.schemes.iter().any(|scheme| scheme.origin.is_some());
+    let chapter = |id, title, is_shown: bool, body: &dyn Fn(&SweepReport) -> Markup| {
+        is_shown.then(|| Chapter { id, title, body: body(sweep) })
+    };
+    [
+        chapter("schemes", "Schemes", has_schemes, &schemes),
+        chapter("size", "Size and effective bits", has_schemes, &size),
+        chapter("quality", "Quality against size", is_measured, &measured_quality),
+        chapter("sensitivity", "Sensitivity", true, &sensitivity),
+        chapter("frontier", "Summed score", true, &summed_score),
+        chapter("formats", "FP8 or BF16", has_schemes, &formats),
+        chapter("error", "Weight error", true, &weight_error),
+        chapter("commands", "Commands", has_origin, &commands),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn schemes(sweep: &SweepReport) -> Markup {
     html! {
         (table::html(&tables::schemes(sweep)))
+        @if let Some(knees) = words::knees(sweep) { p { (knees) } }
         p.note { @if let Some(naming) = words::naming(sweep) { (naming) " " } (words::columns(sweep)) }
     }
 }
@@ -181,6 +139,10 @@ fn formats(sweep: &SweepReport) -> Markup {
         }
         h3 { "Groups in FP8 by part of the model" }
         (table::html(&tables::parts(sweep)))
+        @if !sweep.kept_groups().is_empty() {
+            h3 { "Groups that stay in BF16" }
+            (table::html(&tables::kept(sweep)))
+        }
     }
 }
 
@@ -202,11 +164,33 @@ fn weight_error(sweep: &SweepReport) -> Markup {
     }
 }
 
+fn commands(sweep: &SweepReport) -> Markup {
+    let commands = commands::made_by(sweep);
+    html! {
+        @for made in &commands {
+            @match &made.command {
+                Some(command) => pre.command { code { (breakable(command)) } },
+                None => p { "No command is on record." },
+            }
+            p.note { (made.schemes) }
+        }
+        h3 { "To serve a scheme" }
+        ul.commands {
+            @for (name, command) in commands::served_by(sweep) {
+                li { span { (breakable(&name)) } " " code { (breakable(&command)) } }
+            }
+        }
+        @for refusal in commands::refusals(sweep) { p { (refusal) } }
+        p.note { (words::SERVING) }
+    }
+}
+
 fn map_figure(title: &str, svg: String) -> Markup {
     html! { figure { h3 { (title) } (PreEscaped(svg)) } }
 }
 
-fn figure(figure: &Figure) -> Markup {
+/// A drawing with its title, its legend and its caption.
+pub(in crate::report) fn figure(figure: &Figure) -> Markup {
     html! {
         figure {
             h3 { (figure.title) }

@@ -1,7 +1,9 @@
 //! What the schemes cost in measured quality: a table, and a curve of KL against size with its knee for each kind of samples.
 
 use super::data::{MeasuredQuality, QualityKind, SchemeRow, SweepReport};
-use super::figures::{Figure, label};
+use super::decisive::{KNEE, has_logarithm, knee};
+use super::families::colour;
+use super::figures::{Figure, Legend, label};
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
 use crate::report::table::{Cell, Column, Table, Unit};
 use crate::units::{self, ByteUnit};
@@ -14,7 +16,7 @@ impl QualityKind {
     pub const ALL: [QualityKind; 2] = [QualityKind::Text, QualityKind::ImageText];
 
     /// What people call it.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             QualityKind::Text => "text",
             QualityKind::ImageText => "image + text",
@@ -23,14 +25,24 @@ impl QualityKind {
 }
 
 /// A scheme with what was measured of it.
+#[derive(Clone)]
 struct Measured<'a> {
     name: String,
+    family: usize,
     scheme: &'a SchemeRow,
     quality: &'a MeasuredQuality,
 }
 
+/// What was measured of the schemes of one family, by rising size, and the place of the knee among them.
+struct MeasuredFamily<'a> {
+    label: String,
+    colour: &'static str,
+    schemes: Vec<Measured<'a>>,
+    knee: Option<usize>,
+}
+
 /// What was measured of `scheme` on samples of `kind`: the worst, where several sets of them were.
-fn of_scheme<'a>(
+pub(super) fn of_scheme<'a>(
     sweep: &'a SweepReport,
     scheme: &SchemeRow,
     kind: QualityKind,
@@ -44,31 +56,34 @@ fn measured(sweep: &SweepReport, kind: QualityKind) -> Vec<Measured<'_>> {
     let schemes = sweep.schemes.iter().zip(sweep.short_names());
     let mut measured: Vec<Measured> = schemes
         .filter_map(|(scheme, name)| {
-            of_scheme(sweep, scheme, kind).map(|quality| Measured { name, scheme, quality })
+            let family = scheme.family;
+            of_scheme(sweep, scheme, kind).map(|quality| Measured { name, family, scheme, quality })
         })
         .collect();
     measured.sort_by_key(|one| one.scheme.figures.bytes);
     measured
 }
 
+/// The same by families; those of which nothing was measured are left out.
+fn measured_families(sweep: &SweepReport, kind: QualityKind) -> Vec<MeasuredFamily<'_>> {
+    let measured = measured(sweep, kind);
+    let families = sweep.families().into_iter().enumerate().map(|(number, family)| {
+        let is_own = |one: &&Measured| family.schemes.iter().any(|&at| sweep.schemes[at].family == one.family);
+        let schemes: Vec<Measured> = measured.iter().filter(is_own).cloned().collect();
+        let knee = knee_of(&schemes);
+        MeasuredFamily { label: family.label, colour: colour(number), schemes, knee }
+    });
+    families.filter(|family| !family.schemes.is_empty()).collect()
+}
+
+/// Whether anything was measured on samples of `kind`.
+pub(super) fn is_measured_on(sweep: &SweepReport, kind: QualityKind) -> bool {
+    !measured(sweep, kind).is_empty()
+}
+
 /// Whether some scheme of the sweep was measured.
 pub(super) fn is_measured(sweep: &SweepReport) -> bool {
     QualityKind::ALL.into_iter().any(|kind| !measured(sweep, kind).is_empty())
-}
-
-/// The knee of the curve through `points`, size and KL by rising size: the point of the greatest distance below the straight
-/// line from the first to the last, with size and the logarithm of KL scaled to run from 0 to 1 between these two. The
-/// vertical distance is compared, which is the perpendicular one times the same factor for all. Nothing where no point lies below
-/// the line, or KL does not fall from the first point to the last.
-fn knee(points: &[(f64, f64)]) -> Option<usize> {
-    let [first, .., last] = points else { return None };
-    let (width, fall) = (last.0 - first.0, first.1.ln() - last.1.ln());
-    if !(width > 0.0 && fall > 0.0 && fall.is_finite()) {
-        return None;
-    }
-    let below = |(size, kl): &(f64, f64)| 1.0 - (size - first.0) / width - (kl.ln() - last.1.ln()) / fall;
-    let between = points.iter().map(below).enumerate().filter(|(_, distance)| *distance > 1e-9);
-    between.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
 }
 
 /// The place of the knee among `measured`. KL of 0, or none, has no logarithm: such schemes are left out of the curve.
@@ -77,10 +92,6 @@ fn knee_of(measured: &[Measured]) -> Option<usize> {
     let points: Vec<(f64, f64)> =
         held.iter().map(|&at| (measured[at].scheme.figures.bytes as f64, measured[at].quality.kl)).collect();
     knee(&points).map(|at| held[at])
-}
-
-fn has_logarithm(kl: f64) -> bool {
-    kl > 0.0 && kl.is_finite()
 }
 
 /// One row for each scheme that was measured. Columns that would be empty are left out.
@@ -134,26 +145,27 @@ pub(super) fn words(sweep: &SweepReport) -> String {
             units::counted(row.quality.tokens as usize, "token"),
             row.quality.base_perplexity
         ));
-        if let Some(at) = knee_of(&measured) {
-            text.push_str(&format!("; the knee of KL against size is {}", measured[at].name));
+        let families = measured_families(sweep, kind);
+        let knees: Vec<String> = families.iter().filter_map(|f| Some(f.schemes[f.knee?].name.clone())).collect();
+        match &knees[..] {
+            [] => {}
+            [only] => text.push_str(&format!("; the knee of KL against size is {only}")),
+            several => text.push_str(&format!("; the knees of KL against size are {}", several.join(", "))),
         }
         text.push('.');
     }
     text
 }
 
-/// How a knee is found, for those who ask.
-pub(super) const KNEE: &str = "The knee is the scheme farthest below the straight line from the smallest scheme to the \
-     largest, with size and log KL scaled to 1.";
-
 /// A curve of KL against size for each kind of samples that something was measured on.
 pub(super) fn figures(sweep: &SweepReport) -> Vec<Figure> {
-    let curves = QualityKind::ALL.map(|kind| (kind, measured(sweep, kind)));
-    curves.iter().filter(|(_, measured)| !measured.is_empty()).map(|(kind, all)| curve(*kind, all)).collect()
+    let curves = QualityKind::ALL.map(|kind| (kind, measured_families(sweep, kind)));
+    curves.iter().filter(|(_, families)| !families.is_empty()).map(|(kind, all)| curve(*kind, all)).collect()
 }
 
-fn curve(kind: QualityKind, measured: &[Measured]) -> Figure {
-    let unit = ByteUnit::for_largest(measured.iter().map(|m| m.scheme.figures.bytes).max().unwrap_or(0));
+fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
+    let measured = || families.iter().flat_map(|family| &family.schemes);
+    let unit = ByteUnit::for_largest(measured().map(|m| m.scheme.figures.bytes).max().unwrap_or(0));
     let mark = |one: &Measured| Mark {
         x: unit.value(one.scheme.figures.bytes),
         y: one.quality.kl,
@@ -166,7 +178,7 @@ fn curve(kind: QualityKind, measured: &[Measured]) -> Figure {
         ),
         label: label(&one.name),
     };
-    let marks: Vec<Mark> = measured.iter().map(mark).collect();
+    let marks: Vec<Mark> = measured().map(mark).collect();
     let positive = || marks.iter().map(|m| m.y).filter(|kl| has_logarithm(*kl));
     let (least, most) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
     let is_logarithmic = most >= DECADE * least;
@@ -175,18 +187,28 @@ fn curve(kind: QualityKind, measured: &[Measured]) -> Figure {
         false => Axis::linear("KL in nats a token", marks.iter().map(|m| m.y).chain([0.0])),
     };
     let left_out = marks.iter().filter(|m| !y.holds(m.y)).count();
-    let knee = knee_of(measured);
-    let (mut others, mut bend) = (marks.clone(), Vec::new());
-    let mut legend = vec![("dot first", "schemes".to_string())];
-    let mut caption = String::from("Below and to the left is better.");
-    match knee {
-        Some(at) => {
-            bend.push(others.remove(at));
-            legend.push(("dot second", format!("the knee: {}", measured[at].name)));
-            caption.push_str(&format!(" {KNEE}"));
+    let (mut lines, mut points, mut bends) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut legend, mut knees): (Legend, Vec<&str>) = Default::default();
+    for family in families {
+        let name = if families.len() > 1 { family.label.clone() } else { "schemes".into() };
+        legend.push((format!("dot {}", family.colour), name));
+        let mut marks: Vec<Mark> = family.schemes.iter().map(mark).collect();
+        lines.push(Series { class: family.colour, shape: Shape::Line, marks: marks.clone() });
+        if let Some(at) = family.knee {
+            bends.push(marks.remove(at));
+            knees.push(&family.schemes[at].name);
         }
-        None => caption
+        points.push(Series { class: family.colour, shape: Shape::Points, marks });
+    }
+    let mut caption = String::from("Below and to the left is better.");
+    match &knees[..] {
+        [] => caption
             .push_str(" No scheme lies below the line from the smallest to the largest: there is no knee."),
+        [only] => legend.push(("dot knee".into(), format!("the knee: {only}"))),
+        several => legend.push(("dot knee".into(), format!("the knees: {}", several.join(", ")))),
+    }
+    if !knees.is_empty() {
+        caption.push_str(&format!(" {KNEE}"));
     }
     if left_out > 0 {
         caption.push_str(&format!(
@@ -195,40 +217,16 @@ fn curve(kind: QualityKind, measured: &[Measured]) -> Figure {
             if left_out == 1 { "is" } else { "are" }
         ));
     }
+    let bends = Series { class: "knee", shape: Shape::Points, marks: bends };
     let plot = Plot {
         x: Axis::linear(format!("size of all tensors ({})", unit.name), marks.iter().map(|m| m.x)),
         y,
-        series: vec![
-            Series { class: "first", shape: Shape::Line, marks },
-            Series { class: "first", shape: Shape::Points, marks: others },
-            Series { class: "second", shape: Shape::Points, marks: bend },
-        ],
+        series: lines.into_iter().chain(points).chain([bends]).collect(),
     };
     Figure {
         title: format!("KL against size, {}", kind.name()),
         svg: plot.draw(&format!("KL of every scheme against its size, on {}", kind.name())),
         legend,
         caption,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::knee;
-
-    /// In normalised log KL and size, the points lie at (0, 1), (0.25, 0.2), (0.5, 0.4), (1, 0).
-    #[test]
-    fn the_knee_lies_farthest_below_the_line_in_log_kl() {
-        let kl = |share: f64| 1e-5 * 1e5f64.powf(share);
-        assert_eq!(knee(&[(2.0, kl(1.0)), (3.0, kl(0.2)), (4.0, kl(0.4)), (6.0, kl(0.0))]), Some(1));
-    }
-
-    #[test]
-    fn a_curve_without_a_bend_has_no_knee() {
-        assert_eq!(knee(&[(1.0, 1.0), (2.0, 0.1), (3.0, 0.01)]), None, "a straight line");
-        assert_eq!(knee(&[(1.0, 1.0), (2.0, 0.9), (3.0, 0.01)]), None, "above the line");
-        assert_eq!(knee(&[(1.0, 0.1), (2.0, 0.01), (3.0, 0.2)]), None, "KL rises with size");
-        assert_eq!(knee(&[(1.0, 0.1), (1.0, 0.01), (1.0, 0.001)]), None, "all are of one size");
-        assert_eq!((knee(&[]), knee(&[(1.0, 1.0)]), knee(&[(1.0, 1.0), (2.0, 0.1)])), (None, None, None));
     }
 }

@@ -66,12 +66,12 @@ impl Shades {
         format!("s{shade}")
     }
 
-    /// The legend as an `<svg>` element.
+    /// The legend as an `<svg>` element, as wide as that of the most steps: all legends of a page have text of one size.
     pub fn legend(&self) -> String {
         let (width, left) = (34.0, 62.0);
         let steps = self.edges.len() - 1;
         let right = left + steps as f64 * width;
-        let mut canvas = Canvas::new(right + 62.0, 34.0);
+        let mut canvas = Canvas::new(left + SHADES as f64 * width + 62.0, 34.0);
         canvas.text("map", (left - 8.0, 13.0), Anchor::End, self.ends.0);
         canvas.text("map", (right + 8.0, 13.0), Anchor::Start, self.ends.1);
         for step in 0..steps {

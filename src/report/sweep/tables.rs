@@ -1,6 +1,7 @@
 //! The tables of a sweep, for the page and for Markdown alike.
 
-use super::data::{GroupForm, GroupRow, LayerError, SweepReport};
+use super::data::{GroupForm, GroupRow, LayerError, QualityKind, SweepReport};
+use super::quality;
 use crate::manifest::compare_scores;
 use crate::model::Tower;
 use crate::report::table::{Align, Cell, Column, Table, Unit};
@@ -8,43 +9,80 @@ use crate::units::{self, ByteUnit};
 
 /// How many of the worst groups, and of the lowest signals to noise, are listed.
 const WORST: usize = 10;
+/// How many groups that are kept are named.
+const MOST_KEPT: usize = 20;
 
-/// One row per scheme. Columns that would be empty are left out.
-pub(super) fn schemes(sweep: &SweepReport) -> Table {
+/// One row per scheme, what decides first. Columns that would be empty are left out.
+pub(in crate::report) fn schemes(sweep: &SweepReport) -> Table {
     let sizes = sweep.schemes.iter().map(|s| s.figures.bytes).chain(sweep.base_bytes);
     let unit = ByteUnit::for_largest(sizes.max().unwrap_or(0));
+    let kl = |kind: QualityKind| {
+        let title = format!("KL, {}", kind.name());
+        (Column::of(title, Unit::Score).main(), quality::is_measured_on(sweep, kind))
+    };
+    let [kl_text, kl_image] = QualityKind::ALL.map(kl);
+    let has_base = sweep.base_bytes.is_some();
+    let has_best = !sweep.frontier.points.is_empty();
     let columns = [
-        (Column::new("scheme"), true),
+        (Column::new("scheme").main(), true),
+        (Column::of("size", Unit::BytesIn(unit)).main(), true),
+        (Column::of("saved", Unit::Share).main(), has_base),
+        (Column::of("score share", Unit::Share).decimals(2).align(Align::Right).main(), true),
+        kl_text,
+        kl_image,
+        (Column::of("best share", Unit::Share).decimals(2), has_best),
+        (Column::of("score per GB", Unit::Score), has_base),
         (Column::new("coverage").align(Align::Right), sweep.schemes.iter().any(|s| s.percent.is_some())),
         (Column::new("FP8 groups"), true),
         (Column::new("kept BF16"), sweep.schemes.iter().any(|s| s.figures.kept > 0)),
         (Column::new("FP8 layers"), true),
         (Column::of("bits", Unit::Bits).decimals(2), true),
-        (Column::of("size", Unit::BytesIn(unit)), true),
-        (Column::of("saved", Unit::Share), sweep.base_bytes.is_some()),
         (Column::of("Σ score", Unit::Score).align(Align::Right), true),
-        (Column::of("least Σ", Unit::Score), !sweep.frontier.points.is_empty()),
+        (Column::of("least Σ", Unit::Score), has_best),
     ];
     let shown = columns.each_ref().map(|(_, shown)| *shown);
     let mut table = Table::new(columns.map(|(column, _)| column));
 
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
         let figures = &scheme.figures;
-        let saved = |base: u64| 1.0 - figures.bytes as f64 / base.max(1) as f64;
+        let kl = |kind| quality::of_scheme(sweep, scheme, kind).map(|measured| measured.kl);
+        let [kl_text, kl_image] = QualityKind::ALL.map(kl);
         table.push([
             name.into(),
+            figures.bytes.into(),
+            sweep.saved(scheme).into(),
+            sweep.share_of(scheme).map_or("not finite".into(), Cell::from),
+            kl_text.into(),
+            kl_image.into(),
+            sweep.least_share_of(scheme).into(),
+            sweep.score_per_gigabyte(scheme).into(),
             scheme.percent.map(|percent| format!("{percent} %")).into(),
             scheme.fp8_groups().into(),
             figures.kept.into(),
             figures.quantised_layers.into(),
             figures.effective_bits.into(),
-            figures.bytes.into(),
-            sweep.base_bytes.map(saved).into(),
             figures.score.map_or("not finite".into(), Cell::from),
             figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits)).into(),
         ]);
     }
     table.retain_columns(&shown);
+    table
+}
+
+/// The groups that stay in BF16 when they are selected, and why.
+pub(super) fn kept(sweep: &SweepReport) -> Table {
+    let mut table = Table::new([Column::new("kept group"), Column::new("selected in"), Column::new("why")]);
+    let kept = sweep.kept_groups();
+    for (at, reason, selected) in kept.iter().copied().take(MOST_KEPT) {
+        let schemes = match selected {
+            0 => "no scheme".to_string(),
+            count => units::counted(count, "scheme"),
+        };
+        table.push([sweep.groups[at].name.as_str().into(), schemes.into(), reason.into()]);
+    }
+    if kept.len() > MOST_KEPT {
+        table.push([format!("and {} more", kept.len() - MOST_KEPT).into(), Cell::Empty, Cell::Empty]);
+    }
     table
 }
 

@@ -8,7 +8,13 @@ use crate::report::names::breakable;
 /// The `<table>` in a box that scrolls where the page is too narrow.
 pub fn html(table: &Table) -> Markup {
     let (header, rows) = table.texts();
-    let class = |at: usize| (table.align_of(at) == Align::Right).then_some("number");
+    let is_number = |at: usize| table.align_of(at) == Align::Right;
+    let class = |at: usize| match (is_number(at), table.columns[at].is_main) {
+        (true, true) => Some("number main"),
+        (true, false) => Some("number"),
+        (false, true) => Some("main"),
+        (false, false) => None,
+    };
     html! {
         div.scroll {
             table {
@@ -20,7 +26,7 @@ pub fn html(table: &Table) -> Markup {
                         tr {
                             @for (at, cell) in row.iter().enumerate() {
                                 td class=[class(at)] {
-                                    @if class(at).is_some() { (cell) } @else { (breakable(cell)) }
+                                    @if is_number(at) { (cell) } @else { (breakable(cell)) }
                                 }
                             }
                         }

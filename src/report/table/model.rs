@@ -60,6 +60,8 @@ pub struct Column {
     pub decimals: Option<usize>,
     /// Where its cells stand; `None` for the right when all are numbers.
     pub align: Option<Align>,
+    /// Whether it has to be in view where there is little room: such columns come first.
+    pub is_main: bool,
 }
 
 /// Columns and rows; a row may be shorter than there are columns.
@@ -110,7 +112,7 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 impl Column {
     /// A column of text, or of plain numbers.
     pub fn new(title: impl Into<String>) -> Self {
-        Column { title: title.into(), unit: Unit::None, decimals: None, align: None }
+        Column { title: title.into(), unit: Unit::None, decimals: None, align: None, is_main: false }
     }
 
     /// The same for numbers of `unit`.
@@ -126,6 +128,11 @@ impl Column {
     /// The same with its cells on the side that `align` says.
     pub fn align(self, align: Align) -> Self {
         Column { align: Some(align), ..self }
+    }
+
+    /// The same as one that has to be in view where there is little room.
+    pub fn main(self) -> Self {
+        Column { is_main: true, ..self }
     }
 
     /// The heading, with the unit where the cells do not name it.

@@ -252,7 +252,7 @@ fn class() -> Class<RefCell<Family>> {
             },
         )
         .method(
-            Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.")
+            Function::new("report", "Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier, commands, of every scheme that is on record there, whatever run wrote it. A report that lies there is replaced.")
                 .long()
                 .returns(Type::Path, "the page")
                 .returns(Type::Path, "the Markdown")

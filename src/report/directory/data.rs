@@ -1,0 +1,81 @@
+//! What the report of a directory shows, as plain data.
+
+use crate::report::names::shortened;
+use crate::report::sweep::{SchemeRow, SweepReport, summary};
+
+/// Everything that the report of a directory shows.
+#[derive(Debug, Clone)]
+pub struct DirectoryReport {
+    /// Schemes with groups, scores and base checkpoint in common, in the order of their first names.
+    pub sweeps: Vec<SweepReport>,
+    /// One sentence for each scheme that is there and cannot be shown.
+    pub notes: Vec<String>,
+}
+
+impl From<SweepReport> for DirectoryReport {
+    fn from(sweep: SweepReport) -> Self {
+        DirectoryReport { sweeps: vec![sweep], notes: Vec::new() }
+    }
+}
+
+impl DirectoryReport {
+    /// What was swept: the names of the models, each once.
+    pub fn title(&self) -> String {
+        let mut titles: Vec<&str> = Vec::new();
+        for sweep in &self.sweeps {
+            if !titles.contains(&sweep.title.as_str()) {
+                titles.push(&sweep.title);
+            }
+        }
+        titles.join(", ")
+    }
+
+    /// Every scheme with its sweep.
+    pub fn schemes(&self) -> impl Iterator<Item = (&SweepReport, &SchemeRow)> {
+        self.sweeps.iter().flat_map(|sweep| sweep.schemes.iter().map(move |scheme| (sweep, scheme)))
+    }
+
+    /// The names of all schemes without the words that all of them begin and end with.
+    pub(super) fn short_names(&self) -> Vec<String> {
+        shortened(&self.schemes().map(|(_, scheme)| scheme.name.as_str()).collect::<Vec<_>>())
+    }
+
+    /// What the directory holds, in a sentence or two for each sweep.
+    pub(super) fn summary(&self) -> String {
+        self.sweeps.iter().map(summary).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What sets each sweep apart from the others: its model and its families.
+    pub(super) fn sweep_titles(&self) -> Vec<String> {
+        let names = self.short_names();
+        let mut from = 0;
+        let mut titles = Vec::new();
+        for sweep in &self.sweeps {
+            let own = &names[from..from + sweep.schemes.len()];
+            from += sweep.schemes.len();
+            let labels: Vec<String> = sweep.families().iter().map(|family| label(family.schemes.iter().map(|&at| own[at].as_str()))).collect();
+            titles.push(match labels.is_empty() {
+                true => sweep.title.clone(),
+                false => format!("{}: {}", sweep.title, labels.join(", ")),
+            });
+        }
+        titles
+    }
+}
+
+/// The words that `names` begin with, or the first of them.
+pub(super) fn label<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let Some(first) = names.next() else { return String::new() };
+    let words: Vec<&str> = first.split('_').collect();
+    let mut common = words.len();
+    let mut is_alone = true;
+    for name in names {
+        is_alone = false;
+        common = name.split('_').zip(&words).take(common).take_while(|(a, b)| a == *b).count();
+    }
+    match common {
+        _ if is_alone => first.to_string(),
+        0 => format!("{first}, …"),
+        common => words[..common].join("_"),
+    }
+}
