@@ -17,6 +17,7 @@ mod listing;
 mod new;
 mod pager;
 mod repl;
+mod report;
 mod setup;
 mod shell;
 mod signals;
@@ -24,14 +25,17 @@ mod verify;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::ArgMatches;
+
 use crate::error::Error;
 use crate::lua::sandbox::{Limits, ProcessUsage, ScriptLimit, restrict};
-use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, output};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, answer_request, log_file, output};
 use crate::options::{self, Parsed};
-use built_in::Said;
+use built_in::{BuiltIn, Said};
 use commands::COMMANDS;
 use console::{conclude, print};
 use ending::{end_cleanly, tell};
@@ -45,7 +49,7 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let code = match run(&words) {
         Ok(code) => code,
-        Err(error) => report(&error),
+        Err(error) => say_error(&error),
     };
     ExitCode::from(finish(code))
 }
@@ -61,6 +65,9 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
     let (program, rest) =
         words.split_first().map_or((OsString::from("qlua"), words), |(p, r)| (p.clone(), r));
     let invocation = Invocation::parse(rest)?;
+    if let Some(path) = &invocation.log {
+        log_file::log_to(path)?;
+    }
     match &invocation.target {
         RunTarget::Text(text) => print(text),
         RunTarget::Nothing if invocation.steps.is_empty() && !invocation.is_interactive => {
@@ -82,13 +89,26 @@ fn run(words: &[OsString]) -> anyhow::Result<u8> {
                 Parsed::Text(text) => print(&text),
                 Parsed::Values(values) => {
                     let Invocation { verbosity, limits, .. } = invocation;
-                    let said = Said { verbosity, limits, commands: COMMANDS };
-                    (command.run)(values, &said)
+                    let said = Said { verbosity, limits, commands: COMMANDS }.with(&values);
+                    if let Some(path) = values.get_one::<PathBuf>("log") {
+                        log_file::log_to(path)?;
+                    }
+                    run_command(command, values, &said)
                 }
             }
         }
         _ => run_script(&program, rest, &invocation),
     }
+}
+
+fn run_command(command: &BuiltIn, values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
+    let begun = Instant::now();
+    said.debug(|| format!("{} runs on qlua {}", command.name, env!("CARGO_PKG_VERSION")));
+    let outcome = (command.run)(values, said);
+    if let Ok(code) = &outcome {
+        said.debug(|| format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
+    }
+    outcome
 }
 
 fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -> anyhow::Result<u8> {
@@ -107,7 +127,7 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     }
     let code = conclude(&run_steps(&host, invocation, chunk.as_ref()));
     if chunk.is_some() {
-        say(invocation, || format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
+        output::debug(invocation.verbosity, || format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
     }
     Ok(code)
 }
@@ -124,18 +144,11 @@ fn run_steps(host: &Host, invocation: &Invocation, chunk: Option<&Chunk>) -> End
         }
     }
     let Some(chunk) = chunk else { return Ending::Done };
-    say(invocation, || {
+    output::debug(invocation.verbosity, || {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         format!("{} runs on qlua {} with {cores} cores", chunk.described(), env!("CARGO_PKG_VERSION"))
     });
     host.run(chunk, &invocation.arguments)
-}
-
-/// Says what `text` gives, where `-v` asks for it.
-fn say(invocation: &Invocation, text: impl FnOnce() -> String) {
-    if invocation.verbosity == Verbosity::Verbose {
-        output::line_to_stderr(&format!("debug: {}", text()));
-    }
 }
 
 /// The state that the script runs in.
@@ -162,7 +175,7 @@ fn host(invocation: &Invocation) -> anyhow::Result<Host> {
 }
 
 /// Prints an error of qlua itself and gives the exit code.
-fn report(error: &anyhow::Error) -> u8 {
+fn say_error(error: &anyhow::Error) -> u8 {
     let failure = Failure::of(error);
     if failure.kind == "interrupted" {
         return conclude(&Ending::Stopped(ScriptStop::Interrupted));
@@ -175,7 +188,7 @@ fn report(error: &anyhow::Error) -> u8 {
 fn finish(code: u8) -> u8 {
     match output::flush_scripts() {
         Err(source) if code == 0 && source.kind() != io::ErrorKind::BrokenPipe => {
-            report(&Error::Output { source }.into())
+            say_error(&Error::Output { source }.into())
         }
         _ => code,
     }

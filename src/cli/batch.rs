@@ -11,7 +11,7 @@ use super::built_in::Said;
 use super::console::{conclude, print};
 use crate::error::Error;
 use crate::lua::sandbox::Limits;
-use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, output};
+use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, log_file, output};
 use crate::shown;
 
 pub(super) fn declare(command: Command) -> Command {
@@ -52,8 +52,14 @@ pub(super) fn run(mut values: ArgMatches, &Said { verbosity, limits, .. }: &Said
         }
         rows.push(ScriptRun { path, code, seconds: start.elapsed().as_secs_f64() });
     }
-    print(&summary(&rows))?;
-    Ok(u8::from(rows.iter().any(|row| row.code != 0)))
+    let is_failed = rows.iter().any(|row| row.code != 0);
+    // With -q only what failed is worth a word.
+    if verbosity == Verbosity::Quiet && !is_failed {
+        log_file::write(&summary(&rows));
+    } else {
+        print(&summary(&rows))?;
+    }
+    Ok(u8::from(is_failed))
 }
 
 /// The files that the globs match, in the order of the globs, each once.

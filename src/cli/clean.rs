@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::built_in::Said;
-use super::console::{print, say};
+use super::console::{answer, say};
 use super::directories;
 use crate::error::Error;
 use crate::interrupt;
@@ -27,12 +27,12 @@ pub(super) fn declare(command: Command) -> Command {
         )
 }
 
-pub(super) fn clean(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+pub(super) fn clean(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     let dry = values.get_flag("dry-run");
     let mut code = 0;
     for directory in directories::of(&mut values) {
         // One that cannot be cleaned keeps nobody from the others.
-        match clean_directory(&directory, dry) {
+        match clean_directory(&directory, dry, said) {
             Ok(0) => {}
             Ok(failed) => code = failed,
             Err(error) if error.downcast_ref::<Error>().is_some_and(|e| matches!(e, Error::Interrupted)) => {
@@ -45,7 +45,7 @@ pub(super) fn clean(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
 }
 
 /// Says what is there and what becomes of it, each as soon as it is known.
-fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
+fn clean_directory(directory: &Path, dry: bool, said: &Said) -> anyhow::Result<u8> {
     let mut code = 0;
     if !directory.is_dir() {
         let missing = Error::not_found(format!("there is no directory `{}`", directory.display()));
@@ -53,12 +53,12 @@ fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
     }
     let left = leftovers(directory)?;
     if left.is_empty() {
-        print(&format!("{}: interrupted runs left nothing\n", shown::path(directory)))?;
+        answer(said, None, &format!("{}: interrupted runs left nothing\n", shown::path(directory)))?;
     }
     for leftover in left {
         interrupt::check()?;
         let fate = if dry { Ok(leftover.expected_fate()) } else { leftover.remove() };
-        let said = match fate {
+        let done = match fate {
             Ok(LeftoverFate::Removed) if dry => "would be removed",
             Ok(LeftoverFate::PutBack) if dry => "a whole scheme, would get its name again",
             Ok(LeftoverFate::Removed) => "removed",
@@ -69,7 +69,7 @@ fn clean_directory(directory: &Path, dry: bool) -> anyhow::Result<u8> {
                 continue;
             }
         };
-        print(&format!("{}: {}, {said}\n", shown::path(&leftover.path), bytes(leftover.bytes)))?;
+        answer(said, None, &format!("{}: {}, {done}\n", shown::path(&leftover.path), bytes(leftover.bytes)))?;
     }
     Ok(code)
 }

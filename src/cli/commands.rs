@@ -1,7 +1,7 @@
 //! The built-in commands: `qlua NAME WORDS…`.
 
 use super::built_in::BuiltIn;
-use super::{batch, clean, detach, diff, inspect, listing, new, repl, setup, shell, verify};
+use super::{batch, clean, detach, diff, inspect, listing, new, repl, report, setup, shell, verify};
 
 /// All built-in commands, in the order in which `--help` lists them; dispatch, help, completions and manual are made from this list.
 pub(super) const COMMANDS: &[BuiltIn] = &[
@@ -24,6 +24,13 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
                 numbers that stand for them; exit code 3 when they differ",
         declare: diff::declare,
         run: diff::diff,
+    },
+    BuiltIn {
+        name: "report",
+        about: "Write the report over every scheme in a directory, whatever runs wrote it: sizes, scores, quality, heat maps, and \
+                the commands that made each scheme and serve it",
+        declare: report::declare,
+        run: report::report,
     },
     BuiltIn {
         name: "detach",
@@ -54,7 +61,7 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
     BuiltIn {
         name: "list",
         about: "List the scripts that are part of qlua; `qlua NAME` runs one",
-        declare: |command| command,
+        declare: listing::declare_list,
         run: listing::list,
     },
     BuiltIn {

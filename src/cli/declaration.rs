@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
-use super::built_in::BuiltIn;
+use super::built_in::{BuiltIn, common_options};
 use crate::options::{ValueKind, width};
 
 const EXIT_CODES: &str =
@@ -49,12 +49,9 @@ pub(super) fn options() -> Command {
                 'i',
                 "Go on with a session (see `qlua repl`) after the script, or without one",
             ),
-            flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
-            flag(
-                "verbose",
-                'v',
-                "Say more: what runs, on which device, from which sources, and how long it takes",
-            ),
+        ])
+        .args(common_options())
+        .args([
             flag("version", 'V', "Show the version"),
         ])
         .args(limits())

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Command};
 
 use super::built_in::Said;
-use super::console::{print, say};
+use super::console::{answer, say};
 use super::directories;
 use crate::error::Error;
 use crate::report::bytes;
@@ -14,12 +14,12 @@ pub(super) fn declare(command: Command) -> Command {
     command.arg(directories::argument())
 }
 
-pub(super) fn detach(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+pub(super) fn detach(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     let mut code = 0;
     for path in directories::of(&mut values) {
         match detach_directory(&path) {
             Ok(detached) => {
-                print(&format!("{}: {}\n", shown::path(&path), said(&detached)))?;
+                answer(said, None, &format!("{}: {}\n", shown::path(&path), told(&detached)))?;
             }
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
             // One that cannot be detached keeps nobody from the others.
@@ -29,7 +29,7 @@ pub(super) fn detach(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-fn said(detached: &Detached) -> String {
+fn told(detached: &Detached) -> String {
     match detached.files {
         0 => "shares no file".into(),
         1 => format!("1 file is its own now, {}", bytes(detached.bytes)),

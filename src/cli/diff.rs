@@ -6,10 +6,10 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 
 use super::built_in::Said;
-use super::console::{print, print_json};
+use super::console::{answer, as_json, json_flag};
 use super::directories;
 use crate::diff::{diff_checkpoints, diff_manifests};
 use crate::error::{Error, Result};
@@ -32,39 +32,27 @@ pub(super) fn declare(command: Command) -> Command {
     command
         .arg(side("A", "A checkpoint directory, plain or quantised by any tool, or a manifest"))
         .arg(side("B", "What it is compared with, of the same kind; differences are those from A"))
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print everything that differs as JSON; without it, tables show the worst few"),
-        )
+        .arg(json_flag("Print everything that differs as JSON; without it, tables show the worst few"))
         .arg(directories::threads())
         .after_help("Exit code 0 when they are the same, 3 when they differ.")
 }
 
-pub(super) fn diff(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+pub(super) fn diff(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     directories::bound_threads(&mut values)?;
     let (Some(a), Some(b)) = (values.remove_one::<PathBuf>("A"), values.remove_one::<PathBuf>("B")) else {
         return Ok(2);
     };
-    let as_json = values.get_flag("json");
+    let is_json = as_json(&values);
+    said.debug(|| format!("compares {} with {}", a.display(), b.display()));
     let is_same = match (kind(&a)?, kind(&b)?) {
         (ComparedKind::Checkpoint, ComparedKind::Checkpoint) => {
             let found = diff_checkpoints(&Model::open(&a)?, &Model::open(&b)?)?;
-            if as_json {
-                print_json(&found.to_json())?
-            } else {
-                print(&checkpoints::text(&found))?
-            };
+            answer(said, is_json.then(|| found.to_json()).as_ref(), &checkpoints::text(&found))?;
             found.is_same()
         }
         (ComparedKind::Manifest, ComparedKind::Manifest) => {
             let found = diff_manifests(&Manifest::open(&a)?, &Manifest::open(&b)?)?;
-            if as_json {
-                print_json(&found.to_json())?
-            } else {
-                print(&manifests::text(&found))?
-            };
+            answer(said, is_json.then(|| found.to_json()).as_ref(), &manifests::text(&found))?;
             found.is_same()
         }
         (one, _) => {

@@ -44,6 +44,8 @@ pub(super) enum RunTarget {
 pub(super) struct Invocation {
     pub steps: Vec<StartupStep>,
     pub verbosity: Verbosity,
+    /// Where a log is kept.
+    pub log: Option<PathBuf>,
     pub target: RunTarget,
     /// What a sandbox may read and write; nothing where the script is trusted.
     pub roots: Option<Roots>,
@@ -78,6 +80,7 @@ impl Invocation {
             return Err(Error::usage("`-i` does not go with `--sandbox`")
                 .with_hint("a session is for code of your own; leave one of the two out"));
         }
+        invocation.log = values.remove_one("log");
         if values.get_flag("quiet") {
             invocation.verbosity = Verbosity::Quiet;
         } else if values.get_flag("verbose") {
@@ -99,6 +102,7 @@ impl Invocation {
         Invocation {
             steps: Vec::new(),
             verbosity: Verbosity::Normal,
+            log: None,
             target,
             roots: None,
             limits: Limits::TRUSTED,

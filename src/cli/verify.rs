@@ -7,10 +7,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use serde_json::{Value, json};
 
 use super::built_in::Said;
-use super::console::{print, print_json};
+use super::console::{answer, json_flag, print_findings};
 use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
+use crate::lua::Verbosity;
 use crate::shown;
 use crate::units::counted;
 use crate::verify::{
@@ -44,7 +45,7 @@ pub(super) fn declare(command: Command) -> Command {
             "The directories are coverage points of one sweep: made from one base, selections nested, no two the same, and none \
              may bear another's name",
         ))
-        .arg(flag("json").help("Print everything as JSON"))
+        .arg(json_flag("Print everything as JSON"))
         .arg(directories::threads())
         .arg(directories::argument())
 }
@@ -55,7 +56,7 @@ struct Looked {
     outcome: Result<Verified>,
 }
 
-pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
+pub(super) fn verify(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     directories::bound_threads(&mut values)?;
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
     let base = values.remove_one::<PathBuf>("base").map(|base| open_base(&base)).transpose()?;
@@ -77,9 +78,19 @@ pub(super) fn verify(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         }));
         problems
     });
+    for one in &looked {
+        said.debug(|| one.described());
+    }
+    // With -q only what has something to say.
+    let is_quiet = said.verbosity == Verbosity::Quiet;
+    let is_shown = |one: &&Looked| !is_quiet || one.problems().iter().any(Problem::is_fault) || one.outcome.is_err();
+    let shown: Vec<&Looked> = looked.iter().filter(is_shown).collect();
+    let is_sound = family.iter().flatten().all(|problem| !problem.is_fault());
+    let shown_family = family.as_deref().filter(|_| !is_quiet || !is_sound);
+    let text = as_text(&shown, shown_family, looked.len(), depth);
     match values.get_flag("json") {
-        true => print_json(&as_json(&looked, family.as_deref()))?,
-        false => print(&as_text(&looked, family.as_deref(), depth))?,
+        true => answer(said, Some(&as_json(&looked, family.as_deref())), &text)?,
+        false => print_findings(&text)?,
     };
     let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
     Ok(match () {
@@ -100,6 +111,15 @@ fn without_reports(paths: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 impl Looked {
+    /// What was looked at, in a line.
+    fn described(&self) -> String {
+        let said = match &self.outcome {
+            Ok(verified) => format!("record: {}, {}", record(verified.record), counted(verified.problems.len(), "finding")),
+            Err(error) => error.to_string(),
+        };
+        format!("{}: {said}", self.directory)
+    }
+
     fn problems(&self) -> &[Problem] {
         self.outcome.as_ref().map_or(&[], |verified| &verified.problems)
     }
@@ -125,7 +145,7 @@ fn judgement(problems: &[Problem], depth: Depth) -> String {
     }
 }
 
-fn as_text(looked: &[Looked], family: Option<&[Problem]>, depth: Depth) -> String {
+fn as_text(looked: &[&Looked], family: Option<&[Problem]>, count: usize, depth: Depth) -> String {
     let mut lines = Vec::new();
     for Looked { directory, outcome } in looked {
         // Whoever named a directory must not be able to say that another is fine.
@@ -146,11 +166,10 @@ fn as_text(looked: &[Looked], family: Option<&[Problem]>, depth: Depth) -> Strin
         }
     }
     if let Some(problems) = family {
-        lines.push(format!("family of {}: {}", looked.len(), judgement(problems, Depth::Full)));
+        lines.push(format!("family of {count}: {}", judgement(problems, Depth::Full)));
         list(problems, &mut lines);
     }
-    lines.push(String::new());
-    lines.join("\n")
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Each finding, with what to do about it where the next one is of another kind.
@@ -187,6 +206,17 @@ fn as_json(looked: &[Looked], family: Option<&[Problem]>) -> Value {
     said
 }
 
+/// What a directory has on record, in a word.
+fn record(state: RecordState) -> &'static str {
+    match state {
+        RecordState::None => "none",
+        RecordState::Sizes => "sizes",
+        RecordState::Hashes => "hashes",
+        RecordState::WeightHashes => "hashes of weights",
+        RecordState::Damaged => "damaged",
+    }
+}
+
 fn one_as_json(one: &Looked) -> Value {
     let verified = match &one.outcome {
         Ok(verified) => verified,
@@ -195,13 +225,7 @@ fn one_as_json(one: &Looked) -> Value {
             return json!({"directory": one.directory, "error": error});
         }
     };
-    let record = match verified.record {
-        RecordState::None => "none",
-        RecordState::Sizes => "sizes",
-        RecordState::Hashes => "hashes",
-        RecordState::WeightHashes => "hashes of weights",
-        RecordState::Damaged => "damaged",
-    };
+    let record = record(verified.record);
     let faults = verified.problems.iter().filter(|problem| problem.is_fault()).count();
     let mut said = json!({
         "directory": one.directory,

@@ -4,6 +4,8 @@
 
 use std::io::{self, Write};
 
+use super::state::Verbosity;
+use super::{colour, log_file};
 use crate::shown;
 
 /// Writes `text` to standard output, after everything that scripts wrote so far.
@@ -30,7 +32,22 @@ pub fn bytes_to_stdout(bytes: &[u8]) -> io::Result<()> {
 pub fn line_to_stderr(text: &str) {
     // Where standard error is closed nothing is left to tell anybody.
     let _ = flush_scripts();
-    let _ = writeln!(io::stderr().lock(), "{}", shown::lines(text));
+    log_file::write(text);
+    let shown = shown::lines(text);
+    let mut stderr = io::stderr().lock();
+    let _ = match colour::is_wanted(&stderr) {
+        true => writeln!(stderr, "{}", colour::message(&shown)),
+        false => writeln!(stderr, "{shown}"),
+    };
+}
+
+/// Says what helps to find a mistake: on standard error with `-v`, and in the log where one is kept.
+pub fn debug(verbosity: Verbosity, text: impl FnOnce() -> String) {
+    match verbosity {
+        Verbosity::Verbose => line_to_stderr(&format!("debug: {}", text())),
+        _ if log_file::is_kept() => log_file::write(&format!("debug: {}", text())),
+        _ => {}
+    }
 }
 
 /// Hands what scripts wrote to the operating system.

@@ -3,7 +3,7 @@
 use mlua::{Function as LuaFunction, IntoLua, MultiValue, Table};
 
 use crate::lua::declare::{Function, Namespace};
-use crate::lua::{Call, Type, Verbosity, output, verbosity};
+use crate::lua::{Call, Type, Verbosity, log_file, output, verbosity};
 use crate::shown;
 
 const WARNING: &str = "warning: ";
@@ -45,13 +45,12 @@ fn message(name: &'static str, doc: &'static str) -> Function {
 
 /// Says what `text` gives, where `qlua -v` asked for what helps to find a mistake.
 pub(super) fn debug(call: &Call, text: impl FnOnce() -> String) {
-    if verbosity(call.lua()) >= Verbosity::Verbose {
-        output::line_to_stderr(&format!("debug: {}", text()));
-    }
+    output::debug(verbosity(call.lua()), text);
 }
 
 fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {
-    if verbosity(call.lua()) < least {
+    let is_said = verbosity(call.lua()) >= least;
+    if !is_said && !log_file::is_kept() {
         return Ok(());
     }
     let mut text: String = call.get("message")?;
@@ -61,6 +60,10 @@ fn say(call: &Call, prefix: &str, least: Verbosity) -> anyhow::Result<()> {
         arguments.push_front(text.into_lua(call.lua())?);
         text = format.call(arguments)?;
     }
-    output::line_to_stderr(&format!("{prefix}{}", shown::indented(&text)));
+    let line = format!("{prefix}{}", shown::indented(&text));
+    match is_said {
+        true => output::line_to_stderr(&line),
+        false => log_file::write(&line),
+    }
     Ok(())
 }
