@@ -9,7 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::report::{of_demo, of_published_manifest, of_unrelated_schemes, place, with_errors};
+use common::report::{
+    of_demo, of_published_manifest, of_two_families, of_unrelated_schemes, page as page_of, place,
+    with_errors,
+};
 
 /// Runs in a copy of the page and logs what it asks for and what is wrong with its layout.
 const PROBE: &str = include_str!("report/probe.js");
@@ -95,7 +98,7 @@ fn layout_problems(browser: &str, probed: &Path, width: u32) -> Vec<String> {
 fn reports_render_without_console_messages_in_light_and_dark() {
     let Some(browser) = browser() else { return };
     let demo = tempfile::tempdir().unwrap();
-    let html = with_errors(of_demo(demo.path())).to_html();
+    let html = page_of(&with_errors(of_demo(demo.path()))).to_html();
     let (page, _) = pages("demo", &html);
     for (dark, corner) in [(false, [0xfb, 0xfb, 0xf9]), (true, [0x14, 0x17, 0x1b])] {
         let screenshot = place().join(if dark { "demo-dark.png" } else { "demo-light.png" });
@@ -112,20 +115,22 @@ fn nothing_overlaps_or_is_cut_off_at_any_width() {
     let Some(browser) = browser() else { return };
     let demo = tempfile::tempdir().unwrap();
     let unrelated = tempfile::tempdir().unwrap();
-    let mut sweeps = vec![
-        ("demo", with_errors(of_demo(demo.path()))),
-        ("unrelated", of_unrelated_schemes(unrelated.path())),
+    let families = tempfile::tempdir().unwrap();
+    let mut reports = vec![
+        ("demo", page_of(&with_errors(of_demo(demo.path())))),
+        ("families", of_two_families(families.path())),
+        ("unrelated", page_of(&of_unrelated_schemes(unrelated.path()))),
     ];
     for (name, file) in
         [("qwen2_5", "qwen2_5_vl_3b_all_layers_fp8.json"), ("qwen3", "qwen3_vl_4b_all_layers_fp8.json")]
     {
-        sweeps.extend(of_published_manifest(file).map(|s| (name, with_errors(s))));
+        reports.extend(of_published_manifest(file).map(|s| (name, page_of(&with_errors(s)))));
     }
     // The browser takes its time for each page, and not all of it on a core.
     std::thread::scope(|scope| {
-        for (name, sweep) in sweeps {
+        for (name, report) in reports {
             scope.spawn(move || {
-                let (_, probed) = pages(name, &sweep.to_html());
+                let (_, probed) = pages(name, &report.to_html());
                 for width in [390, 800, 1440] {
                     let problems = layout_problems(browser, &probed, width);
                     assert!(problems.is_empty(), "{name} at {width} px:\n{}", problems.join("\n"));

@@ -38,7 +38,11 @@ pub(super) fn common_options() -> [Arg; 3] {
     };
     [
         flag("quiet", 'q', "Say only warnings and errors").overrides_with("verbose"),
-        flag("verbose", 'v', "Say more: what runs, on which device, from which sources, and how long it takes"),
+        flag(
+            "verbose",
+            'v',
+            "Say more: what runs, on which device, from which sources, and how long it takes",
+        ),
         Arg::new("log")
             .long("log")
             .value_name("FILE")

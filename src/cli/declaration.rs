@@ -51,9 +51,7 @@ pub(super) fn options() -> Command {
             ),
         ])
         .args(common_options())
-        .args([
-            flag("version", 'V', "Show the version"),
-        ])
+        .args([flag("version", 'V', "Show the version")])
         .args(limits())
 }
 

@@ -23,7 +23,8 @@ pub(super) fn list(values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     let of = |folder: &'static str| embedded::scripts().filter(move |s| s.path.starts_with(folder));
     if said.verbosity == Verbosity::Quiet && !as_json(&values) {
         // For other programs and shells: names alone.
-        let names = kinds.iter().flat_map(|(_, folder)| of(folder)).map(|script| format!("{}\n", script.name()));
+        let names =
+            kinds.iter().flat_map(|(_, folder)| of(folder)).map(|script| format!("{}\n", script.name()));
         return print(&names.collect::<String>());
     }
     let mut out = String::new();
@@ -37,7 +38,8 @@ pub(super) fn list(values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
             let _ = write!(out, "{gap}{title}:\n{}", wrapped(&table, width()));
         }
     }
-    let entry = |script: &Embedded| json!({"name": script.name(), "about": script.headline(), "path": script.path});
+    let entry =
+        |script: &Embedded| json!({"name": script.name(), "about": script.headline(), "path": script.path});
     let all = |folder| of(folder).map(entry).collect::<Vec<_>>();
     let json = json!({"kind": "list", "scripts": all("scripts/"), "examples": all("examples/")});
     answer(said, as_json(&values).then_some(&json), &out)

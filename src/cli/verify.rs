@@ -83,7 +83,8 @@ pub(super) fn verify(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> 
     }
     // With -q only what has something to say.
     let is_quiet = said.verbosity == Verbosity::Quiet;
-    let is_shown = |one: &&Looked| !is_quiet || one.problems().iter().any(Problem::is_fault) || one.outcome.is_err();
+    let is_shown =
+        |one: &&Looked| !is_quiet || one.problems().iter().any(Problem::is_fault) || one.outcome.is_err();
     let shown: Vec<&Looked> = looked.iter().filter(is_shown).collect();
     let is_sound = family.iter().flatten().all(|problem| !problem.is_fault());
     let shown_family = family.as_deref().filter(|_| !is_quiet || !is_sound);
@@ -114,7 +115,11 @@ impl Looked {
     /// What was looked at, in a line.
     fn described(&self) -> String {
         let said = match &self.outcome {
-            Ok(verified) => format!("record: {}, {}", record(verified.record), counted(verified.problems.len(), "finding")),
+            Ok(verified) => format!(
+                "record: {}, {}",
+                record(verified.record),
+                counted(verified.problems.len(), "finding")
+            ),
             Err(error) => error.to_string(),
         };
         format!("{}: {said}", self.directory)

@@ -21,7 +21,12 @@ pub(super) fn with_candidates(
 ) -> Result<(Manifest, Option<String>)> {
     let expected = if has_input_scales { Activations::Static } else { Activations::Dynamic };
     let activations = options.activations.named().or(options.dialect.only_activations()).unwrap_or(expected);
-    with_candidates_of(manifest, options.dialect.with(activations), activations, options.format_from.as_deref())
+    with_candidates_of(
+        manifest,
+        options.dialect.with(activations),
+        activations,
+        options.format_from.as_deref(),
+    )
 }
 
 /// The same for schemes of `dialect` with `activations`; `format_from` is the format whose scores were asked for.

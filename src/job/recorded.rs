@@ -70,7 +70,9 @@ impl RecordedSchemes {
                 Ok(Some(scheme)) => found.schemes.push(scheme),
                 Ok(None) => {}
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
-                Err(error) => found.notes.push(format!("`{name}` is left out: {}", reason(directory, &error))),
+                Err(error) => {
+                    found.notes.push(format!("`{name}` is left out: {}", reason(directory, &error)))
+                }
             }
         }
         Ok(found)
@@ -104,7 +106,9 @@ impl RecordedScheme {
             (record.layout.dialect.parse()?, record.layout.activations.parse()?);
         let is_unsure = |word: &String| word.starts_with("--format-from");
         if record.base_bytes.is_none() && record.command.iter().any(is_unsure) {
-            return Err(Error::refused("an older release wrote it, which did not record whose scores decided"));
+            return Err(Error::refused(
+                "an older release wrote it, which did not record whose scores decided",
+            ));
         }
         let model = Model::open(directory)?;
         let manifest = recorded_manifest(directory, &record)?;

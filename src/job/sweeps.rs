@@ -155,8 +155,10 @@ fn add_recorded(sweeps: &mut Vec<Sweep>, scheme: RecordedScheme) {
     let elements: u64 = scheme.model.tensors().map(|(_, tensor)| tensor.elements() as u64).sum();
     (figures.bytes, figures.bytes_from) = (scheme.model.bytes(), BytesFrom::Checkpoint);
     figures.bits_on_disk = Some(8.0 * figures.bytes as f64 / elements as f64);
+    let policy = scheme.record.policy.as_ref().map(|policy| policy.file.clone());
     let origin = Origin {
         command: scheme.record.command.clone(),
+        policy: policy.as_deref().map(policy_name),
         dialect: scheme.dialect.to_string(),
         activations: scheme.activations.to_string(),
         rounding: scheme.record.layout.rounding.clone(),
@@ -167,7 +169,6 @@ fn add_recorded(sweeps: &mut Vec<Sweep>, scheme: RecordedScheme) {
             layers.iter().copied(),
         ),
     };
-    let policy = scheme.record.policy.as_ref().map(|policy| policy.file.clone());
     let family = FamilyKey::of(policy, &scheme.coverage, Some(&scheme.record.layout));
     let weights = scheme.record.weights.iter().map(|weight| (weight.bytes, weight.blake3.clone())).collect();
     sweep.schemes.push(ShownMember {
@@ -223,6 +224,7 @@ fn add_planned(
         let architecture = basis.model.as_ref().and_then(|model| model.architecture());
         let origin = layout.map(|(dialect, layout)| Origin {
             command: options.request.command.clone(),
+            policy: policy.as_deref().map(policy_name),
             dialect: dialect.to_string(),
             activations: layout.activations.to_string(),
             rounding: layout.encoding.rounding.to_string(),
@@ -389,6 +391,12 @@ fn layer_errors(
         }
     }
     (!worst.is_empty()).then(|| worst.into_values().collect())
+}
+
+/// What people call the policy in `file`: its name without folder and ending.
+fn policy_name(file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.strip_suffix(".lua").unwrap_or(name).to_string()
 }
 
 /// The last part of the model's name: paths differ from machine to machine.

@@ -19,7 +19,9 @@ const BAR: &str = "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {dec
 /// The listener that suits standard error and the verbosity of `lua`.
 pub(super) fn listener(lua: &Lua) -> Box<dyn Progress> {
     match verbosity(lua) {
-        Verbosity::Quiet if log_file::is_kept() => Box::new(Lines { begun: Mutex::new(None), is_quiet: true }),
+        Verbosity::Quiet if log_file::is_kept() => {
+            Box::new(Lines { begun: Mutex::new(None), is_quiet: true })
+        }
         Verbosity::Quiet => Box::new(Silent),
         _ if std::io::stderr().is_terminal() => Box::new(Bar(Mutex::new(None))),
         _ => Box::new(Lines { begun: Mutex::new(None), is_quiet: false }),

@@ -121,7 +121,12 @@ impl Located {
     /// # Errors
     /// Those of [`Located::in_model`].
     pub fn in_scheme(manifest: &Manifest, scheme: &Model, format: FormatId) -> Result<Self> {
-        Located::of(manifest, scheme, format, |dtype| if dtype == Dtype::F8E4M3 { Dtype::BF16 } else { dtype })
+        Located::of(
+            manifest,
+            scheme,
+            format,
+            |dtype| if dtype == Dtype::F8E4M3 { Dtype::BF16 } else { dtype },
+        )
     }
 
     /// The groups in `model`, whose weights have the dtypes that `dtype_of` makes of those that are stored.

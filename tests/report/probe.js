@@ -32,6 +32,12 @@ addEventListener("load", () => {
   for (const node of document.querySelectorAll("h1, h2, h3, p, dd, li, figcaption")) {
     if (node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline") problem(`${name(node)} is wider than its place`);
   }
+  for (const cell of document.querySelectorAll("th.main, td.main")) {
+    const box = cell.getBoundingClientRect();
+    if (box.right > innerWidth + 0.5 || box.left < -0.5) problem(`the column of ${name(cell)} is not in view: it ends at ${box.right.toFixed(0)} of ${innerWidth} px`);
+  }
+  const ramps = [...document.querySelectorAll(".ramp svg")].map((svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width);
+  if (ramps.some((scale) => Math.abs(scale - ramps[0]) > 0.01)) problem(`legends are of several sizes: ${ramps}`);
   for (const entry of performance.getEntriesByType("resource")) problem(`the page asked for ${entry.name}`);
   console.log("probe: done");
 });

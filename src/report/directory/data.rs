@@ -53,29 +53,12 @@ impl DirectoryReport {
         for sweep in &self.sweeps {
             let own = &names[from..from + sweep.schemes.len()];
             from += sweep.schemes.len();
-            let labels: Vec<String> = sweep.families().iter().map(|family| label(family.schemes.iter().map(|&at| own[at].as_str()))).collect();
+            let labels = sweep.labels(&sweep.families(), own);
             titles.push(match labels.is_empty() {
                 true => sweep.title.clone(),
                 false => format!("{}: {}", sweep.title, labels.join(", ")),
             });
         }
         titles
-    }
-}
-
-/// The words that `names` begin with, or the first of them.
-pub(super) fn label<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
-    let Some(first) = names.next() else { return String::new() };
-    let words: Vec<&str> = first.split('_').collect();
-    let mut common = words.len();
-    let mut is_alone = true;
-    for name in names {
-        is_alone = false;
-        common = name.split('_').zip(&words).take(common).take_while(|(a, b)| a == *b).count();
-    }
-    match common {
-        _ if is_alone => first.to_string(),
-        0 => format!("{first}, …"),
-        common => words[..common].join("_"),
     }
 }

@@ -32,16 +32,15 @@ fn sweep(sweep: &SweepReport) -> Value {
             "scored": group.is_scored, "kept": group.kept,
         })
     };
-    let point = |p: &crate::plan::FrontierPoint| json!({"effective_bits": p.effective_bits, "score": p.score});
+    let point =
+        |p: &crate::plan::FrontierPoint| json!({"effective_bits": p.effective_bits, "score": p.score});
     let error = |layer: &crate::report::sweep::LayerError| {
         json!({
             "module": layer.module, "sqnr_db": number(Some(layer.sqnr_db)), "mse": number(Some(layer.mse)),
             "saturated": layer.saturated, "zeroed": layer.zeroed,
         })
     };
-    let sharing = |s: crate::report::sweep::Sharing| {
-        json!({"unique_bytes": s.unique_bytes, "copied_bytes": s.copied_bytes})
-    };
+    let sharing = |s: crate::report::sweep::Sharing| json!({"unique_bytes": s.unique_bytes, "copied_bytes": s.copied_bytes});
     let facts = sweep.facts.iter().map(|(label, value)| json!({"label": label, "value": value}));
     json!({
         "title": sweep.title,

@@ -1,8 +1,8 @@
 //! All families of a directory in one table and one picture.
 
-use super::data::{DirectoryReport, label};
+use super::data::DirectoryReport;
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
-use crate::report::sweep::{self, Figure, QualityKind, SchemeRow, SweepReport, colour};
+use crate::report::sweep::{self, Figure, QualityKind, SchemeRow, SweepReport, colour, name_within};
 use crate::report::table::{Column, Table, Unit};
 use crate::units::{self, ByteUnit};
 
@@ -28,9 +28,10 @@ pub(super) fn families(report: &DirectoryReport) -> Vec<ShownFamily<'_>> {
     let mut from = 0;
     let mut families = Vec::new();
     for sweep in &report.sweeps {
-        for family in sweep.families() {
-            let names: Vec<String> = family.schemes.iter().map(|&at| names[from + at].clone()).collect();
-            let label = label(names.iter().map(String::as_str));
+        let own = &names[from..from + sweep.schemes.len()];
+        let rows = sweep.families();
+        for (label, family) in sweep.labels(&rows, own).into_iter().zip(rows) {
+            let names: Vec<String> = family.schemes.iter().map(|&at| own[at].clone()).collect();
             families.push(ShownFamily { label, sweep, places: family.schemes, names });
         }
         from += sweep.schemes.len();
@@ -41,7 +42,8 @@ pub(super) fn families(report: &DirectoryReport) -> Vec<ShownFamily<'_>> {
 /// One row for each family.
 pub(super) fn table(report: &DirectoryReport) -> Table {
     let families = families(report);
-    let sizes = report.schemes().map(|(sweep, scheme)| scheme.figures.bytes.max(sweep.base_bytes.unwrap_or(0)));
+    let sizes =
+        report.schemes().map(|(sweep, scheme)| scheme.figures.bytes.max(sweep.base_bytes.unwrap_or(0)));
     let unit = ByteUnit::for_largest(sizes.max().unwrap_or(0));
     let several_models = report.sweeps.iter().any(|sweep| sweep.title != report.sweeps[0].title);
     let columns = [
@@ -129,7 +131,12 @@ fn picture(
         let mark = |(name, scheme): (&str, &SchemeRow)| {
             let y = value(family.sweep, scheme)?;
             let title = format!("{name}: {}, {}", unit.text(scheme.figures.bytes), units::score(y));
-            Some(Mark { x: unit.value(scheme.figures.bytes), y, title, label: sweep::label(name) })
+            Some(Mark {
+                x: unit.value(scheme.figures.bytes),
+                y,
+                title,
+                label: sweep::label(name_within(&family.label, name)),
+            })
         };
         let mut marks: Vec<Mark> = family.schemes().filter_map(mark).collect();
         if marks.is_empty() {

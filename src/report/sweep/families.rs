@@ -26,27 +26,49 @@ impl SweepReport {
         for (at, scheme) in self.schemes.iter().enumerate() {
             match families.iter_mut().find(|(family, _)| *family == scheme.family) {
                 Some((_, row)) => row.schemes.push(at),
-                None => families
-                    .push((scheme.family, FamilyRow { label: String::new(), schemes: vec![at] })),
+                None => families.push((scheme.family, FamilyRow { label: String::new(), schemes: vec![at] })),
             }
         }
         let names = self.short_names();
         let mut families: Vec<FamilyRow> = families.into_iter().map(|(_, row)| row).collect();
-        for family in &mut families {
-            let own: Vec<&str> = family.schemes.iter().map(|&at| names[at].as_str()).collect();
-            family.label = common_words(&own);
-        }
-        // Labels that tell nothing apart are the names of the first schemes.
-        let labels: Vec<String> = families.iter().map(|family| family.label.clone()).collect();
-        for (at, family) in families.iter_mut().enumerate() {
-            let is_taken = labels.iter().enumerate().any(|(other, label)| other != at && *label == labels[at]);
-            if labels[at].is_empty() || is_taken {
-                let more = if family.schemes.len() > 1 { ", …" } else { "" };
-                family.label = format!("{}{more}", names[family.schemes[0]]);
-            }
+        let labels = self.labels(&families, &names);
+        for (family, label) in families.iter_mut().zip(labels) {
+            family.label = label;
         }
         families
     }
+
+    /// What each of `families` is called where its schemes are called `names`: by the words that these begin with; where that
+    /// tells nothing, by the policy that made them or the first of them.
+    pub(in crate::report) fn labels(&self, families: &[FamilyRow], names: &[String]) -> Vec<String> {
+        let own =
+            |family: &FamilyRow| family.schemes.iter().map(|&at| names[at].as_str()).collect::<Vec<_>>();
+        let words: Vec<String> = families.iter().map(|family| common_words(&own(family))).collect();
+        let label = |(at, family): (usize, &FamilyRow)| {
+            let is_taken = words.iter().enumerate().any(|(other, word)| other != at && *word == words[at]);
+            if !words[at].is_empty() && !is_taken {
+                return words[at].clone();
+            }
+            let first = family.schemes[0];
+            let policy = |family: &FamilyRow| {
+                let origin = self.schemes[family.schemes[0]].origin.as_ref();
+                origin.and_then(|origin| origin.policy.clone())
+            };
+            let is_its_own = |name: &String| {
+                let others = families.iter().filter(|other| policy(other).as_ref() == Some(name));
+                others.count() == 1
+            };
+            let more = if family.schemes.len() > 1 { ", …" } else { "" };
+            policy(family).filter(is_its_own).unwrap_or_else(|| format!("{}{more}", names[first]))
+        };
+        families.iter().enumerate().map(label).collect()
+    }
+}
+
+/// `name` beside a point that has the colour of the family `label`: without the words that the colour stands for.
+pub(in crate::report) fn name_within<'a>(label: &str, name: &'a str) -> &'a str {
+    let rest = name.strip_prefix(label).and_then(|rest| rest.strip_prefix('_'));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(name)
 }
 
 /// The words that all `names` begin with, or the only name.
@@ -70,5 +92,8 @@ mod tests {
         assert_eq!(common_words(&["lm_only_top10", "lm_only_top20"]), "lm_only");
         assert_eq!(common_words(&["top10", "top20"]), "");
         assert_eq!(common_words(&["alone_top10"]), "alone_top10");
+        assert_eq!(name_within("lm_only", "lm_only_top10"), "top10");
+        assert_eq!(name_within("lm", "lm_only_top10"), "only_top10");
+        assert_eq!([name_within("lm_on", "lm_only"), name_within("all", "all")], ["lm_only", "all"]);
     }
 }

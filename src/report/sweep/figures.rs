@@ -1,7 +1,7 @@
 //! The plots of a sweep: size, effective bits, cumulative sensitivity, frontier.
 
 use super::data::{SchemeRow, SweepReport};
-use super::families::{FamilyRow, colour};
+use super::families::{FamilyRow, colour, name_within};
 use crate::manifest::compare_scores;
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
 use crate::units::{self, ByteUnit};
@@ -77,7 +77,8 @@ fn against_coverage(
 
 /// The colours of `families`; nothing for a single one, which needs no name.
 fn family_legend(families: &[FamilyRow]) -> Legend {
-    let row = |(number, family): (usize, &FamilyRow)| (format!("dot {}", colour(number)), family.label.clone());
+    let row =
+        |(number, family): (usize, &FamilyRow)| (format!("dot {}", colour(number)), family.label.clone());
     if families.len() > 1 { families.iter().enumerate().map(row).collect() } else { Vec::new() }
 }
 
@@ -122,7 +123,7 @@ fn score(scheme: &SchemeRow) -> f64 {
 /// The schemes as labelled points of summed score, one series for each family.
 fn scheme_points(sweep: &SweepReport, x: impl Fn(&SchemeRow) -> f64) -> Vec<Series> {
     let names = sweep.short_names();
-    let mark = |&at: &usize| {
+    let mark = |family: &FamilyRow, at: usize| {
         let (s, name) = (&sweep.schemes[at], &names[at]);
         Mark {
             x: x(s),
@@ -133,13 +134,13 @@ fn scheme_points(sweep: &SweepReport, x: impl Fn(&SchemeRow) -> f64) -> Vec<Seri
                 bits(s),
                 units::score(score(s))
             ),
-            label: label(name),
+            label: label(name_within(&family.label, name)),
         }
     };
     let series = |(number, family): (usize, &FamilyRow)| Series {
         class: colour(number + 1),
         shape: Shape::Points,
-        marks: family.schemes.iter().map(mark).collect(),
+        marks: family.schemes.iter().map(|&at| mark(family, at)).collect(),
     };
     sweep.families().iter().enumerate().map(series).collect()
 }

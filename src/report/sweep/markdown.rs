@@ -36,10 +36,7 @@ pub(in crate::report) fn markdown_chapters(sweep: &SweepReport) -> String {
             KNEE
         ));
     }
-    text.push_str(&format!(
-        "\n## The most sensitive groups\n{}",
-        markdown(&tables::most_sensitive(sweep))
-    ));
+    text.push_str(&format!("\n## The most sensitive groups\n{}", markdown(&tables::most_sensitive(sweep))));
     text.push_str("\n## Weight error\n");
     match sweep.layer_errors.as_deref() {
         Some(layers) if !layers.is_empty() => {

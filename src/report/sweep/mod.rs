@@ -18,13 +18,13 @@ pub use data::{
     GroupForm, GroupRow, LayerError, MeasuredQuality, QualityKind, SchemeRow, Sharing, SweepReport,
 };
 pub use families::FamilyRow;
-pub(super) use families::colour;
+pub(super) use families::{colour, name_within};
 pub(super) use figures::{Figure, label};
 pub(super) use html::{Chapter, chapters, figure};
 pub(super) use markdown::markdown_chapters;
+pub use origin::{Origin, Serving};
 pub(super) use tables::schemes as scheme_table;
 pub(super) use words::{UNITS, knees as scheme_words, summary};
-pub use origin::{Origin, Serving};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use crate::dialect::Engine;
 pub struct Origin {
     /// The command line that made it, program first, as it was typed; empty where none is on record.
     pub command: Vec<String>,
+    /// The name of the policy that made it, where one did: `lm_only_topx`.
+    pub policy: Option<String>,
     /// Its dialect.
     pub dialect: String,
     /// How its inputs are scaled.
@@ -72,6 +74,7 @@ mod tests {
     fn a_command_line_is_one_that_a_shell_reads_back() {
         let origin = |words: &[&str]| Origin {
             command: words.iter().map(ToString::to_string).collect(),
+            policy: None,
             dialect: String::new(),
             activations: String::new(),
             rounding: String::new(),

@@ -2,7 +2,7 @@
 
 use super::data::{MeasuredQuality, QualityKind, SchemeRow, SweepReport};
 use super::decisive::{KNEE, has_logarithm, knee};
-use super::families::colour;
+use super::families::{colour, name_within};
 use super::figures::{Figure, Legend, label};
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
 use crate::report::table::{Cell, Column, Table, Unit};
@@ -68,7 +68,8 @@ fn measured(sweep: &SweepReport, kind: QualityKind) -> Vec<Measured<'_>> {
 fn measured_families(sweep: &SweepReport, kind: QualityKind) -> Vec<MeasuredFamily<'_>> {
     let measured = measured(sweep, kind);
     let families = sweep.families().into_iter().enumerate().map(|(number, family)| {
-        let is_own = |one: &&Measured| family.schemes.iter().any(|&at| sweep.schemes[at].family == one.family);
+        let is_own =
+            |one: &&Measured| family.schemes.iter().any(|&at| sweep.schemes[at].family == one.family);
         let schemes: Vec<Measured> = measured.iter().filter(is_own).cloned().collect();
         let knee = knee_of(&schemes);
         MeasuredFamily { label: family.label, colour: colour(number), schemes, knee }
@@ -146,7 +147,8 @@ pub(super) fn words(sweep: &SweepReport) -> String {
             row.quality.base_perplexity
         ));
         let families = measured_families(sweep, kind);
-        let knees: Vec<String> = families.iter().filter_map(|f| Some(f.schemes[f.knee?].name.clone())).collect();
+        let knees: Vec<String> =
+            families.iter().filter_map(|f| Some(f.schemes[f.knee?].name.clone())).collect();
         match &knees[..] {
             [] => {}
             [only] => text.push_str(&format!("; the knee of KL against size is {only}")),
@@ -166,7 +168,7 @@ pub(super) fn figures(sweep: &SweepReport) -> Vec<Figure> {
 fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
     let measured = || families.iter().flat_map(|family| &family.schemes);
     let unit = ByteUnit::for_largest(measured().map(|m| m.scheme.figures.bytes).max().unwrap_or(0));
-    let mark = |one: &Measured| Mark {
+    let mark = |family: &MeasuredFamily, one: &Measured| Mark {
         x: unit.value(one.scheme.figures.bytes),
         y: one.quality.kl,
         title: format!(
@@ -176,9 +178,11 @@ fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
             units::score(one.quality.kl),
             units::score(one.quality.kl_error)
         ),
-        label: label(&one.name),
+        label: label(name_within(&family.label, &one.name)),
     };
-    let marks: Vec<Mark> = measured().map(mark).collect();
+    let marks_of =
+        |family: &MeasuredFamily| family.schemes.iter().map(|m| mark(family, m)).collect::<Vec<_>>();
+    let marks: Vec<Mark> = families.iter().flat_map(marks_of).collect();
     let positive = || marks.iter().map(|m| m.y).filter(|kl| has_logarithm(*kl));
     let (least, most) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
     let is_logarithmic = most >= DECADE * least;
@@ -192,7 +196,7 @@ fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
     for family in families {
         let name = if families.len() > 1 { family.label.clone() } else { "schemes".into() };
         legend.push((format!("dot {}", family.colour), name));
-        let mut marks: Vec<Mark> = family.schemes.iter().map(mark).collect();
+        let mut marks = marks_of(family);
         lines.push(Series { class: family.colour, shape: Shape::Line, marks: marks.clone() });
         if let Some(at) = family.knee {
             bends.push(marks.remove(at));

@@ -3,6 +3,7 @@ use super::*;
 use crate::format::QuantisationError;
 use crate::manifest::{Manifest, RankingOptions, Selection};
 use crate::plan::{CostModel, Located, frontier};
+use crate::report::directory::DirectoryReport;
 
 fn manifest() -> Manifest {
     let group = |name: &str, members: &str, score: &str, cost: u32| {
@@ -29,6 +30,10 @@ fn manifest() -> Manifest {
         "visual.blocks.0.attn.qkv": {}, "lm_head": {}"#;
     let text = format!(r#"{{"layers": {{{layers}}}, "layer_sensitivity": {{{}}}}}"#, groups.join(", "));
     Manifest::parse("m.json", text).unwrap()
+}
+
+fn page(sweep: &SweepReport) -> DirectoryReport {
+    sweep.clone().into()
 }
 
 fn sweep() -> SweepReport {
@@ -82,7 +87,7 @@ fn groups_that_stay_in_bf16_are_counted_once_each_and_cost_what_they_did() {
 /// `q_proj` alone loses 1.0 for 15 bits, but `down_proj` loses 0.5 and saves twice as much.
 #[test]
 fn the_table_sets_each_scheme_beside_the_least_sum_of_its_size() {
-    let text = with_schemes(&[("a", &[0]), ("b", &[0, 1]), ("broken", &[3])]).to_markdown();
+    let text = page(&with_schemes(&[("a", &[0]), ("b", &[0, 1]), ("broken", &[3])])).to_markdown();
     let row = |name: &str| {
         let line = text.lines().find(|l| l.starts_with(&format!("| {name} "))).unwrap();
         line.split('|').map(|cell| cell.trim().to_string()).rev().skip(1).take(2).collect::<Vec<_>>()
@@ -120,7 +125,7 @@ fn layers_that_lose_the_same_are_one_row() {
     let mut layers: Vec<LayerError> = (0..40).map(|at| layer(at, 31.46 + at as f64 * 1e-3)).collect();
     layers.push(layer(40, 25.0));
     sweep.layer_errors = Some(layers);
-    let text = sweep.to_markdown();
+    let text = page(&sweep).to_markdown();
     let rows: Vec<&str> = text.lines().filter(|l| l.contains("down_proj") && l.contains("1.00e-7")).collect();
     assert_eq!(rows.len(), 2, "{text}");
     assert!(rows[0].contains("25.0 |      1 | layers.40"), "{text}");
@@ -142,20 +147,20 @@ fn names_are_shortened_by_the_words_that_all_share() {
 fn what_was_not_measured_is_said_to_be_so() {
     let mut sweep = sweep();
     assert!(
-        sweep.to_html().contains("Not measured in this sweep.")
-            && sweep.to_markdown().contains("Not measured")
+        page(&sweep).to_html().contains("Not measured in this sweep.")
+            && page(&sweep).to_markdown().contains("Not measured")
     );
     let error =
         QuantisationError { elements: 4, sum_squared_error: 1.0, sum_squares: 1e3, ..Default::default() };
     sweep.layer_errors = Some(vec![LayerError::new("model.layers.0.mlp.down_proj", &error)]);
-    let html = sweep.to_html();
+    let html = page(&sweep).to_html();
     assert!(html.contains("<title>language 0, down_proj: 30.0 dB</title>"), "{html}");
     assert!(!html.contains("Not measured"));
 }
 
 #[test]
 fn a_sweep_without_schemes_still_reports_the_manifest() {
-    let (html, text) = (sweep().to_html(), sweep().to_markdown());
+    let (html, text) = (page(&sweep()).to_html(), page(&sweep()).to_markdown());
     assert!(html.contains("Scores, language") && !html.contains("href=\"#schemes\""));
     assert!(html.contains("class=\"broken\"") && html.contains("never scored"));
     assert!(text.contains("No schemes: the manifest alone.") && text.contains("| infinite |"), "{text}");
