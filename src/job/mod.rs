@@ -23,6 +23,7 @@ mod scored;
 mod scoring_place;
 pub mod sensitivity;
 mod standing;
+mod sweep_facts;
 mod sweeps;
 mod writer;
 

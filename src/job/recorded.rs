@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::basis::joined;
 use super::candidates::with_candidates_of;
 use crate::checkpoint::RECORDS;
-use crate::dialect::DialectId;
+use crate::dialect::{DialectId, Foreign, TensorRole};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::manifest::{Coverage, Manifest};
@@ -37,6 +37,8 @@ pub(super) struct RecordedScheme {
     pub dialect: DialectId,
     /// How its inputs are scaled.
     pub activations: Activations,
+    /// Elements of all tensors but those of quantisers, such as scales: as many as the base checkpoint has.
+    pub elements: u64,
     /// What its codes lose.
     pub errors: WeightErrors,
 }
@@ -117,7 +119,12 @@ impl RecordedScheme {
         let (manifest, _) = joined(&manifest, Some(&model));
         let located = Located::in_scheme(&manifest, &model, dialect.dialect().format())?;
         let costs = CostModel::of_manifest(&manifest, &located);
+        let foreign = Foreign::of(&model)?;
+        let is_weight = |name: &str| foreign.role(name) != TensorRole::Quantiser;
+        let weights = model.tensors().filter(|(name, _)| is_weight(name));
+        let elements = weights.map(|(_, tensor)| tensor.elements() as u64).sum();
         let scheme = RecordedScheme {
+            elements,
             name,
             coverage,
             manifest: Arc::new(manifest),

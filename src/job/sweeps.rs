@@ -1,7 +1,7 @@
 //! What the report of a directory shows: the schemes that are on record there, whatever run wrote them, and those of a family that
 //! are planned and not there yet. Schemes of one base checkpoint whose groups have the same scores are one sweep.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,12 +11,13 @@ use super::options::FamilyOptions;
 use super::planned::Planned;
 use super::quality::{ShownScheme, read_quality};
 use super::recorded::{RecordedScheme, RecordedSchemes};
+use super::sweep_facts::{layer_errors, layout_facts, sharing};
 use crate::error::{Error, Result};
 use crate::manifest::{Coverage, Group, Manifest, RankingOptions, Selection};
 use crate::plan::{BytesFrom, CostModel, Figures, Frontier, frontier};
 use crate::record::{LayoutWords, Source};
 use crate::report::directory::DirectoryReport;
-use crate::report::sweep::{LayerError, Origin, Sharing, SweepReport};
+use crate::report::sweep::{SchemeOrigin, Sharing, SweepReport};
 use crate::write::WeightErrors;
 
 /// The base checkpoint of a sweep: the hash of its configuration, and its weight files, with hashes where they are known.
@@ -44,7 +45,7 @@ struct ShownMember {
     name: String,
     selection: Selection,
     figures: Figures,
-    origin: Option<Origin>,
+    origin: Option<SchemeOrigin>,
     family: FamilyKey,
     /// The size and the hash of each weight file, where it is written.
     weights: Option<Vec<(u64, String)>>,
@@ -152,11 +153,10 @@ fn add_recorded(sweeps: &mut Vec<Sweep>, scheme: RecordedScheme) {
     let layers: Vec<&str> = scheme.quantised().collect();
     let Some(selection) = selection(&sweep.manifest, &scheme.coverage) else { return };
     let mut figures = sweep.costs.figures(selection.selected());
-    let elements: u64 = scheme.model.tensors().map(|(_, tensor)| tensor.elements() as u64).sum();
     (figures.bytes, figures.bytes_from) = (scheme.model.bytes(), BytesFrom::Checkpoint);
-    figures.bits_on_disk = Some(8.0 * figures.bytes as f64 / elements as f64);
+    figures.bits_on_disk = Some(8.0 * figures.bytes as f64 / scheme.elements as f64);
     let policy = scheme.record.policy.as_ref().map(|policy| policy.file.clone());
-    let origin = Origin {
+    let origin = SchemeOrigin {
         command: scheme.record.command.clone(),
         policy: policy.as_deref().map(policy_name),
         dialect: scheme.dialect.to_string(),
@@ -222,7 +222,7 @@ fn add_planned(
         let Some(own) = selection(&sweep.manifest, &scheme.coverage()) else { continue };
         let layers: Vec<&str> = scheme.plan.formats.keys().map(AsRef::as_ref).collect();
         let architecture = basis.model.as_ref().and_then(|model| model.architecture());
-        let origin = layout.map(|(dialect, layout)| Origin {
+        let origin = layout.map(|(dialect, layout)| SchemeOrigin {
             command: options.request.command.clone(),
             policy: policy.as_deref().map(policy_name),
             dialect: dialect.to_string(),
@@ -321,8 +321,9 @@ impl Sweep {
                 (row.family, row.origin) = (family, scheme.origin.clone());
             }
         }
-        report.facts.extend(layout_facts(&self.schemes));
-        report.sharing = self.sharing.or_else(|| sharing(&self.schemes));
+        report.facts.extend(layout_facts(self.schemes.iter().filter_map(|scheme| scheme.origin.as_ref())));
+        report.sharing =
+            self.sharing.or_else(|| sharing(self.schemes.iter().map(|scheme| scheme.weights.as_deref())));
         let errors = self.schemes.iter_mut().flat_map(|scheme| std::mem::take(&mut scheme.errors));
         report.layer_errors = layer_errors(errors);
         let shown: Vec<ShownScheme> = self
@@ -343,54 +344,6 @@ impl Sweep {
         }
         (report, None)
     }
-}
-
-/// How the weights are written, over all schemes.
-fn layout_facts(schemes: &[ShownMember]) -> Vec<(String, String)> {
-    let origins = || schemes.iter().filter_map(|scheme| scheme.origin.as_ref());
-    let format = |origin: &Origin| {
-        let dialect = origin.dialect.parse::<crate::dialect::DialectId>().ok();
-        dialect.map_or_else(String::new, |dialect| dialect.dialect().format().to_string())
-    };
-    let columns: [(&str, &dyn Fn(&Origin) -> String); 4] = [
-        ("Format written", &format),
-        ("Dialect", &|origin| origin.dialect.clone()),
-        ("Activations", &|origin| origin.activations.clone()),
-        ("Rounding", &|origin| origin.rounding.clone()),
-    ];
-    let fact = |(label, word): (&str, &dyn Fn(&Origin) -> String)| {
-        let words: BTreeSet<String> = origins().map(word).collect();
-        let words: Vec<String> = words.into_iter().collect();
-        (!words.is_empty()).then(|| (label.to_string(), words.join(", ")))
-    };
-    columns.into_iter().filter_map(fact).collect()
-}
-
-/// What sharing saves: files with the same content counted once. Nothing where some scheme is not written.
-fn sharing(schemes: &[ShownMember]) -> Option<Sharing> {
-    let weights: Option<Vec<_>> = schemes.iter().map(|scheme| scheme.weights.as_ref()).collect();
-    let weights = weights?;
-    let unique: BTreeMap<&str, u64> =
-        weights.iter().flat_map(|w| w.iter()).map(|(bytes, hash)| (hash.as_str(), *bytes)).collect();
-    (!weights.is_empty()).then(|| Sharing {
-        unique_bytes: unique.values().sum(),
-        copied_bytes: weights.iter().flat_map(|w| w.iter()).map(|(bytes, _)| bytes).sum(),
-    })
-}
-
-/// What quantising each layer loses: the worst, where schemes of several layouts lose differently.
-fn layer_errors(
-    errors: impl Iterator<Item = (String, crate::format::QuantisationError)>,
-) -> Option<Vec<LayerError>> {
-    let mut worst: BTreeMap<String, LayerError> = BTreeMap::new();
-    for (module, error) in errors {
-        let error = LayerError::new(module.as_str(), &error);
-        match worst.get(&module) {
-            Some(known) if known.sqnr_db <= error.sqnr_db => {}
-            _ => drop(worst.insert(module, error)),
-        }
-    }
-    (!worst.is_empty()).then(|| worst.into_values().collect())
 }
 
 /// What people call the policy in `file`: its name without folder and ending.

@@ -22,7 +22,7 @@ const HEAD: &str = concat!(
 );
 
 /// A part of the page that the contents lead to.
-struct Part {
+struct PagePart {
     id: String,
     title: String,
     body: Markup,
@@ -67,7 +67,7 @@ fn page(report: &DirectoryReport) -> Markup {
     }
 }
 
-fn parts(report: &DirectoryReport) -> Vec<Part> {
+fn parts(report: &DirectoryReport) -> Vec<PagePart> {
     let mut parts = Vec::new();
     if side_by_side::families(report).len() > 1 {
         let body = html! {
@@ -75,13 +75,13 @@ fn parts(report: &DirectoryReport) -> Vec<Part> {
             p.note { (side_by_side::words(report)) }
             div.columns { @for figure in side_by_side::figures(report) { (sweep::figure(&figure)) } }
         };
-        parts.push(Part { id: "families".into(), title: "Families side by side".into(), body });
+        parts.push(PagePart { id: "families".into(), title: "Families side by side".into(), body });
     }
     let is_only = report.sweeps.len() == 1;
     for (number, (sweep, name)) in report.sweeps.iter().zip(report.sweep_titles()).enumerate() {
         let chapters = sweep::chapters(sweep);
         if is_only {
-            let part = |chapter: sweep::Chapter| Part {
+            let part = |chapter: sweep::Chapter| PagePart {
                 id: chapter.id.into(),
                 title: chapter.title.into(),
                 body: chapter.body,
@@ -93,7 +93,7 @@ fn parts(report: &DirectoryReport) -> Vec<Part> {
             (facts(&sweep.facts))
             @for chapter in &chapters { div.chapter { h3.chapter { (chapter.title) } (chapter.body) } }
         };
-        parts.push(Part { id: format!("sweep-{}", number + 1), title: name, body });
+        parts.push(PagePart { id: format!("sweep-{}", number + 1), title: name, body });
     }
     parts
 }

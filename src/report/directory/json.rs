@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::data::DirectoryReport;
-use crate::report::sweep::{GroupForm, Origin, QualityKind, SchemeRow, Serving, SweepReport};
+use crate::report::sweep::{GroupForm, QualityKind, SchemeOrigin, SchemeRow, Serving, SweepReport};
 
 impl DirectoryReport {
     /// All that the page shows but its pictures, as `docs/json.md` describes it. JSON has neither infinity nor NaN: such numbers
@@ -92,7 +92,7 @@ fn scheme(sweep: &SweepReport, scheme: &SchemeRow) -> Value {
     })
 }
 
-fn origin(origin: &Origin, name: &str) -> Value {
+fn origin(origin: &SchemeOrigin, name: &str) -> Value {
     let directory = format!("./{name}");
     let serving = |serving: &Serving| {
         json!({

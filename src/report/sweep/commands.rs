@@ -1,7 +1,7 @@
 //! The commands that made the schemes, and those that serve them.
 
 use super::data::{SchemeRow, SweepReport};
-use super::origin::Origin;
+use super::origin::SchemeOrigin;
 use crate::units::counted;
 
 /// How many schemes are named one by one.
@@ -19,7 +19,7 @@ pub(in crate::report) struct MadeBy {
 pub(in crate::report) fn made_by(sweep: &SweepReport) -> Vec<MadeBy> {
     let mut commands: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
-        let command = scheme.origin.as_ref().and_then(Origin::command_line);
+        let command = scheme.origin.as_ref().and_then(SchemeOrigin::command_line);
         match commands.iter_mut().find(|(known, _)| *known == command) {
             Some((_, names)) => names.push(name),
             None => commands.push((command, vec![name])),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::origin::Origin;
+use super::origin::SchemeOrigin;
 use crate::format::QuantisationError;
 use crate::manifest::{Group, Manifest, Selection};
 use crate::model::{Tower, kind_of};
@@ -86,7 +86,7 @@ pub struct SchemeRow {
     /// The family that it belongs to: schemes with the same number do.
     pub family: usize,
     /// Where it comes from, and what serves it; nothing for one that was planned from a manifest alone.
-    pub origin: Option<Origin>,
+    pub origin: Option<SchemeOrigin>,
     /// How each of [`SweepReport::groups`] is stored, in the same order.
     pub stored: Vec<GroupForm>,
     /// What it amounts to.

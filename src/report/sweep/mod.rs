@@ -22,7 +22,7 @@ pub(super) use families::{colour, name_within};
 pub(super) use figures::{Figure, label};
 pub(super) use html::{Chapter, chapters, figure};
 pub(super) use markdown::markdown_chapters;
-pub use origin::{Origin, Serving};
+pub use origin::{SchemeOrigin, Serving};
 pub(super) use tables::schemes as scheme_table;
 pub(super) use words::{UNITS, knees as scheme_words, summary};
 

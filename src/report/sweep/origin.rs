@@ -4,7 +4,7 @@ use crate::dialect::Engine;
 
 /// Where a scheme comes from, and what serves it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
+pub struct SchemeOrigin {
     /// The command line that made it, program first, as it was typed; empty where none is on record.
     pub command: Vec<String>,
     /// The name of the policy that made it, where one did: `lm_only_topx`.
@@ -42,7 +42,7 @@ impl Serving {
     }
 }
 
-impl Origin {
+impl SchemeOrigin {
     /// The command line as one line that a shell reads back; the program by its name alone. Nothing where none is on record.
     pub fn command_line(&self) -> Option<String> {
         let (program, words) = self.command.split_first()?;
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_command_line_is_one_that_a_shell_reads_back() {
-        let origin = |words: &[&str]| Origin {
+        let origin = |words: &[&str]| SchemeOrigin {
             command: words.iter().map(ToString::to_string).collect(),
             policy: None,
             dialect: String::new(),
