@@ -760,7 +760,7 @@ function Family:check() end
 ---@return qlua.Outcome # what was done
 function Family:run() end
 
----Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier. A report that lies there is replaced.
+---Writes `report.html`, a page that needs no other file, and `report.md` beside the schemes: sizes, scores, heat maps, frontier, commands, of every scheme that is on record there, whatever run wrote it. A report that lies there is replaced.
 ---
 ---Raises when a file of that name was not written by qlua.
 ---

@@ -502,7 +502,7 @@ fn run_goes_on_past_failures_and_sums_up() {
         "qlua: error: no script matches `s/x*`\n  hint: `*` matches any run of characters; quote the glob, or the shell takes it apart\n"
     );
     assert!(place.err(2, &["run"]).contains("`GLOB` is missing"));
-    assert!(place.out(&["run", "--help"]).contains("\nUsage: qlua run <GLOB>... [-- [ARGS]...]\n"));
+    assert!(place.out(&["run", "--help"]).contains("\nUsage: qlua run [OPTIONS] <GLOB>... [-- [ARGS]...]\n"));
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn commands(sweep: &SweepReport) -> Markup {
     html! {
         @for made in &commands {
             @match &made.command {
-                Some(command) => pre.command { code { (breakable(command)) } },
+                Some(command) => pre.command { code { (words_of(command)) } },
                 None => p { "No command is on record." },
             }
             p.note { (made.schemes) }
@@ -182,6 +182,16 @@ fn commands(sweep: &SweepReport) -> Markup {
         }
         @for refusal in commands::refusals(sweep) { p { (refusal) } }
         p.note { (words::SERVING) }
+    }
+}
+
+/// A command line whose lines end between words, and not after the dashes of an option.
+fn words_of(command: &str) -> Markup {
+    html! {
+        @for (at, word) in command.split(' ').enumerate() {
+            @if at > 0 { " " }
+            @if word.starts_with('-') { span.option { (word) } } @else { (breakable(word)) }
+        }
     }
 }
 
