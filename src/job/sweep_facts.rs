@@ -6,6 +6,9 @@ use crate::dialect::DialectId;
 use crate::format::QuantisationError;
 use crate::report::sweep::{LayerError, SchemeOrigin, Sharing};
 
+/// What a fact says of one scheme.
+type FactWord = dyn Fn(&SchemeOrigin) -> String;
+
 /// How the weights are written, over all schemes.
 pub(super) fn layout_facts<'a>(
     origins: impl Iterator<Item = &'a SchemeOrigin> + Clone,
@@ -14,13 +17,13 @@ pub(super) fn layout_facts<'a>(
         let dialect = origin.dialect.parse::<DialectId>().ok();
         dialect.map_or_else(String::new, |dialect| dialect.dialect().format().to_string())
     };
-    let columns: [(&str, &dyn Fn(&SchemeOrigin) -> String); 4] = [
+    let columns: [(&str, &FactWord); 4] = [
         ("Format written", &format),
         ("Dialect", &|origin| origin.dialect.clone()),
         ("Activations", &|origin| origin.activations.clone()),
         ("Rounding", &|origin| origin.rounding.clone()),
     ];
-    let fact = |(label, word): (&str, &dyn Fn(&SchemeOrigin) -> String)| {
+    let fact = |(label, word): (&str, &FactWord)| {
         let words: BTreeSet<String> = origins.clone().map(word).collect();
         let words: Vec<String> = words.into_iter().collect();
         (!words.is_empty()).then(|| (label.to_string(), words.join(", ")))

@@ -154,6 +154,7 @@ pub struct RecordedModel {
 
 /// What stands where a scheme has its record.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made: no list holds any")]
 pub enum FoundRecord {
     /// Nothing.
     Absent,
