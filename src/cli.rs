@@ -127,7 +127,9 @@ fn run_script(program: &OsString, words: &[OsString], invocation: &Invocation) -
     }
     let code = conclude(&run_steps(&host, invocation, chunk.as_ref()));
     if chunk.is_some() {
-        output::debug(invocation.verbosity, || format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64()));
+        output::debug(invocation.verbosity, || {
+            format!("exit code {code} after {:.3} s", begun.elapsed().as_secs_f64())
+        });
     }
     Ok(code)
 }

@@ -102,7 +102,8 @@ fn the_same_manifest_in_another_layout_is_the_same() {
 fn what_policies_do_not_read_is_compared_too() {
     let place = tempfile::tempdir().unwrap();
     let (first, _) = demo(place.path());
-    let edits: [(&str, fn(&mut Value), &[&str], &[GroupPart]); 4] = [
+    type Edit<'e> = (&'e str, fn(&mut Value), &'e [&'e str], &'e [GroupPart]);
+    let edits: [Edit; 4] = [
         (
             "a key of an entry",
             |value| {
