@@ -79,7 +79,7 @@ fn a_negative_number_is_a_value_and_double_dash_ends_the_options() {
 #[test]
 fn mistakes_are_named_with_a_next_step() {
     let list = "`qlua demo --help` lists what there is";
-    let there_are = "there are --model, --top, --include, --order, --dry-run, --limit, --help; `qlua demo --help` explains them";
+    let there_are = "there are --model, --top, --include, --order, --dry-run, --quick, --limit, --help; `qlua demo --help` explains them";
     for (words, expected) in [
         (&["--modle", "x"][..], "there is no option `--modle` | did you mean `--model`?".to_string()),
         (&["--dry_run"], "there is no option `--dry_run` | did you mean `--dry-run`?".into()),
