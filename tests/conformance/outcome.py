@@ -25,7 +25,7 @@ class Outcome:
     detail: str = ""
     activations: str = ""
     part: str = ""
-    """`matrix` for what is counted by cells."""
+    """`matrix` for what is counted by cells, `quality` for figures: neither is in the table of the main models."""
 
     def emit(self) -> None:
         """Prints the outcome for the driver."""

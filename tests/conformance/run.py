@@ -26,6 +26,7 @@ from environments import EnvironmentFailed
 from matrix import check_matrix
 from matrix_mixture import check_mixture
 from outcome import Outcome, read
+from quality import check_quality
 from schemes import Job, Model
 from tally import Tally, divergences
 from whole_job import whole_job
@@ -46,7 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "conformance", help="where models and schemes go")
     parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden", help="a trained model, if there")
     parser.add_argument("--all", action="store_true", help="every architecture of the matrix, and not a sample")
-    parser.add_argument("--only", choices=("families", "matrix"), help="one part of the run")
+    parser.add_argument("--only", choices=("families", "matrix", "quality"), help="one part of the run")
     parser.add_argument("--record", action="store_true", help="write the counts to results.json")
     return parser.parse_args()
 
@@ -220,12 +221,14 @@ def together(*parts: Callable[[], Any]) -> list[Any]:
 def main() -> None:
     run = Run(arguments())
     parts: list[Callable[[], Any]] = []
-    if run.options.only != "families":
+    if run.options.only in (None, "matrix"):
         parts += [lambda: check_matrix(run, run.options.all), lambda: check_mixture(run)]
-    if run.options.only != "matrix":
+    if run.options.only in (None, "families"):
         parts.append(lambda: check_families(run))
+    if run.options.only in (None, "quality"):
+        parts.append(lambda: check_quality(run))
     done = together(*parts)
-    cells, bases = done[0] if run.options.only != "families" else ({}, {})
+    cells, bases = done[0] if run.options.only in (None, "matrix") else ({}, {})
     run.print_times()
     run.tally.print()
     results = run.tally.results(matrix.letters(cells), matrix.reasons(bases))

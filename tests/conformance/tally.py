@@ -75,7 +75,7 @@ class Tally:
         """The counts by model, dialect and engine, the cells of the matrix, and the versions that gave them."""
         cells: dict[str, dict[str, dict[str, dict[str, int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
         key = lambda o: (o.model, o.dialect, o.engine)  # noqa: E731
-        shown = sorted((o for o in self.outcomes if o.model and o.engine != "job" and o.part != "matrix"), key=key)
+        shown = sorted((o for o in self.outcomes if o.model and o.engine != "job" and not o.part), key=key)
         for (model, dialect, engine), group in itertools.groupby(shown, key=key):
             counts = Counter(o.outcome for o in group)
             cells[model][dialect][engine] = {word: counts[word] for word in ("passed", "failed", "refused")}
