@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -17,9 +18,6 @@ from checkpoint import FP8, Directory, Inputs
 
 KINDS = ("text", "vlm")
 LARGEST = torch.finfo(FP8).max
-LAST_BIT = 2.0**-24
-"""One rounding to F32, relative."""
-
 Scale = Callable[[torch.Tensor], torch.Tensor]
 """The scale of each input of a layer, from the inputs."""
 
@@ -89,15 +87,19 @@ class Computation:
         """Logits of every sample of one kind, in F64."""
         return [model(**batch).logits[0].double() for batch in self.inputs.batches(kind)]
 
-    def simulated(self, scheme: Directory, kind: str, dynamic: Scale = per_token, seed: int | None = None) -> list[Figures]:
-        """The figures of `scheme`. With a `seed`, inputs are off by one rounding to F32, at random, before they are rounded to FP8."""
-        noise = torch.Generator().manual_seed(seed) if seed is not None else None
+    def simulated(
+        self, scheme: Directory, kind: str, dynamic: Scale = per_token, seed: int = 0, off: dict[str, float] | None = None
+    ) -> list[Figures]:
+        """The figures of `scheme`. `off` says by how much, relative, the inputs of each layer are off, at random by `seed`, before
+        they are rounded to FP8."""
+        generator = torch.Generator().manual_seed(seed)
         kept, hooks = {}, []
         for layer in scheme.fp8_layers:
             module = self.modules[scheme.in_memory(layer)]
             kept[module] = module.weight.data
             module.weight.data = scheme.weight(layer).to(module.weight.dtype)
-            hooks.append(module.register_forward_pre_hook(rounded(scale_of(scheme, layer, dynamic), noise)))
+            scale, noise = scale_of(scheme, layer, dynamic), off[scheme.in_memory(layer)] if off else 0.0
+            hooks.append(module.register_forward_pre_hook(rounded(scale, noise, generator)))
         try:
             return self.compared(kind, self.logits(self.model, kind))
         finally:
@@ -110,6 +112,21 @@ class Computation:
         """The figures of the model that Transformers loads from `directory`."""
         return self.compared(kind, self.logits(load(directory, self.model.dtype), kind))
 
+    @torch.no_grad()
+    def seen(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What goes into each linear layer of the base, in F64."""
+        found: dict[str, torch.Tensor] = {}
+        hooks = []
+        for name, module in self.modules.items():
+            if isinstance(module, torch.nn.Linear):
+                def keep(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...], key: str = name) -> None:
+                    found[key] = arguments[0].double()
+                hooks.append(module.register_forward_pre_hook(keep))
+        self.model(**batch)
+        for hook in hooks:
+            hook.remove()
+        return found
+
     def compared(self, kind: str, logits: list[torch.Tensor]) -> list[Figures]:
         """What logits differ by from those of the base."""
         found = []
@@ -121,17 +138,29 @@ class Computation:
         return found
 
 
-def rounded(scale: Scale, noise: torch.Generator | None) -> Callable[..., tuple[torch.Tensor]]:
-    """A hook that rounds inputs to FP8 and back."""
+def rounded(scale: Scale, noise: float, generator: torch.Generator) -> Callable[..., tuple[torch.Tensor]]:
+    """A hook that rounds inputs, off by `noise`, to FP8 and back."""
 
     def hook(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         (values,) = arguments
-        if noise is not None:
-            values = values * (1 + LAST_BIT * torch.randn(values.shape, generator=noise, dtype=values.dtype))
+        if noise:
+            values = values * (1 + noise * torch.randn(values.shape, generator=generator).to(values.dtype))
         scales = scale(values)
         return ((values / scales).clamp(-LARGEST, LARGEST).to(FP8).to(values.dtype) * scales,)
 
     return hook
+
+
+def errors(single: Computation, double: Computation) -> dict[str, float]:
+    """By how much F32 is off in what goes into each linear layer of the base: root mean squares of differences from F64, relative."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for kind in KINDS:
+        for batch in single.inputs.batches(kind):
+            seen = [computation.seen(batch) for computation in (single, double)]
+            for name, exact in seen[1].items():
+                sums[name][0] += (seen[0][name] - exact).square().sum().item()
+                sums[name][1] += exact.square().sum().item()
+    return {name: (off / total) ** 0.5 for name, (off, total) in sums.items()}
 
 
 def whole(samples: list[Figures]) -> dict[str, float]:
