@@ -23,7 +23,8 @@ fn pieces(name: &str) -> Vec<&str> {
         let is_decimal = || is_digit(name[..at].chars().last()) && is_digit(name[after..].chars().next());
         let is_end = match c {
             '_' | '/' => true,
-            '.' => !is_decimal(),
+            // Those that a relative path begins with stand with its slash.
+            '.' => !is_decimal() && !name[from..at].chars().all(|c| c == '.'),
             _ => false,
         };
         if is_end && after < name.len() {

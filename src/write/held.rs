@@ -29,7 +29,7 @@ const OPEN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBL
 pub(crate) struct HeldDirectory {
     path: PathBuf,
     /// Locked until it is dropped.
-    _lock: File,
+    lock: File,
 }
 
 /// What came of locking a directory.
@@ -39,6 +39,13 @@ enum Attempt {
     Busy,
     /// It went away or was replaced meanwhile.
     Changed,
+}
+
+impl Drop for HeldDirectory {
+    fn drop(&mut self) {
+        // A process that is being started has the file open for a moment, and would hold the lock for as long.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl HeldDirectory {
@@ -134,7 +141,7 @@ impl HeldDirectory {
                 .is_ok_and(|there| (there.st_dev, there.st_ino) == (kind.dev(), kind.ino()))
         };
         if is_own() && is_at_path() {
-            return Ok(Attempt::Held(HeldDirectory { path: path.to_path_buf(), _lock: lock }));
+            return Ok(Attempt::Held(HeldDirectory { path: path.to_path_buf(), lock }));
         }
         if made && is_own() {
             let _ = unlinkat(&directory, LOCK_FILE, AtFlags::empty());
