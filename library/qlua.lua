@@ -694,7 +694,7 @@ function Family:formats(name) end
 ---@return qlua.PlannedFile[] # one row per file, in the order of their numbers
 function Family:files(name) end
 
----Bytes of the weight files of all schemes together, each shared shard counted once; exact, from headers alone.
+---Bytes of the weight files of all schemes together, each shared shard counted once (none is shared where `link` is "copy"); exact, from headers alone.
 ---
 ---Raises when as `decide`.
 ---
@@ -726,7 +726,7 @@ function Family:unique_bytes() end
 ---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
 function Family:copied_bytes() end
 
----Looks for whatever would stop `run` before it writes a byte. Where directories of the schemes are there, their inputs are hashed.
+---Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Where directories of the schemes are there, their inputs are hashed.
 ---
 ---Raises when as `run`.
 ---

@@ -3,8 +3,7 @@
 local function says(expected, f)
   local ok, message = pcall(f)
   assert(not ok, "no error was raised: " .. expected)
-  local place, rest = message:match("^([^:]-standard%.lua):%d+: (.*)$")
-  assert(place and rest == expected, message)
+  assert(message.message == expected and message.traceback:find("standard%.lua:%d+"), message)
 end
 
 says("bad argument #1 to 'popen' (string expected, got table)", function() io.popen({}) end)
