@@ -43,7 +43,11 @@ fn on_terminal(directory: &Path, words: &[&str]) -> String {
     // Linux says so when the last process with the other end is gone.
     let _ = terminal.read_to_end(&mut bytes);
     child.wait().unwrap();
-    String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
+    let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    // Two words of qlua's own have a colour there, and nothing else.
+    let own =
+        |text: String, word: &str, colour: u8| text.replace(&format!("\x1b[{colour}m{word}\x1b[0m"), word);
+    own(own(text, "qlua: error:", 31), "warning:", 33)
 }
 
 /// Fails when anything in `text` would act on a terminal.
