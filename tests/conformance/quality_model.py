@@ -63,10 +63,10 @@ def scale_of(scheme: Directory, layer: str, dynamic: Scale) -> Scale:
     return per_group if f"{layer}.weight_scale_inv" in scheme.tensors else dynamic
 
 
-def fingerprint(scheme: Directory) -> str:
-    """A digest of the numbers that a scheme is computed from: equal ones are computed once."""
+def fingerprint(scheme: Directory, kind: str) -> str:
+    """A digest of the numbers that a scheme is computed from: equal ones are computed once. Text meets no vision tower."""
     digest = hashlib.sha256()
-    for layer in sorted(scheme.fp8_layers):
+    for layer in sorted(layer for layer in scheme.fp8_layers if kind != "text" or "visual." not in layer):
         static = scheme.input_scale(layer)
         kind = "group" if f"{layer}.weight_scale_inv" in scheme.tensors else "token" if static is None else static.item()
         digest.update(f"{layer} {kind}".encode() + scheme.weight(layer).contiguous().numpy().tobytes())

@@ -51,6 +51,7 @@ class References:
     def __init__(self, base: Path, inputs: Path) -> None:
         self.base, self.inputs = base, inputs
         self.found: dict[tuple[str, ...], list[Figures]] = {}
+        self.fingerprints: dict[tuple[Path, str], str] = {}
 
     @cached_property
     def single(self) -> Computation:
@@ -83,7 +84,10 @@ class References:
 
     def once(self, scheme: Directory, kind: str, way: str, compute: Any) -> list[Figures]:
         """What `compute` gives, or gave for the same numbers."""
-        key = (fingerprint(scheme), kind, way)
+        of = (scheme.path, kind)
+        if of not in self.fingerprints:
+            self.fingerprints[of] = fingerprint(scheme, kind)
+        key = (self.fingerprints[of], kind, way)
         if key not in self.found:
             self.found[key] = compute()
         return self.found[key]
