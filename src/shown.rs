@@ -23,7 +23,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     written_out(text, acts)
 }
 
-/// `path` in one line, as [`line`].
+/// `path` in one line, as [`line()`].
 pub fn path(path: &Path) -> String {
     line(&path.display().to_string()).into_owned()
 }

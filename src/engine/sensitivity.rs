@@ -17,7 +17,7 @@ impl<B: Backend> NetworkRun<'_, B> {
     /// `done` is called after each block, forward and back.
     ///
     /// # Errors
-    /// [`Error::Tensor`] when weights or inputs are not finite; those of `borders`.
+    /// [`crate::Error::Tensor`] when weights or inputs are not finite; those of `borders`.
     pub fn gradient_scores(
         &self,
         candidates: &[CandidateFormat],
