@@ -2,13 +2,13 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use common::ascending_family;
 use common::place::Place;
+use common::schema::{documented, keys};
 use qlua::write::Silent;
 use serde_json::{Value, json};
 
@@ -27,37 +27,6 @@ fn answer(place: &Path, words: &[&str]) -> (Value, String) {
     let said = text(&output.stderr);
     let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words:?}: {said}"));
     (value, said)
-}
-
-/// The keys of every object in `value`, by the path of the object; elements of lists are one path.
-fn schema(path: &str, value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                schema(&path, value, found);
-                found.insert(path);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| schema(&format!("{path}[]"), value, found)),
-        _ => {}
-    }
-}
-
-/// The paths that `docs/json.md` lists below `heading`.
-fn documented(heading: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();
-    let heading = format!("{heading}\n");
-    let section = text.split("\n## ").find(|section| section.starts_with(&heading)).unwrap();
-    let lines = section.lines().filter_map(|line| line.strip_prefix("- "));
-    let names = lines.flat_map(|line| line.split(':').next().unwrap().split('`').skip(1).step_by(2));
-    names.map(str::to_string).collect()
-}
-
-fn keys(values: &[&Value]) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    values.iter().for_each(|value| schema("", value, &mut found));
-    found
 }
 
 /// Two schemes of the demo, of which something was measured.
@@ -82,10 +51,10 @@ fn inspect_answers_as_documented() {
     assert!(said.contains("architecture:") && plain["quantisation"].is_null(), "{said}");
     let (scheme, _) = answer(place.path(), &["inspect", "out/top50", "--json"]);
     assert_eq!(scheme["quantisation"], "compressed-tensors");
-    assert_eq!(keys(&[&plain, &scheme]), documented("inspect DIR"));
+    assert_eq!(keys(&[&plain, &scheme]), documented("json.md", "inspect DIR"));
     let (manifest, said) = answer(place.path(), &["inspect", "manifest.json", "--json"]);
     assert!(said.contains("candidates:"), "{said}");
-    assert_eq!(keys(&[&manifest]), documented("inspect MANIFEST"));
+    assert_eq!(keys(&[&manifest]), documented("json.md", "inspect MANIFEST"));
     let mut ranks: Vec<u64> =
         manifest["groups"].as_array().unwrap().iter().filter_map(|group| group["rank"].as_u64()).collect();
     ranks.sort_unstable();
@@ -103,7 +72,7 @@ fn verify_answers_as_documented() {
     fs::write(place.out.join("top50/config.json"), "{}").unwrap();
     let (broken, said) = answer(place.path(), &["verify", "out/top50", "--json"]);
     assert!(said.contains("problem"), "{said}");
-    assert_eq!(keys(&[&sound, &broken]), documented("verify"));
+    assert_eq!(keys(&[&sound, &broken]), documented("json.md", "verify"));
 }
 
 #[test]
@@ -111,7 +80,7 @@ fn list_answers_as_documented() {
     let place = tempfile::tempdir().unwrap();
     let (list, said) = answer(place.path(), &["list", "--json"]);
     assert!(said.starts_with("scripts:\n"), "{said}");
-    assert_eq!(keys(&[&list]), documented("list"));
+    assert_eq!(keys(&[&list]), documented("json.md", "list"));
     let names = |kind: &str| {
         let all = list[kind].as_array().unwrap().iter();
         all.map(|one| format!("{}\n", one["name"].as_str().unwrap())).collect::<String>()
@@ -125,7 +94,7 @@ fn report_answers_as_documented_and_writes_nothing_then() {
     let place = schemes();
     let (report, said) = answer(place.path(), &["report", "out", "--json"]);
     assert!(said.contains("top50") && said.contains("score share"), "{said}");
-    assert_eq!(keys(&[&report]), documented("report"));
+    assert_eq!(keys(&[&report]), documented("json.md", "report"));
     assert!(!place.out.join("report.html").exists());
     let best = &report["sweeps"][0]["schemes"][0];
     assert!(best["least_score"].as_f64() <= best["score"].as_f64());

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod place;
 pub mod report;
 pub mod runs;
+pub mod schema;
 pub mod terminal;
 
 use qlua::dialect::{DialectChoice, DialectId};

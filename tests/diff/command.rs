@@ -1,6 +1,5 @@
 //! What `qlua diff` says, and its exit codes.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,6 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use super::common::directory::{Directory, Raw};
+use super::common::schema::{documented, keys};
 use super::{odd, scheme};
 use qlua::dialect::DialectId;
 use qlua::plan::Activations;
@@ -19,30 +19,6 @@ fn diff(place: &Path, words: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8([output.stdout.clone(), output.stderr.clone()].concat()).unwrap()
-}
-
-/// The keys of every object in `value`, by the path of the object; elements of lists are one path.
-fn schema(path: &str, value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                schema(&path, value, found);
-                found.insert(path);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| schema(&format!("{path}[]"), value, found)),
-        _ => {}
-    }
-}
-
-/// The paths that `docs/diff.md` lists for one kind, in lines such as ``- `modules[].tensors[].role`: …``.
-fn documented(heading: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diff.md")).unwrap();
-    let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
-    let lines = section.lines().filter_map(|line| line.strip_prefix("- "));
-    let names = lines.flat_map(|line| line.split(':').next().unwrap().split('`').skip(1).step_by(2));
-    names.map(str::to_string).collect()
 }
 
 fn answer(output: &Output) -> Value {
@@ -149,12 +125,11 @@ fn the_json_has_the_keys_that_the_documentation_lists() {
     fs::write(copy.file("generation_config.json"), "{\"a\": 1}").unwrap();
     copy.edit_json("config.json", |config| config["model_type"] = json!("other"));
     let name = |directory: &Directory| directory.0.to_str().unwrap().to_string();
-    let mut found = BTreeSet::new();
-    schema("", &answer(&diff(place.path(), &[&name(&copy), &name(&scheme), "--json"])), &mut found);
+    let mut found = keys(&[&answer(&diff(place.path(), &[&name(&copy), &name(&scheme), "--json"]))]);
     // What an array of strings holds is no key; what changed in a configuration is no schema.
     found.retain(|path| !path.starts_with("configuration[].a.") && !path.starts_with("configuration[].b."));
     found.retain(|path| !path.starts_with("configuration[].b[") && !path.starts_with("configuration[].a["));
-    assert_eq!(found, documented("Checkpoints"));
+    assert_eq!(found, documented("diff.md", "Checkpoints"));
 
     let (first, second) = super::manifests::demo(place.path());
     let second = {
@@ -167,12 +142,11 @@ fn the_json_has_the_keys_that_the_documentation_lists() {
         fs::write(&target, value.to_string()).unwrap();
         target
     };
-    let mut found = BTreeSet::new();
     let output = diff(place.path(), &[first.to_str().unwrap(), second.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(3));
-    schema("", &answer(&output), &mut found);
+    let mut found = keys(&[&answer(&output)]);
     found.retain(|path| !path.starts_with("keys[].a.") && !path.starts_with("keys[].b."));
-    assert_eq!(found, documented("Manifests"));
+    assert_eq!(found, documented("diff.md", "Manifests"));
 }
 
 #[test]
