@@ -31,7 +31,9 @@ if not opts.model then
 end
 local name = opts.name or scores.name(opts.coverage)
 local path = scores.path(opts.out, name)
-for _, there in ipairs{ path, qlua.fs.join(opts.out, "per-layer-sensitivity.json"), not opts.no_baseline and qlua.fs.join(opts.out, "fp8_baseline") or nil } do
+local per_layer = not scores.is_unfinished(path) and qlua.fs.join(opts.out, "per-layer-sensitivity.json") or nil
+local baseline = not opts.no_baseline and qlua.fs.join(opts.out, "fp8_baseline") or nil
+for _, there in pairs{ path, per_layer, baseline } do
   if qlua.fs.exists(there) and not opts.overwrite then
     error{ kind = "usage", message = ("`%s` exists already"):format(there), hint = "pass --overwrite, or another --out" }
   end

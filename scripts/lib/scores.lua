@@ -9,6 +9,12 @@ function scores.path(out, name)
   return qlua.fs.join(out, name .. "_quant_manifest.json")
 end
 
+--- Whether a run that was to write the manifest `path` was killed, and can go on: its files may be there in part.
+function scores.is_unfinished(path)
+  local folder, name = path:match("^(.-)([^/]+)$")
+  return qlua.fs.exists(("%s.%s.scoring.partial"):format(folder, name)) and not qlua.fs.exists(path)
+end
+
 --- The name of a scheme that was not given one.
 function scores.name(coverage)
   return ("fp8_autoquant_%s_fp8"):format(coverage:gsub("-", "_"))

@@ -197,6 +197,17 @@ fn exists_already(path: &Path) -> Error {
 /// [`Error::Exists`] when `path` exists and `overwrite` is false, or is no regular file; [`Error::Refused`] when it is a link to
 /// nothing; [`Error::Io`] when it cannot be written.
 pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
+    write_whole_by(None, path, content, overwrite)
+}
+
+/// [`write_whole`] by way of a file in the directory `staging`, which lies on the same file system as the place of `path`: who is
+/// killed leaves nothing elsewhere.
+pub(super) fn write_whole_by(
+    staging: Option<&Path>,
+    path: &Path,
+    content: &[u8],
+    overwrite: bool,
+) -> Result<()> {
     let fail = |e| Error::io("write", path, e);
     require_no_dangling_link(path)?;
     let there = std::fs::metadata(path).ok();
@@ -205,13 +216,15 @@ pub(super) fn write_whole(path: &Path, content: &[u8], overwrite: bool) -> Resul
     }
     // What a link leads to is replaced, not the link.
     let resolved = if path.is_symlink() { std::fs::canonicalize(path).map_err(fail)? } else { path.into() };
+    // What a link leads to may lie elsewhere.
+    let staging = staging.filter(|_| !path.is_symlink());
     let path = &*resolved;
     let make = || {
         tempfile::Builder::new()
             .prefix(".qlua-")
             // The umask applies, as for any new file.
             .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(folder_of(path))
+            .tempfile_in(staging.unwrap_or_else(|| folder_of(path)))
             .map_err(fail)
     };
     // Who ends the process at once leaves nothing behind.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::format::Granularity;
 use crate::job::ScoringPlace;
 use crate::job::autoquant::{AutoQuantRun, ScoredLayer, ScoringMethod};
-use crate::lua::api::fs::write_whole;
+use crate::lua::api::fs::write_whole_by;
 use crate::lua::declare::{Class, Function, Options, PathUse};
 use crate::lua::rows::{row, rows};
 use crate::lua::values::Callback;
@@ -342,24 +342,38 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let overwrite: bool = call.get("overwrite")?;
     let manifest_file = format!("{name}_quant_manifest.json");
     let amax_file = format!("{name}_amax.json");
-    // All or nothing: a file that is there already is found before the first is written.
-    for file in [&manifest_file, &amax_file, PER_LAYER_JSON, PER_LAYER_MARKDOWN] {
+    let path = directory.join(&manifest_file);
+    let text = serde_json::to_vec_pretty(&document)?;
+    let manifest = Manifest::parse(&path, String::from_utf8_lossy(&text).into_owned())?;
+    // The manifest comes last: where it is, the run is over.
+    let files: [(&str, Vec<u8>); 4] = [
+        (&amax_file, serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?),
+        (PER_LAYER_JSON, per_layer::json(&manifest)),
+        (PER_LAYER_MARKDOWN, per_layer::markdown(&manifest).into_bytes()),
+        (&manifest_file, text),
+    ];
+    // All or nothing: what is there already is found before the first is written. The same bytes are what a run that was killed
+    // here has left.
+    for (file, content) in &files {
         let path = directory.join(file);
-        if !overwrite && path.symlink_metadata().is_ok() {
+        let is_free =
+            || path.symlink_metadata().is_err() || std::fs::read(&path).is_ok_and(|there| there == *content);
+        if !overwrite && !is_free() {
             let error = Error::exists(&path, "exists already");
             return Err(error.with_hint("pass { overwrite = true } to replace it").into());
         }
     }
     std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
-    let put = |file: &str, text: &[u8]| write_whole(&directory.join(file), text, overwrite);
-    let path = directory.join(&manifest_file);
-    let text = serde_json::to_vec_pretty(&document)?;
-    let manifest = Manifest::parse(&path, String::from_utf8_lossy(&text).into_owned())?;
-    put(&manifest_file, &text)?;
-    put(&amax_file, &serde_json::to_vec_pretty(&AutoQuantRun::input_amax(&document))?)?;
-    put(PER_LAYER_JSON, &per_layer::json(&manifest))?;
-    put(PER_LAYER_MARKDOWN, per_layer::markdown(&manifest).as_bytes())?;
-    if let Some(place) = this.place.take() {
+    let place = this.place.take();
+    // The record may be that of a run that writes elsewhere.
+    let staging = place
+        .as_ref()
+        .map(ScoringPlace::directory)
+        .filter(|place| place.parent() == Some(directory.as_path()));
+    for (file, content) in &files {
+        write_whole_by(staging, &directory.join(file), content, true)?;
+    }
+    if let Some(place) = place {
         place.remove()?;
     }
     Ok(Handle(Arc::new(manifest)))
