@@ -209,9 +209,10 @@ pub trait Backend: Sync {
     /// Σ x².
     fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
 
-    /// For each row of logits of `width` values: the negative logarithm of the probability of its label, and the gradient of
-    /// `factor` times that by the logits. A row without a label has neither.
-    fn cross_entropy(
+    /// For each row of logits of `width` values: the negative logarithm of the probability of its label, 0 for a row without one.
+    fn cross_entropy(&self, logits: &Self::Buffer, width: usize, labels: &[Option<(u32, f32)>]) -> Vec<f64>;
+    /// [`Backend::cross_entropy`], and the gradient of `factor` times that by the logits: zeros for a row without a label.
+    fn cross_entropy_and_gradient(
         &self,
         logits: &Self::Buffer,
         width: usize,

@@ -67,9 +67,12 @@ impl<B: Backend> NetworkRun<'_, B> {
             pieces(chunk.tokens.len(), |rows| {
                 let piece = self.head_piece(&head, hidden, &rows, observer);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];
-                let (losses, by_logits) = self.backend.cross_entropy(&piece.logits, vocabulary, labels);
-                of_rows.extend(losses);
-                if gradients {
+                if !gradients {
+                    of_rows.extend(self.backend.cross_entropy(&piece.logits, vocabulary, labels));
+                } else {
+                    let (losses, by_logits) =
+                        self.backend.cross_entropy_and_gradient(&piece.logits, vocabulary, labels);
+                    of_rows.extend(losses);
                     let seen = Seen { rows: rows.len(), x: &piece.input, y: &piece.logits, g: &by_logits };
                     observer.gradient(self.backend, &head.linear, seen);
                     let by_input = self.backend.linear_reverse(rows.len(), &by_logits, &head.linear.weight);

@@ -82,8 +82,8 @@ impl<B: Backend> NetworkRun<'_, B> {
                 let other = scheme.head_piece(&scheme_head, &scheme_hidden[at], &rows, &mut Unobserved);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];
                 let agreement = self.backend.agreement(&base.logits, &other.logits, vocabulary);
-                let (base_loss, _) = self.backend.cross_entropy(&base.logits, vocabulary, labels);
-                let (loss, _) = self.backend.cross_entropy(&other.logits, vocabulary, labels);
+                let base_loss = self.backend.cross_entropy(&base.logits, vocabulary, labels);
+                let loss = self.backend.cross_entropy(&other.logits, vocabulary, labels);
                 for (index, row) in rows.iter().enumerate().filter(|(_, row)| counts[**row]) {
                     divergences.push(agreement[index].divergence);
                     same.push(f64::from(u8::from(agreement[index].same_top)));

@@ -94,8 +94,22 @@ for_each_kernel! {
     fn excess(base: &[f32], other: &[f32], largest: f32, centre: f64) -> (f64, f64) = excess_run;
 }
 
+/// The loss of a row, from its largest value and the sum of exponentials.
+fn loss_of(row: &[f32], label: u32, (largest, sum): (f32, f64)) -> f64 {
+    f64::from(largest) + sum.ln() - f64::from(row[label as usize])
+}
+
+/// The loss of each row.
+pub(super) fn cross_entropy(logits: &[f32], width: usize, labels: &[Option<(u32, f32)>]) -> Vec<f64> {
+    let kernel = Kernel::best();
+    let loss = |(row, label): (&[f32], &Option<(u32, f32)>)| {
+        label.map_or(0.0, |(label, _)| loss_of(row, label, softmax_sum(kernel, row)))
+    };
+    logits.par_chunks_exact(width).zip(labels).map(loss).collect()
+}
+
 /// The loss of each row and the gradient of factor · loss.
-pub(super) fn cross_entropy(
+pub(super) fn cross_entropy_and_gradient(
     logits: &[f32],
     width: usize,
     labels: &[Option<(u32, f32)>],
@@ -108,7 +122,7 @@ pub(super) fn cross_entropy(
         let (largest, sum) = softmax_sum(kernel, row);
         gradient(kernel, row, out, largest, (f64::from(factor) / sum) as f32);
         out[label as usize] -= factor;
-        f64::from(largest) + sum.ln() - f64::from(row[label as usize])
+        loss_of(row, label, (largest, sum))
     });
     let losses = losses.collect();
     (losses, out)

@@ -6,6 +6,7 @@ mod few_rows;
 mod logits;
 mod math;
 mod norm;
+mod panels;
 mod product;
 mod rotation;
 mod round;
@@ -208,13 +209,17 @@ impl Backend for Cpu {
         round::sum_of_squares(x)
     }
 
-    fn cross_entropy(
+    fn cross_entropy(&self, logits: &Vec<f32>, width: usize, labels: &[Option<(u32, f32)>]) -> Vec<f64> {
+        logits::cross_entropy(logits, width, labels)
+    }
+
+    fn cross_entropy_and_gradient(
         &self,
         logits: &Vec<f32>,
         width: usize,
         labels: &[Option<(u32, f32)>],
     ) -> (Vec<f64>, Vec<f32>) {
-        logits::cross_entropy(logits, width, labels)
+        logits::cross_entropy_and_gradient(logits, width, labels)
     }
 
     fn agreement(&self, base: &Vec<f32>, other: &Vec<f32>, width: usize) -> Vec<Agreement> {

@@ -3,27 +3,35 @@
 //! The scheme is that of Goto and van de Geijn ("Anatomy of High-Performance Matrix Multiplication", 2008): both sides are packed
 //! into panels for a few hundred steps of the inner dimension, and tiles of the result stay in registers. What is packed is read
 //! by rows ([`Rows`]), so weights are converted from BF16, or from codes and scales, on the way into the panels and never stand
-//! in memory as F32.
+//! in memory as F32. The left side is packed once for all threads; each packs the columns of the right side that it computes, so
+//! that nobody waits for anybody in between.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::panels::{LEFT, RIGHT, pack, pack_panels, with_memory};
 use super::rows::Rows;
 use super::tile::{MOST, ProductTile};
 
-/// Steps of the inner dimension in one pass.
-const DEPTH: usize = 256;
-/// Columns of the result that are packed at a time.
-const WIDTH: usize = 4096;
-/// About as many rows and columns of the result are one task.
-const TASK: [usize; 2] = [96, 512];
+/// Steps of the inner dimension that are summed in registers.
+pub(super) const DEPTH: usize = 256;
+/// About so many values of the left side are packed at a time.
+const PACKED: usize = 1 << 20;
+/// Rows whose panels stay in the cache while columns pass.
+const HEIGHT: usize = 96;
+/// The most columns of a task: their panels stay in the second cache while rows pass.
+const WIDTH: usize = 256;
+/// So many rows of a product take as long as packing the right side does.
+const PACKING: usize = 64;
 /// Products with fewer multiplications stay on one thread.
 const WORTH_SHARING: usize = 1 << 21;
 
 /// A matrix, or its transpose.
 #[derive(Clone, Copy)]
 pub(crate) struct Side<'a> {
-    rows: &'a dyn Rows,
-    transposed: bool,
+    pub(super) rows: &'a dyn Rows,
+    pub(super) transposed: bool,
 }
 
 impl<'a> Side<'a> {
@@ -35,6 +43,10 @@ impl<'a> Side<'a> {
     /// Its transpose.
     pub fn transposed(rows: &'a dyn Rows) -> Self {
         Side { rows, transposed: true }
+    }
+
+    fn flipped(self) -> Self {
+        Side { transposed: !self.transposed, ..self }
     }
 }
 
@@ -68,67 +80,30 @@ pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: ProductT
         return;
     }
     let tile = ProductTile::best();
-    let shared = rows * columns * inner >= WORTH_SHARING;
-    let target = SharedTarget { values: target.values.as_mut_ptr(), stride: target.stride };
-    let width = WIDTH.next_multiple_of(tile.columns).min(columns.next_multiple_of(tile.columns));
-    let depth = DEPTH.min(inner);
-    let mut left_panels = vec![0.0; rows.next_multiple_of(tile.rows) * depth];
-    let mut right_panels = vec![0.0; width * depth];
-    for first_column in (0..columns).step_by(width) {
-        let columns = width.min(columns - first_column);
-        for first_step in (0..inner).step_by(depth) {
-            let steps = depth.min(inner - first_step);
-            let left_panels = &mut left_panels[..rows.next_multiple_of(tile.rows) * steps];
-            let right_panels = &mut right_panels[..columns.next_multiple_of(tile.columns) * steps];
-            // The left side is packed by rows, the right side by columns: by the rows of its transpose.
-            pack(left, tile.rows, 0, rows, first_step, steps, left_panels, shared);
-            let flipped = Side { rows: right.rows, transposed: !right.transposed };
-            pack(flipped, tile.columns, first_column, columns, first_step, steps, right_panels, shared);
-            let step = Step { tile, rows, columns, first_column, steps, add: add || first_step > 0 };
-            step.run(left_panels, right_panels, &target, shared);
-        }
-    }
-}
-
-/// Packs the rows `first .. first + count` of `side`, for the steps `first_step .. first_step + steps`, into panels of `height`
-/// rows, in which the values of one step stand together. Rows that are missing from the last panel are zeros.
-#[allow(clippy::too_many_arguments, reason = "a rectangle of a matrix, and where it goes")]
-fn pack(
-    side: Side,
-    height: usize,
-    first: usize,
-    count: usize,
-    first_step: usize,
-    steps: usize,
-    panels: &mut [f32],
-    shared: bool,
-) {
-    let pack_panel = |(number, panel): (usize, &mut [f32])| {
-        let start = first + number * height;
-        let present = height.min(first + count - start);
-        if side.transposed {
-            for (step, values) in panel.chunks_exact_mut(height).enumerate() {
-                side.rows.read(first_step + step, start, &mut values[..present]);
-                values[present..].fill(0.0);
-            }
-            return;
-        }
-        let mut row = [0.0f32; DEPTH];
-        for at in 0..height {
-            let row = &mut row[..steps];
-            match at < present {
-                true => side.rows.read(start + at, first_step, row),
-                false => row.fill(0.0),
-            }
-            for (values, value) in panel.chunks_exact_mut(height).zip(row.iter()) {
-                values[at] = *value;
-            }
-        }
+    let threads = match rows * columns * inner >= WORTH_SHARING {
+        true => rayon::current_num_threads(),
+        false => 1,
     };
-    match shared {
-        true => panels.par_chunks_mut(height * steps).enumerate().for_each(pack_panel),
-        false => panels.chunks_mut(height * steps).enumerate().for_each(pack_panel),
-    }
+    let target = SharedTarget { values: target.values.as_mut_ptr(), stride: target.stride };
+    let tasks = Tasks::of(extent, tile, threads);
+    let span = (PACKED / rows / DEPTH).max(1).saturating_mul(DEPTH).min(inner);
+    let padded = rows.next_multiple_of(tile.rows);
+    with_memory(&LEFT, padded * span, |panels| {
+        for first in (0..inner).step_by(span) {
+            let steps = span.min(inner - first);
+            let panels = &mut panels[..padded * steps];
+            pack_panels(left, tile.rows, rows, first..first + steps, panels, threads > 1);
+            let pass = Pass { tile, extent, first, steps, left: panels, right: right.flipped(), add };
+            let task = |number: usize| {
+                let (rows, columns) = tasks.rectangle(number);
+                pass.run(rows, columns, &target);
+            };
+            match threads {
+                1 => (0..tasks.count()).for_each(task),
+                _ => (0..tasks.count()).into_par_iter().with_max_len(1).for_each(task),
+            }
+        }
+    });
 }
 
 /// The target, of which each task writes other rows and columns.
@@ -137,74 +112,137 @@ struct SharedTarget {
     stride: usize,
 }
 
-// SAFETY: tasks write disjoint rectangles, see `Step::run`.
+// SAFETY: tasks write disjoint rectangles, see `Pass::run`.
 unsafe impl Sync for SharedTarget {}
 
-/// One pass over the result: the sums over some steps of the inner dimension.
-struct Step {
+/// How a product is cut into tasks of about the same size.
+struct Tasks {
+    extent: Extent,
+    /// Rows and columns of a task.
+    size: [usize; 2],
+}
+
+impl Tasks {
+    /// The cut with which `threads` threads are done first.
+    fn of(extent: Extent, tile: ProductTile, threads: usize) -> Self {
+        let narrowest = tile.columns;
+        let stripes = 1..=match threads {
+            1 => 1,
+            _ => extent.rows.div_ceil(HEIGHT),
+        };
+        let cuts = stripes.flat_map(|stripes| {
+            let height = extent.rows.div_ceil(stripes).next_multiple_of(tile.rows);
+            (narrowest..=WIDTH).rev().step_by(narrowest).map(move |width| [height, width])
+        });
+        let time = |[height, width]: &[usize; 2]| {
+            let tasks = extent.rows.div_ceil(*height) * extent.columns.div_ceil(*width);
+            tasks.div_ceil(threads) * (height + PACKING) * width
+        };
+        let size = cuts.min_by_key(time).unwrap_or([extent.rows, WIDTH]);
+        Tasks { extent, size }
+    }
+
+    fn across(&self) -> usize {
+        self.extent.columns.div_ceil(self.size[1])
+    }
+
+    fn count(&self) -> usize {
+        self.extent.rows.div_ceil(self.size[0]) * self.across()
+    }
+
+    /// Rows and columns of a task. Tasks side by side share rows.
+    fn rectangle(&self, number: usize) -> (Range<usize>, Range<usize>) {
+        let [height, width] = self.size;
+        let (row, column) = (number / self.across() * height, number % self.across() * width);
+        (row..self.extent.rows.min(row + height), column..self.extent.columns.min(column + width))
+    }
+}
+
+/// The sums over some steps of the inner dimension, of which the left side is packed.
+struct Pass<'a> {
     tile: ProductTile,
-    rows: usize,
-    columns: usize,
-    first_column: usize,
+    extent: Extent,
+    first: usize,
     steps: usize,
+    left: &'a [f32],
+    /// The transpose of the right side: its rows are the columns of the product.
+    right: Side<'a>,
     add: bool,
 }
 
-impl Step {
-    fn run(&self, left: &[f32], right: &[f32], target: &SharedTarget, shared: bool) {
-        let height = TASK[0].next_multiple_of(self.tile.rows);
-        let width = TASK[1].next_multiple_of(self.tile.columns);
-        let across = self.columns.div_ceil(width);
-        let task = |number: usize| {
-            let (row, column) = (number / across * height, number % across * width);
-            let rows = row..self.rows.min(row + height);
-            let columns = column..self.columns.min(column + width);
-            self.rectangle(rows, columns, left, right, target);
-        };
-        let tasks = self.rows.div_ceil(height) * across;
-        match shared {
-            true => (0..tasks).into_par_iter().for_each(task),
-            false => (0..tasks).for_each(task),
+impl Pass<'_> {
+    /// One task.
+    fn run(&self, rows: Range<usize>, columns: Range<usize>, target: &SharedTarget) {
+        let tile = self.tile;
+        debug_assert!(rows.end <= self.extent.rows && rows.start.is_multiple_of(tile.rows));
+        let width = columns.len().next_multiple_of(tile.columns);
+        with_memory(&RIGHT, width * DEPTH.min(self.steps), |packed| {
+            for offset in (0..self.steps).step_by(DEPTH) {
+                let steps = DEPTH.min(self.steps - offset);
+                let first = self.first + offset;
+                let packed = &mut packed[..width * steps];
+                pack(self.right, tile.columns, columns.clone(), first..first + steps, packed);
+                let left = &self.left[offset * self.extent.rows.next_multiple_of(tile.rows)..];
+                self.blocks(&rows, &columns, [left, packed], first, steps, target);
+            }
+        });
+    }
+
+    /// The tiles of a task, for steps that are packed.
+    fn blocks(
+        &self,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+        [left, right]: [&[f32]; 2],
+        first: usize,
+        steps: usize,
+        target: &SharedTarget,
+    ) {
+        let tile = self.tile;
+        let height = HEIGHT.next_multiple_of(tile.rows);
+        for first_row in rows.clone().step_by(height) {
+            let rows = first_row..rows.end.min(first_row + height);
+            let panels = right.chunks_exact(tile.columns * steps);
+            for (column, right) in columns.clone().step_by(tile.columns).zip(panels) {
+                let width = tile.columns.min(columns.end - column);
+                for row in rows.clone().step_by(tile.rows) {
+                    let size = [tile.rows.min(rows.end - row), width];
+                    let add = self.add || first > 0;
+                    self.tile([&left[row * steps..], right], steps, [row, column], size, target, add);
+                }
+            }
         }
     }
 
-    /// The tiles of some rows and columns.
-    fn rectangle(
+    /// One tile of the product, of which `size` rows and columns are in it.
+    fn tile(
         &self,
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
-        left: &[f32],
-        right: &[f32],
+        [left, right]: [&[f32]; 2],
+        steps: usize,
+        [row, column]: [usize; 2],
+        size: [usize; 2],
         target: &SharedTarget,
+        add: bool,
     ) {
+        if size == [self.tile.rows, self.tile.columns] {
+            // SAFETY: `multiply` has checked that the target holds all rows and columns of the product, of which this tile is a
+            // part, and no other task has it.
+            unsafe {
+                let to = target.values.add(row * target.stride + column);
+                self.tile.run_into(steps, left, right, to, target.stride, add);
+            }
+            return;
+        }
         let mut tile = [0.0f32; MOST];
-        for column in columns.clone().step_by(self.tile.columns) {
-            let right = &right[column * self.steps..];
-            for row in rows.clone().step_by(self.tile.rows) {
-                let left = &left[row * self.steps..];
-                let (height, width) = (rows.end - row, columns.end - column);
-                if height >= self.tile.rows && width >= self.tile.columns {
-                    let start = row * target.stride + self.first_column + column;
-                    // SAFETY: `multiply` has checked that the target holds all rows and columns of the product, of which this tile
-                    // is a part, and no other task has this rectangle.
-                    unsafe {
-                        let to = target.values.add(start);
-                        self.tile.run_into(self.steps, left, right, to, target.stride, self.add);
-                    }
-                    continue;
-                }
-                self.tile.run(self.steps, left, right, &mut tile);
-                let width = self.tile.columns.min(width);
-                for at in 0..self.tile.rows.min(height) {
-                    let start = (row + at) * target.stride + self.first_column + column;
-                    // SAFETY: as above, for the part of the tile that is in the product.
-                    let to = unsafe { std::slice::from_raw_parts_mut(target.values.add(start), width) };
-                    let from = &tile[at * self.tile.columns..][..width];
-                    match self.add {
-                        true => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
-                        false => to.copy_from_slice(from),
-                    }
-                }
+        self.tile.run(steps, left, right, &mut tile);
+        for at in 0..size[0] {
+            let start = (row + at) * target.stride + column;
+            // SAFETY: as above, for the part of the tile that is in the product.
+            let to = unsafe { std::slice::from_raw_parts_mut(target.values.add(start), size[1]) };
+            let from = &tile[at * self.tile.columns..][..size[1]];
+            match add {
+                true => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+                false => to.copy_from_slice(from),
             }
         }
     }
@@ -223,7 +261,9 @@ mod tests {
 
     #[test]
     fn products_of_all_shapes_and_orders_are_those_of_the_definition() {
-        for (rows, columns, inner) in [(1, 1, 1), (5, 17, 3), (97, 33, 300), (13, 530, 257), (200, 4100, 5)] {
+        // The last has more steps than are packed at a time.
+        let extents = [(1, 1, 1), (5, 17, 3), (97, 33, 300), (13, 530, 257), (200, 4100, 5), (600, 20, 2100)];
+        for (rows, columns, inner) in extents {
             let (a, b) = (values(rows * inner, 1), values(inner * columns, 2));
             let transpose = |m: &[f32], rows: usize, columns: usize| -> Vec<f32> {
                 (0..rows * columns).map(|i| m[i % rows * columns + i / rows]).collect()
