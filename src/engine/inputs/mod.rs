@@ -8,6 +8,7 @@ mod chat_template;
 mod dates;
 mod end_tokens;
 mod jpeg_colours;
+mod jpeg_pixels;
 mod json_filter;
 mod pairs;
 mod patches;

@@ -1,15 +1,13 @@
 //! PNG and JPEG files, decoded.
 //!
-//! PNG files have the pixels that Pillow gives them. The standard of JPEG leaves decoders free to round: against Pillow's
-//! (libjpeg-turbo) grey differs by one level at most, and colours by up to four where they are stored at half the size, a third of
-//! a level on average. Who needs those bit by bit prepares tensors.
+//! Their pixels are those that Pillow gives them, bit by bit.
 
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::jpeg_colours;
+use super::{jpeg_colours, jpeg_pixels};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::units;
@@ -96,7 +94,17 @@ impl RgbPicture {
             return Err(wrong("has 16 bits a channel".into()));
         }
         let orientation = decoder.orientation().map_err(broken)?;
+        // A JPEG file has been read to its end before the decoder in C sees it.
         let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+        if format == ImageFormat::Jpeg {
+            let (width, height, pixels) = jpeg_pixels::pixels(bytes)
+                .map_err(|problem| wrong(format!("is no picture that can be read: {problem}")))?;
+            let rgb = RgbImage::from_raw(width as u32, height as u32, pixels);
+            picture = DynamicImage::ImageRgb8(
+                rgb.filter(|rgb| rgb.dimensions() == (picture.width(), picture.height()))
+                    .ok_or_else(|| wrong("has two sizes".into()))?,
+            );
+        }
         if upright == Upright::Turned {
             picture.apply_orientation(orientation);
         }
