@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::backend::Activation;
+use super::buffers::zeros;
 use super::math::{exp, sigmoid};
 use crate::tensor::Kernel;
 use crate::tensor::kernel::for_each_kernel;
@@ -86,7 +87,7 @@ for_each_kernel! {
 /// act(x).
 pub(super) fn activate(x: &[f32], activation: Activation) -> Vec<f32> {
     let kernel = Kernel::best();
-    let mut y = vec![0.0; x.len()];
+    let mut y = zeros(x.len());
     y.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .for_each(|(y, x)| activate_with(kernel, y, x, activation));
@@ -96,7 +97,7 @@ pub(super) fn activate(x: &[f32], activation: Activation) -> Vec<f32> {
 /// g · act′(x).
 pub(super) fn activate_reverse(x: &[f32], g: &[f32], activation: Activation) -> Vec<f32> {
     let kernel = Kernel::best();
-    let mut y = vec![0.0; x.len()];
+    let mut y = zeros(x.len());
     y.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .zip(g.par_chunks(CHUNK))
@@ -107,7 +108,7 @@ pub(super) fn activate_reverse(x: &[f32], g: &[f32], activation: Activation) -> 
 /// act(gate) · up.
 pub(super) fn gate(gate: &[f32], up: &[f32], activation: Activation) -> Vec<f32> {
     let kernel = Kernel::best();
-    let mut y = vec![0.0; gate.len()];
+    let mut y = zeros(gate.len());
     y.par_chunks_mut(CHUNK)
         .zip(gate.par_chunks(CHUNK))
         .zip(up.par_chunks(CHUNK))
@@ -118,7 +119,7 @@ pub(super) fn gate(gate: &[f32], up: &[f32], activation: Activation) -> Vec<f32>
 /// The gradients by `gate` and `up`.
 pub(super) fn gate_reverse(gate: &[f32], up: &[f32], g: &[f32], activation: Activation) -> [Vec<f32>; 2] {
     let kernel = Kernel::best();
-    let (mut by_gate, mut by_up) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
+    let (mut by_gate, mut by_up) = (zeros(gate.len()), zeros(gate.len()));
     by_gate
         .par_chunks_mut(CHUNK)
         .zip(by_up.par_chunks_mut(CHUNK))

@@ -8,6 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::backend::{AttentionSegment, AttentionView};
+use super::buffers::zeros;
 use super::math::exp;
 use super::product::{Extent, ProductTarget, Side, multiply};
 use super::rows::Strided;
@@ -20,7 +21,7 @@ const BLOCK: usize = 64;
 /// [rows, heads, size] to [heads, rows, size].
 fn by_head(x: &[f32], heads: usize, size: usize) -> Vec<f32> {
     let rows = x.len() / (heads * size);
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     out.par_chunks_mut((rows * size).max(1)).enumerate().for_each(|(head, out)| {
         for (row, out) in out.chunks_exact_mut(size).enumerate() {
             out.copy_from_slice(&x[(row * heads + head) * size..][..size]);
@@ -32,7 +33,7 @@ fn by_head(x: &[f32], heads: usize, size: usize) -> Vec<f32> {
 /// [heads, rows, size] to [rows, heads, size].
 fn by_row(x: &[f32], heads: usize, size: usize) -> Vec<f32> {
     let rows = x.len() / (heads * size);
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     out.par_chunks_mut(heads * size).enumerate().for_each(|(row, out)| {
         for (head, out) in out.chunks_exact_mut(size).enumerate() {
             out.copy_from_slice(&x[(head * rows + row) * size..][..size]);
@@ -140,7 +141,7 @@ pub(super) fn attention(q: &[f32], k: &[f32], v: &[f32], view: AttentionView) ->
         by_head(v, heads.key_value, heads.size),
     );
     let (rows, keys) = (q.len() / heads.query, k.len() / heads.key_value);
-    let mut out = vec![0.0; q.len()];
+    let mut out = zeros(q.len());
     let mut tasks = vec![];
     for (head, mut out) in out.chunks_exact_mut(rows.max(1)).enumerate() {
         let mut at = 0;
@@ -180,7 +181,7 @@ pub(super) fn attention_reverse(
     let (q, g) = (by_head(q, heads.query, heads.size), by_head(g, heads.query, heads.size));
     let (k, v) = (by_head(k, heads.key_value, heads.size), by_head(v, heads.key_value, heads.size));
     let (rows, keys) = (q.len() / heads.query, k.len() / heads.key_value);
-    let (mut by_q, mut by_k, mut by_v) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let (mut by_q, mut by_k, mut by_v) = (zeros(q.len()), zeros(k.len()), zeros(v.len()));
     let mut tasks = vec![];
     let per_head = by_k.chunks_exact_mut(keys.max(1)).zip(by_v.chunks_exact_mut(keys.max(1)));
     let per_group = by_q.chunks_exact_mut((group * rows).max(1));

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::backend::Agreement;
+use super::buffers::zeros;
 use super::math::exp;
 use crate::tensor::Kernel;
 use crate::tensor::kernel::for_each_kernel;
@@ -115,7 +116,7 @@ pub(super) fn cross_entropy_and_gradient(
     labels: &[Option<(u32, f32)>],
 ) -> (Vec<f64>, Vec<f32>) {
     let kernel = Kernel::best();
-    let mut out = vec![0.0; logits.len()];
+    let mut out = zeros(logits.len());
     let rows = out.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width)).zip(labels);
     let losses = rows.map(|((out, row), label)| {
         let Some((label, factor)) = *label else { return 0.0 };

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod buffers;
 mod few_rows;
 mod logits;
 mod math;
@@ -19,6 +20,7 @@ use rayon::prelude::*;
 
 use super::backend::{Activation, Agreement, AttentionView, Backend, InputScale, Norm, Rotation};
 use super::weight::LinearWeight;
+use buffers::{copied, zeros};
 use few_rows::{MOST_ROWS, few_rows};
 use product::{Extent, ProductTarget, Side, multiply};
 use rows::{Rows, Scaled, Stored, Strided};
@@ -58,7 +60,7 @@ impl Backend for Cpu {
     }
 
     fn copy(&self, buffer: &Vec<f32>) -> Vec<f32> {
-        buffer.clone()
+        copied(buffer)
     }
 
     fn linear(&self, rows: usize, x: &Vec<f32>, weight: &LinearWeight, bias: Option<&[f32]>) -> Vec<f32> {
@@ -68,7 +70,7 @@ impl Backend for Cpu {
             if rows <= MOST_ROWS {
                 return few_rows(x, inputs, right, outputs);
             }
-            let mut y = vec![0.0; rows * outputs];
+            let mut y = zeros(rows * outputs);
             let extent = Extent { rows, columns: outputs, inner: inputs };
             let left = Strided { values: x, stride: inputs };
             let target = ProductTarget { values: &mut y, stride: outputs };
@@ -84,7 +86,7 @@ impl Backend for Cpu {
     fn linear_reverse(&self, rows: usize, g: &Vec<f32>, weight: &LinearWeight) -> Vec<f32> {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         debug_assert_eq!(g.len(), rows * outputs);
-        let mut out = vec![0.0; rows * inputs];
+        let mut out = zeros(rows * inputs);
         let extent = Extent { rows, columns: inputs, inner: outputs };
         let left = Strided { values: g, stride: outputs };
         with_rows(weight, |right| {
@@ -151,7 +153,7 @@ impl Backend for Cpu {
     }
 
     fn gather(&self, x: &Vec<f32>, width: usize, rows: &[usize]) -> Vec<f32> {
-        let mut out = vec![0.0; rows.len() * width];
+        let mut out = zeros(rows.len() * width);
         out.par_chunks_exact_mut(width)
             .zip(rows)
             .for_each(|(out, row)| out.copy_from_slice(&x[row * width..][..width]));
@@ -165,7 +167,7 @@ impl Backend for Cpu {
     }
 
     fn columns(&self, x: &Vec<f32>, width: usize, columns: Range<usize>) -> Vec<f32> {
-        let mut out = vec![0.0; x.len() / width * columns.len()];
+        let mut out = zeros(x.len() / width * columns.len());
         let rows = out.par_chunks_exact_mut(columns.len()).zip(x.par_chunks_exact(width));
         rows.for_each(|(out, x)| out.copy_from_slice(&x[columns.clone()]));
         out
@@ -174,7 +176,7 @@ impl Backend for Cpu {
     fn beside(&self, parts: &[(&Vec<f32>, usize)]) -> Vec<f32> {
         let width: usize = parts.iter().map(|(_, width)| width).sum();
         let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
-        let mut out = vec![0.0; rows * width];
+        let mut out = zeros(rows * width);
         out.par_chunks_exact_mut(width).enumerate().for_each(|(row, mut out)| {
             for (part, width) in parts {
                 let (to, rest) = out.split_at_mut(*width);

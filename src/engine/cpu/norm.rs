@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::backend::Norm;
+use super::buffers::zeros;
 
 /// Rows that a thread takes at a time.
 const ROWS: usize = 16;
@@ -10,7 +11,7 @@ const ROWS: usize = 16;
 /// The rows of `x` normalised.
 pub(super) fn norm(x: &[f32], norm: &Norm) -> Vec<f32> {
     let width = norm.width();
-    let mut y = vec![0.0; x.len()];
+    let mut y = zeros(x.len());
     y.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
             match norm {
@@ -35,7 +36,7 @@ pub(super) fn norm(x: &[f32], norm: &Norm) -> Vec<f32> {
 /// The gradient by the input.
 pub(super) fn norm_reverse(x: &[f32], g: &[f32], norm: &Norm) -> Vec<f32> {
     let width = norm.width();
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let chunks =
         out.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).zip(g.par_chunks(width * ROWS));
     chunks.for_each(|((out, x), g)| {

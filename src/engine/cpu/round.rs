@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::super::backend::InputScale;
 use super::super::modelopt_factor::modelopt_factor;
+use super::buffers::zeros;
 use crate::format::{Encoder, MAX, Rounding, Scales, decode};
 use crate::tensor::kernel::for_each_kernel;
 use crate::tensor::{Dtype, Kernel};
@@ -35,7 +36,7 @@ pub(super) fn round_input(x: &[f32], width: usize, scale: InputScale) -> Vec<f32
         InputScale::Token => (width, width),
         InputScale::Group(columns) => (columns, width),
     };
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     out.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(out, x)| {
         let mut codes = vec![0; run.min(x.len())];
         for (out, x) in out.chunks_mut(run).zip(x.chunks(run)) {
