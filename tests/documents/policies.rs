@@ -119,12 +119,10 @@ fn manifest(like: &Value, seed: u64) -> Value {
     add(vec!["lm_head".into()], 65536.0, 0.0);
     let mut manifest = like.clone();
     let names = groups.values().flat_map(|group| group["module_names"].as_array().unwrap());
-    let layer = |name: &'_ str| {
-        let class = if name.contains("patch_embed") { "QuantConv3d" } else { "QuantLinear" };
-        json!({"quantized": true, "module_type": class})
-    };
+    // Those that are linear layers, as ModelOpt lists them.
+    let linear = names.map(|name| name.as_str().unwrap()).filter(|name| !name.contains("patch_embed"));
     let layers: BTreeMap<&str, Value> =
-        names.map(|name| name.as_str().unwrap()).map(|name| (name, layer(name))).collect();
+        linear.map(|name| (name, json!({"quantized": true, "module_type": "QuantLinear"}))).collect();
     let mut ranking: Vec<Value> =
         groups.iter().map(|(name, group)| json!({"name": name, "importance": group["importance"]})).collect();
     ranking.sort_by(|a, b| a["importance"].as_f64().unwrap().total_cmp(&b["importance"].as_f64().unwrap()));
