@@ -24,7 +24,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 fn every_link_leads_somewhere() {
     let link = Regex::new(r"\]\(([^()\s]+)\)").unwrap();
     let mut seen = 0;
-    for page in pages().into_iter().chain(["CHANGELOG.md".into(), "fuzz/README.md".into()]) {
+    for page in pages().into_iter().chain(["CHANGELOG.md".into()]) {
         let content = text(&page);
         let (_, prose) = blocks(&content).unwrap();
         let folder = root().join(&page).parent().unwrap().to_path_buf();
@@ -34,6 +34,10 @@ fn every_link_leads_somewhere() {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((&target, ""));
+            if file.contains("fuzz/") && !root().join("fuzz").exists() {
+                eprintln!("SKIPPED: {target} is no part of a package");
+                continue;
+            }
             let path = if file.is_empty() { root().join(&page) } else { folder.join(file) };
             assert!(path.exists(), "{page} links to {target}, and there is no such file");
             if !heading.is_empty() {
