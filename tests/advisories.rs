@@ -89,6 +89,10 @@ fn no_dependency_has_a_version_that_an_advisory_concerns() {
     assert!(advisories.len() > 1000);
     let (mut wrong, mut looked_at) = (Vec::new(), 0);
     for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        if lock != "Cargo.lock" && !Path::new(env!("CARGO_MANIFEST_DIR")).join(lock).exists() {
+            eprintln!("SKIPPED: {lock} is no part of a package");
+            continue;
+        }
         let packages = locked(&read(lock));
         assert!(packages.len() > 50, "{lock}");
         for (name, version) in packages {

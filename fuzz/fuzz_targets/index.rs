@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../properties/mod.rs"]
+#[path = "../../tests/properties/mod.rs"]
 mod properties;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::index::check(bytes));

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves qlua's directories in the engines that serve them: makes the environments, has qlua write, checks, and counts.
 
-Exit code 1 when a check failed, or one that should have run did not. `--record` keeps the counts for the README's table.
+Exit code 1 when a check failed, or one that should have run did not. `--record` keeps the counts for the table in docs/engines.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the tables of engines from results.json: the matrix of architectures into the project's README, the counts of the four main
-models into the one beside this file. With `--check [FRESH]` it says when they are stale: against that file, against the versions
+"""Writes the tables of engines from results.json: the matrix of architectures into docs/engines.md, the counts of the four main
+models into the README beside this file. With `--check [FRESH]` it says when they are stale: against that file, against the versions
 that are pinned, and against the results of a run just made, which may be of a sample."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import matrix
 import tally
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
+ENGINES_PAGE = HERE.parents[1] / "docs" / "engines.md"
 DETAILS = HERE / "README.md"
 START, END = "<!-- conformance -->\n", "<!-- /conformance -->\n"
 FAMILIES = {
@@ -99,7 +99,7 @@ def cell(results: dict, dialect: str, models: tuple[str, ...], engines: tuple[st
 def stale(results: dict, fresh: dict | None) -> list[str]:
     """What of the table is no longer so."""
     problems = []
-    for path, text in ((README, overview(results)), (DETAILS, table(results))):
+    for path, text in ((ENGINES_PAGE, overview(results)), (DETAILS, table(results))):
         if text not in path.read_text(encoding="utf-8"):
             problems.append(f"{path} does not have the table of results.json; run tests/conformance/table.py")
     if results["versions"] != tally.versions():
@@ -123,7 +123,7 @@ def main() -> None:
         problems = stale(results, fresh)
         print("\n".join(problems) or "the table of engines is up to date")
         sys.exit(1 if problems else 0)
-    for path, made in ((README, overview(results)), (DETAILS, table(results))):
+    for path, made in ((ENGINES_PAGE, overview(results)), (DETAILS, table(results))):
         before, _, rest = path.read_text(encoding="utf-8").partition(START)
         _, _, after = rest.partition(END)
         path.write_text(before + START + made + END + after, encoding="utf-8")

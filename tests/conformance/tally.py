@@ -1,4 +1,4 @@
-"""Counts outcomes, prints them, and keeps what the README's table is made from."""
+"""Counts outcomes, prints them, and keeps what the table in docs/engines.md is made from."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use super::require_message;
 
-const CONFIG: &str = include_str!("../seeds/config/universal.json");
-const HF_QUANT_CONFIG: &str = include_str!("../seeds/hf_quant_config/fp8.json");
-const COVERAGE: &str = include_str!("../seeds/coverage/half.json");
+const CONFIG: &str = include_str!("seeds/config/universal.json");
+const HF_QUANT_CONFIG: &str = include_str!("seeds/hf_quant_config/fp8.json");
+const COVERAGE: &str = include_str!("seeds/coverage/half.json");
 
 thread_local! {
     static PLACE: OnceCell<TempDir> = const { OnceCell::new() };

@@ -1,4 +1,4 @@
-//! What must hold whatever the input is: checked by the fuzz targets here, and by `tests/properties.rs` of qlua with the seeds
+//! What must hold whatever the input is: checked by the targets of `fuzz/`, and by `tests/properties.rs` with the seeds
 //! and with mutations of them.
 #![allow(dead_code, reason = "each target uses its own")]
 
