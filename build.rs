@@ -1,5 +1,5 @@
-//! Lists the Lua files that become part of the binary, makes a Rust test of each file in tests/lua, and says whether a sanitizer
-//! is built in.
+//! Lists the Lua files that become part of the binary, makes a Rust test of each file in tests/lua, says whether a sanitizer is
+//! built in, and has the lines for traces compressed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,11 @@ fn main() -> io::Result<()> {
     println!("cargo::rustc-check-cfg=cfg(sanitized)");
     if env::var_os("CARGO_CFG_SANITIZE").is_some() {
         println!("cargo::rustc-cfg=sanitized");
+    }
+    // Traces of panics read them all the same, and the binary is half as large.
+    let of = |name: &str| env::var(name).unwrap_or_default();
+    if of("CARGO_CFG_TARGET_OS") == "linux" && of("PROFILE") == "release" {
+        println!("cargo::rustc-link-arg-bins=-Wl,--compress-debug-sections=zlib");
     }
     Ok(())
 }

@@ -17,5 +17,5 @@ if not opts.json then
     { key = "bytes", title = "size", unit = "bytes" }, { key = "score", unit = "score" }, { key = "to_fp8", title = "next to FP8" },
   }))
 end
-family:add("fp8_autoquant_knee_" .. opts.suffix, hull:selection(hull.knee))
+family:add(sweep.name("fp8_autoquant_", "knee", opts.suffix), hull:selection(hull.knee))
 sweep.run(family, opts, { frontier = points, knee = hull.knee })

@@ -111,18 +111,18 @@ pub fn not_finite(value: f64) -> Option<&'static str> {
     }
 }
 
-/// Six digits where there is a fraction, without zeros at the end: `0.3`, `12.3457`, `1.5e-7`; whole numbers in full.
+/// Four digits where there is a fraction, without zeros at the end: `0.3`, `12.35`, `1.5e-7`; whole numbers in full.
 pub fn number(value: f64) -> String {
     if let Some(word) = not_finite(value) {
         return word.into();
     }
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     if !(-5..15).contains(&magnitude) {
-        let text = format!("{value:.5e}");
+        let text = format!("{value:.3e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         return format!("{}e{exponent}", without_zeros(digits));
     }
-    without_zeros(&format!("{value:.*}", (5 - magnitude).max(0) as usize)).to_string()
+    without_zeros(&format!("{value:.*}", (3 - magnitude).max(0) as usize)).to_string()
 }
 
 /// `digits` without zeros at the end of a fraction.

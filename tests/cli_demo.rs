@@ -350,7 +350,7 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
 }
 
 #[test]
-fn import_autoquant_says_what_is_usable_from_a_run() {
+fn check_manifest_says_what_is_usable_from_a_run() {
     let place = tempfile::tempdir().unwrap();
     let built = qlua(place.path(), &["-q", "-e", "qlua.checkpoint.demo('demo')"]);
     assert_eq!(built.status.code(), Some(0), "{}", stderr(&built));
@@ -369,7 +369,7 @@ fn import_autoquant_says_what_is_usable_from_a_run() {
     amax.remove(&lost);
     std::fs::write(&manifest, document.to_string()).unwrap();
 
-    let output = qlua(place.path(), &["import_autoquant", manifest.to_str().unwrap()]);
+    let output = qlua(place.path(), &["check_manifest", manifest.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     let count = |what: &str| -> usize {

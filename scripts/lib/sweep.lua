@@ -157,9 +157,9 @@ function sweep.fit(family, ranking, name, budget)
   family:add(name, fit.selection)
 end
 
---- `top10` for 10 %, `top5` for 5 %, `top12.5` for 12.5 %.
+--- `top10` for 10 %, `top5` for 5 %, `top12.5` for 12.5 %; `suffix` behind it, where there is one.
 function sweep.name(prefix, value, suffix)
-  return ("%s%s_%s"):format(prefix, value, suffix)
+  return suffix == "" and prefix .. value or ("%s%s_%s"):format(prefix, value, suffix)
 end
 
 local UNITS = { { "GiB", 1 << 30 }, { "GB", 10 ^ 9 }, { "MiB", 1 << 20 }, { "MB", 10 ^ 6 }, { "kB", 10 ^ 3 } }

@@ -130,7 +130,7 @@ fn manifest(manifest: &Manifest) -> (String, Value) {
         ("scheme", manifest.scheme_name().unwrap_or("unknown").into()),
         ("model", manifest.model_id().unwrap_or("unknown").into()),
         ("method", manifest.method().unwrap_or("unknown").into()),
-        ("effective bits", known(manifest.effective_bits().map(units::number))),
+        ("effective bits", known(manifest.effective_bits().map(|bits| format!("{bits:.3}")))),
         ("summed score", known(manifest.score().map(units::score))),
         ("input amax", if manifest.amax().is_some() { "yes" } else { "no" }.into()),
         ("groups", manifest.groups().len().into()),
@@ -159,9 +159,13 @@ fn manifest(manifest: &Manifest) -> (String, Value) {
         Column::new("rank"),
         Column::new("group"),
         Column::of("score", Unit::Score),
-        Column::new("parameters"),
+        Column::of("parameters", Unit::Weights),
     ]);
     for (rank, group) in ends.filter_map(|rank| ranking.get(rank).map(|group| (rank, group))) {
+        // What lies between the least and the most sensitive is not shown.
+        if rank == shown && rest > shown {
+            groups.push(["…".into(), Cell::Empty, Cell::Empty, Cell::Empty]);
+        }
         groups.push([
             (rank + 1).into(),
             group.name.as_str().into(),

@@ -57,6 +57,8 @@ words! {
         EngineSpelling = "engine_spelling",
         /// `quant_method: modelopt` in `config.json`: Transformers drops the scales.
         ModeloptMethod = "modelopt_method",
+        /// The same in a directory that ModelOpt wrote itself.
+        ModeloptExport = "modelopt_export",
         /// A configuration that no loader recognises or that contradicts another.
         Configuration = "configuration",
         /// A file is not what is on record of it.
@@ -105,9 +107,10 @@ impl Problem {
         )
     }
 
-    /// Whether something is wrong, and not merely unknown to the checks.
+    /// Whether something is wrong, and not merely worth knowing: unknown to the checks, or ModelOpt's own way to say what not all
+    /// loaders read.
     pub fn is_fault(&self) -> bool {
-        self.code != Code::NotChecked
+        !matches!(self.code, Code::NotChecked | Code::ModeloptExport)
     }
 
     pub(crate) fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
@@ -149,6 +152,9 @@ impl Code {
                 "correct the list of exceptions in the configuration, or write the directory again"
             }
             Code::ModeloptMethod => "choose the dialect universal, which all engines read",
+            Code::ModeloptExport => {
+                "serve it with vLLM, SGLang or TensorRT-LLM; qlua writes the same for Transformers, too, in the dialect universal"
+            }
             Code::Configuration => "correct the configuration, or write the directory again",
             Code::ChangedFile | Code::MissingFile => {
                 "put the file back as it was, or repeat the run that wrote the directory, which repairs it"

@@ -156,6 +156,12 @@ impl FoundDirectory {
         for id in DialectId::ALL {
             problems.extend(id.dialect().check(claims, stored));
         }
+        // A scheme of qlua's never says so. What ModelOpt wrote always does, and is as it should be.
+        if matches!(self.record, FoundRecord::Absent) {
+            for problem in problems.iter_mut().filter(|problem| problem.code == Code::ModeloptMethod) {
+                problem.code = Code::ModeloptExport;
+            }
+        }
         Ok((problems, true))
     }
 

@@ -96,14 +96,14 @@ def relative(mine: float, theirs: float) -> float:
 
 
 def imported(run: Run, model: Model, manifest: Path) -> Outcome:
-    """`import_autoquant` finds nothing unscored, and no input scale missing."""
-    command = [run.qlua, "import_autoquant", "--model", model.base, manifest]
+    """`check_manifest` finds nothing unscored, and no input scale missing."""
+    command = [run.qlua, "check_manifest", "--model", model.base, manifest]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     counts = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in done.stdout.splitlines() if line.count("|") > 2}
     usable = counts.get("usable", "0") not in ("", "0")
     fine = done.returncode == 0 and usable and counts.get("never scored") == counts.get("no input scale") == "0"
     detail = f"{counts.get('usable')} usable groups" if fine else done.stdout + done.stderr
-    return Outcome("job", "", "", manifest.name, "import_autoquant finds everything usable", state(fine), detail[-600:])
+    return Outcome("job", "", "", manifest.name, "check_manifest finds everything usable", state(fine), detail[-600:])
 
 
 def answers(run: Run, directory: str) -> Outcome:

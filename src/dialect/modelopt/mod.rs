@@ -65,7 +65,7 @@ impl Dialect for ModelOptDialect {
     }
 }
 
-/// The ModelOpt release whose format this is; loaders recognise the file by the producer's name.
+/// The ModelOpt release whose format this is. vLLM and SGLang recognise the file by the producer's name, so qlua stands beside it.
 const FORMAT_VERSION: &str = "0.47.0";
 
 /// BF16 beside FP8 is `FP8` with excluded modules, in on-disk spelling; `MIXED_PRECISION` would be for two quantised
@@ -76,7 +76,7 @@ fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
         Activations::Dynamic => "FP8_PER_CHANNEL_PER_TOKEN",
     };
     json!({
-        "producer": {"name": "modelopt", "version": FORMAT_VERSION},
+        "producer": {"name": "modelopt", "version": FORMAT_VERSION, "written_by": "qlua"},
         "quantization": {
             "quant_algo": quant_algo,
             "kv_cache_quant_algo": null,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{option_entries, records_of};
-use crate::lua::declare::{Api, Callable, ClassDeclaration, Namespace, Param};
+use crate::lua::declare::{Api, Callable, ClassDeclaration, FIRST_VERSION, Namespace, Param};
 use crate::lua::types::{Record, Type};
 
 /// The annotations as a Lua file that is never run.
@@ -93,7 +93,9 @@ fn write_callable(out: &mut String, callable: &Callable, name: &str) {
         comment(out, example);
         out.push_str("---```\n");
     }
-    let _ = writeln!(out, "---\n---Since {}.", spec.since);
+    if spec.since != FIRST_VERSION {
+        let _ = writeln!(out, "---\n---Since {}.", spec.since);
+    }
     for param in &spec.params {
         let mark = if param.is_optional() { "?" } else { "" };
         let _ =

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{option_entries, records_of, signature, summary};
-use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
+use crate::lua::declare::{Api, Callable, ClassDeclaration, FIRST_VERSION, Getter, Namespace, Param};
 use crate::lua::types::Record;
 
 const INTRODUCTION: &str = "# The Lua API
@@ -124,7 +124,9 @@ fn write_callable(out: &mut String, callable: &Callable, heading: &str) {
     for example in &spec.examples {
         let _ = writeln!(out, "\n```lua\n{example}\n```");
     }
-    let _ = writeln!(out, "\nSince {}.", spec.since);
+    if spec.since != FIRST_VERSION {
+        let _ = writeln!(out, "\nSince {}.", spec.since);
+    }
 }
 
 fn cell(text: &str) -> String {
