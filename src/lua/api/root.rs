@@ -7,7 +7,7 @@ use crate::lua::{Call, Type};
 
 pub(super) fn declare() -> Namespace {
     Namespace::new("", "The toolkit: `local qlua = require \"qlua\"`, also a global.")
-        .constant("version", Type::String, "The version of qlua, such as `\"0.1.0\"`.", |_| {
+        .constant("version", Type::String, "The version of qlua, such as `\"0.2.0\"`.", |_| {
             Ok(env!("CARGO_PKG_VERSION"))
         })
         .function(
