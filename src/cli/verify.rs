@@ -62,13 +62,12 @@ pub(super) fn verify(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> 
     let base = values.remove_one::<PathBuf>("base").map(|base| open_base(&base)).transpose()?;
     let paths = without_reports(directories::of(&mut values));
     let outcomes = verify_all(&paths, &VerifyOptions { depth, base: base.as_ref() });
-    if outcomes.iter().any(|outcome| matches!(outcome, Err(Error::Interrupted))) {
-        return Err(Error::Interrupted.into());
-    }
     let directories = paths.iter().map(|path| path.display().to_string());
     let looked: Vec<Looked> =
         directories.zip(outcomes).map(|(directory, outcome)| Looked { directory, outcome }).collect();
-    let family = values.get_flag("family").then(|| {
+    let is_interrupted = looked.iter().any(Looked::is_interrupted);
+    // Of a part of a family nothing is known.
+    let family = (values.get_flag("family") && !is_interrupted).then(|| {
         let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));
         let mut problems = check_family(&members.collect::<Vec<(String, &FamilyMember)>>());
         let unseen = looked.iter().filter(|one| one.member().is_none());
@@ -93,6 +92,9 @@ pub(super) fn verify(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> 
         true => answer(said, Some(&as_json(&looked, family.as_deref())), &text)?,
         false => print_findings(&text)?,
     };
+    if is_interrupted {
+        return Err(Error::Interrupted.into());
+    }
     let found = looked.iter().flat_map(Looked::problems).chain(family.iter().flatten());
     Ok(match () {
         () if found.filter(|problem| problem.is_fault()).count() > 0 => PROBLEMS,
@@ -123,6 +125,10 @@ impl Looked {
             Err(error) => error.to_string(),
         };
         format!("{}: {said}", self.directory)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        matches!(self.outcome, Err(Error::Interrupted))
     }
 
     fn problems(&self) -> &[Problem] {
@@ -161,6 +167,7 @@ fn as_text(looked: &[&Looked], family: Option<&[Problem]>, count: usize, depth: 
                 list(&verified.problems, &mut lines);
                 lines.extend(verified.base.iter().flat_map(compared));
             }
+            Err(Error::Interrupted) => lines.push(format!("{directory}: not looked at to the end")),
             Err(error) => {
                 lines.push(format!(
                     "{directory}: could not be looked at: {}",

@@ -47,7 +47,7 @@ impl Identity {
 
     /// How `now` differs, as the rest of a sentence that begins with the file's name; nothing where content is the same, or only
     /// [doubtful](Self::is_doubtful).
-    pub(super) fn difference(&self, now: &Identity) -> Option<&'static str> {
+    pub(crate) fn difference(&self, now: &Identity) -> Option<&'static str> {
         match () {
             () if (self.device, self.inode) != (now.device, now.inode) => Some("was replaced"),
             () if now.length < self.length => Some("was cut short"),

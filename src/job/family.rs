@@ -8,7 +8,7 @@ use super::decision::largest_layout;
 use super::options::FamilyOptions;
 use super::planned::Planned;
 use super::report::write_report;
-use super::run::{Outcome, Run};
+use super::run::{Foreseen, Outcome, Run};
 use super::scheme::{Scheme, require_name, require_selected};
 use super::sweeps::gather;
 use crate::error::{Error, Result};
@@ -136,13 +136,13 @@ impl Family {
         })
     }
 
-    /// Looks for whatever would stop [`Family::run`] before it writes a byte. A device that was named and cannot be used here is
-    /// returned, not an error: a plan needs none, and may be made for another machine.
+    /// Looks for whatever would stop [`Family::run`] before it writes a byte, and in the values of weights where they are read in
+    /// no time.
     ///
     /// # Errors
     /// As for [`Family::run`], as far as they can be foreseen.
-    pub fn check(&self) -> Result<Option<Error>> {
-        Ok(Run::prepare(&self.options, &self.basis, &*self.planned()?)?.missing_device())
+    pub fn check(&self) -> Result<Foreseen> {
+        Run::prepare(&self.options, &self.basis, &*self.planned()?)?.foresee()
     }
 
     /// Writes every scheme that is not up to date, each checked before it takes its name. Every tensor is read, quantised

@@ -33,7 +33,7 @@ pub use family::Family;
 pub use options::FamilyOptions;
 pub use planned::{Planned, PlannedFile, PlannedScheme};
 pub use report::write_report;
-pub use run::Outcome;
+pub use run::{Foreseen, Outcome};
 pub use scoring_place::ScoringPlace;
 pub use sweeps::report_directory;
 pub use writer::{QuantizeOptions, Writer, WriterOptions};

@@ -2,6 +2,7 @@
 
 mod block_sources;
 mod sources;
+mod values;
 mod writing;
 
 use std::path::Path;
@@ -46,6 +47,16 @@ pub struct Outcome {
     pub reused_bytes: u64,
     /// The worst way in which a shard was shared; nothing when none was.
     pub link: Option<Link>,
+}
+
+/// What nothing stops, and is still to be known before a run.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// Why the device that was named cannot be used here; nothing where it can. A plan needs none, and may be made for another
+    /// machine.
+    pub missing_device: Option<Error>,
+    /// Bytes of weights whose values were not looked at: a run fails where one is NaN or infinite.
+    pub unseen_bytes: u64,
 }
 
 /// A family that may be written: nothing stands in the way.
@@ -151,8 +162,16 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What can be foreseen of [`Self::write`].
+    ///
+    /// # Errors
+    /// Those of [`Self::require_finite_weights`].
+    pub fn foresee(&self) -> Result<Foreseen> {
+        Ok(Foreseen { missing_device: self.missing_device(), unseen_bytes: self.require_finite_weights()? })
+    }
+
     /// Why the device that was named cannot be used; nothing where it can, or nothing is to be written.
-    pub fn missing_device(&self) -> Option<Error> {
+    fn missing_device(&self) -> Option<Error> {
         let is_needed = self.schemes.iter().any(|scheme| !scheme.is_up_to_date());
         match self.options.device {
             choice @ DeviceChoice::Cuda(_) if is_needed => Device::shared(choice).err(),

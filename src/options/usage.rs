@@ -37,13 +37,42 @@ pub fn width() -> usize {
 /// [`Error::Usage`] for the first mistake.
 pub fn parse(command: Command, words: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let mut command = command.no_binary_name(true).term_width(width());
-    match command.try_get_matches_from_mut(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    match command.try_get_matches_from_mut(&words) {
         Ok(matches) => Ok(Parsed::Values(matches)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Text(error.to_string())),
+            ErrorKind::UnknownArgument => {
+                let value = value_with_dash(&mut command, &words, &subject(&error));
+                Err(value.unwrap_or_else(|| mistake(&command, &error)))
+            }
             _ => Err(mistake(&command, &error)),
         },
     }
+}
+
+/// What is wrong where the unknown option `unknown` of `words` was meant as the value of the option before it: `--size -1GB`.
+fn value_with_dash(command: &mut Command, words: &[OsString], unknown: &str) -> Option<Error> {
+    let is_meant = |word: &str| word.starts_with(unknown) && !word.starts_with("--");
+    let takes_value = |word: &str| {
+        let name = word.strip_prefix("--")?;
+        command
+            .get_arguments()
+            .find(|argument| argument.get_long() == Some(name) && argument.get_action().takes_values())
+    };
+    let at = words.windows(2).position(|pair| {
+        let [option, value] = [0, 1].map(|at| pair[at].to_str().unwrap_or_default());
+        takes_value(option).is_some() && is_meant(value)
+    })?;
+    let (option, value) = (words[at].to_str()?, words[at + 1].to_str()?);
+    let joined = format!("{option}={value}");
+    let whole = [&words[..at], &[joined.as_str().into()], &words[at + 2..]].concat();
+    let about_it = command.try_get_matches_from_mut(whole).err().filter(|error| subject(error) == option);
+    Some(match about_it {
+        Some(error) => mistake(command, &error),
+        None => Error::usage(format!("the value of `{option}` begins with a dash: `{value}`"))
+            .with_hint(format!("write `{joined}` when that is meant")),
+    })
 }
 
 /// `error` as a sentence that names the option or argument, and a next step.

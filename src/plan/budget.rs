@@ -121,6 +121,13 @@ impl<'a> BudgetSolver<'a> {
                     group.name
                 )));
             }
+            if !unquantised.score.is_finite() && !quantised.score.is_finite() {
+                return Err(Error::argument(format!(
+                    "the group `{}` has no finite score, whatever its format",
+                    group.name
+                ))
+                .with_hint("leave such groups out of the ranking"));
+            }
             ranked += unquantised.cost;
             groups.push(if always.contains(group.name.as_str()) {
                 // Both choices are the same, so that the index of a choice keeps its meaning.

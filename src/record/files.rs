@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tree_hash::hash_file;
 use crate::error::{Error, Result};
+use crate::input::Identity;
 
 /// A file of a directory and its BLAKE3 hash (`b3sum` prints the same): SHA-256 of all weights would take longer than writing
 /// a scheme.
@@ -51,6 +52,8 @@ pub struct FileInDirectory {
     pub name: String,
     /// What it is.
     pub kind: FileKind,
+    /// What the system says of a regular file, by which a change is noticed.
+    pub(crate) identity: Option<Identity>,
 }
 
 /// Every file below `directory`, sorted by path, but for what begins with a dot: no loader reads that, and version control and
@@ -75,7 +78,9 @@ fn walk(root: &Path, folder: &Path, above: &[PathBuf], found: &mut Vec<FileInDir
         }
         let path = folder.join(&name);
         let full = root.join(&path);
-        let kind = match fs::metadata(&full) {
+        let metadata = fs::metadata(&full);
+        let identity = metadata.as_ref().ok().filter(|found| found.is_file()).map(Identity::of);
+        let kind = match metadata {
             Ok(metadata) if metadata.is_dir() => {
                 let inner = full.canonicalize().map_err(|e| Error::io("read", &full, e))?;
                 if !above.contains(&inner) {
@@ -89,9 +94,35 @@ fn walk(root: &Path, folder: &Path, above: &[PathBuf], found: &mut Vec<FileInDir
             Ok(_) => FileKind::Special,
             Err(_) => FileKind::Dangling,
         };
-        found.push(FileInDirectory { name: name_in_record(&path), path, kind });
+        found.push(FileInDirectory { name: name_in_record(&path), path, kind, identity });
     }
     Ok(())
+}
+
+/// Fails when the files below `directory` are others than `before`. Names elsewhere that a file gets or loses change nothing here.
+///
+/// # Errors
+/// [`Error::Changed`] with the first one that differs; [`Error::Io`].
+pub(crate) fn require_same(directory: &Path, before: &[FileInDirectory]) -> Result<()> {
+    if directory.symlink_metadata().is_err() {
+        return Err(Error::changed(directory, "was deleted or renamed"));
+    }
+    let now = files_below(directory)?;
+    let changed = |found: &FileInDirectory, how: &str| Err(Error::changed(directory.join(&found.path), how));
+    for found in before {
+        let Ok(at) = now.binary_search_by(|other| other.path.cmp(&found.path)) else {
+            return changed(found, "was deleted");
+        };
+        match (found.identity, now[at].identity) {
+            (Some(was), Some(is)) => was.difference(&is).map_or(Ok(()), |how| changed(found, how))?,
+            _ if found.kind != now[at].kind => return changed(found, "was replaced"),
+            _ => {}
+        }
+    }
+    match now.iter().find(|other| before.binary_search_by(|found| found.path.cmp(&other.path)).is_err()) {
+        Some(new) => changed(new, "was added"),
+        None => Ok(()),
+    }
 }
 
 /// What [`RecordedFile::file`] says for the path `path` inside the directory.

@@ -5,8 +5,8 @@ mod provenance;
 mod seal;
 pub(crate) mod tree_hash;
 
-pub(crate) use files::name_in_record;
 pub use files::{FileInDirectory, FileKind, RecordedFile, files_below};
+pub(crate) use files::{name_in_record, require_same};
 pub use provenance::{
     FoundRecord, HashedFile, LayoutWords, Provenance, ProvenanceRecord, RecordedModel, Request, Source,
     WeightFile,

@@ -19,7 +19,7 @@ use crate::format::Rounding;
 use crate::input;
 use crate::interrupt;
 use crate::model::{Expectation, Model, expected_tensors};
-use crate::record::{FileInDirectory, FoundRecord, ProvenanceRecord, files_below};
+use crate::record::{FileInDirectory, FoundRecord, ProvenanceRecord, files_below, require_same};
 
 /// Whether an error lies in the directory that is checked. A file that is named and not there is damage too, such as a
 /// link into a cache that was cleared.
@@ -177,8 +177,11 @@ impl FoundDirectory {
     ) -> Result<Verified> {
         let verified = looked.and_then(|looked| self.conclude(looked, options, seen));
         // Whatever was found, it was found in files that are others now.
-        let mut verified =
-            self.checkpoints(options).fold(verified, |verified, model| model.unchanged(verified))?;
+        let verified = self.checkpoints(options).fold(verified, |verified, model| model.unchanged(verified));
+        let mut verified = match verified {
+            Err(Error::Interrupted | Error::Changed { .. }) => verified?,
+            verified => require_same(&self.directory, &self.files).and(verified)?,
+        };
         if let Err(error) = &self.opened {
             let subject = self.directory.display().to_string();
             verified.problems.insert(0, Problem::new(Code::Unreadable, subject, error.to_string()));

@@ -34,7 +34,8 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
 }
 
 /// Checks all `directories` as `options` say, on all threads at once; the outcome of each, in their order. Weight files that several
-/// of them hold under names of their own (hard links) are read once.
+/// of them hold under names of their own (hard links) are read once. Of those that were looked at to the end before an interruption
+/// the outcome is told all the same.
 pub fn verify_all(directories: &[PathBuf], options: &VerifyOptions) -> Vec<Result<Verified>> {
     let seen = SeenShards::default();
     directories.chunks(AT_ONCE).flat_map(|some| verify_together(some, options, &seen)).collect()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::held::LOCK_FILE;
 use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE, RECORDS};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
@@ -129,7 +130,7 @@ impl<'a> Recorded<'a> {
     /// Where `path` in `directory` comes from.
     fn origin(&self, directory: &Path, path: &Path) -> Origin {
         let name = name_in_record(path);
-        let is_of_every_scheme = name == record_path() || name.starts_with(".qlua-");
+        let is_of_every_scheme = name == record_path() || name == LOCK_FILE;
         if is_of_every_scheme || self.weights.contains(name.as_str()) {
             return Origin::Own;
         }
@@ -195,7 +196,7 @@ fn is_written_here(path: &Path, manifest: Option<&OsStr>) -> bool {
     match path.parent() {
         Some(folder) if folder == Path::new("") => {
             ["config.json", HF_QUANT_CONFIG, INDEX_FILE].contains(&name)
-                || name.starts_with(".qlua-")
+                || name == LOCK_FILE
                 || is_shard(name)
         }
         Some(folder) if folder == Path::new(RECORDS) => {

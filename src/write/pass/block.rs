@@ -6,7 +6,7 @@ use super::block_failure::BlockFailure;
 use super::group::Ready;
 use super::groups::Groups;
 use super::output_file::OutputFile;
-use super::reading::{read, require_finite};
+use super::reading::{is_checked, read, require_finite};
 use crate::error::Result;
 use crate::format::{Decoder, QuantisationError};
 use crate::tensor::{Dtype, Tensor, amax_of, cast_bytes};
@@ -129,8 +129,7 @@ impl Makers<'_> {
     /// checked too: a checkpoint with NaN in it is damaged, wherever the NaN is.
     fn source<'t>(&self, output: &OutputTensor, tensor: &'t Tensor, bytes: Range<usize>) -> Result<&'t [u8]> {
         let part = read(tensor, bytes, self.sources);
-        if self.sources.is_some() && output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable()
-        {
+        if self.sources.is_some() && is_checked(output, tensor) {
             require_finite(&output.spec.name, amax_of(tensor.dtype(), part), "")?;
         }
         Ok(part)

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::content::OutputTensor;
 use super::super::source_hashes::SourceHashes;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -19,8 +20,13 @@ pub(super) fn read<'t>(tensor: &'t Tensor, bytes: Range<usize>, sources: Option<
     part
 }
 
+/// Whether `output`, which is copied from `tensor`, must be finite all the same.
+pub(crate) fn is_checked(output: &OutputTensor, tensor: &Tensor) -> bool {
+    output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable()
+}
+
 /// That a weight whose largest magnitude is `amax` is finite; `consequence` ends the sentence.
-pub(super) fn require_finite(name: &str, amax: f32, consequence: &str) -> Result<()> {
+pub(crate) fn require_finite(name: &str, amax: f32, consequence: &str) -> Result<()> {
     if amax.is_finite() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use mlua::Table;
 use super::super::log::debug;
 use super::family_options::{family_options, manifest, options};
 use super::{WRITTEN, file_name};
-use crate::job::{Family, Outcome, Planned, PlannedFile, PlannedScheme};
+use crate::job::{Family, Foreseen, Outcome, Planned, PlannedFile, PlannedScheme};
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type, progress};
@@ -214,14 +214,21 @@ fn class() -> Class<RefCell<Family>> {
             |this, _| Ok(this.borrow().planned()?.copied_bytes()),
         )
         .method(
-            Function::new("check", "Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Where directories of the schemes are there, their inputs are hashed.")
+            Function::new("check", "Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where directories of the schemes are there, their inputs are hashed.")
                 .long()
                 .raises("as `run`")
                 .example(with_family!("family:check()")),
             |this, call| {
-                if let Some(missing) = this.borrow().check()? {
-                    let sentence = format!("a run would fail on this machine: {missing}");
-                    progress::listener(call.lua()).note(&sentence);
+                let Foreseen { missing_device, unseen_bytes } = this.borrow().check()?;
+                let listener = progress::listener(call.lua());
+                if let Some(missing) = missing_device {
+                    listener.note(&format!("a run would fail on this machine: {missing}"));
+                }
+                if unseen_bytes > 0 {
+                    listener.note(&format!(
+                        "the values of the weights ({}) were not looked at: a run fails where one is NaN or infinite",
+                        bytes(unseen_bytes)
+                    ));
                 }
                 Ok(())
             },
