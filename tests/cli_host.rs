@@ -556,36 +556,6 @@ fn help_is_as_wide_as_columns_says_and_breaks_no_word() {
 }
 
 #[test]
-fn bash_completes_commands_scripts_and_their_options() {
-    if Command::new("bash").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no bash");
-        return;
-    }
-    let place = Place::new();
-    let script = place.out(&["completions", "bash"]);
-    let place = place.with("qlua.bash", script).with(
-        "try.bash",
-        "source qlua.bash\ncompopt() { :; }\nCOMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1))\n\
-         _qlua \"$1\" \"${@: -1}\" \"${@: -2:1}\"\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n",
-    );
-    let completed = |words: &[&str]| -> Vec<String> {
-        let mut command = Command::new("bash");
-        command.arg("try.bash").arg("qlua").args(words).current_dir(place.0.path());
-        let outcome = finish(command.output().unwrap());
-        assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""), "{words:?}");
-        outcome.out.lines().map(str::to_string).collect()
-    };
-    assert_eq!(completed(&["ver"]), ["verify", "version"]);
-    assert_eq!(completed(&["all_l"]), ["all_layers_baseline", "all_layers_topx"]);
-    assert_eq!(completed(&["all_layers_topx", "--d"]), ["--dialect", "--device", "--dry-run"]);
-    assert_eq!(completed(&["all_layers_topx", "--dialect", ""]), qlua::dialect::DialectChoice::WORDS);
-    assert_eq!(completed(&["weight_sensitivity", "--formats", "c"]), ["channel"]);
-    assert_eq!(completed(&["verify", "--he"]), ["--headers", "--help"]);
-    assert_eq!(completed(&["help", "keep"]), ["keep_edges"]);
-    assert_eq!(completed(&["completions", "z"]), ["zsh"]);
-}
-
-#[test]
 fn completions_and_pages_know_every_script_that_is_built_in() {
     let place = Place::new();
     let scripts: Vec<String> = place

@@ -50,7 +50,34 @@ pub(super) fn completions(values: ArgMatches, said: &Said) -> anyhow::Result<u8>
     }
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut whole, "qlua", &mut text);
-    print(&String::from_utf8(text)?)
+    print(&completed(shell, String::from_utf8(text)?, &whole))
+}
+
+/// `text`, the completions of `whole`, with what clap_complete leaves out: files with scripts where a command may stand, and in
+/// fish the words that arguments may be.
+fn completed(shell: Shell, text: String, whole: &Command) -> String {
+    match shell {
+        Shell::Zsh => {
+            let commands = "_describe -t commands 'qlua commands' commands \"$@\"\n";
+            let or_files = format!("{} || _files -g '*.lua'\n", commands.trim_end());
+            text.replacen(commands, &or_files, 1)
+        }
+        Shell::Fish => {
+            let mut lines = vec!["complete -c qlua -n \"__fish_qlua_needs_command\" -F".to_string()];
+            for command in whole.get_subcommands() {
+                let words = command.get_positionals().flat_map(Arg::get_possible_values);
+                let words: Vec<String> = words.map(|word| word.get_name().to_string()).collect();
+                if !words.is_empty() {
+                    let (name, words) = (command.get_name(), words.join(" "));
+                    lines.push(format!(
+                        "complete -c qlua -n \"__fish_qlua_using_subcommand {name}\" -f -a \"{words}\""
+                    ));
+                }
+            }
+            format!("{text}{}\n", lines.join("\n"))
+        }
+        _ => text,
+    }
 }
 
 pub(super) fn declare_man(command: Command) -> Command {

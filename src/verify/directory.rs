@@ -46,6 +46,10 @@ pub(super) struct FoundDirectory {
 pub(super) struct Unjudged<'a> {
     verified: Verified,
     weights: Option<UnjudgedWeights<'a>>,
+    /// The hashes of files that are no weights and may be what is on record.
+    hashes: HashMap<String, String>,
+    /// What sets the files beside the weights apart from those of the base.
+    companions: Vec<Problem>,
 }
 
 /// Weights that are read.
@@ -93,7 +97,8 @@ impl FoundDirectory {
         self.opened.iter().map(|(model, _)| model).chain(options.base)
     }
 
-    /// Checks it, and reads the weights that nobody else reads.
+    /// Checks it, and reads its files, but for weights that somebody else reads: of what was read to the end all is known, also when
+    /// the rest is interrupted.
     ///
     /// # Errors
     /// Those of [`super::verify_with`]. Give them to [`Self::judge`], which knows whether a file was changed meanwhile.
@@ -104,13 +109,23 @@ impl FoundDirectory {
             base: None,
             member: None,
         };
-        let Ok((model, claims)) = &self.opened else { return Ok(Unjudged { verified, weights: None }) };
+        let companions = options.base.map(|base| companions::check(&self.directory, &self.files, base));
+        let companions = companions.transpose()?.unwrap_or_default();
+        let is_weights =
+            |name: &str| self.opened.iter().any(|(model, _)| model.maps().any(|(map, _)| map == name));
+        let hashes = match options.depth {
+            Depth::Headers => HashMap::new(),
+            Depth::Full => records::hash(&self.directory, &self.record, &self.files, &is_weights)?,
+        };
+        let Ok((model, claims)) = &self.opened else {
+            return Ok(Unjudged { verified, weights: None, hashes, companions });
+        };
         let stored = StoredLayers::of(model);
         verified.member = Some(FamilyMember::of(&self.directory, &stored, self.record()));
         let check_headers = || self.check_headers(model, claims, &stored, options);
         if options.depth == Depth::Headers {
             verified.problems.extend(check_headers()?.0);
-            return Ok(Unjudged { verified, weights: None });
+            return Ok(Unjudged { verified, weights: None, hashes, companions });
         }
         let rounding = self.record().and_then(|record| record.layout.rounding.parse::<Rounding>().ok());
         let counterparts = options.base.map(|base| Counterparts::find(model, base, rounding)).transpose()?;
@@ -121,7 +136,8 @@ impl FoundDirectory {
         let (headers, shards) = rayon::join(check_headers, read);
         let ((problems, is_known), shards) = (headers?, shards?);
         verified.problems.extend(problems);
-        Ok(Unjudged { verified, weights: Some(UnjudgedWeights { codes, is_known, counterparts, shards }) })
+        let weights = Some(UnjudgedWeights { codes, is_known, counterparts, shards });
+        Ok(Unjudged { verified, weights, hashes, companions })
     }
 
     /// The record, where there is one that can be trusted.
@@ -194,9 +210,8 @@ impl FoundDirectory {
     }
 
     fn conclude(&self, looked: Unjudged, options: &VerifyOptions, seen: &SeenShards) -> Result<Verified> {
-        let Unjudged { mut verified, weights } = looked;
+        let Unjudged { mut verified, weights, mut hashes, companions } = looked;
         let problems = &mut verified.problems;
-        let mut hashes = HashMap::new();
         if let (Ok((model, _)), Some(weights)) = (&self.opened, weights) {
             let UnjudgedWeights { codes, is_known, counterparts, shards } = weights;
             let read = reading::collect(model, &|name| codes.contains(name), shards, seen)?;
@@ -214,15 +229,12 @@ impl FoundDirectory {
                 verified.base = Some(comparison);
             }
             verified.member = verified.member.take().map(|member| member.with_hashes(&read.files));
-            hashes = read.files;
+            hashes.extend(read.files.into_iter().map(|(name, (_, hash))| (name, hash)));
         }
-        let (found, state) =
-            records::check(&self.directory, &self.record, &self.files, &hashes, options.depth)?;
+        let (found, state) = records::check(&self.record, &self.files, &hashes, options.depth);
         problems.extend(found);
+        problems.extend(companions);
         verified.record = state;
-        if let Some(base) = options.base {
-            verified.problems.extend(companions::check(&self.directory, &self.files, base)?);
-        }
         Ok(verified)
     }
 }

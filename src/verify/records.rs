@@ -34,17 +34,34 @@ pub(super) fn check_special(files: &[FileInDirectory]) -> Vec<Problem> {
     special.map(|found| Problem::new(Code::StrangeFile, &found.name, message(found))).collect()
 }
 
-/// Compares `files`, all that are in `directory`, with `record`. `read` are sizes and hashes that are known already.
+/// The hash of each of `files`, which are in `directory`, that can be what `record` says of it; but for those whose names `is_read`
+/// knows, which are hashed with their values.
 ///
 /// # Errors
 /// [`crate::Error::Io`], [`crate::Error::Interrupted`].
-pub(super) fn check(
+pub(super) fn hash(
     directory: &Path,
     record: &FoundRecord,
     files: &[FileInDirectory],
-    read: &HashMap<String, (u64, String)>,
+    is_read: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<HashMap<String, String>> {
+    let FoundRecord::Read(record) = record else { return Ok(HashMap::new()) };
+    let on_record: HashMap<&str, u64> = record.all_files().map(|(file, bytes, _)| (file, bytes)).collect();
+    let is_wanted = |found: &&FileInDirectory| {
+        let bytes = on_record.get(found.name.as_str());
+        bytes.is_some_and(|bytes| found.kind == FileKind::Regular(*bytes)) && !is_read(&found.name)
+    };
+    let hash = |found: &FileInDirectory| Ok((found.name.clone(), hash_file(&directory.join(&found.path))?.1));
+    files.par_iter().filter(is_wanted).map(hash).collect()
+}
+
+/// Compares `files`, all that are in a directory, with `record`. `hashes` are those of all that can be what is on record.
+pub(super) fn check(
+    record: &FoundRecord,
+    files: &[FileInDirectory],
+    hashes: &HashMap<String, String>,
     depth: Depth,
-) -> Result<(Vec<Problem>, RecordState)> {
+) -> (Vec<Problem>, RecordState) {
     let own = record_path();
     let record = match record {
         FoundRecord::Absent => {
@@ -54,23 +71,21 @@ pub(super) fn check(
                 format!("`{own}` is missing, so that nothing says what the files of this scheme should be")
             };
             let problem = is_scheme.then(|| Problem::new(Code::Record, own.clone(), message()));
-            return Ok((problem.into_iter().collect(), RecordState::None));
+            return (problem.into_iter().collect(), RecordState::None);
         }
         FoundRecord::Damaged(how) => {
             let message = format!("`{own}` {how}, so that files are not compared with it");
-            return Ok((vec![Problem::new(Code::Record, own, message)], RecordState::Damaged));
+            return (vec![Problem::new(Code::Record, own, message)], RecordState::Damaged);
         }
         FoundRecord::Read(record) => record,
     };
     let there: HashMap<&str, &FileInDirectory> =
         files.iter().map(|found| (found.name.as_str(), found)).collect();
-    let on_record: Vec<(&str, u64, &str)> = record.all_files().collect();
     let compare = |(file, bytes, blake3): (&str, u64, &str)| match there.get(file) {
-        None => Ok(Some(missing(file))),
-        Some(found) => changed(directory, (bytes, blake3), found, read, depth),
+        None => Some(missing(file)),
+        Some(found) => changed((bytes, blake3), found, hashes, depth),
     };
-    let compared: Vec<Option<Problem>> = on_record.into_par_iter().map(compare).collect::<Result<_>>()?;
-    let mut problems: Vec<Problem> = compared.into_iter().flatten().collect();
+    let mut problems: Vec<Problem> = record.all_files().filter_map(compare).collect();
     let known: HashSet<&str> = record.all_files().map(|(file, ..)| file).chain([own.as_str()]).collect();
     let is_judged = |found: &&FileInDirectory| {
         record.files.is_some() || found.name.ends_with(".safetensors") && !found.name.contains('/')
@@ -90,7 +105,7 @@ pub(super) fn check(
         (Depth::Full, Some(_)) => RecordState::Hashes,
         (Depth::Full, None) => RecordState::WeightHashes,
     };
-    Ok((problems, state))
+    (problems, state)
 }
 
 fn missing(file: &str) -> Problem {
@@ -98,27 +113,24 @@ fn missing(file: &str) -> Problem {
 }
 
 fn changed(
-    directory: &Path,
     (expected_bytes, expected_hash): (u64, &str),
     found: &FileInDirectory,
-    read: &HashMap<String, (u64, String)>,
+    hashes: &HashMap<String, String>,
     depth: Depth,
-) -> Result<Option<Problem>> {
+) -> Option<Problem> {
     let how = match found.kind {
-        FileKind::Special => return Ok(None),
-        FileKind::Dangling => return Ok(Some(missing(&found.name))),
+        FileKind::Special => return None,
+        FileKind::Dangling => return Some(missing(&found.name)),
         FileKind::Regular(bytes) if bytes != expected_bytes => {
             format!("has {bytes} bytes, and {expected_bytes} are on record")
         }
-        FileKind::Regular(_) if depth == Depth::Headers => return Ok(None),
+        FileKind::Regular(_) if depth == Depth::Headers => return None,
+        FileKind::Regular(_) if hashes.get(&found.name).is_some_and(|hash| hash == expected_hash) => {
+            return None;
+        }
         FileKind::Regular(_) => {
-            let known = read.get(&found.name).cloned();
-            let (_, blake3) = known.map_or_else(|| hash_file(&directory.join(&found.path)), Ok)?;
-            if blake3 == expected_hash {
-                return Ok(None);
-            }
             "is not what it was when it was written: its hash is another one than on record".into()
         }
     };
-    Ok(Some(Problem::new(Code::ChangedFile, &found.name, format!("`{}` {how}", found.name))))
+    Some(Problem::new(Code::ChangedFile, &found.name, format!("`{}` {how}", found.name)))
 }
