@@ -158,6 +158,17 @@ fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
         (["--threads", "0"], "the value of `--threads` must be at least 1, not `0`"),
         (["--threads", "-1"], "the value of `--threads` must be at least 1, not `-1`"),
         (["--max-shard-size", "10"], "the value of `--max-shard-size` must be at least 100kB, not `10`"),
+        (
+            ["--max-shard-size", "-1GB"],
+            "the value of `--max-shard-size` must be a size such as 6GiB, 5.5GB or 800MB, not `-1GB`",
+        ),
+        (
+            ["--top", "-5,10"],
+            "the value of `--top` cannot be used: `-5` is no usable percentage: it must be above 0",
+        ),
+        (["--link", "-x"], "the value of `--link` must be one of auto, reflink, hardlink, copy, not `-x`"),
+        (["--out", "-x"], "the value of `--out` begins with a dash: `-x`"),
+        (["--out", "--dri-run"], "there is no option `--dri-run`"),
         (["--device", "cuda:x"], "the value of `--device` cannot be used: there is no device `cuda:x`"),
         (["--rounding", "exat"], "the value of `--rounding` must be one of exact, modelopt, not `exat`"),
         (

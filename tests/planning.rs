@@ -360,6 +360,14 @@ fn groups_without_a_finite_score_are_never_chosen_but_can_be_forced() {
     let fit = solver.fit(Budget::EffectiveBits(14.0)).unwrap();
     assert_eq!(fit.selection.selected_names(), ["layers.0.o_proj"]);
     assert_eq!(costs.figures(fit.selection.selected()).score, None);
+
+    // Where BF16 has none either, nothing can be said of the group, which is named.
+    let text = text.replace("[Infinity, 0]", "[Infinity, Infinity]");
+    let manifest = Arc::new(Manifest::parse("m.json", &text).unwrap());
+    let costs = CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest));
+    let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
+    let error = BudgetSolver::new(&costs, &ranking, Measure::EffectiveBits, None).err().unwrap();
+    assert_eq!(error.to_string(), "the group `layers.1.o_proj` has no finite score, whatever its format");
 }
 
 fn fp8_modules(scheme: &Value) -> BTreeSet<String> {

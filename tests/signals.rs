@@ -8,6 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::directory::Directory;
 use common::place::snapshot;
 use common::runs::{BLOCK, LARGE, Runs, SMALL, Shares, end, rounds, send, stderr};
 use qlua::write::PartialDirectory;
@@ -41,6 +42,36 @@ fn signals_that_are_ignored_at_the_start_stay_ignored_and_others_end_the_run() {
         let (status, said) = signalled("true", signal);
         assert_eq!((status.code(), said.as_str()), (Some(130), ""), "{name}");
     }
+}
+
+/// What was looked at to the end is told, of however many directories.
+#[test]
+fn an_interrupted_verify_tells_of_what_it_has_finished() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(&place.path().join("demo")).unwrap();
+    let large = Directory::copy(&demo.model, &place.path().join("large"));
+    large.add_sparse_weights("model.further.weight", 2_000_000_000);
+    fs::rename(demo.model, place.path().join("small")).unwrap();
+    // The small one is done after some time, and the large one is not.
+    let told = [50, 100, 200, 400, 800, 1600, 3200, 6400].into_iter().find_map(|delay| {
+        let child = Command::new(env!("CARGO_BIN_EXE_qlua"))
+            .args(["verify", "small", "large", "missing", "--family"])
+            .current_dir(&place)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        send(&child, libc::SIGINT);
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        let is_told = told.contains("small: ok\n") && told.contains("large: not looked at to the end\n");
+        is_told.then(|| (output.status.code(), told, String::from_utf8(output.stderr).unwrap()))
+    });
+    let (code, told, err) = told.expect("a moment at which one is finished");
+    assert_eq!((code, err.as_str()), (Some(130), "qlua: interrupted\n"));
+    assert!(told.contains("missing: could not be looked at: there is no `missing`"), "{told}");
+    assert!(!told.contains("family"), "of a part nothing is known of the whole: {told}");
 }
 
 #[test]

@@ -121,7 +121,9 @@ impl<'a> BudgetSolver<'a> {
                     group.name
                 )));
             }
-            if !unquantised.score.is_finite() && !quantised.score.is_finite() {
+            let is_forced = always.contains(group.name.as_str());
+            let is_quantised = cost.quantisable_layers > 0 && quantised.score.is_finite();
+            if !is_forced && !is_quantised && !unquantised.score.is_finite() {
                 return Err(Error::argument(format!(
                     "the group `{}` has no finite score, whatever its format",
                     group.name
@@ -129,7 +131,7 @@ impl<'a> BudgetSolver<'a> {
                 .with_hint("leave such groups out of the ranking"));
             }
             ranked += unquantised.cost;
-            groups.push(if always.contains(group.name.as_str()) {
+            groups.push(if is_forced {
                 // Both choices are the same, so that the index of a choice keeps its meaning.
                 quantised.score = 0.0;
                 vec![Choice { score: f64::INFINITY, ..unquantised }, quantised]

@@ -134,3 +134,46 @@ pub(crate) fn name_in_record(path: &Path) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_of_a_directory_is_said_and_names_elsewhere_are_none() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("scheme");
+        fs::create_dir_all(directory.join("layer-sensitivity")).unwrap();
+        for name in ["config.json", "layer-sensitivity/record", "tokenizer.json"] {
+            fs::write(directory.join(name), name).unwrap();
+        }
+        let path = |name: &str| directory.join(name);
+        type Change<'a> = (&'a str, &'a dyn Fn());
+        let changes: [Change; 6] = [
+            ("`tokenizer.json` was deleted", &|| fs::remove_file(path("tokenizer.json")).unwrap()),
+            ("`tokenizer.json` was added", &|| fs::write(path("tokenizer.json"), "").unwrap()),
+            ("`layer-sensitivity/record` grew", &|| {
+                fs::write(path("layer-sensitivity/record"), [0; 99]).unwrap()
+            }),
+            ("`layer-sensitivity/record` was replaced", &|| {
+                fs::write(place.path().join("new"), [0; 99]).unwrap();
+                fs::rename(place.path().join("new"), path("layer-sensitivity/record")).unwrap();
+            }),
+            ("`config.json` was replaced", &|| {
+                fs::remove_file(path("config.json")).unwrap();
+                std::os::unix::fs::symlink("nowhere", path("config.json")).unwrap();
+            }),
+            ("`` was deleted or renamed", &|| fs::rename(&directory, place.path().join("moved")).unwrap()),
+        ];
+        for (number, (expected, change)) in changes.into_iter().enumerate() {
+            let before = files_below(&directory).unwrap();
+            let other = place.path().join(format!("another name {number}"));
+            fs::hard_link(path("layer-sensitivity/record"), other).unwrap();
+            require_same(&directory, &before).unwrap();
+            change();
+            let said = require_same(&directory, &before).unwrap_err().to_string();
+            let said = said.replace(&format!("{}", directory.display()), "").replace("`/", "`");
+            assert_eq!(said, format!("{expected} while it was in use"));
+        }
+    }
+}

@@ -33,6 +33,7 @@ fn files_with_names_like_those_of_qlua_are_kept_unless_they_are_on_record() {
     let (place, scheme) = with_scheme();
     let before = tree(&scheme.0);
     let mine = [
+        ".qlua-notes",
         "hf_quant_config.json.orig",
         "layer-sensitivity/mine_coverage_from_baseline.json",
         "model-00009-of-00009.safetensors",
@@ -48,7 +49,7 @@ fn files_with_names_like_those_of_qlua_are_kept_unless_they_are_on_record() {
     let kept = tree(&aside);
     assert_eq!(kept, mine.map(|name| (name.to_string(), name.as_bytes().to_vec())));
     let expected = format!(
-        "4 files that qlua did not write were moved from `{}` to `{}`",
+        "5 files that qlua did not write were moved from `{}` to `{}`",
         scheme.0.display(),
         aside.display()
     );

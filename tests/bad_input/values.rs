@@ -6,6 +6,7 @@ use std::fs;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 
+use crate::common::ascending_family;
 use crate::common::directory::{Directory, Raw};
 use crate::common::place::{Place, export, require_message};
 use qlua::job::FamilyOptions;
@@ -51,12 +52,33 @@ fn nan_and_infinite_weights_are_named_in_every_dtype() {
                 ActivationsChoice::Named(Activations::Static),
                 ActivationsChoice::Named(Activations::Dynamic),
             ] {
-                let error = place.refused_with(FamilyOptions { activations, ..place.options() });
-                assert_eq!(error.kind(), "tensor");
-                require_message(&error, &[&format!("tensor `{name}` holds {word} values")], "damaged");
+                let options = FamilyOptions { activations, ..place.options() };
+                let foreseen = ascending_family(options.clone(), &[50.0]).check().unwrap_err();
+                for error in [foreseen, place.refused_with(options)] {
+                    assert_eq!(error.kind(), "tensor");
+                    require_message(&error, &[&format!("tensor `{name}` holds {word} values")], "damaged");
+                }
             }
         }
     }
+}
+
+/// A weight that is only copied is looked at too, and none of a checkpoint that would take its time.
+#[test]
+fn a_dry_run_looks_at_all_values_or_says_that_it_did_not() {
+    let place = Place::new();
+    let check = || ascending_family(place.options(), &[50.0]).check();
+    assert_eq!(check().unwrap().unseen_bytes, 0);
+    let name = "model.layers.0.input_layernorm.weight";
+    let original = place.model.tensors()[name].clone();
+    place.model.edit_tensors(|t| spoil(t.get_mut(name).unwrap(), Dtype::BF16, f32::NAN));
+    let foreseen = check().unwrap_err();
+    for error in [foreseen, place.refused()] {
+        require_message(&error, &[&format!("tensor `{name}` holds NaN values")], "damaged");
+    }
+    place.model.edit_tensors(|t| drop(t.insert(name.into(), original)));
+    let bytes = place.model.add_sparse_weights("model.further.weight", 1 << 28);
+    assert_eq!(check().unwrap().unseen_bytes, bytes);
 }
 
 /// In a file sorted by name, `o_proj` lies amid the members of the group that shares a scale. Cut between them, two

@@ -87,7 +87,7 @@ impl Tool {
             Tool::Amax => vec!["amax.json"],
             Tool::Baseline => vec![BASELINE, "baseline/config.json"],
             Tool::Writer => vec![SHARD, OTHER_SHARD, CONFIG, TOKENIZER],
-            Tool::Verify => vec![DONE, "done/config.json"],
+            Tool::Verify => vec![DONE, "done/config.json", "done/tokenizer.json"],
             Tool::VerifyBase => vec![SHARD, CONFIG],
         }
     }
