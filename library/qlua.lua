@@ -726,7 +726,7 @@ function Family:unique_bytes() end
 ---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
 function Family:copied_bytes() end
 
----Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Where directories of the schemes are there, their inputs are hashed.
+---Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where directories of the schemes are there, their inputs are hashed.
 ---
 ---Raises when as `run`.
 ---

@@ -363,7 +363,7 @@ fn groups_without_a_finite_score_are_never_chosen_but_can_be_forced() {
 
     // Where BF16 has none either, nothing can be said of the group, which is named.
     let text = text.replace("[Infinity, 0]", "[Infinity, Infinity]");
-    let manifest = Arc::new(Manifest::parse("m.json", &text).unwrap());
+    let manifest = Arc::new(Manifest::parse("m.json", text).unwrap());
     let costs = CostModel::of_manifest(&manifest, &Located::in_manifest(&manifest));
     let ranking = manifest.ranking(&RankingOptions::default()).unwrap();
     let error = BudgetSolver::new(&costs, &ranking, Measure::EffectiveBits, None).err().unwrap();

@@ -159,6 +159,7 @@ fn resumed_after(signal: i32) {
         assert_eq!(left, [".qlua.partial"], "no half scheme is left");
         let text = stderr(&output);
         assert!(text.contains("is kept in `out/.qlua.partial`: the same command goes on there"), "{text}");
+        assert!(!text.lines().any(|line| line.ends_with(" s")), "nothing is said to be finished: {text}");
     }
     // The last block of a shard may be a short one, and is made again where nothing but the record is missing.
     let blocks: u64 = runs.blocks().iter().map(|blocks| (blocks - 1) * BLOCK).sum();

@@ -69,13 +69,6 @@ impl Watched {
         self
     }
 
-    /// The same, of which everything was read: so many bytes, whose BLAKE3 hash is `hash` in hexadecimal.
-    #[must_use]
-    pub fn with_hash(mut self, bytes: u64, hash: &str) -> Self {
-        self.known = blake3::Hash::from_hex(hash).ok().map(|hash| (bytes, hash));
-        self
-    }
-
     /// The hash of what was read of it at once, in hexadecimal.
     pub fn hash(&self) -> Option<String> {
         self.known.map(|(_, hash)| hash.to_hex().to_string())

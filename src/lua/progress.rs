@@ -78,7 +78,8 @@ impl Progress for Bar {
 
     fn abandon(&self) {
         if let Some((bar, ..)) = lock(&self.0).take() {
-            bar.abandon();
+            // Left there, it would stand before the error on one line.
+            bar.finish_and_clear();
         }
     }
 }
@@ -164,6 +165,19 @@ mod tests {
         fn flush(&self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_bar_of_what_failed() {
+        let written = std::sync::Arc::new(Mutex::new(String::new()));
+        let target = ProgressDrawTarget::term_like(Box::new(Terminal(written.clone())));
+        let drawn = ProgressBar::with_draw_target(Some(1000), target).with_message("top10");
+        drawn.set_style(ProgressStyle::with_template(BAR).unwrap());
+        drawn.tick();
+        assert!(lock(&written).contains("top10"));
+        let bar = Bar(Mutex::new(Some((drawn, "top10".into(), Instant::now()))));
+        bar.abandon();
+        assert_eq!(lock(&written).trim(), "");
     }
 
     #[test]

@@ -143,11 +143,6 @@ impl Architecture {
         })
     }
 
-    /// How vLLM's class calls the `gate`, `up` and `down` matrices of an expert, where its file says so.
-    pub fn vllm_expert(&self, part: &str) -> Option<&str> {
-        self.engine.as_ref()?.experts.get(part).map(String::as_str)
-    }
-
     /// The name that vLLM gives to what is called `name` on disk or in memory, as its class says; nothing where it has no such
     /// class, or renames by regular expressions, which are not recorded.
     pub fn in_vllm_called(&self, name: &str) -> Option<String> {

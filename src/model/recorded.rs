@@ -133,8 +133,6 @@ pub(super) struct VllmFacts {
     pub substr: Changes,
     #[serde(default)]
     pub suffix: Changes,
-    #[serde(default)]
-    pub experts: HashMap<String, String>,
     /// Whether it renames in other ways too.
     #[serde(default)]
     pub more: bool,

@@ -46,7 +46,7 @@ fn file_name(call: &Call) -> anyhow::Result<String> {
     }
     if name.starts_with(".qlua-") {
         return Err(call
-            .refuse("name", "must not begin with `.qlua-`: qlua's own files are called so, and taken away"));
+            .refuse("name", "must not begin with `.qlua-`: qlua's own files are called so"));
     }
     Ok(name)
 }
