@@ -70,7 +70,7 @@ fn an_interrupted_verify_tells_of_what_it_has_finished() {
     });
     let (code, told, err) = told.expect("a moment at which one is finished");
     assert_eq!((code, err.as_str()), (Some(130), "qlua: interrupted\n"));
-    assert!(told.contains("missing: could not be looked at: there is no `missing`"), "{told}");
+    assert!(told.contains("missing: could not be looked at: `missing` does not exist"), "{told}");
     assert!(!told.contains("family"), "of a part nothing is known of the whole: {told}");
 }
 
