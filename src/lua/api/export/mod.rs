@@ -45,8 +45,7 @@ fn file_name(call: &Call) -> anyhow::Result<String> {
         return Err(call.refuse("name", problem));
     }
     if name.starts_with(".qlua-") {
-        return Err(call
-            .refuse("name", "must not begin with `.qlua-`: qlua's own files are called so"));
+        return Err(call.refuse("name", "must not begin with `.qlua-`: qlua's own files are called so"));
     }
     Ok(name)
 }
