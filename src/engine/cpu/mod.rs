@@ -22,7 +22,8 @@ use super::backend::{Activation, Agreement, AttentionView, Backend, InputScale, 
 use super::weight::LinearWeight;
 use buffers::{copied, zeros};
 use few_rows::{MOST_ROWS, few_rows};
-use product::{Extent, ProductTarget, Side, multiply};
+use panels::Side;
+use product::{Extent, ProductTarget, multiply};
 use rows::{Rows, Scaled, Stored, Strided};
 
 pub(super) use round::bytes_of;

@@ -9,14 +9,40 @@ use std::thread::LocalKey;
 
 use rayon::prelude::*;
 
-use super::product::{DEPTH, Side};
+use super::rows::Rows;
 
+/// Steps of the inner dimension that are summed in registers: as many as a panel has at most.
+pub(super) const DEPTH: usize = 256;
 /// Values of a cache line.
 const LINE: usize = 16;
 /// Rows that are read before they are turned.
 const TURNED: usize = 4;
 /// About as many values of a row are read at a time where rows are steps.
 const ABREAST: usize = 128;
+
+/// A matrix, or its transpose.
+#[derive(Clone, Copy)]
+pub(crate) struct Side<'a> {
+    rows: &'a dyn Rows,
+    transposed: bool,
+}
+
+impl<'a> Side<'a> {
+    /// The matrix as it is read.
+    pub fn plain(rows: &'a dyn Rows) -> Self {
+        Side { rows, transposed: false }
+    }
+
+    /// Its transpose.
+    pub fn transposed(rows: &'a dyn Rows) -> Self {
+        Side { rows, transposed: true }
+    }
+
+    /// The transpose of this one.
+    pub fn flipped(self) -> Self {
+        Side { transposed: !self.transposed, ..self }
+    }
+}
 
 /// Memory of a thread for panels, for one product after the other.
 pub(super) type PanelMemory = LocalKey<Cell<Vec<f32>>>;

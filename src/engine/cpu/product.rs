@@ -2,7 +2,7 @@
 //!
 //! The scheme is that of Goto and van de Geijn ("Anatomy of High-Performance Matrix Multiplication", 2008): both sides are packed
 //! into panels for a few hundred steps of the inner dimension, and tiles of the result stay in registers. What is packed is read
-//! by rows ([`Rows`]), so weights are converted from BF16, or from codes and scales, on the way into the panels and never stand
+//! by rows ([`super::rows::Rows`]), so weights are converted from BF16, or from codes and scales, on the way into the panels and never stand
 //! in memory as F32. The left side is packed once for all threads; each packs the columns of the right side that it computes, so
 //! that nobody waits for anybody in between.
 
@@ -10,12 +10,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::panels::{LEFT, RIGHT, pack, pack_panels, with_memory};
-use super::rows::Rows;
+use super::panels::{DEPTH, LEFT, RIGHT, Side, pack, pack_panels, with_memory};
 use super::tile::{MOST, ProductTile};
 
-/// Steps of the inner dimension that are summed in registers.
-pub(super) const DEPTH: usize = 256;
 /// About so many values of the left side are packed at a time.
 const PACKED: usize = 1 << 20;
 /// Rows whose panels stay in the cache while columns pass.
@@ -26,29 +23,6 @@ const WIDTH: usize = 256;
 const PACKING: usize = 64;
 /// Products with fewer multiplications stay on one thread.
 const WORTH_SHARING: usize = 1 << 21;
-
-/// A matrix, or its transpose.
-#[derive(Clone, Copy)]
-pub(crate) struct Side<'a> {
-    pub(super) rows: &'a dyn Rows,
-    pub(super) transposed: bool,
-}
-
-impl<'a> Side<'a> {
-    /// The matrix as it is read.
-    pub fn plain(rows: &'a dyn Rows) -> Self {
-        Side { rows, transposed: false }
-    }
-
-    /// Its transpose.
-    pub fn transposed(rows: &'a dyn Rows) -> Self {
-        Side { rows, transposed: true }
-    }
-
-    fn flipped(self) -> Self {
-        Side { transposed: !self.transposed, ..self }
-    }
-}
 
 /// Where a product is written: rows of `columns` values, `stride` apart.
 pub(crate) struct ProductTarget<'a> {
@@ -93,7 +67,7 @@ pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: ProductT
             let steps = span.min(inner - first);
             let panels = &mut panels[..padded * steps];
             pack_panels(left, tile.rows, rows, first..first + steps, panels, threads > 1);
-            let pass = Pass { tile, extent, first, steps, left: panels, right: right.flipped(), add };
+            let pass = ProductPass { tile, extent, first, steps, left: panels, right: right.flipped(), add };
             let task = |number: usize| {
                 let (rows, columns) = tasks.rectangle(number);
                 pass.run(rows, columns, &target);
@@ -112,7 +86,7 @@ struct SharedTarget {
     stride: usize,
 }
 
-// SAFETY: tasks write disjoint rectangles, see `Pass::run`.
+// SAFETY: tasks write disjoint rectangles, see `ProductPass::run`.
 unsafe impl Sync for SharedTarget {}
 
 /// How a product is cut into tasks of about the same size.
@@ -159,7 +133,7 @@ impl Tasks {
 }
 
 /// The sums over some steps of the inner dimension, of which the left side is packed.
-struct Pass<'a> {
+struct ProductPass<'a> {
     tile: ProductTile,
     extent: Extent,
     first: usize,
@@ -170,7 +144,7 @@ struct Pass<'a> {
     add: bool,
 }
 
-impl Pass<'_> {
+impl ProductPass<'_> {
     /// One task.
     fn run(&self, rows: Range<usize>, columns: Range<usize>, target: &SharedTarget) {
         let tile = self.tile;
