@@ -10,13 +10,13 @@ local DEMO = "qlua-demo"
 
 local function options(extra)
   local list = {
-    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is built" },
+    { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint, or its name on the Hugging Face Hub; without it a small demo is built" },
     { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
     { name = "autoquant", metavar = "FILE", type = "file", doc = "instead of --manifest: captions (.txt), pairs (.db, .sqlite) or prepared tensors (.safetensors) to score on first" },
     { name = "evaluate", metavar = "FILE", type = "file", doc = "samples of the same kinds to measure the written schemes on" },
     { name = "images", metavar = "DIR", type = "directory", doc = "the folder that the paths of pairs begin in" },
     { name = "calibration-samples", flag = true, doc = "measure on samples that the scores were made from" },
-    { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
+    { name = "baseline", metavar = "DIR", type = "checkpoint", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },

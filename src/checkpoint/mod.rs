@@ -4,6 +4,7 @@ mod ballast;
 mod companions;
 mod directory;
 mod header;
+pub mod hub;
 mod index;
 pub mod quantisation;
 

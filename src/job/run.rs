@@ -12,6 +12,7 @@ use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
 use super::report::require_ours;
 use super::standing::{HashedFiles, Standing, standing};
+use crate::checkpoint::hub;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::input::Watched;
@@ -108,8 +109,9 @@ impl<'a> Run<'a> {
         let mut schemes = Vec::new();
         for (number, scheme) in planned.schemes.iter().enumerate() {
             let Some(directory) = scheme.directory.as_deref() else { continue };
-            for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
-                require_apart(directory, source)?;
+            require_apart(directory, model.directory())?;
+            if let Some(baseline) = &options.baseline {
+                require_apart(directory, &hub::directory(baseline)?)?;
             }
             if options.overwrite {
                 require_replaceable(directory)?;

@@ -199,7 +199,7 @@ fn add_planned(
         }
         None => BaseKey { config_sha256: String::new(), shards: Vec::new(), hashes: None },
     };
-    let path = basis.model.as_ref().map_or(basis.manifest.path(), |model| model.directory());
+    let path = basis.model.as_ref().map_or(basis.manifest.path(), |model| model.named());
     let title = title(&basis.manifest, &path.display().to_string());
     let base_bytes = basis.model.as_ref().map(|model| model.bytes());
     let is_all_planned = planned.schemes.iter().all(|scheme| !is_recorded(&scheme.name));
