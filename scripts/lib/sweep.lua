@@ -36,6 +36,7 @@ local function options(extra)
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace schemes that are there, up to date or not, but no links to some; what qlua did not write so is moved to NAME.kept" },
+    { name = "no-card", flag = true, doc = "no model card: README.md stays that of the base checkpoint" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   }
   local own = table.move(extra, 1, #extra, 1, {})
@@ -110,7 +111,7 @@ function sweep.family(opts)
     dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"], format_from = opts.format_from,
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
-    device = opts.device,
+    device = opts.device, card = not opts.no_card,
   }
 end
 

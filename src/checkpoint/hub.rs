@@ -103,8 +103,8 @@ impl HubName {
         }
         let revision = self.revision.as_deref().unwrap_or(MAIN);
         let commit = match commit_of(&folder, revision) {
-            Found::Commit(commit) => commit,
-            Found::Several(commits) => {
+            FoundCommit::Commit(commit) => commit,
+            FoundCommit::Several(commits) => {
                 let some: Vec<String> = commits.iter().take(LISTED).map(|c| format!("`{c}`")).collect();
                 let problem = format!(
                     "`{revision}` begins the names of {} of `{}` in the Hugging Face cache `{shown}`: {}",
@@ -114,7 +114,7 @@ impl HubName {
                 );
                 return Err(Error::not_found(problem).with_hint("give more digits"));
             }
-            Found::Nothing => {
+            FoundCommit::Nothing => {
                 return Err(absent(format!(
                     "the Hugging Face cache `{shown}` has `{}`, but not its revision `{revision}`",
                     self.repository
@@ -195,21 +195,21 @@ fn name_of(place: &Path) -> Option<HubName> {
     HubName::parse(place.to_str()?)
 }
 
-enum Found {
+enum FoundCommit {
     Commit(String),
     Several(Vec<String>),
     Nothing,
 }
 
 /// The commit that `revision` is in the `folder` of a model: a name comes before the beginning of a commit.
-fn commit_of(folder: &Path, revision: &str) -> Found {
+fn commit_of(folder: &Path, revision: &str) -> FoundCommit {
     if let Ok(text) = fs::read_to_string(folder.join("refs").join(revision)) {
         let commit = text.trim();
-        return if is_commit(commit) { Found::Commit(commit.into()) } else { Found::Nothing };
+        return if is_commit(commit) { FoundCommit::Commit(commit.into()) } else { FoundCommit::Nothing };
     }
     let is_hexadecimal = revision.chars().all(|c| c.is_ascii_hexdigit());
     if !is_hexadecimal || revision.len() > COMMIT_DIGITS {
-        return Found::Nothing;
+        return FoundCommit::Nothing;
     }
     let revision = revision.to_ascii_lowercase();
     let entries = fs::read_dir(folder.join("snapshots")).into_iter().flatten().flatten();
@@ -218,9 +218,9 @@ fn commit_of(folder: &Path, revision: &str) -> Found {
         names.filter(|name| is_commit(name) && name.starts_with(&revision)).collect();
     commits.sort();
     match commits.len() {
-        0 => Found::Nothing,
-        1 => Found::Commit(commits.remove(0)),
-        _ => Found::Several(commits),
+        0 => FoundCommit::Nothing,
+        1 => FoundCommit::Commit(commits.remove(0)),
+        _ => FoundCommit::Several(commits),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod autoquant;
 mod basis;
 mod beside;
 mod candidates;
+mod card;
 mod decision;
 mod described;
 mod directory;

@@ -7,6 +7,7 @@ mod writing;
 use std::path::Path;
 
 use super::basis::Basis;
+use super::card::carried;
 use super::directory::{DirectoryWriter, Written};
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
@@ -128,12 +129,14 @@ impl<'a> Run<'a> {
         let companions = Companions::beside(model)?;
         companions.require_copyable()?;
         let mut copied = companions.watched()?;
+        let carried = options.card.then(|| carried(model)).transpose()?;
         copied.extend(options.state.iter().map(|state| Watched::at(state)).collect::<Result<Vec<_>>>()?);
         copied.iter().for_each(Watched::settle);
         model.settle();
         let directories = DirectoryWriter {
             model,
             companions,
+            carried,
             manifest: &basis.manifest,
             input_scales: basis.input_scales.as_ref(),
             dialect: *dialect,

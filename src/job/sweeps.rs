@@ -347,7 +347,8 @@ impl Sweep {
 }
 
 /// What people call the policy in `file`: its name without folder and ending.
-fn policy_name(file: &str) -> String {
+/// The name of the policy in the script `file`.
+pub(super) fn policy_name(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.strip_suffix(".lua").unwrap_or(name).to_string()
 }
