@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::directory::{Contents, DirectoryWriter};
 use super::engines::serving;
+use super::options::FamilyOptions;
+use super::planned::PlannedScheme;
 use super::quality::{ShownScheme, read_quality};
 use super::sweeps::policy_name;
 use crate::checkpoint::CARD;
+use crate::dialect::DialectId;
 use crate::error::Result;
 use crate::format::{FormatId, Granularity};
 use crate::input::InputKind;
+use crate::manifest::Manifest;
 use crate::model::{Model, Tower};
-use crate::plan::Layout;
+use crate::plan::{Layout, Plan};
 use crate::report::card::{CardPart, CarriedMetadata, ModelCard, without_places};
 use crate::report::sweep::SchemeOrigin;
 
@@ -32,14 +35,27 @@ pub(super) fn carried(model: &Model) -> Result<CarriedMetadata> {
         .map_or_else(CarriedMetadata::default, |text| CarriedMetadata::of(&String::from_utf8_lossy(&text))))
 }
 
-/// The card of the scheme that `contents` are.
-pub(super) fn card(writer: &DirectoryWriter, carried: &CarriedMetadata, contents: &Contents) -> String {
-    let (model, options, scheme) = (writer.model, writer.options, contents.scheme);
+/// What the card of a scheme is made from.
+pub(super) struct CardSources<'a> {
+    pub model: &'a Model,
+    pub manifest: &'a Manifest,
+    pub options: &'a FamilyOptions,
+    pub dialect: DialectId,
+    pub layout: Layout,
+    pub carried: &'a CarriedMetadata,
+    pub scheme: &'a PlannedScheme,
+    /// The key of what the scheme is made from.
+    pub inputs: &'a str,
+}
+
+/// The card of a scheme.
+pub(super) fn card(from: &CardSources) -> String {
+    let &CardSources { model, options, scheme, layout, .. } = from;
     let figures = &scheme.figures;
     let request = &options.request;
-    let shown = ShownScheme { name: &scheme.name, bytes: figures.bytes, inputs: Some(contents.inputs) };
+    let shown = ShownScheme { name: &scheme.name, bytes: figures.bytes, inputs: Some(from.inputs) };
     let layers = scheme.plan.formats.keys().map(AsRef::as_ref);
-    let files = writer.dialect.dialect().files(model, &scheme.plan, &writer.layout);
+    let files = from.dialect.dialect().files(model, &scheme.plan, &layout);
     let method = files.quantization_config.as_ref().and_then(|said| said["quant_method"].as_str());
     let mut libraries: Vec<String> = method.map(String::from).into_iter().collect();
     if files.hf_quant_config.is_some() {
@@ -51,15 +67,15 @@ pub(super) fn card(writer: &DirectoryWriter, carried: &CarriedMetadata, contents
         base: model.name(),
         is_on_hub: model.hub().is_some(),
         commit: model.hub().map(|hub| hub.commit.as_str()),
-        carried: carried.clone(),
+        carried: from.carried.clone(),
         architecture: model.modules().architecture().and(model.architecture()),
         libraries,
-        format: format_in_words(&writer.layout),
-        parts: parts(model, contents),
+        format: format_in_words(&layout),
+        parts: parts(model, &scheme.plan),
         parameters: (figures.parameters, figures.quantised_parameters),
         bytes: (model.bytes(), figures.bytes),
         effective_bits: figures.effective_bits,
-        manifest: writer
+        manifest: from
             .manifest
             .path()
             .file_name()
@@ -68,10 +84,10 @@ pub(super) fn card(writer: &DirectoryWriter, carried: &CarriedMetadata, contents
         origin: SchemeOrigin {
             command: request.command.iter().map(|word| without_places(word)).collect(),
             policy: request.policy.as_ref().map(|policy| policy_name(&policy.file)),
-            dialect: writer.dialect.to_string(),
-            activations: writer.layout.activations.to_string(),
-            rounding: writer.layout.encoding.rounding.to_string(),
-            serving: serving(model.architecture(), writer.dialect, writer.layout.activations, layers),
+            dialect: from.dialect.to_string(),
+            activations: layout.activations.to_string(),
+            rounding: layout.encoding.rounding.to_string(),
+            serving: serving(model.architecture(), from.dialect, layout.activations, layers),
         },
     };
     card.markdown()
@@ -90,8 +106,8 @@ fn format_in_words(layout: &Layout) -> String {
 }
 
 /// The parts of the model, with their layers.
-fn parts(model: &Model, contents: &Contents) -> Vec<CardPart> {
-    let formats = &contents.scheme.plan.formats;
+fn parts(model: &Model, plan: &Plan) -> Vec<CardPart> {
+    let formats = &plan.formats;
     let mut parts: BTreeMap<Tower, (usize, usize)> = BTreeMap::new();
     let is_quantised = |module: &str| formats.keys().any(|key| &**key == module);
     let quantised = formats.keys().map(|key| (&**key, 1));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::card::card;
+use super::card::{CardSources, card};
 use super::options::FamilyOptions;
 use super::planned::PlannedScheme;
 use crate::checkpoint::{CARD, HF_QUANT_CONFIG, RECORDS, copy_file};
@@ -119,7 +119,17 @@ impl DirectoryWriter<'_> {
         self.write_configuration(partial, &contents.scheme.plan)?;
         self.companions.copy_into(partial, |file| self.carried.is_some() && file == Path::new(CARD))?;
         if let Some(carried) = &self.carried {
-            write(&partial.join(CARD), card(self, carried, contents).as_bytes())?;
+            let card = card(&CardSources {
+                model: self.model,
+                manifest: self.manifest,
+                options: self.options,
+                dialect: self.dialect,
+                layout: self.layout,
+                carried,
+                scheme: contents.scheme,
+                inputs: contents.inputs,
+            });
+            write(&partial.join(CARD), card.as_bytes())?;
         }
         self.write_records(partial, contents)?;
         require_sound(partial, directory)

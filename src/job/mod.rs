@@ -2,6 +2,7 @@
 
 pub mod autoquant;
 mod basis;
+pub mod batch;
 mod beside;
 mod candidates;
 mod card;
