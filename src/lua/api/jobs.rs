@@ -5,11 +5,11 @@ use mlua::{Table, Value};
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::batch::{BatchOptions, JobEnd, MachineShare, run_batch};
-use crate::lua::declare::{Function, Namespace, Options};
+use crate::lua::declare::{Function, Namespace, Options, PathUse};
 use crate::lua::jobs::{JobMistake, JobRequest, JobValue, jobs};
 use crate::lua::rows::{row, rows};
 use crate::lua::types::describe;
-use crate::lua::{Call, Key, Record, Type, batch_progress, verbosity};
+use crate::lua::{Call, Key, Record, Type, batch_progress, state, verbosity};
 use crate::threads;
 use crate::units::counted;
 
@@ -69,6 +69,7 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                 .described("threads", Type::Integer, "all cores", "threads of all of them together; each gets its share")
                 .option("part", Type::String, "`I/N`: only every N-th job from the I-th on, where N machines share them")
                 .default("logs", Type::Path, "batch-logs", "the directory of their logs, one a job")
+                    .used_for(PathUse::WriteInside)
                 .default("raise", Type::Boolean, true, "whether it raises, at the end, when one failed"),
         )
         .returns(Type::List(&Type::Record(&JOB_END)), "how each ended, in the order in which they are given")
@@ -86,6 +87,9 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
 }
 
 fn run(call: &Call) -> anyhow::Result<Vec<Value>> {
+    if state::is_sandbox(call.lua()) {
+        return Err(Error::refused(format!("{} is not there in a sandbox", call.name())).into());
+    }
     let given: Option<i64> = call.get("threads")?;
     let options = BatchOptions {
         workers: BatchOptions::require_workers(call.get("workers")?)?,
