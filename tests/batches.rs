@@ -282,7 +282,7 @@ fn endless(batch: &Batch) -> (Child, Vec<PathBuf>) {
 }
 
 /// Whether the process of this folder of `/proc` runs: nobody may be there to ask how it ended.
-fn is_running(process: &PathBuf) -> bool {
+fn is_running(process: &Path) -> bool {
     let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
     !stat.is_empty() && !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X'])
 }
@@ -303,7 +303,7 @@ fn a_batch_that_is_stopped_leaves_nothing_running() {
         }
         let (code, _, err) = said(child.wait_with_output().unwrap());
         assert_eq!(code, Some(130), "{err}");
-        assert!(!processes.iter().any(is_running), "{signals:?}: {err}");
+        assert!(!processes.iter().any(|process| is_running(process)), "{signals:?}: {err}");
         assert!(!batch.path().join("c").exists(), "the third never began");
     }
 }
@@ -315,7 +315,7 @@ fn jobs_do_not_outlive_a_batch_that_is_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     let begun = Instant::now();
-    while processes.iter().any(is_running) {
+    while processes.iter().any(|process| is_running(process)) {
         assert!(begun.elapsed() < Duration::from_secs(20), "jobs go on");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -218,7 +218,8 @@ fn a_download_that_is_not_complete_is_called_that() {
         shards.sort();
         shards.pop().unwrap()
     };
-    let remove: [(&str, &dyn Fn(&Cached)); 3] = [
+    type Removal<'a> = (&'a str, &'a dyn Fn(&Cached));
+    let remove: [Removal; 3] = [
         ("the link of a shard", &|cached| fs::remove_file(shard(cached)).unwrap()),
         ("the blob of a shard", &|cached| fs::remove_file(shard(cached).canonicalize().unwrap()).unwrap()),
         ("the configuration", &|cached| fs::remove_file(cached.snapshot().join("config.json")).unwrap()),
