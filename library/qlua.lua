@@ -1,6 +1,30 @@
 ---@meta qlua
 -- Made from the declarations in src/lua/api; `QLUA_BLESS=1 cargo test --test lua_api` writes it anew.
 
+---A script that is to be run, and how.
+---@class qlua.Job
+---@field script string the name of a built-in script, or the path of a file
+---@field options? table its options by name, with `_` or `-` between words: `{ top = "10..100:10", dry_run = true }`; a list gives an option that may be repeated several times, and any other its values separated by commas
+---@field arguments? string[] what follows its options
+---@field name? string what it is called, and its log (default: the name of the script)
+
+---How a job ended.
+---@class qlua.JobEnd
+---@field name string its name
+---@field ok boolean whether it ended with exit code 0
+---@field code? integer its exit code; nil where a signal ended it
+---@field seconds number how long it took
+---@field message? string why it failed; nil where it did not
+---@field log string the file with all that it wrote to standard output and standard error
+
+---Options of qlua.jobs.
+---@class qlua.jobs.Options
+---@field workers? integer how many run at a time (default: `1`)
+---@field threads? integer threads of all of them together; each gets its share (default: all cores)
+---@field part? string `I/N`: only every N-th job from the I-th on, where N machines share them
+---@field logs? string the directory of their logs, one a job (default: `"batch-logs"`)
+---@field raise? boolean whether it raises, at the end, when one failed (default: `true`)
+
 ---The toolkit: `local qlua = require "qlua"`, also a global.
 ---@class qlua
 ---@field version string The version of qlua, such as `"0.1.0"`.
@@ -20,6 +44,25 @@ qlua = {}
 ---@param table table any table whose keys are numbers and strings
 ---@return fun(): any, any # an iterator over keys and values, for `for`
 function qlua.sorted(table) end
+
+---Runs scripts in processes of their own, several at a time, on past those that fail. Jobs with the same `out` run one after the other. Nothing begins when a script or an option is not known.
+---
+---Raises when a script or an option of one is not known, and, at the end, one failed.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---local ends = qlua.jobs({
+---  { script = "all_layers_topx", options = { model = demo.model, manifest = demo.manifest, top = { 10, 50 }, dry_run = true } },
+---  { script = "lm_only_topx", options = { manifest = demo.manifest, dry_run = true } },
+---}, { workers = 2 })
+---assert(ends[1].ok and ends[2].name == "lm_only_topx")
+---```
+---
+---Since 0.1.0.
+---@param jobs qlua.Job[] what to run, in this order
+---@param options? qlua.jobs.Options
+---@return qlua.JobEnd[] # how each ended, in the order in which they are given
+function qlua.jobs(jobs, options) end
 
 ---A small seeded checkpoint with a manifest.
 ---@class qlua.Demo
@@ -165,7 +208,7 @@ function Checkpoint:in_memory(module) end
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field short? string a letter for it: `n` is typed as `-n`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"file"|"directory"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
+---@field type? "string"|"path"|"file"|"directory"|"checkpoint"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"checkpoint list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
 ---@field least? number the least that a number or size may be
 ---@field flag? boolean takes no value; false in the result when it is not there
@@ -552,6 +595,7 @@ function Sensitivity:write(directory, options) end
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scale_sharing? "group"|"none" whether fused modules share the scale of their largest amax (default: `"group"`)
 ---@field overwrite? boolean whether existing scheme directories are replaced, up to date or not, unless they are links to some; what qlua did not write, or was changed since, is moved to `NAME.kept` beside them (default: `false`)
+---@field card? boolean whether every directory has a model card for the Hugging Face Hub, `README.md`, in the place of that of the base checkpoint (default: `true`)
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)

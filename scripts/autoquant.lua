@@ -8,7 +8,7 @@ local opts = qlua.cli.parser{
   name = "autoquant",
   about = "Scores every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.",
   options = samples.options{
-    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is scored" },
+    { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint; without it a small demo is scored" },
     { name = "out", metavar = "DIR", type = "path", default = "baseline", doc = "where the results go" },
     { name = "coverage", metavar = "WORD", default = "all-layers", doc = "all-layers, or lm-only: leave the vision tower as it is" },
     { name = "samples", metavar = "N", type = "integer", least = 1, default = 4096, doc = "at most so many captions or pairs" },

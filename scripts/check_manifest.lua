@@ -5,7 +5,7 @@ local qlua = require "qlua"
 local opts = qlua.cli.parser{
   name = "check_manifest",
   about = "Shows what is usable from an AutoQuant run: groups, unscored groups, missing input scales, convolutions and tied layers.",
-  options = { { name = "model", metavar = "DIR", type = "directory", doc = "its checkpoint; without it convolutions and heads are told by name" } },
+  options = { { name = "model", metavar = "DIR", type = "checkpoint", doc = "its checkpoint; without it convolutions and heads are told by name" } },
   arguments = { { name = "file", type = "file", required = true, doc = "a sensitivity manifest, or a state exported as JSON" } },
 }:parse()
 

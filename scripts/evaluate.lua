@@ -8,7 +8,7 @@ local opts = qlua.cli.parser{
   name = "evaluate",
   about = "Measures what schemes cost in quality: KL divergence from the base, perplexity and agreement, on text and on pictures.",
   options = samples.options{
-    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it the demo and its schemes" },
+    { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint; without it the demo and its schemes" },
     { name = "text", metavar = "FILE", type = "file", doc = "a long text in windows, as llama.cpp's perplexity tool cuts them" },
     { name = "samples", metavar = "N", type = "integer", least = 1, default = 64, doc = "at most so many of each kind" },
     { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a sample, or of a window" },

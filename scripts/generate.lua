@@ -12,7 +12,7 @@ local opts = qlua.cli.parser{
     { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
     { name = "plain", flag = true, doc = "no chat template: the model goes on with the text" },
   },
-  arguments = { { name = "model", metavar = "DIR", type = "directory", required = true, doc = "the checkpoint" } },
+  arguments = { { name = "model", metavar = "DIR", type = "checkpoint", required = true, doc = "the checkpoint" } },
 }:parse()
 
 local engine = qlua.engine.open(opts.model, { threads = opts.threads })

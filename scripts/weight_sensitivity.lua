@@ -12,7 +12,7 @@ local opts = qlua.cli.parser{
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to compute; cuda:N is one GPU" },
     { name = "overwrite", flag = true, doc = "replace an existing manifest" },
   },
-  arguments = { { name = "model", type = "directory", required = true, doc = "the base checkpoint" } },
+  arguments = { { name = "model", type = "checkpoint", required = true, doc = "the base checkpoint" } },
 }:parse()
 
 if qlua.fs.exists(opts.out) and not opts.overwrite then

@@ -80,6 +80,7 @@ the report is qlua-demo/quantized/report.html
     assert_eq!(
         files,
         [
+            "README.md",
             "chat_template.json",
             "config.json",
             "generation_config.json",

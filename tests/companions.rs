@@ -12,7 +12,7 @@ use std::process::Command;
 
 use common::ascending_family;
 use common::place::{Place, export, require_message, require_sentence};
-use qlua::job::{Writer, WriterOptions};
+use qlua::job::{FamilyOptions, Writer, WriterOptions};
 use qlua::model::Model;
 use qlua::write::Silent;
 
@@ -60,13 +60,15 @@ fn everything_beside_the_weights_comes_along_and_one_line_says_what_does_not() {
     fs::write(place.model.0.join("modules.json"), r#"[{"idx": 0, "path": "3_Dense"}]"#).unwrap();
     put(&place.model.0, &["3_Dense/config.json", "3_Dense/model.safetensors"]);
 
-    let planned = ascending_family(place.options(), &[50.0]).planned().unwrap();
+    // A model card would stand in the place of the README.
+    let options = || FamilyOptions { card: false, ..place.options() };
+    let planned = ascending_family(options(), &[50.0]).planned().unwrap();
     let said: Vec<&String> = planned.notes.iter().filter(|note| note.contains("left behind")).collect();
     let [said] = said[..] else { panic!("{:?}", planned.notes) };
     for name in ["`.gitignore`", "`adapter_config.json`", "`original`", "`flax_model.msgpack`"] {
         assert!(said.contains(name), "{said}");
     }
-    let written = export(place.options(), &[50.0], &Silent).unwrap().remove(0).directory;
+    let written = export(options(), &[50.0], &Silent).unwrap().remove(0).directory;
     for name in TRAVELLING.iter().chain(&["3_Dense/config.json", "3_Dense/model.safetensors"]) {
         assert_eq!(fs::read_to_string(written.join(name)).unwrap(), format!("content of {name}"));
     }
@@ -75,7 +77,7 @@ fn everything_beside_the_weights_comes_along_and_one_line_says_what_does_not() {
         assert!(!written.join(name).exists(), "{name}");
     }
     // The run finds its own directory again.
-    assert!(export(place.options(), &[50.0], &Silent).unwrap()[0].up_to_date);
+    assert!(export(options(), &[50.0], &Silent).unwrap()[0].up_to_date);
 }
 
 #[test]

@@ -10,13 +10,13 @@ local DEMO = "qlua-demo"
 
 local function options(extra)
   local list = {
-    { name = "model", metavar = "DIR", type = "directory", doc = "the base checkpoint; without it a small demo is built" },
+    { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint, or its name on the Hugging Face Hub; without it a small demo is built" },
     { name = "manifest", metavar = "FILE", type = "file", doc = "the sensitivity manifest; with --dry-run it is enough" },
     { name = "autoquant", metavar = "FILE", type = "file", doc = "instead of --manifest: captions (.txt), pairs (.db, .sqlite) or prepared tensors (.safetensors) to score on first" },
     { name = "evaluate", metavar = "FILE", type = "file", doc = "samples of the same kinds to measure the written schemes on" },
     { name = "images", metavar = "DIR", type = "directory", doc = "the folder that the paths of pairs begin in" },
     { name = "calibration-samples", flag = true, doc = "measure on samples that the scores were made from" },
-    { name = "baseline", metavar = "DIR", type = "directory", doc = "an FP8 baseline whose input scales are used" },
+    { name = "baseline", metavar = "DIR", type = "checkpoint", doc = "an FP8 baseline whose input scales are used" },
     { name = "amax", metavar = "FILE", type = "file", doc = "amax values that input scales are made from" },
     { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
@@ -36,6 +36,7 @@ local function options(extra)
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace schemes that are there, up to date or not, but no links to some; what qlua did not write so is moved to NAME.kept" },
+    { name = "no-card", flag = true, doc = "no model card: README.md stays that of the base checkpoint" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   }
   local own = table.move(extra, 1, #extra, 1, {})
@@ -110,7 +111,7 @@ function sweep.family(opts)
     dialect = opts.dialect, activations = opts.activations, for_engines = opts["for"], format_from = opts.format_from,
     rounding = opts.rounding, scale_sharing = opts.scale_sharing,
     overwrite = opts.overwrite, link = opts.link, max_shard_size = opts.max_shard_size, threads = opts.threads,
-    device = opts.device,
+    device = opts.device, card = not opts.no_card,
   }
 end
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Checkpoint;
 use super::ballast::{is_ballast, is_made_anew, is_weights};
+use super::card::{CARD, has_own_card};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind, Watched};
 use crate::units::counted;
@@ -126,7 +127,11 @@ impl Companions {
             let is_folder = target.as_ref().is_ok_and(Metadata::is_dir);
             let is_named = walk.named.contains(&path);
             let is_read = walk.read.iter().any(|read| name == *read);
-            if is_top && (is_read || is_made_anew(&name)) {
+            if is_top
+                && (is_read
+                    || is_made_anew(&name)
+                    || name == CARD && has_own_card(&self.directory).unwrap_or(false))
+            {
                 continue;
             }
             let is_left = is_ballast(&name, is_folder) && !is_named

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use super::header::{header_length, read_header};
+use super::hub::{self, HubOrigin};
 use super::index::{INDEX_FILE, locate_weights};
 use super::quantisation;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ struct MappedShard {
 #[derive(Clone)]
 pub struct Checkpoint {
     directory: PathBuf,
+    named: PathBuf,
+    hub: Option<HubOrigin>,
     config_text: Arc<[u8]>,
     config: Value,
     /// What was read beside the weights.
@@ -40,14 +43,29 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Opens the checkpoint at `place`: a directory, or where there is none of that spelling a model of the Hugging Face Hub,
+    /// `ORG/NAME` or `ORG/NAME@REVISION`, of which the snapshot in the cache on this machine is opened.
+    ///
+    /// # Errors
+    /// Those of [`hub::find`] and [`Checkpoint::open_directory`].
+    pub fn open(place: impl AsRef<Path>) -> Result<Self> {
+        let place = place.as_ref();
+        match hub::find(place)? {
+            None => Self::open_directory(place),
+            Some(snapshot) => match Self::open_directory(&snapshot.directory) {
+                Ok(checkpoint) => Ok(Checkpoint { named: place.into(), ..checkpoint }),
+                Err(error) => Err(snapshot.explained(error)),
+            },
+        }
+    }
+
     /// Opens `directory`: `config.json`, and either `model.safetensors` (or the only `*.safetensors` file) or the shards
     /// that `model.safetensors.index.json` names. Files may be symlinks, as in a Hugging Face cache.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a missing directory, configuration or shard; [`Error::Format`] for damaged files, an
     /// index that names a file outside the directory or a tensor that its file does not hold.
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let directory = directory.as_ref();
+    pub fn open_directory(directory: &Path) -> Result<Self> {
         if let Some(what) = input::no_directory(directory) {
             return Err(Error::not_found(format!(
                 "the checkpoint directory `{}` {what}",
@@ -74,6 +92,8 @@ impl Checkpoint {
         let watched = [config_file].into_iter().chain(index_file).collect();
         let mut checkpoint = Checkpoint {
             directory: directory.to_path_buf(),
+            named: directory.to_path_buf(),
+            hub: HubOrigin::of(directory),
             config_text: config_text.into(),
             config,
             watched: Arc::new(Mutex::new(watched)),
@@ -130,9 +150,28 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The directory as it was named.
+    /// The directory: as it was named, or the snapshot of the model that was.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What it was opened by: the path of the directory, or the name of a model.
+    pub fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// Which model of the Hugging Face Hub it is, where it lies in a cache of that.
+    pub fn hub(&self) -> Option<&HubOrigin> {
+        self.hub.as_ref()
+    }
+
+    /// The name of the model: `ORG/NAME` where that is known, or that of the directory.
+    pub fn name(&self) -> Option<String> {
+        if let Some(hub) = &self.hub {
+            return Some(hub.name.clone());
+        }
+        let directory = self.directory.canonicalize().unwrap_or_else(|_| self.directory.clone());
+        directory.file_name().map(|name| name.to_string_lossy().into_owned())
     }
 
     /// `config.json` as parsed.

@@ -1,12 +1,15 @@
 //! Hugging Face checkpoint directories: shards, index, and configuration. Read-only.
 
 mod ballast;
+mod card;
 mod companions;
 mod directory;
 mod header;
+pub mod hub;
 mod index;
 pub mod quantisation;
 
+pub use card::{CARD, CARD_MARK, has_own_card};
 pub use companions::Companions;
 pub(crate) use companions::copy_file;
 pub use directory::{Checkpoint, HF_QUANT_CONFIG};

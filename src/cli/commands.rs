@@ -72,7 +72,8 @@ pub(super) const COMMANDS: &[BuiltIn] = &[
     },
     BuiltIn {
         name: "run",
-        about: "Run scripts one after another, each in a fresh Lua state, on past failures, and end with a summary",
+        about: "Run scripts one after another or several at a time, or the policies of a recipe, on past failures, and end \
+                with a summary",
         declare: batch::declare,
         run: batch::run,
     },

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use super::built_in::Said;
 use super::console::{answer, as_json, json_flag};
 use super::directories;
+use crate::checkpoint::hub;
 use crate::diff::{diff_checkpoints, diff_manifests};
 use crate::error::{Error, Result};
 use crate::input;
@@ -74,7 +75,8 @@ enum ComparedKind {
 }
 
 fn kind(path: &Path) -> Result<ComparedKind> {
-    let found = path.metadata().map_err(|error| match error.kind() {
+    let directory = hub::directory(path)?;
+    let found = directory.metadata().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("`{}` does not exist", path.display()))
             .with_hint("name two checkpoint directories or two manifests"),
         _ => Error::io("read", path, error),

@@ -46,7 +46,7 @@ fn model(model: &Model) -> Result<(String, Value)> {
     };
     let linears = model.modules().linears().count();
     let facts = facts([
-        ("checkpoint", model.directory().display().to_string().into()),
+        ("checkpoint", model.named().display().to_string().into()),
         ("model type", model.model_type().unwrap_or("unknown").into()),
         ("quantised", method.unwrap_or("no quantization_config").into()),
         ("tied head", if model.ties_word_embeddings() { "yes" } else { "no" }.into()),
@@ -76,7 +76,7 @@ fn model(model: &Model) -> Result<(String, Value)> {
     let shard = |(name, _, map): (&str, &Path, &[u8])| json!({"file": name, "bytes": map.len()});
     let json = json!({
         "kind": "checkpoint",
-        "path": model.directory().display().to_string(),
+        "path": model.named().display().to_string(),
         "model_type": model.model_type(),
         "architecture": model.architecture(),
         "known": known.is_some(),

@@ -96,8 +96,7 @@ impl AutoQuantRun {
                 "coverage_fraction": 1.0,
                 "quant_formats": formats,
             },
-            "model": {"id": model.directory().canonicalize().ok().as_deref().unwrap_or(model.directory())
-                .file_name().map(|name| name.to_string_lossy())},
+            "model": {"id": model.name()},
             "dataset": self.dataset,
             "quantization": {"formats": formats, "disabled_layers": self.disabled},
             "run_config": self.run_config,

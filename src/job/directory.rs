@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::card::{CardSources, card};
 use super::options::FamilyOptions;
 use super::planned::PlannedScheme;
-use crate::checkpoint::{HF_QUANT_CONFIG, RECORDS, copy_file};
+use crate::checkpoint::{CARD, HF_QUANT_CONFIG, RECORDS, copy_file};
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::json;
@@ -17,6 +18,7 @@ use crate::record::{
     HashedFile, LayoutWords, PROVENANCE, Provenance, RecordedFile, Source, WEIGHT_ERROR, WeightFile,
     files_below, hash_file,
 };
+use crate::report::card::CarriedMetadata;
 use crate::report::per_layer;
 use crate::tensor::TensorSpec;
 use crate::verify::{self, Depth, Problem};
@@ -35,6 +37,8 @@ pub(super) struct DirectoryWriter<'a> {
     pub manifest_hash: HashedFile,
     /// What comes along from the base checkpoint.
     pub companions: Companions,
+    /// What the model cards take from that of the base checkpoint; nothing where there are to be none.
+    pub carried: Option<CarriedMetadata>,
 }
 
 /// What a scheme directory is filled with besides what all have in common.
@@ -87,6 +91,8 @@ impl DirectoryWriter<'_> {
         files.push(
             HashedFile::of("", &json::pretty(&[said.quantization_config, said.hf_quant_config])).sha256,
         );
+        // Schemes of older releases have no card, and are what was asked for all the same.
+        files.extend(self.carried.is_none().then(|| "no card".to_string()));
         Ok(inputs_key(&scheme.name, source, &files, content))
     }
 
@@ -111,7 +117,20 @@ impl DirectoryWriter<'_> {
     pub fn fill(&self, partial: &Path, directory: &Path, contents: &Contents) -> Result<Vec<Problem>> {
         write_index(partial, contents.tensors.iter().map(|tensors| tensors.iter().copied()))?;
         self.write_configuration(partial, &contents.scheme.plan)?;
-        self.companions.copy_into(partial, |_| false)?;
+        self.companions.copy_into(partial, |file| self.carried.is_some() && file == Path::new(CARD))?;
+        if let Some(carried) = &self.carried {
+            let card = card(&CardSources {
+                model: self.model,
+                manifest: self.manifest,
+                options: self.options,
+                dialect: self.dialect,
+                layout: self.layout,
+                carried,
+                scheme: contents.scheme,
+                inputs: contents.inputs,
+            });
+            write(&partial.join(CARD), card.as_bytes())?;
+        }
         self.write_records(partial, contents)?;
         require_sound(partial, directory)
     }

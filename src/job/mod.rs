@@ -2,8 +2,10 @@
 
 pub mod autoquant;
 mod basis;
+pub mod batch;
 mod beside;
 mod candidates;
+mod card;
 mod decision;
 mod described;
 mod directory;

@@ -49,6 +49,8 @@ pub struct FamilyOptions {
     /// the CPU by choice. Scale groups of more than 1 GiB are quantised on the CPU, in small parts. Codes and scales, and so
     /// the weight files, are the same bits on every device; sums in `weight-error.json` are equal to 1e-6.
     pub device: DeviceChoice,
+    /// Whether every directory has a model card, `README.md`, in the place of that of the base checkpoint.
+    pub card: bool,
     /// Recorded in `provenance.json`.
     pub request: Request,
 }

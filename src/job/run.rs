@@ -8,11 +8,13 @@ mod writing;
 use std::path::Path;
 
 use super::basis::Basis;
+use super::card::carried;
 use super::directory::{DirectoryWriter, Written};
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
 use super::report::require_ours;
 use super::standing::{HashedFiles, Standing, standing};
+use crate::checkpoint::hub;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::input::Watched;
@@ -119,8 +121,9 @@ impl<'a> Run<'a> {
         let mut schemes = Vec::new();
         for (number, scheme) in planned.schemes.iter().enumerate() {
             let Some(directory) = scheme.directory.as_deref() else { continue };
-            for source in [options.model.as_ref(), options.baseline.as_ref()].into_iter().flatten() {
-                require_apart(directory, source)?;
+            require_apart(directory, model.directory())?;
+            if let Some(baseline) = &options.baseline {
+                require_apart(directory, &hub::directory(baseline)?)?;
             }
             if options.overwrite {
                 require_replaceable(directory)?;
@@ -137,12 +140,14 @@ impl<'a> Run<'a> {
         let companions = Companions::beside(model)?;
         companions.require_copyable()?;
         let mut copied = companions.watched()?;
+        let carried = options.card.then(|| carried(model)).transpose()?;
         copied.extend(options.state.iter().map(|state| Watched::at(state)).collect::<Result<Vec<_>>>()?);
         copied.iter().for_each(Watched::settle);
         model.settle();
         let directories = DirectoryWriter {
             model,
             companions,
+            carried,
             manifest: &basis.manifest,
             input_scales: basis.input_scales.as_ref(),
             dialect: *dialect,

@@ -145,7 +145,7 @@ pub fn manifest(model: &Model, formats: &[Granularity], groups: &[GroupError]) -
             "coverage_fraction": 1.0,
             "quant_formats": formats,
         },
-        "model": {"id": model.directory().file_name().map(|name| name.to_string_lossy())},
+        "model": {"id": model.name()},
         "dataset": {
             "size": "none",
             "max_calib_samples": 0,

@@ -199,7 +199,7 @@ fn add_planned(
         }
         None => BaseKey { config_sha256: String::new(), shards: Vec::new(), hashes: None },
     };
-    let path = basis.model.as_ref().map_or(basis.manifest.path(), |model| model.directory());
+    let path = basis.model.as_ref().map_or(basis.manifest.path(), |model| model.named());
     let title = title(&basis.manifest, &path.display().to_string());
     let base_bytes = basis.model.as_ref().map(|model| model.bytes());
     let is_all_planned = planned.schemes.iter().all(|scheme| !is_recorded(&scheme.name));
@@ -347,7 +347,8 @@ impl Sweep {
 }
 
 /// What people call the policy in `file`: its name without folder and ending.
-fn policy_name(file: &str) -> String {
+/// The name of the policy in the script `file`.
+pub(super) fn policy_name(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.strip_suffix(".lua").unwrap_or(name).to_string()
 }

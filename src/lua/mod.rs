@@ -4,6 +4,7 @@
 
 mod absent;
 pub mod api;
+pub mod batch_progress;
 mod call;
 mod chunk;
 pub mod colour;
@@ -14,6 +15,7 @@ mod failure;
 mod host;
 mod host_functions;
 mod install;
+pub mod jobs;
 pub mod log_file;
 pub mod output;
 mod policy_process;

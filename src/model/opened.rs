@@ -16,12 +16,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the checkpoint in `directory`.
+    /// Opens the checkpoint in the directory `place`, or the model of the Hugging Face Hub of that name.
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`].
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        Checkpoint::open(directory).map(Model::of)
+    pub fn open(place: impl AsRef<Path>) -> Result<Self> {
+        Checkpoint::open(place).map(Model::of)
     }
 
     /// The modules of `checkpoint`.

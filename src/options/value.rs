@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 
+use crate::checkpoint::hub;
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::manifest::{Percent, require_saved_state};
@@ -29,6 +30,8 @@ pub enum ValueKind {
     File,
     /// A path at which there is a directory.
     Directory,
+    /// The directory of a checkpoint, or the name of a model of the Hugging Face Hub that lies in the cache.
+    Checkpoint,
     /// The path of a saved AutoQuant state.
     SavedState,
     /// Text that can stand in the name of a file or directory.
@@ -74,7 +77,7 @@ impl fmt::Display for ValueKind {
             ValueKind::Text => f.write_str("a text"),
             ValueKind::Path => f.write_str("a path"),
             ValueKind::File => f.write_str("a file that is there"),
-            ValueKind::Directory => f.write_str("a directory that is there"),
+            ValueKind::Directory | ValueKind::Checkpoint => f.write_str("a directory that is there"),
             ValueKind::SavedState => f.write_str("a saved AutoQuant state"),
             ValueKind::NamePart => f.write_str("a part of a directory's name, without `/`"),
             ValueKind::Glob => f.write_str("a glob"),
@@ -103,13 +106,14 @@ impl ValueKind {
         let bad = || Error::usage(format!("must be {self}, not `{text}`"));
         match self {
             ValueKind::Text => Ok(OptionValue::Text(text.into())),
-            ValueKind::Path | ValueKind::File | ValueKind::Directory | ValueKind::SavedState
-                if text.is_empty() =>
-            {
-                Err(Error::usage("is an empty path"))
-            }
+            kind if kind.is_path() && text.is_empty() => Err(Error::usage("is an empty path")),
             ValueKind::Path => Ok(OptionValue::Text(text.into())),
             ValueKind::File | ValueKind::Directory => self.existing(text),
+            ValueKind::Checkpoint => match hub::find(Path::new(text)) {
+                Ok(Some(_)) => Ok(OptionValue::Text(text.into())),
+                Ok(None) => self.existing(text),
+                Err(error) => Err(unusable(&error)),
+            },
             ValueKind::SavedState => {
                 let path = ValueKind::File.existing(text)?;
                 require_saved_state(Path::new(text)).map(|()| path).map_err(|e| unusable(&e))
@@ -156,7 +160,8 @@ impl ValueKind {
 
     /// Whether it is a path; the items of a list are asked themselves.
     pub fn is_path(&self) -> bool {
-        matches!(self, ValueKind::Path | ValueKind::File | ValueKind::Directory | ValueKind::SavedState)
+        use ValueKind::{Checkpoint, Directory, File, Path, SavedState};
+        matches!(self, Path | File | Directory | Checkpoint | SavedState)
     }
 
     /// The same value as text, of which nothing is asked of the disk.
@@ -172,7 +177,7 @@ impl ValueKind {
     fn existing(&self, text: &str) -> Result<OptionValue, Error> {
         let path = Path::new(text);
         let (is_right, wanted) = match self {
-            ValueKind::Directory => (path.is_dir(), "directory"),
+            ValueKind::Directory | ValueKind::Checkpoint => (path.is_dir(), "directory"),
             _ => (path.is_file(), "file"),
         };
         if is_right {

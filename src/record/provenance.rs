@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::files::RecordedFile;
 use super::seal::{is_sealed, sealed};
+use crate::checkpoint::hub::HubOrigin;
 use crate::checkpoint::{Checkpoint, RECORDS};
 use crate::dialect::DialectId;
 use crate::error::Result;
@@ -216,8 +217,11 @@ impl ProvenanceRecord {
 /// The base checkpoint in a provenance record.
 #[derive(Debug, Clone, Serialize)]
 pub struct Source {
-    /// The directory as it was named.
+    /// The directory as it was named; that of a model of the Hugging Face Hub by the name of the model.
     pub directory: String,
+    /// Which model of the Hugging Face Hub it is, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubOrigin>,
     /// SHA-256 of `config.json`.
     pub config_sha256: String,
     /// Every weight file.
@@ -228,7 +232,8 @@ impl Source {
     /// Records `checkpoint`, whose weight files are `shards`.
     pub(crate) fn of(checkpoint: &Checkpoint, shards: Vec<RecordedFile>) -> Self {
         Source {
-            directory: checkpoint.directory().display().to_string(),
+            directory: checkpoint.named().display().to_string(),
+            hub: checkpoint.hub().cloned(),
             config_sha256: hex(&Sha256::digest(checkpoint.config_text())),
             shards,
         }

@@ -1,5 +1,6 @@
 //! Reports for people and other programs.
 
+pub mod card;
 pub mod directory;
 mod names;
 pub mod per_layer;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{Code, Problem};
-use crate::checkpoint::{Companions, HF_QUANT_CONFIG, INDEX_FILE, RECORDS};
+use crate::checkpoint::{CARD, Companions, HF_QUANT_CONFIG, INDEX_FILE, RECORDS, has_own_card};
 use crate::dialect::CONFIG;
 use crate::error::Result;
 use crate::model::Model;
@@ -19,7 +19,8 @@ pub(super) fn check(directory: &Path, files: &[FileInDirectory], base: &Model) -
     let there: HashMap<&Path, &FileInDirectory> =
         files.iter().map(|found| (found.path.as_path(), found)).collect();
     let mut problems = Vec::new();
-    for path in companions.files() {
+    let has_card = has_own_card(directory)?;
+    for path in companions.files().iter().filter(|path| !has_card || *path != Path::new(CARD)) {
         let source = companions.path(path);
         let name = path.display();
         match there.get(path.as_path()).map(|found| found.kind) {
@@ -39,7 +40,8 @@ pub(super) fn check(directory: &Path, files: &[FileInDirectory], base: &Model) -
     }
     let records = format!("{RECORDS}/");
     let is_own = |found: &&FileInDirectory| {
-        [CONFIG, HF_QUANT_CONFIG, INDEX_FILE].contains(&found.name.as_str())
+        has_card && found.name == CARD
+            || [CONFIG, HF_QUANT_CONFIG, INDEX_FILE].contains(&found.name.as_str())
             || found.name.starts_with(&records)
             || found.name.ends_with(".safetensors") && !found.name.contains('/')
             || companions.files().contains(&found.path)

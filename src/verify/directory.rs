@@ -12,6 +12,7 @@ use super::values::check_values;
 use super::weights::LeftOut;
 use super::{Code, Depth, Problem, RecordState, Verified, VerifyOptions};
 use super::{base, blocks, companions, coverage, layers, needed, records, sizes, tensors, unknown, weights};
+use crate::checkpoint::hub;
 use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE};
 use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
 use crate::error::{Error, Result};
@@ -69,6 +70,7 @@ impl FoundDirectory {
     /// Those of [`super::verify_with`].
     pub fn open(directory: &Path, options: &VerifyOptions) -> Result<Self> {
         interrupt::check()?;
+        let directory = &hub::directory(directory)?;
         if let Some(what) = input::no_directory(directory) {
             return Err(Error::not_found(format!("`{}` {what}", directory.display()))
                 .with_hint("name a checkpoint directory: config.json beside *.safetensors files"));

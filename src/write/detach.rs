@@ -25,9 +25,9 @@ pub struct Detached {
 /// stopped can be repeated.
 ///
 /// # Errors
-/// Those of [`Checkpoint::open`]; [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
+/// Those of [`Checkpoint::open_directory`]; [`Error::Io`], [`Error::Changed`], [`Error::Interrupted`].
 pub fn detach(directory: &Path) -> Result<Detached> {
-    let checkpoint = Checkpoint::open(directory)?;
+    let checkpoint = Checkpoint::open_directory(directory)?;
     let mut detached = Detached::default();
     for (name, path, bytes) in checkpoint.shards() {
         interrupt::check()?;

@@ -45,6 +45,7 @@ pub fn options(model: &Path, manifest: &Path, out: &Path) -> FamilyOptions {
         activations: ActivationsChoice::Auto,
         rounding: Rounding::Exact,
         scale_sharing: ScaleSharing::Group,
+        card: true,
         overwrite: false,
         link: LinkChoice::Auto,
         max_shard_size: 5_000_000_000,

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::{ArgMatches, Command};
 use mlua::{Lua, Table, Value as LuaValue};
 
+use crate::checkpoint::hub;
 use crate::error::Error;
 use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::{Call, Handle, ScriptStop, Tidy, Type, state};
@@ -162,7 +163,12 @@ fn allow(lua: &Lua, option: &Declared, kind: &ValueKind, value: &OptionValue) ->
                 };
                 with_hint(Error::usage(format!("`{}`: {error}", option.shown())))
             };
-            state::allow_path(lua, |roots| roots.allow_any(Path::new(path))).map_err(said)?;
+            // The name of a model is allowed by where that lies.
+            let place = match kind {
+                ValueKind::Checkpoint => hub::reads(Path::new(path)),
+                _ => path.into(),
+            };
+            state::allow_path(lua, |roots| roots.allow_any(&place)).map_err(said)?;
             kind.parse(path).map_err(|error| {
                 let hint = error.hint();
                 let error = Error::usage(format!("`{}` {error}", option.shown()));

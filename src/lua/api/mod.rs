@@ -8,6 +8,7 @@ mod engine;
 mod export;
 mod fp8;
 mod fs;
+mod jobs;
 mod json;
 mod log;
 mod manifest;
@@ -34,7 +35,7 @@ pub fn pure_declarations() -> Api {
 /// All declarations; no Lua state is needed to read them.
 pub fn declarations() -> Api {
     Api::new(vec![
-        root::declare(),
+        jobs::declare(root::declare()),
         checkpoint::declare(),
         cli::declare(),
         engine::declare(),

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::checkpoint::hub;
 use crate::error::{Error, Result};
 
 /// What a function does with the path that a parameter or option holds. A sandbox asks for it, and refuses a path of which
@@ -84,7 +85,9 @@ impl Roots {
         if path_use == PathUse::Text {
             return Ok(());
         }
-        let resolved = self.resolve(path).filter(|resolved| is_allowed(resolved));
+        // A name of the Hugging Face Hub is allowed by where its model lies, and says nothing of whether it is there.
+        let place = if path_use == PathUse::ReadTree { &hub::reads(path) } else { path };
+        let resolved = self.resolve(place).filter(|resolved| is_allowed(resolved));
         let Some(resolved) = resolved else { return Err(refused(path, path_use)) };
         if path_use != PathUse::Read && resolved.is_dir() {
             return self.require_no_way_out(&resolved, &is_allowed).map_err(|link| {

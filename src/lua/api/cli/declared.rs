@@ -21,6 +21,7 @@ const KINDS: &[&str] = &[
     "path",
     "file",
     "directory",
+    "checkpoint",
     "name part",
     "saved state",
     "glob",
@@ -42,6 +43,7 @@ const KINDS: &[&str] = &[
     "path list",
     "file list",
     "directory list",
+    "checkpoint list",
     "glob list",
     "integer list",
     "number list",
@@ -79,7 +81,7 @@ pub(super) const OPTION: Record = Record {
             "type",
             Type::Choice(KINDS),
             "what the value must be (default: `\"string\"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list \
-             of them is `10,20,12.5` or `10..100:10`; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, \
+             of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, \
              `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words \
              that the functions of those options take",
         ),
@@ -205,7 +207,9 @@ impl Declared {
     /// What a shell may offer for the value.
     fn hint(&self, kind: &ValueKind) -> ValueHint {
         match (kind, self.metavar.as_str()) {
-            (ValueKind::Directory, _) | (ValueKind::Path, "DIR") => ValueHint::DirPath,
+            (ValueKind::Directory | ValueKind::Checkpoint, _) | (ValueKind::Path, "DIR") => {
+                ValueHint::DirPath
+            }
             (ValueKind::File, _) | (ValueKind::Path, "FILE") => ValueHint::FilePath,
             (ValueKind::Path, _) => ValueHint::AnyPath,
             _ => ValueHint::Other,
@@ -291,6 +295,7 @@ fn kind(name: &str) -> ValueKind {
         "path" => ValueKind::Path,
         "file" => ValueKind::File,
         "directory" => ValueKind::Directory,
+        "checkpoint" => ValueKind::Checkpoint,
         "name part" => ValueKind::NamePart,
         "saved state" => ValueKind::SavedState,
         "glob" => ValueKind::Glob,

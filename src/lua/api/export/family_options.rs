@@ -74,6 +74,7 @@ pub(super) fn options() -> Options {
             "whether fused modules share the scale of their largest amax",
         )
         .default("overwrite", Type::Boolean, false, "whether existing scheme directories are replaced, up to date or not, unless they are links to some; what qlua did not write, or was changed since, is moved to `NAME.kept` beside them")
+        .default("card", Type::Boolean, true, "whether every directory has a model card for the Hugging Face Hub, `README.md`, in the place of that of the base checkpoint")
         .default(
             "link",
             Type::Choice(LinkChoice::WORDS),
@@ -123,6 +124,7 @@ pub(super) fn family_options(call: &Call, manifest: PathBuf) -> anyhow::Result<F
         rounding: call.word("rounding")?,
         scale_sharing: call.word("scale_sharing")?,
         overwrite: call.get("overwrite")?,
+        card: call.get("card")?,
         link: call.word("link")?,
         max_shard_size: max_shard_size(call)?,
         threads: threads(call)?,

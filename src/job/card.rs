@@ -1,0 +1,122 @@
+//! The model card of a scheme that is being written.
+
+use std::collections::BTreeMap;
+
+use super::engines::serving;
+use super::options::FamilyOptions;
+use super::planned::PlannedScheme;
+use super::quality::{ShownScheme, read_quality};
+use super::sweeps::policy_name;
+use crate::checkpoint::CARD;
+use crate::dialect::DialectId;
+use crate::error::Result;
+use crate::format::{FormatId, Granularity};
+use crate::input::InputKind;
+use crate::manifest::Manifest;
+use crate::model::{Model, Tower};
+use crate::plan::{Layout, Plan};
+use crate::report::card::{CardPart, CarriedMetadata, ModelCard, without_places};
+use crate::report::sweep::SchemeOrigin;
+
+/// The longest card of a base checkpoint that is looked into, in bytes; those of the Hub are far shorter.
+const LONGEST_CARD: u64 = 4 << 20;
+
+/// What comes along from the card of `model`, which is watched from now on; nothing where it has none that can be read.
+///
+/// # Errors
+/// Those of [`crate::checkpoint::Checkpoint::read_beside`].
+pub(super) fn carried(model: &Model) -> Result<CarriedMetadata> {
+    let path = model.directory().join(CARD);
+    if !path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_CARD) {
+        return Ok(CarriedMetadata::default());
+    }
+    let text = model.read_beside(CARD, InputKind::Configuration)?;
+    Ok(text
+        .map_or_else(CarriedMetadata::default, |text| CarriedMetadata::of(&String::from_utf8_lossy(&text))))
+}
+
+/// What the card of a scheme is made from.
+pub(super) struct CardSources<'a> {
+    pub model: &'a Model,
+    pub manifest: &'a Manifest,
+    pub options: &'a FamilyOptions,
+    pub dialect: DialectId,
+    pub layout: Layout,
+    pub carried: &'a CarriedMetadata,
+    pub scheme: &'a PlannedScheme,
+    /// The key of what the scheme is made from.
+    pub inputs: &'a str,
+}
+
+/// The card of a scheme.
+pub(super) fn card(from: &CardSources) -> String {
+    let &CardSources { model, options, scheme, layout, .. } = from;
+    let figures = &scheme.figures;
+    let request = &options.request;
+    let shown = ShownScheme { name: &scheme.name, bytes: figures.bytes, inputs: Some(from.inputs) };
+    let layers = scheme.plan.formats.keys().map(AsRef::as_ref);
+    let files = from.dialect.dialect().files(model, &scheme.plan, &layout);
+    let method = files.quantization_config.as_ref().and_then(|said| said["quant_method"].as_str());
+    let mut libraries: Vec<String> = method.map(String::from).into_iter().collect();
+    if files.hf_quant_config.is_some() {
+        libraries.push("modelopt".into());
+    }
+    libraries.retain(|library| library != "fp8");
+    let card = ModelCard {
+        scheme: &scheme.name,
+        base: model.name(),
+        is_on_hub: model.hub().is_some(),
+        commit: model.hub().map(|hub| hub.commit.as_str()),
+        carried: from.carried.clone(),
+        architecture: model.modules().architecture().and(model.architecture()),
+        libraries,
+        format: format_in_words(&layout),
+        parts: parts(model, &scheme.plan),
+        parameters: (figures.parameters, figures.quantised_parameters),
+        bytes: (model.bytes(), figures.bytes),
+        effective_bits: figures.effective_bits,
+        manifest: from
+            .manifest
+            .path()
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        quality: read_quality(&options.out, &[shown]).rows,
+        origin: SchemeOrigin {
+            command: request.command.iter().map(|word| without_places(word)).collect(),
+            policy: request.policy.as_ref().map(|policy| policy_name(&policy.file)),
+            dialect: from.dialect.to_string(),
+            activations: layout.activations.to_string(),
+            rounding: layout.encoding.rounding.to_string(),
+            serving: serving(model.architecture(), from.dialect, layout.activations, layers),
+        },
+    };
+    card.markdown()
+}
+
+fn format_in_words(layout: &Layout) -> String {
+    let name = match layout.encoding.format {
+        FormatId::Fp8 | FormatId::Fp8Block => "FP8 (E4M3)",
+    };
+    let scales = match layout.granularity() {
+        Granularity::Tensor => "each tensor",
+        Granularity::Channel => "each output channel",
+        Granularity::Block => "each block of 128×128",
+    };
+    format!("{name} with a scale for {scales} and {} activations", layout.activations)
+}
+
+/// The parts of the model, with their layers.
+fn parts(model: &Model, plan: &Plan) -> Vec<CardPart> {
+    let formats = &plan.formats;
+    let mut parts: BTreeMap<Tower, (usize, usize)> = BTreeMap::new();
+    let is_quantised = |module: &str| formats.keys().any(|key| &**key == module);
+    let quantised = formats.keys().map(|key| (&**key, 1));
+    let kept = model.modules().linears().filter(|module| !is_quantised(module)).map(|module| (module, 0));
+    for (module, count) in quantised.chain(kept) {
+        let part = parts.entry(Tower::of(module)).or_default();
+        *part = (part.0 + count, part.1 + 1);
+    }
+    let part =
+        |(tower, (quantised, layers)): (Tower, _)| CardPart { name: tower.to_string(), quantised, layers };
+    parts.into_iter().map(part).collect()
+}
