@@ -27,7 +27,7 @@
 
 ---The toolkit: `local qlua = require "qlua"`, also a global.
 ---@class qlua
----@field version string The version of qlua, such as `"0.1.0"`.
+---@field version string The version of qlua, such as `"0.2.0"`.
 qlua = {}
 
 ---Iterates over a table in the order of its keys: numbers first, then strings. The order of `pairs` differs from run to run, so it must never decide about an output.
@@ -39,8 +39,6 @@ qlua = {}
 ---for name in qlua.sorted{ b = 1, a = 2 } do names[#names + 1] = name end
 ---assert(table.concat(names) == "ab")
 ---```
----
----Since 0.1.0.
 ---@param table table any table whose keys are numbers and strings
 ---@return fun(): any, any # an iterator over keys and values, for `for`
 function qlua.sorted(table) end
@@ -57,8 +55,6 @@ function qlua.sorted(table) end
 ---}, { workers = 2 })
 ---assert(ends[1].ok and ends[2].name == "lm_only_topx")
 ---```
----
----Since 0.1.0.
 ---@param jobs qlua.Job[] what to run, in this order
 ---@param options? qlua.jobs.Options
 ---@return qlua.JobEnd[] # how each ended, in the order in which they are given
@@ -110,8 +106,6 @@ qlua.checkpoint = {}
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(model.model_type == "qwen2_5_vl")
 ---```
----
----Since 0.1.0.
 ---@param path string the directory that holds config.json and *.safetensors
 ---@return qlua.Checkpoint # the checkpoint
 function qlua.checkpoint.open(path) end
@@ -124,8 +118,6 @@ function qlua.checkpoint.open(path) end
 ---local demo = qlua.checkpoint.demo("demo")
 ---assert(demo.built and not qlua.checkpoint.demo("demo").built)
 ---```
----
----Since 0.1.0.
 ---@param directory string where it lies or will lie
 ---@return qlua.Demo # its parts
 function qlua.checkpoint.demo(directory) end
@@ -138,8 +130,6 @@ function qlua.checkpoint.demo(directory) end
 ---local demo = qlua.checkpoint.demo("demo")
 ---assert(#qlua.checkpoint.diff(demo.model, demo.model) == 0)
 ---```
----
----Since 0.1.0.
 ---@param a string a checkpoint directory, plain or quantised by any tool
 ---@param b string what it is compared with
 ---@return qlua.TensorDiff[] # one row per tensor that differs; none when all are the same
@@ -161,8 +151,6 @@ local Checkpoint = {}
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(model:tensor("model.embed_tokens.weight").dtype == "BF16")
 ---```
----
----Since 0.1.0.
 ---@param name string its on-disk name
 ---@return qlua.Tensor|nil # the tensor, or nil
 function Checkpoint:tensor(name) end
@@ -173,8 +161,6 @@ function Checkpoint:tensor(name) end
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(#model:tensors("visual.*") < #model:tensors())
 ---```
----
----Since 0.1.0.
 ---@param names? string|string[]|fun(name: string): boolean only those whose on-disk name is chosen
 ---@return qlua.TensorRow[] # one row per tensor
 function Checkpoint:tensors(names) end
@@ -185,8 +171,6 @@ function Checkpoint:tensors(names) end
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(model:on_disk("language_model.layers.0.mlp.up_proj") == "model.layers.0.mlp.up_proj")
 ---```
----
----Since 0.1.0.
 ---@param module string a module's name
 ---@return string|nil # the on-disk name, or nil when there is no such module
 function Checkpoint:on_disk(module) end
@@ -197,8 +181,6 @@ function Checkpoint:on_disk(module) end
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(model:in_memory("visual.merger.mlp.0") == "model.visual.merger.mlp.0")
 ---```
----
----Since 0.1.0.
 ---@param module string a module's name in any spelling
 ---@return string|nil # the in-memory name, or nil when there is no such module
 function Checkpoint:in_memory(module) end
@@ -244,8 +226,6 @@ qlua.cli = {}
 ---local opts = parser:parse{ "--model=m", "--top", "5,12.5" }
 ---assert(opts.model == "m" and opts.top[2] == 12.5 and opts.dry_run == false)
 ---```
----
----Since 0.1.0.
 ---@param options qlua.cli.parser.Options
 ---@return qlua.Parser # the declared command line
 function qlua.cli.parser(options) end
@@ -265,8 +245,6 @@ local Parser = {}
 ---local ok, problem = pcall(parser.parse, parser, { "--fast" })
 ---assert(not ok and problem.kind == "usage")
 ---```
----
----Since 0.1.0.
 ---@param words? string[] the words; without them, those of the global `arg`
 ---@return table # the values; nil for what was left out and has no default
 function Parser:parse(words) end
@@ -276,8 +254,6 @@ function Parser:parse(words) end
 ---```lua
 ---assert(qlua.cli.parser{ name = "demo" }:help():find("Usage: qlua demo"))
 ---```
----
----Since 0.1.0.
 ---@return string # lines of text
 function Parser:help() end
 
@@ -359,8 +335,6 @@ qlua.engine = {}
 ---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
 ---assert(engine.has_vision)
 ---```
----
----Since 0.1.0.
 ---@param path string the directory
 ---@param options? qlua.engine.open.Options
 ---@return qlua.Engine # the engine
@@ -384,8 +358,6 @@ local Engine = {}
 ---local samples = engine:samples{ captions = "captions.txt" }
 ---assert(samples.count == 2 and not samples.has_pictures)
 ---```
----
----Since 0.1.0.
 ---@param options? qlua.Engine.samples.Options
 ---@return qlua.Samples # the samples
 function Engine:samples(options) end
@@ -399,8 +371,6 @@ function Engine:samples(options) end
 ---local said = engine:forward(samples)[1]
 ---assert(said.loss > 0 and said.logits.shape[1] == said.tokens)
 ---```
----
----Since 0.1.0.
 ---@param samples qlua.Samples the samples
 ---@return qlua.Forward[] # loss and logits of each sample
 function Engine:forward(samples) end
@@ -415,8 +385,6 @@ function Engine:forward(samples) end
 ---local samples = engine:samples{ captions = "captions.txt" }
 ---assert(engine:quality({ engine }, samples)[1].kl == 0)
 ---```
----
----Since 0.1.0.
 ---@param schemes qlua.Engine[] the schemes, or any checkpoints with the same vocabulary
 ---@param samples qlua.Samples what all are run with
 ---@return qlua.Quality[] # KL, perplexity and agreement of each
@@ -437,8 +405,6 @@ function Engine:quality(schemes, samples) end
 ---})
 ---assert(#tokens <= 4 and table.concat(pieces) == text)
 ---```
----
----Since 0.1.0.
 ---@param prompt string what the user says
 ---@param options? qlua.Engine.generate.Options
 ---@return string # the text
@@ -456,8 +422,6 @@ function Engine:generate(prompt, options) end
 ---local samples = engine:samples{ captions = "captions.txt" }
 ---assert(engine:calibrate(samples)[1].input_amax > 0)
 ---```
----
----Since 0.1.0.
 ---@param samples qlua.Samples the samples
 ---@return qlua.LayerFigures[] # the layers in the order in which they run
 function Engine:calibrate(samples) end
@@ -473,8 +437,6 @@ function Engine:calibrate(samples) end
 ---local scores = engine:sensitivity(samples, { formats = { "tensor", "block" } })
 ---assert(#scores.layers[1].scores == 2)
 ---```
----
----Since 0.1.0.
 ---@param samples qlua.Samples the samples
 ---@param options? qlua.Engine.sensitivity.Options
 ---@return qlua.Sensitivity # the scores
@@ -508,8 +470,6 @@ local Sensitivity = {}
 ---local outliers = scores:scored_by(function(layer) return layer.input_amax / layer.input_rms end)
 ---assert(outliers.layers[1].scores[1] > 1)
 ---```
----
----Since 0.1.0.
 ---@param score fun(layer: qlua.LayerFigures, format: integer): number the score of a layer in the format of this number; higher is worse
 ---@return qlua.Sensitivity # the scores
 function Sensitivity:scored_by(score) end
@@ -527,8 +487,6 @@ function Sensitivity:scored_by(score) end
 ---local manifest = engine:sensitivity(samples):write("run", { coverage = "lm-only" })
 ---assert(manifest.method == "gradient" and manifest.has_amax)
 ---```
----
----Since 0.1.0.
 ---@param directory string where they go
 ---@param options? qlua.Sensitivity.write.Options
 ---@return qlua.Manifest # the manifest
@@ -630,8 +588,6 @@ qlua.export = {}
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:plan()[1].fp8_layers > 0)
 ---```
----
----Since 0.1.0.
 ---@param options qlua.export.family.Options
 ---@return qlua.Family # a family without schemes
 function qlua.export.family(options) end
@@ -647,8 +603,6 @@ function qlua.export.family(options) end
 ---writer:finish()
 ---assert(qlua.checkpoint.open("copy").bytes == model.bytes)
 ---```
----
----Since 0.1.0.
 ---@param options qlua.export.writer.Options
 ---@return qlua.Writer # a writer without tensors
 function qlua.export.writer(options) end
@@ -669,8 +623,6 @@ local Family = {}
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---family:add("top20", family.manifest:ranking():lowest(20))
 ---```
----
----Since 0.1.0.
 ---@param name string the scheme's name, which is its directory's
 ---@param selection qlua.Selection the groups
 ---@return qlua.Family # the family itself
@@ -686,8 +638,6 @@ function Family:add(name, selection) end
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:decide().dialect == "universal")
 ---```
----
----Since 0.1.0.
 ---@return qlua.Decision # the layout
 function Family:decide() end
 
@@ -701,8 +651,6 @@ function Family:decide() end
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:plan()[1].name == "top10")
 ---```
----
----Since 0.1.0.
 ---@return qlua.PlannedScheme[] # one row per scheme, in the order in which they were added
 function Family:plan() end
 
@@ -716,8 +664,6 @@ function Family:plan() end
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:formats("top10")["model.embed_tokens"] == "BF16")
 ---```
----
----Since 0.1.0.
 ---@param name string the scheme's name
 ---@return table<string, string> # by on-disk name of the module: `FP8`, or the dtype that it keeps
 function Family:formats(name) end
@@ -732,8 +678,6 @@ function Family:formats(name) end
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:files("top10")[1].bytes > 0)
 ---```
----
----Since 0.1.0.
 ---@param name string the scheme's name
 ---@return qlua.PlannedFile[] # one row per file, in the order of their numbers
 function Family:files(name) end
@@ -749,8 +693,6 @@ function Family:files(name) end
 ---family:add("top20", family.manifest:ranking():lowest(20))
 ---assert(family:unique_bytes() < 2 * family:plan()[1].bytes)
 ---```
----
----Since 0.1.0.
 ---@return integer|nil # what the family takes on the disk when nothing of it is there yet; nil over a manifest alone
 function Family:unique_bytes() end
 
@@ -765,8 +707,6 @@ function Family:unique_bytes() end
 ---family:add("top20", family.manifest:ranking():lowest(20))
 ---assert(family:unique_bytes() < family:copied_bytes())
 ---```
----
----Since 0.1.0.
 ---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
 function Family:copied_bytes() end
 
@@ -780,8 +720,6 @@ function Family:copied_bytes() end
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---family:check()
 ---```
----
----Since 0.1.0.
 function Family:check() end
 
 ---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
@@ -799,8 +737,6 @@ function Family:check() end
 ---local outcome = family:run()
 ---assert(#qlua.verify.directory(outcome.schemes[1].directory) == 0)
 ---```
----
----Since 0.1.0.
 ---@return qlua.Outcome # what was done
 function Family:run() end
 
@@ -815,8 +751,6 @@ function Family:run() end
 ---local page, text = family:report()
 ---assert(page == "out/report.html" and text == "out/report.md")
 ---```
----
----Since 0.1.0.
 ---@return string # the page
 ---@return string # the Markdown
 function Family:report() end
@@ -836,8 +770,6 @@ local Writer = {}
 ---writer:quantize("model.layers.0.mlp.down_proj")
 ---assert(writer:copy("*") > 0)
 ---```
----
----Since 0.1.0.
 ---@param names string|string[]|fun(name: string): boolean which, by on-disk name; those added already are left as they are
 ---@return integer # how many were added
 function Writer:copy(names) end
@@ -851,8 +783,6 @@ function Writer:copy(names) end
 ---local writer = qlua.export.writer{ out = "copy", base = model }
 ---writer:add("extra", qlua.tensor.from_list{ 1, 2 })
 ---```
----
----Since 0.1.0.
 ---@param name string its name
 ---@param tensor qlua.Tensor its values
 function Writer:add(name, tensor) end
@@ -866,8 +796,6 @@ function Writer:add(name, tensor) end
 ---local writer = qlua.export.writer{ out = "copy", base = model }
 ---writer:cast("model.norm.weight", "f32")
 ---```
----
----Since 0.1.0.
 ---@param name string the tensor's name
 ---@param dtype "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type
 function Writer:cast(name, dtype) end
@@ -882,8 +810,6 @@ function Writer:cast(name, dtype) end
 ---writer:quantize("model.layers.0.mlp.down_proj")
 ---assert(#writer.names == 2)
 ---```
----
----Since 0.1.0.
 ---@param module string the layer's on-disk name, without `.weight`
 ---@param options? qlua.Writer.quantize.Options
 function Writer:quantize(module, options) end
@@ -902,8 +828,6 @@ function Writer:quantize(module, options) end
 ---back:dequantize("model.layers.0.mlp.down_proj")
 ---back:finish()
 ---```
----
----Since 0.1.0.
 ---@param name string the name of the tensor, or of its layer, without `.weight`
 ---@param dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type (default: `"bf16"`)
 ---@return boolean # whether it has scales; without any, and where nothing tells of any, the codes are taken for the values
@@ -919,8 +843,6 @@ function Writer:dequantize(name, dtype) end
 ---writer:copy("model.norm.weight")
 ---writer:rename("model.norm.weight", "norm.weight")
 ---```
----
----Since 0.1.0.
 ---@param name string the tensor's name
 ---@param new_name string the new name
 function Writer:rename(name, new_name) end
@@ -935,8 +857,6 @@ function Writer:rename(name, new_name) end
 ---writer:copy("*")
 ---writer:drop("model.norm.weight")
 ---```
----
----Since 0.1.0.
 ---@param name string the tensor's name
 function Writer:drop(name) end
 
@@ -949,8 +869,6 @@ function Writer:drop(name) end
 ---local writer = qlua.export.writer{ out = "copy", base = model }
 ---writer:file("NOTICE", "Made for a test.")
 ---```
----
----Since 0.1.0.
 ---@param name string its name
 ---@param content string its content
 function Writer:file(name, content) end
@@ -965,8 +883,6 @@ function Writer:file(name, content) end
 ---writer:copy("*")
 ---assert(writer:finish().bytes == model.bytes)
 ---```
----
----Since 0.1.0.
 ---@return qlua.Written # what was written
 function Writer:finish() end
 
@@ -1016,8 +932,6 @@ qlua.fp8 = {}
 ---```lua
 ---assert(qlua.fp8.encode(1.0) == 0x38 and qlua.fp8.encode(1e9) == 0x7e)
 ---```
----
----Since 0.1.0.
 ---@param value number the number, rounded to F32 first
 ---@return integer # the code, 0 to 255
 function qlua.fp8.encode(value) end
@@ -1029,8 +943,6 @@ function qlua.fp8.encode(value) end
 ---```lua
 ---assert(qlua.fp8.decode(0x7e) == 448)
 ---```
----
----Since 0.1.0.
 ---@param code integer the code, 0 to 255
 ---@return number # its value; NaN for 0x7f and 0xff
 function qlua.fp8.decode(code) end
@@ -1042,8 +954,6 @@ function qlua.fp8.decode(code) end
 ---```lua
 ---assert(qlua.fp8.device("cpu") == "the CPU")
 ---```
----
----Since 0.1.0.
 ---@param name string `auto`, `cpu`, `cuda` or `cuda:N`
 ---@return string # a description; for `auto` without a GPU also the reason
 function qlua.fp8.device(name) end
@@ -1055,8 +965,6 @@ function qlua.fp8.device(name) end
 ---```lua
 ---assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)
 ---```
----
----Since 0.1.0.
 ---@param tensor qlua.Tensor the values
 ---@param options? qlua.fp8.amax.Options
 ---@return qlua.Tensor # F32 of shape [], [out, 1] or [ceil(out / 128), ceil(in / 128)]
@@ -1070,8 +978,6 @@ function qlua.fp8.amax(tensor, options) end
 ---local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 1, -3 })
 ---assert(codes.dtype == "F8_E4M3" and math.abs(scales:tolist()[1] - 3 / 448) < 1e-9)
 ---```
----
----Since 0.1.0.
 ---@param tensor qlua.Tensor the values
 ---@param options? qlua.fp8.quantize.Options
 ---@return qlua.Tensor # the codes, F8_E4M3 of the same shape
@@ -1086,8 +992,6 @@ function qlua.fp8.quantize(tensor, options) end
 ---local codes, scales = qlua.fp8.quantize(qlua.tensor.from_list{ 448, 1 })
 ---assert(qlua.fp8.dequantize(codes, scales):tolist()[2] == 1)
 ---```
----
----Since 0.1.0.
 ---@param codes qlua.Tensor F8_E4M3 codes
 ---@param scales qlua.Tensor one value, one a row, or one a block of 128×128 or of `block_size`
 ---@param options? qlua.fp8.dequantize.Options
@@ -1101,8 +1005,6 @@ function qlua.fp8.dequantize(codes, scales, options) end
 ---```lua
 ---assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)
 ---```
----
----Since 0.1.0.
 ---@param tensor qlua.Tensor the values
 ---@param options? qlua.fp8.error.Options
 ---@return qlua.QuantisationError # the error
@@ -1122,8 +1024,6 @@ qlua.fs = {}
 ---```lua
 ---assert(not qlua.fs.exists("missing.json"))
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return boolean # true for a file or directory
 function qlua.fs.exists(path) end
@@ -1133,8 +1033,6 @@ function qlua.fs.exists(path) end
 ---```lua
 ---assert(qlua.fs.is_dir("."))
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return boolean # true for a directory
 function qlua.fs.is_dir(path) end
@@ -1146,8 +1044,6 @@ function qlua.fs.is_dir(path) end
 ---```lua
 ---assert(#qlua.fs.list(".") == 0)
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string[] # names without the directory
 function qlua.fs.list(path) end
@@ -1161,8 +1057,6 @@ function qlua.fs.list(path) end
 ---```lua
 ---assert(#qlua.fs.glob("*.json") == 0)
 ---```
----
----Since 0.1.0.
 ---@param pattern string `*` and `?` match within a name, `[ab]` a set, `**` any number of directories, links to some not counted
 ---@return string[] # paths; empty when nothing matches
 function qlua.fs.glob(pattern) end
@@ -1175,8 +1069,6 @@ function qlua.fs.glob(pattern) end
 ---qlua.fs.write("note.txt", "hello")
 ---assert(qlua.fs.read("note.txt") == "hello")
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # all bytes
 function qlua.fs.read(path) end
@@ -1192,8 +1084,6 @@ function qlua.fs.read(path) end
 ---assert(not pcall(qlua.fs.write, "a.txt", "two"))
 ---qlua.fs.write("a.txt", "two", { overwrite = true })
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@param content string all bytes
 ---@param options? qlua.fs.write.Options
@@ -1204,8 +1094,6 @@ function qlua.fs.write(path, content, options) end
 ---```lua
 ---assert(qlua.fs.join("models", "qwen", "config.json") == "models/qwen/config.json")
 ---```
----
----Since 0.1.0.
 ---@param first string the first part
 ---@param ... string further parts
 ---@return string # the path
@@ -1216,8 +1104,6 @@ function qlua.fs.join(first, ...) end
 ---```lua
 ---assert(qlua.fs.basename("models/qwen/") == "qwen")
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # the name; empty for `/` and `..`
 function qlua.fs.basename(path) end
@@ -1228,8 +1114,6 @@ function qlua.fs.basename(path) end
 ---assert(qlua.fs.dirname("models/qwen") == "models")
 ---assert(qlua.fs.dirname("a") == ".")
 ---```
----
----Since 0.1.0.
 ---@param path string relative to the current directory, or absolute
 ---@return string # the directory; `.` where the path has one part only
 function qlua.fs.dirname(path) end
@@ -1258,8 +1142,6 @@ qlua.json = {}
 ---local t = qlua.json.decode('{"b": [1, null], "a": 2.5}')
 ---assert(t.b[1] == 1 and t.b[2] == qlua.json.null and t.a == 2.5)
 ---```
----
----Since 0.1.0.
 ---@param text string JSON
 ---@return any # a table, string, number, boolean or `qlua.json.null`
 function qlua.json.decode(text) end
@@ -1272,8 +1154,6 @@ function qlua.json.decode(text) end
 ---qlua.fs.write("a.json", "[1, 2]")
 ---assert(#qlua.json.read("a.json") == 2)
 ---```
----
----Since 0.1.0.
 ---@param path string the file
 ---@return any # as for `decode`
 function qlua.json.read(path) end
@@ -1287,8 +1167,6 @@ function qlua.json.read(path) end
 ---```lua
 ---assert(qlua.json.encode{ b = 1, a = { 1.0, true } } == '{"a":[1.0,true],"b":1}')
 ---```
----
----Since 0.1.0.
 ---@param value any a table, string, number, boolean or `qlua.json.null`
 ---@param options? qlua.json.encode.Options
 ---@return string # JSON without a final line break
@@ -1301,8 +1179,6 @@ function qlua.json.encode(value, options) end
 ---```lua
 ---qlua.json.write("b.json", { layers = { "a", "b" } })
 ---```
----
----Since 0.1.0.
 ---@param path string the file
 ---@param value any as for `encode`
 ---@param options? qlua.json.write.Options
@@ -1315,8 +1191,6 @@ function qlua.json.write(path, value, options) end
 ---```lua
 ---assert(qlua.json.encode(qlua.json.object{}) == "{}")
 ---```
----
----Since 0.1.0.
 ---@param table table a table whose keys are strings
 ---@return table # the same table
 function qlua.json.object(table) end
@@ -1334,8 +1208,6 @@ qlua.log = {}
 ---```lua
 ---qlua.log.debug("%d groups", 230)
 ---```
----
----Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.debug(message, ...) end
@@ -1345,8 +1217,6 @@ function qlua.log.debug(message, ...) end
 ---```lua
 ---qlua.log.info("writing %s", "top10")
 ---```
----
----Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.info(message, ...) end
@@ -1356,8 +1226,6 @@ function qlua.log.info(message, ...) end
 ---```lua
 ---qlua.log.warn("no layer matches the glob")
 ---```
----
----Since 0.1.0.
 ---@param message string the message, or a format
 ---@param ... any values for the format
 function qlua.log.warn(message, ...) end
@@ -1419,8 +1287,6 @@ qlua.manifest = {}
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---assert(#manifest.groups > 0)
 ---```
----
----Since 0.1.0.
 ---@param path string the `*_quant_manifest.json`
 ---@return qlua.Manifest # the manifest
 function qlua.manifest.open(path) end
@@ -1434,8 +1300,6 @@ function qlua.manifest.open(path) end
 ---local mean = qlua.manifest.combine({ manifest, manifest }, { weights = { 2, 1 } })
 ---assert(#mean.groups == #manifest.groups)
 ---```
----
----Since 0.1.0.
 ---@param manifests qlua.Manifest[] two or more, the fullest first
 ---@param options? qlua.manifest.combine.Options
 ---@return qlua.Manifest # the mean
@@ -1449,8 +1313,6 @@ function qlua.manifest.combine(manifests, options) end
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---assert(qlua.manifest.correlation(manifest, manifest).kendall == 1)
 ---```
----
----Since 0.1.0.
 ---@param a qlua.Manifest a manifest
 ---@param b qlua.Manifest another
 ---@return qlua.Correlation # rank correlations
@@ -1467,8 +1329,6 @@ function qlua.manifest.correlation(a, b) end
 ---local manifest = qlua.manifest.from_weights(model, "weights_quant_manifest.json")
 ---assert(manifest.method == "weight_error")
 ---```
----
----Since 0.1.0.
 ---@param model qlua.Checkpoint the base checkpoint
 ---@param path string where the manifest goes
 ---@param options? qlua.manifest.from_weights.Options
@@ -1496,8 +1356,6 @@ local Manifest = {}
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---assert(manifest:group("nothing") == nil)
 ---```
----
----Since 0.1.0.
 ---@param name string its name, with or without `.quant_recipe`
 ---@return qlua.Group|nil # the group, or nil
 function Manifest:group(name) end
@@ -1509,8 +1367,6 @@ function Manifest:group(name) end
 ---local group = manifest.groups[1]
 ---assert(manifest:input_amax(group.members[1]) ~= 0)
 ---```
----
----Since 0.1.0.
 ---@param module string the module's name, in the manifest's spelling
 ---@return number|nil # the amax, or nil where the manifest carries none
 function Manifest:input_amax(module) end
@@ -1530,8 +1386,6 @@ function Manifest:input_amax(module) end
 ---local largest = manifest:ranking{ by = function(g) return g.parameters end, order = "descending" }
 ---assert(largest.groups[1].parameters >= largest.groups[2].parameters)
 ---```
----
----Since 0.1.0.
 ---@param options? qlua.Manifest.ranking.Options
 ---@return qlua.Ranking # the ranking
 function Manifest:ranking(options) end
@@ -1556,8 +1410,6 @@ local Ranking = {}
 ---local ranking = manifest:ranking{ order = "descending" }
 ---assert(ranking:first(10).names[1] == ranking.groups[1].name)
 ---```
----
----Since 0.1.0.
 ---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
 ---@return qlua.Selection # the selection
 function Ranking:first(percent) end
@@ -1570,8 +1422,6 @@ function Ranking:first(percent) end
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---assert(#manifest:ranking():lowest(100) == #manifest:ranking())
 ---```
----
----Since 0.1.0.
 ---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
 ---@return qlua.Selection # the selection
 function Ranking:lowest(percent) end
@@ -1584,8 +1434,6 @@ function Ranking:lowest(percent) end
 ---local manifest = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest)
 ---assert(#manifest:ranking():highest(0.1) == 1)
 ---```
----
----Since 0.1.0.
 ---@param percent number how much of the ranked groups; k = max(1, ceil(percent × N / 100))
 ---@return qlua.Selection # the selection
 function Ranking:highest(percent) end
@@ -1603,8 +1451,6 @@ function Ranking:highest(percent) end
 ---local early = ranking:select(function(group) return group.tower == "language" and group.block < 2 end)
 ---assert(#(mlp - early) < #mlp and #(mlp & early) + #(mlp - early) == #mlp)
 ---```
----
----Since 0.1.0.
 ---@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate; one that selects nothing is named in a warning
 ---@return qlua.Selection # the selection; it may be empty
 function Ranking:select(what) end
@@ -1670,8 +1516,6 @@ qlua.plan = {}
 ---local fit = qlua.plan.solve(family, ranking, { effective_bits = 11 })
 ---assert(fit.effective_bits <= 11 and fit.gap == 0)
 ---```
----
----Since 0.1.0.
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.solve.Options
@@ -1689,8 +1533,6 @@ function qlua.plan.solve(family, ranking, options) end
 ---local ranking = family.manifest:ranking()
 ---assert(#qlua.plan.cover(family, ranking, 50) > 0)
 ---```
----
----Since 0.1.0.
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups weigh
 ---@param ranking qlua.Ranking the groups in order
 ---@param percent number the share; the last group reaches it
@@ -1706,8 +1548,6 @@ function qlua.plan.cover(family, ranking, percent, options) end
 ---local hull = qlua.plan.frontier(family, ranking)
 ---assert(hull.points[1].groups == 0 and #hull:selection(hull.knee) > 0)
 ---```
----
----Since 0.1.0.
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? qlua.plan.frontier.Options
@@ -1731,8 +1571,6 @@ local Hull = {}
 ---local hull = qlua.plan.frontier(family, ranking)
 ---assert(#hull:selection(3) == hull.points[3].groups)
 ---```
----
----Since 0.1.0.
 ---@param point integer which one, from 1 on
 ---@return qlua.Selection # the selection
 function Hull:selection(point) end
@@ -1761,8 +1599,6 @@ qlua.policy = {}
 ---local ranking = qlua.manifest.open(qlua.checkpoint.demo("demo").manifest):ranking()
 ---assert(policy.path == "early.lua")
 ---```
----
----Since 0.1.0.
 ---@param path string a file of Lua text: `return function(groups, options) … end`
 ---@param options? qlua.policy.load.Options
 ---@return qlua.Policy # the policy
@@ -1789,8 +1625,6 @@ local Policy = {}
 ---local selection = policy:select(ranking, { blocks = 1 })
 ---assert(#selection > 0 and #selection < #ranking)
 ---```
----
----Since 0.1.0.
 ---@param ranking qlua.Ranking the groups to choose from
 ---@param options? table what it is told: anything that JSON can hold
 ---@return qlua.Selection # the selection; it may be empty
@@ -1824,8 +1658,6 @@ qlua.report = {}
 ---```lua
 ---assert(qlua.report.bytes(7509245952) == "7.51 GB")
 ---```
----
----Since 0.1.0.
 ---@param count integer the size
 ---@return string # the text
 function qlua.report.bytes(count) end
@@ -1835,8 +1667,6 @@ function qlua.report.bytes(count) end
 ---```lua
 ---assert(qlua.report.count(1, "group") == "1 group")
 ---```
----
----Since 0.1.0.
 ---@param count integer how many
 ---@param noun string what, in the singular
 ---@return string # the text
@@ -1849,8 +1679,6 @@ function qlua.report.count(count, noun) end
 ---```lua
 ---assert(qlua.report.number(2 / 3, { decimals = 2 }) == "0.67" and qlua.report.number(nil) == "–")
 ---```
----
----Since 0.1.0.
 ---@param number? number the number
 ---@param options? qlua.report.number.Options
 ---@return string # the text
@@ -1863,8 +1691,6 @@ function qlua.report.number(number, options) end
 ---```lua
 ---print(qlua.report.table({ { name = "top10", bytes = 4e9 // 1 | 0 } }, { { key = "name" }, { key = "bytes", unit = "bytes" } }))
 ---```
----
----Since 0.1.0.
 ---@param rows table[] the rows
 ---@param columns qlua.Column[] the columns, from left to right
 ---@param options? qlua.report.table.Options
@@ -1877,8 +1703,6 @@ function qlua.report.table(rows, columns, options) end
 ---local demo = qlua.checkpoint.demo("demo")
 ---assert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)
 ---```
----
----Since 0.1.0.
 ---@param manifest qlua.Manifest the manifest
 ---@param options? qlua.report.per_layer.Options
 ---@return string # the report
@@ -1920,8 +1744,6 @@ qlua.tensor = {}
 ---local t = qlua.tensor.from_list({ 1, 2, 3, 4 }, { shape = { 2, 2 }, dtype = "bf16" })
 ---assert(t.dtype == "BF16" and t.shape[2] == 2)
 ---```
----
----Since 0.1.0.
 ---@param values number[] the elements, row by row
 ---@param options? qlua.tensor.from_list.Options
 ---@return qlua.Tensor # the tensor
@@ -1940,8 +1762,6 @@ local Tensor = {}
 ---```lua
 ---assert(qlua.tensor.from_list{ 1, -3 }:amax() == 3)
 ---```
----
----Since 0.1.0.
 ---@return number # NaN where there is a NaN, infinity where there is one
 function Tensor:amax() end
 
@@ -1950,8 +1770,6 @@ function Tensor:amax() end
 ---```lua
 ---assert(qlua.tensor.from_list{ 1, -3 }:stats().mean == -1)
 ---```
----
----Since 0.1.0.
 ---@return qlua.Stats # the statistics
 function Tensor:stats() end
 
@@ -1962,8 +1780,6 @@ function Tensor:stats() end
 ---```lua
 ---assert(qlua.tensor.from_list{ 0, 1, 1 }:histogram(2).counts[2] == 2)
 ---```
----
----Since 0.1.0.
 ---@param bins? integer number of bins (default: `64`)
 ---@return qlua.Histogram # the histogram
 function Tensor:histogram(bins) end
@@ -1973,8 +1789,6 @@ function Tensor:histogram(bins) end
 ---```lua
 ---assert(qlua.tensor.from_list({ 5, 6, 7 }):tolist(2)[2] == 6)
 ---```
----
----Since 0.1.0.
 ---@param limit? integer how many at most (default: `1000`)
 ---@return number[] # the elements, row by row
 function Tensor:tolist(limit) end
@@ -1986,8 +1800,6 @@ function Tensor:tolist(limit) end
 ---```lua
 ---assert(qlua.tensor.from_list{ 5, 6, 7 }:slice(2, 3):tolist()[1] == 6)
 ---```
----
----Since 0.1.0.
 ---@param first integer the first row, counted from 1
 ---@param last integer the last row, included
 ---@return qlua.Tensor # the rows
@@ -2002,8 +1814,6 @@ function Tensor:slice(first, last) end
 ---assert(t:cast(t.dtype) == t)
 ---assert(qlua.tensor.from_list{ 1.00390625 }:cast("bf16"):tolist()[1] == 1)
 ---```
----
----Since 0.1.0.
 ---@param dtype string the element type: `bf16`, `f16`, `f32`, or the tensor's own; in either case
 ---@return qlua.Tensor # the values; shared when nothing changes
 function Tensor:cast(dtype) end
@@ -2014,8 +1824,6 @@ function Tensor:cast(dtype) end
 ---local t = qlua.tensor.from_list{ 1 }
 ---assert(t:equal(qlua.tensor.from_list{ 1 }))
 ---```
----
----Since 0.1.0.
 ---@param other qlua.Tensor the other tensor
 ---@return boolean # whether they are
 function Tensor:equal(other) end
@@ -2045,8 +1853,6 @@ qlua.verify = {}
 ---local demo = qlua.checkpoint.demo("demo")
 ---assert(#qlua.verify.directory(demo.model) == 0)
 ---```
----
----Since 0.1.0.
 ---@param path string the directory
 ---@param options? qlua.verify.directory.Options
 ---@return qlua.Problem[] # what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of
