@@ -35,10 +35,15 @@ pub fn blocks(page: &str) -> Result<(Vec<Block<'_>>, Vec<&str>), String> {
 }
 
 impl Block<'_> {
-    /// The name that a block of Lua is to be saved under: its first line is `-- NAME.lua` then.
+    /// The name that a block is to be saved under: the comment in its first line is that and nothing else then.
     pub fn file_name(&self) -> Option<&str> {
-        let name = self.text.lines().next()?.strip_prefix("-- ")?;
-        (name.ends_with(".lua") && !name.contains([' ', '/'])).then_some(name)
+        let (comment, ending) = match self.language {
+            "lua" => ("-- ", ".lua"),
+            "toml" => ("# ", ".toml"),
+            _ => return None,
+        };
+        let name = self.text.lines().next()?.strip_prefix(comment)?;
+        (name.ends_with(ending) && !name.contains([' ', '/'])).then_some(name)
     }
 
     /// The commands of a block of shell lines; a line that ends in `\` goes on with the next one.

@@ -145,6 +145,7 @@ impl Reader {
             let outcome = match block.language {
                 "sh" | "bash" | "console" => self.commands(block, &mut tally, &mut served),
                 "lua" => self.script(block, &blocks[at + 1..], &mut tally),
+                "toml" => self.recipe(block, &blocks[at + 1..]),
                 shown if SHOWN.contains(&shown) => Ok(()),
                 other => Err(format!("a block in `{other}`, which no test knows")),
             };
@@ -188,6 +189,16 @@ impl Reader {
             fs::write(self.path(&name), &block.text).unwrap();
             return self.run(&format!("qlua {name}"), 0);
         };
+        self.save(name, block, rest)
+    }
+
+    /// Saves a recipe, for the blocks after it to run.
+    fn recipe(&self, block: &Block, rest: &[Block]) -> Result<(), String> {
+        let name = block.file_name().ok_or("a recipe without a name in its first line")?;
+        self.save(name, block, rest)
+    }
+
+    fn save(&self, name: &str, block: &Block, rest: &[Block]) -> Result<(), String> {
         fs::write(self.path(name), &block.text).unwrap();
         match rest.iter().any(|block| !SHOWN.contains(&block.language) && block.text.contains(name)) {
             true => Ok(()),
