@@ -113,9 +113,16 @@ fn every_code_is_provoked_by_some_break() {
         provoked.extend(break_it(&directory).into_iter().map(|(code, _)| code.word()));
         fs::remove_dir_all(&directory.0).unwrap();
     }
-    // What a directory is compared with is not in these cases.
-    let compared =
-        [Code::ChangedFile, Code::StrangeFile, Code::Record, Code::Coverage, Code::Base, Code::Family];
+    // What a directory is compared with, and what is wrong only with a record, is not in these cases.
+    let compared = [
+        Code::ChangedFile,
+        Code::StrangeFile,
+        Code::Record,
+        Code::Coverage,
+        Code::Base,
+        Code::Family,
+        Code::ModeloptMethod,
+    ];
     provoked.extend(compared.map(Code::word));
     let all: BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
     assert_eq!(provoked, all);
@@ -218,4 +225,17 @@ fn modelopts_own_output_has_only_a_note_about_transformers() {
     let [note] = &problems[..] else { panic!("{problems:?}") };
     assert_eq!((note.code.word(), note.is_fault()), ("modelopt_export", false));
     assert_eq!(faults(&baseline), []);
+}
+
+#[test]
+fn a_scheme_that_says_what_only_modelopt_says_is_wrong() {
+    let base = tempfile::tempdir().unwrap();
+    let good = good_directories(base.path());
+    let scheme = &good.iter().find(|(which, _)| *which == MoStatic).unwrap().1;
+    let directory = Directory::copy(scheme, &base.path().join("edited"));
+    directory.edit_json(CONFIG, |config| {
+        config["quantization_config"] = json!({"quant_method": "modelopt", "quant_algo": "FP8"});
+    });
+    let problems = faults(&directory.0);
+    assert!(problems.iter().any(|problem| problem.code == Code::ModeloptMethod), "{problems:?}");
 }

@@ -106,6 +106,18 @@ impl Terminal {
         self.child.id() as i32
     }
 
+    /// Whether it comes to its end in time.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
     /// Waits for the end, and gives how it ended and what was shown until then.
     pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();

@@ -142,7 +142,7 @@ pub fn cases() -> Vec<Case> {
                 c["quantization_config"] = json!({"quant_method": "modelopt", "quant_algo": "FP8",
                     "ignore": hf["quantization"]["exclude_modules"], "producer": hf["producer"]});
             });
-            one(Code::ModeloptMethod, CONFIG)
+            one(Code::ModeloptExport, CONFIG)
         }),
         Case("6: the same, with a list that misses a layer", MoStatic, |d| {
             let mut hf = d.json(HF);
@@ -151,7 +151,7 @@ pub fn cases() -> Vec<Case> {
                 c["quantization_config"] = json!({"quant_method": "modelopt", "quant_algo": "FP8",
                     "ignore": hf["quantization"]["exclude_modules"], "producer": hf["producer"]});
             });
-            vec![(Code::ModeloptMethod, CONFIG.into()), (Code::NotExcluded, bf16(d))]
+            vec![(Code::ModeloptExport, CONFIG.into()), (Code::NotExcluded, bf16(d))]
         }),
     ]
 }
