@@ -15,7 +15,7 @@ use crate::input::InputKind;
 use crate::manifest::Manifest;
 use crate::model::{Model, Tower};
 use crate::plan::{Layout, Plan};
-use crate::report::card::{CardPart, CarriedMetadata, ModelCard, without_places};
+use crate::report::card::{CardPart, CarriedMetadata, ModelCard, for_any_machine};
 use crate::report::sweep::SchemeOrigin;
 
 /// The longest card of a base checkpoint that is looked into, in bytes; those of the Hub are far shorter.
@@ -82,7 +82,7 @@ pub(super) fn card(from: &CardSources) -> String {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
         quality: read_quality(&options.out, &[shown]).rows,
         origin: SchemeOrigin {
-            command: request.command.iter().map(|word| without_places(word)).collect(),
+            command: for_any_machine(&request.command),
             policy: request.policy.as_ref().map(|policy| policy_name(&policy.file)),
             dialect: from.dialect.to_string(),
             activations: layout.activations.to_string(),

@@ -12,7 +12,7 @@ use crate::dialect::Engine;
 use crate::units::{self, counted};
 
 pub use carried::CarriedMetadata;
-pub use command::without_places;
+pub use command::for_any_machine;
 
 /// What a card says.
 #[derive(Debug)]

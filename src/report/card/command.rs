@@ -1,8 +1,32 @@
 //! Command lines without what they say of the machine.
 
+/// Options with a value that say how a command runs, and nothing of what it writes.
+const RUNNING: [&str; 3] = ["--threads", "--device", "--log"];
+/// The same without a value.
+const TALKING: [&str; 4] = ["-q", "--quiet", "-v", "--verbose"];
+
+/// `command` without what changes nothing of what it writes, so that the same is said of it on every machine.
+pub fn for_any_machine(command: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = command.iter();
+    if words.next().is_some() {
+        kept.push("qlua".to_string());
+    }
+    while let Some(word) = words.next() {
+        let option = word.split_once('=').map_or(word.as_str(), |(option, _)| option);
+        match RUNNING.contains(&option) {
+            true if option == word => drop(words.next()),
+            true => {}
+            false if TALKING.contains(&word.as_str()) => {}
+            false => kept.push(without_places(word)),
+        }
+    }
+    kept
+}
+
 /// `word` of a command line with the last name of each absolute path in its place: where files lie on one machine is of no use
 /// on another, and nobody's business.
-pub fn without_places(word: &str) -> String {
+fn without_places(word: &str) -> String {
     let mut out = String::new();
     let mut rest = word;
     while let Some(at) = rest.find(['/', '~']) {
@@ -26,6 +50,14 @@ pub fn without_places(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_command_runs_is_not_told() {
+        let of =
+            |line: &str| for_any_machine(&line.split(' ').map(String::from).collect::<Vec<_>>()).join(" ");
+        assert_eq!(of("/opt/q -q all --threads 2 --top 50 --device=cuda:1 --log a -v"), "qlua all --top 50");
+        assert!(for_any_machine(&[]).is_empty());
+    }
 
     #[test]
     fn only_the_last_name_of_an_absolute_path_stays() {
