@@ -29,7 +29,7 @@ if not opts.model then
   local demo = qlua.checkpoint.demo("qlua-demo")
   opts.model, opts.inputs, opts.overwrite = demo.model, demo.inputs, true
 end
-local name = opts.name or scores.name(opts.coverage)
+local name = opts.name and opts.name ~= "" and opts.name or scores.name(opts.coverage)
 local path = scores.path(opts.out, name)
 local per_layer = not scores.is_unfinished(path) and qlua.fs.join(opts.out, "per-layer-sensitivity.json") or nil
 local baseline = not opts.no_baseline and qlua.fs.join(opts.out, "fp8_baseline") or nil

@@ -330,6 +330,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
         INSERT INTO vlm_calib_samples VALUES (1, 'calib', '";
     let row = |values: &str| -> &'static str { format!("{ROW}{values});").leak() };
     let kept = fs::read(golden("pictures/kept.png")).unwrap();
+    let photo = fs::read(golden("pictures/colours.jpg")).unwrap();
     let cases: Vec<(Attempt, &str)> = vec![
         (captions_of(b"\n  \n"), "holds no captions"),
         (captions_of(b"one\ntwo\xff\n"), "is no UTF-8 in line 2"),
@@ -380,6 +381,9 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
         (picture(b"text".to_vec()), "is neither PNG nor JPEG"),
         (picture(kept[..kept.len() / 2].to_vec()), "is no picture that can be read"),
         (picture(kept[..12].to_vec()), "is no picture that can be read"),
+        (picture(photo[..photo.len() - 1].to_vec()), "is cut short"),
+        (picture(photo[..photo.len() / 2].to_vec()), "is cut short"),
+        (picture(photo[..photo.len() / 9].to_vec()), "is cut short"),
     ];
     for (attempt, expected) in cases {
         let place = checkpoint("qwen");

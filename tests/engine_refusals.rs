@@ -24,10 +24,15 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Option<String> {
 fn configurations_of_other_models_are_refused_by_name() {
     assert_eq!(refusal(|_| ()), None);
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 8] = [
         (|c| c["model_type"] = json!("gemma3"), "models of type `gemma3`"),
         (|c| c["layer_types"] = json!(["full_attention", "linear_attention"]), "\"linear_attention\""),
-        (|c| c["rope_scaling"] = json!({"rope_type": "longrope"}), "`longrope`"),
+        (|c| c["rope_scaling"] = json!({"rope_type": "longrope", "mrope_section": [2, 1, 1]}), "`longrope`"),
+        (
+            |c| c["rope_scaling"] = json!({"rope_type": "yarn", "factor": null, "mrope_section": [2, 1, 1]}),
+            "no factor",
+        ),
+        (|c| drop(c.as_object_mut().unwrap().remove("rope_scaling")), "no `mrope_section`"),
         (|c| c["hidden_act"] = json!("relu2"), "`relu2`"),
         (|c| c["vision_config"]["out_hidden_size"] = json!(64), "tokens of 64 values"),
         (|c| c["vision_config"]["num_heads"] = json!(3), "cannot have 3 heads"),
@@ -36,6 +41,24 @@ fn configurations_of_other_models_are_refused_by_name() {
         let sentence = refusal(change).unwrap_or_default();
         assert!(sentence.contains(said), "{said}: {sentence}");
     }
+}
+
+#[test]
+fn a_bias_that_is_lost_does_not_count_as_zeros() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = demo::build(place.path()).unwrap();
+    for entry in fs::read_dir(&demo.model).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let name = b"layers.1.self_attn.k_proj.bias";
+        while let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
+            bytes[at + name.len() - 1] = b'_';
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    let checkpoint = Checkpoint::open(&demo.model).unwrap();
+    let sentence = Network::open(&checkpoint).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(sentence.contains("layers.1.self_attn.k_proj.bias`, which its architecture needs"), "{sentence}");
 }
 
 #[test]

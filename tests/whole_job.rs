@@ -146,6 +146,7 @@ fn killed_scoring_ends_in_the_same_manifest_at_any_number_of_threads() {
     let held = tempfile::tempdir().unwrap();
     let place = held.path();
     run(place, &["-q", "-e", "qlua.checkpoint.demo('qlua-demo')"]);
+    let model = written(&place.join("qlua-demo/model"));
     let start = |out: &str, threads: usize| -> Child {
         let threads = threads.to_string();
         let words = [
@@ -202,6 +203,8 @@ fn killed_scoring_ends_in_the_same_manifest_at_any_number_of_threads() {
     }
     assert!(start("between", 1).wait().unwrap().success());
     assert!(want == written(&between));
+    assert!(!start("qlua-demo/model", 1).wait().unwrap().success(), "the source is never written to");
+    assert_eq!(written(&place.join("qlua-demo/model")), model);
     fs::remove_file(between.join(MANIFEST)).unwrap();
     assert!(!start("between", 1).wait().unwrap().success(), "they are another run's");
 }

@@ -16,6 +16,7 @@ use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::free_memory::KeptMemory;
+use crate::model::{Expectation, expected_tensors};
 
 /// A model of a checkpoint.
 pub struct Network<'a> {
@@ -30,6 +31,7 @@ impl<'a> Network<'a> {
     /// [`Error::Refused`] when the engine does not compute its architecture.
     pub fn open(checkpoint: &'a Checkpoint) -> Result<Self> {
         let blueprint = families::blueprint(checkpoint)?;
+        require_biases(checkpoint)?;
         Ok(Network { blueprint, tensors: Tensors::new(checkpoint)? })
     }
 
@@ -149,6 +151,23 @@ pub struct NetworkRun<'a, B: Backend> {
     /// What other samples were calibrated to, where scores go by that.
     pub(super) calibration: Option<Sensitivity>,
     pub(super) _kept: KeptMemory,
+}
+
+/// A bias that the architecture has and the checkpoint has lost would count as zeros.
+fn require_biases(checkpoint: &Checkpoint) -> Result<()> {
+    let is_there = |name: &str| checkpoint.tensor(name).is_some();
+    let count = checkpoint.tensors().count();
+    let Expectation::Tensors(expected) = expected_tensors(checkpoint.config(), count, &is_there) else {
+        return Ok(());
+    };
+    match expected.iter().find(|tensor| tensor.name.ends_with(".bias") && !is_there(&tensor.name)) {
+        None => Ok(()),
+        Some(missing) => {
+            let place = checkpoint.directory().display();
+            let name = &missing.name;
+            Err(Error::not_found(format!("`{place}` has no tensor `{name}`, which its architecture needs")))
+        }
+    }
 }
 
 /// The features that a chunk's pictures add to the language model: merged patches, and those of DeepStack.

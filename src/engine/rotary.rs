@@ -49,16 +49,24 @@ impl Rotary {
         }
         let plain = |j: usize| theta.powf((2 * j) as f64 / size as f64).recip();
         let number = |key: &str| said[key].as_f64();
+        let factor_of_kind = || {
+            number("factor").ok_or_else(|| {
+                Error::refused(format!(
+                    "config.json gives no factor for rotary positions of the type `{kind}`"
+                ))
+                .with_hint("take rope_parameters, or rope_scaling, from the model's own config.json")
+            })
+        };
         let mut factor = 1.0;
         let half = size / 2;
         let frequencies: Vec<f64> = match kind {
             "default" | "mrope" => (0..half).map(plain).collect(),
             "linear" => {
-                let scale = number("factor").unwrap_or(1.0);
+                let scale = factor_of_kind()?;
                 (0..half).map(|j| plain(j) / scale).collect()
             }
             "llama3" => {
-                let scale = number("factor").unwrap_or(8.0);
+                let scale = factor_of_kind()?;
                 let (low, high) =
                     (number("low_freq_factor").unwrap_or(1.0), number("high_freq_factor").unwrap_or(4.0));
                 let context = number("original_max_position_embeddings").unwrap_or(8192.0);
@@ -70,7 +78,7 @@ impl Rotary {
                 (0..half).map(|j| scaled(plain(j))).collect()
             }
             "yarn" => {
-                let scale = number("factor").unwrap_or(1.0);
+                let scale = factor_of_kind()?;
                 let context = number("original_max_position_embeddings")
                     .or(config["max_position_embeddings"].as_f64())
                     .unwrap_or(2048.0);

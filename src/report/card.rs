@@ -9,6 +9,7 @@ use super::sweep::{MeasuredQuality, QualityKind, SchemeOrigin, Serving};
 use super::table::{Cell, Column, Table, Unit, markdown};
 use crate::checkpoint::CARD_MARK;
 use crate::dialect::Engine;
+use crate::shown;
 use crate::units::{self, counted};
 
 pub use carried::CarriedMetadata;
@@ -64,10 +65,10 @@ impl ModelCard<'_> {
     /// The card as it is written.
     pub fn markdown(&self) -> String {
         let mut text = self.front_matter();
-        let _ = writeln!(text, "{CARD_MARK}\n\n# {}\n", self.scheme);
+        let _ = writeln!(text, "{CARD_MARK}\n\n# {}\n", shown::markdown_cell(&self.scheme));
         let base = match &self.base {
             Some(base) if self.is_on_hub => format!("[{base}](https://huggingface.co/{base})"),
-            Some(base) => format!("`{base}`"),
+            Some(base) => format!("`{}`", shown::code(base)),
             None => "its base checkpoint".into(),
         };
         let commit = self.commit.map_or(String::new(), |commit| format!(" (commit `{commit}`)"));
@@ -199,20 +200,25 @@ impl ModelCard<'_> {
         (serving.engine == Engine::Transformers && serving.refusal.is_none()).then(|| {
             format!(
                 "from transformers import {class}\n\
-                 model = {class}.from_pretrained(\"{directory}\", dtype=\"auto\", device_map=\"auto\")"
+                 model = {class}.from_pretrained({}, dtype=\"auto\", device_map=\"auto\")",
+                // A text of JSON is one of Python.
+                serde_json::Value::from(directory)
             )
         })
     }
 
     fn add_origin(&self, text: &mut String) {
         let _ = writeln!(text, "## How it was made\n");
-        let policy =
-            self.origin.policy.as_ref().map_or(String::new(), |policy| format!(" by the policy `{policy}`"));
+        let policy = self
+            .origin
+            .policy
+            .as_ref()
+            .map_or(String::new(), |policy| format!(" by the policy `{}`", shown::code(policy)));
         let _ = writeln!(
             text,
             "With qlua {}{policy}, from the scores of `{}`.",
             env!("CARGO_PKG_VERSION"),
-            self.manifest
+            shown::code(&self.manifest)
         );
         if let Some(command) = self.origin.command_line() {
             let _ = writeln!(text, "```sh\n{command}\n```");

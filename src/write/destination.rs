@@ -12,22 +12,33 @@ use crate::units::bytes as bytes_with_unit;
 /// # Errors
 /// [`Error::Refused`] naming both.
 pub(crate) fn require_apart(target: &Path, source: &Path) -> Result<()> {
+    require_outside(target, source)?;
+    match resolve(source).starts_with(resolve(target)) {
+        true => Err(not_apart(target, "contains", source)),
+        false => Ok(()),
+    }
+}
+
+/// Fails when `target` and `source` are the same directory or `target` lies inside `source`, symlinks resolved.
+///
+/// # Errors
+/// [`Error::Refused`] naming both.
+pub(crate) fn require_outside(target: &Path, source: &Path) -> Result<()> {
     let (resolved_target, resolved_source) = (resolve(target), resolve(source));
-    let relation = if resolved_target == resolved_source {
-        "is"
-    } else if resolved_target.starts_with(&resolved_source) {
-        "lies inside"
-    } else if resolved_source.starts_with(&resolved_target) {
-        "contains"
-    } else {
-        return Ok(());
-    };
+    match resolved_target.starts_with(&resolved_source) {
+        true if resolved_target == resolved_source => Err(not_apart(target, "is", source)),
+        true => Err(not_apart(target, "lies inside", source)),
+        false => Ok(()),
+    }
+}
+
+fn not_apart(target: &Path, relation: &str, source: &Path) -> Error {
     let problem = format!(
         "the output `{}` {relation} the source `{}`, which is never written to",
         target.display(),
         source.display()
     );
-    Err(Error::refused(problem).with_hint("choose another --out"))
+    Error::refused(problem).with_hint("choose another --out")
 }
 
 /// Fails when nothing can be made at `target`: it is or lies below a link to nothing, or its nearest existing parent is no directory, may not be written to, or lies

@@ -35,4 +35,6 @@ pub use weights::{
     DEFAULT_SHARD_SIZE, LEAST_SHARD_SIZE, WriteOptions, deal_into_shards, shard_name, write_weights,
 };
 
-pub(crate) use destination::{require_apart, require_no_dangling_link, require_space, require_writable};
+pub(crate) use destination::{
+    require_apart, require_no_dangling_link, require_outside, require_space, require_writable,
+};

@@ -4,24 +4,31 @@
 use super::super::configuration::Blueprint;
 use super::super::rotary::AxisSections;
 use super::reading::Reading;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A Llama.
 pub(super) fn llama(reading: &Reading) -> Result<Blueprint> {
     let text = reading.language_model(10000.0, |_| AxisSections::One)?;
+    reading.require_no_windows(&text)?;
     Ok(Blueprint { text, vision: None, image_token: None })
 }
 
 /// A Mistral: every block has the window, where there is one.
 pub(super) fn mistral(reading: &Reading) -> Result<Blueprint> {
-    let mut architecture = llama(reading)?;
+    let mut text = reading.language_model(10000.0, |_| AxisSections::One)?;
     // Transformers' `MistralConfig` has a window unless it is told that there is none.
     let window = match reading.text().get("sliding_window") {
         None => Some(4096),
         Some(stated) => stated.as_u64().map(|window| window as usize),
     };
-    if !reading.text()["layer_types"].is_array() {
-        architecture.text.windows.fill(window);
+    // Where its blocks are listed, Transformers takes no notice, and others do.
+    let listed = reading.text()["layer_types"].is_array();
+    if listed && window.is_some() && text.windows.iter().any(Option::is_none) {
+        return Err(Error::refused(
+            "layer_types names blocks of a Mistral that see all keys, which Transformers takes no notice of",
+        )
+        .with_hint("engines disagree about such a model"));
     }
-    Ok(architecture)
+    text.windows.fill(window);
+    Ok(Blueprint { text, vision: None, image_token: None })
 }

@@ -2,8 +2,7 @@
 
 use super::super::backend::Activation;
 use super::super::configuration::{Blueprint, NormKind, Perceptron, VisionConfiguration};
-use super::super::rotary::AxisSections;
-use super::qwen2_vl::merger;
+use super::qwen2_vl::{merger, with_axes};
 use super::reading::{Reading, TowerParts};
 use crate::error::Result;
 
@@ -20,6 +19,6 @@ pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
         windows: Some((window, reading.vision_blocks("fullatt_block_indexes"))),
         ..reading.vision_tower("hidden_size", "out_hidden_size", parts)?
     };
-    let text = reading.language_model(1e6, AxisSections::InTurn)?;
+    let text = with_axes(reading)?;
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }

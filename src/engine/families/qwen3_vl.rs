@@ -25,10 +25,12 @@ pub(super) fn read(reading: &Reading) -> Result<Blueprint> {
         deepstack: deep.collect(),
         ..reading.vision_tower("hidden_size", "out_hidden_size", parts)?
     };
+    reading.require_axes()?;
     let text = TextConfiguration {
         normalises_heads: true,
         ..reading.language_model(500000.0, AxisSections::Interleaved)?
     };
+    reading.require_no_windows(&text)?;
     Ok(Blueprint { text, vision: Some(vision), image_token: reading.image_token() })
 }
 

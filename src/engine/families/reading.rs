@@ -147,6 +147,37 @@ impl<'a> Reading<'a> {
         })
     }
 
+    /// Fails where nothing says which frequencies turn by time, row and column.
+    pub fn require_axes(&self) -> Result<()> {
+        let said =
+            ["rope_parameters", "rope_scaling"].iter().any(|key| self.text[*key]["mrope_section"].is_array());
+        match said {
+            true => Ok(()),
+            false => {
+                let config = self.checkpoint.directory().join("config.json");
+                Err(Error::format(
+                    config,
+                    "has no `mrope_section`, so positions by time, row and column are not known",
+                )
+                .with_hint("take rope_parameters, or rope_scaling, from the model's own config.json"))
+            }
+        }
+    }
+
+    /// Fails where blocks see a window of keys in a family whose code in Transformers knows none.
+    pub fn require_no_windows(&self, text: &TextConfiguration) -> Result<()> {
+        match text.windows.iter().any(Option::is_some) {
+            false => Ok(()),
+            true => {
+                let kind = self.checkpoint.model_type().unwrap_or_default();
+                Err(Error::refused(format!(
+                    "config.json asks for sliding windows, which Transformers' `{kind}` takes no notice of"
+                ))
+                .with_hint("engines disagree about such a model"))
+            }
+        }
+    }
+
     /// The blocks of the vision tower that `key` lists.
     pub fn vision_blocks(&self, key: &str) -> Vec<usize> {
         let listed = self.vision()[key].as_array().map(Vec::as_slice).unwrap_or_default();

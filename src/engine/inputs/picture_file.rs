@@ -78,6 +78,10 @@ impl RgbPicture {
         if format == ImageFormat::Jpeg && jpeg_colours::components(bytes) == Some(4) {
             return Err(wrong("has the colours of a printer (CMYK)".into()));
         }
+        if format == ImageFormat::Jpeg && !jpeg_colours::is_whole(bytes) {
+            return Err(Error::format(path, "is cut short: its end is missing")
+                .with_hint("fetch it again, or leave it out"));
+        }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(8 * MOST_PIXELS);

@@ -27,6 +27,7 @@ use crate::manifest::Manifest;
 use crate::model::{Model, canonical};
 use crate::report::per_layer;
 use crate::tensor::Kernel;
+use crate::write::require_outside;
 
 const PER_LAYER_JSON: &str = "per-layer-sensitivity.json";
 const PER_LAYER_MARKDOWN: &str = "per-layer-sensitivity.md";
@@ -129,7 +130,7 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
     let score_steps = positive(call, "score_steps")?.min(samples.samples.len());
     let place = call
         .get::<Option<String>>("record")?
-        .map(|path| recorded_beside(call, Path::new(&path)))
+        .map(|path| recorded_beside(call, &engine.model, Path::new(&path)))
         .transpose()?;
     let quiet = crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet;
     let note = |text: &str| {
@@ -199,7 +200,8 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
 }
 
 /// The place of the record of a run that is to write `path`.
-fn recorded_beside(call: &Call, path: &Path) -> anyhow::Result<ScoringPlace> {
+fn recorded_beside(call: &Call, model: &Model, path: &Path) -> anyhow::Result<ScoringPlace> {
+    require_outside(path, model.directory())?;
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Err(call.refuse("record", "must be the path of a file"));
     };
@@ -339,6 +341,7 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     this.require_whole(&run.layers)?;
     let document = run.manifest(&this.model)?;
     let directory = PathBuf::from(call.get::<String>("directory")?);
+    require_outside(&directory, this.model.directory())?;
     let overwrite: bool = call.get("overwrite")?;
     let manifest_file = format!("{name}_quant_manifest.json");
     let amax_file = format!("{name}_amax.json");
