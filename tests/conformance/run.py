@@ -165,13 +165,16 @@ def check_schemes(run: Run, jobs: list[Job]) -> None:
         run.tally.skip("sglang", 5 * len(read) + len(refused), "the environment could not be made")
     with ThreadPoolExecutor(len(work)) as pool:
         done = [pool.submit(run.checks, *one, "schemes") for one in work]
+    # Other parts run beside this one and add to the tally.
+    found = []
     for (environment, _, expected), future in zip(work, done):
         outcomes = future.result()
+        found += outcomes
         run.tally.add(outcomes)
         run.tally.require_all(environment, expected, outcomes)
     if "sglang" in run.interpreters:
         run.tally.add(rightly_refused(refused, refusals, run.checks("sglang", "sglang_checks.py", refused, "refused")))
-    run.tally.add(divergences(run.tally.outcomes, jobs))
+    run.tally.add(divergences(found, jobs))
 
 
 def rightly_refused(jobs: list[Job], refusals: dict[str, str], outcomes: list[Outcome]) -> list[Outcome]:
