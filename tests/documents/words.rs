@@ -30,8 +30,8 @@ fn quoted(page: &str) -> Vec<String> {
 #[test]
 fn every_command_and_every_option_that_is_named_exists() {
     let list: Value = serde_json::from_str(&said(&["-q", "list", "--json"]).1).unwrap();
-    let scripts =
-        list["scripts"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_string());
+    let rows = ["scripts", "examples"].into_iter().flat_map(|kind| list[kind].as_array().unwrap());
+    let scripts = rows.map(|row| row["name"].as_str().unwrap().to_string());
     let (_, help) = said(&["--help"]);
     let command = Regex::new(r"(?m)^  ([a-z]+) +[A-Z]").unwrap();
     let commands = command.captures_iter(&help).map(|found| found[1].to_string());
