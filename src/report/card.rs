@@ -65,7 +65,7 @@ impl ModelCard<'_> {
     /// The card as it is written.
     pub fn markdown(&self) -> String {
         let mut text = self.front_matter();
-        let _ = writeln!(text, "{CARD_MARK}\n\n# {}\n", shown::markdown_cell(&self.scheme));
+        let _ = writeln!(text, "{CARD_MARK}\n\n# {}\n", shown::markdown_cell(self.scheme));
         let base = match &self.base {
             Some(base) if self.is_on_hub => format!("[{base}](https://huggingface.co/{base})"),
             Some(base) => format!("`{}`", shown::code(base)),
