@@ -53,7 +53,7 @@ fn main() {
         match what.as_str() {
             "forward" => {
                 let hidden = run.forward(&mut Unobserved, &mut Forgotten).expect("a forward pass");
-                run.loss(&hidden, &mut Unobserved, false).expect("losses");
+                run.losses(&hidden, &mut Unobserved).expect("losses");
             }
             _ => {
                 run.gradient_scores(&[CandidateFormat::FP8], &mut Kept::default(), &mut || ())

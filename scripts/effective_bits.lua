@@ -4,7 +4,7 @@ local sweep = require "lib.sweep"
 
 local opts = sweep.options("effective_bits",
   "Quantises what loses least within a budget of effective bits (ModelOpt's cost model), one checkpoint per budget.", {
-    { name = "bits", metavar = "LIST", type = "number list", default = "11,10", doc = "budgets in effective bits per weight" },
+    { name = "bits", metavar = "LIST", type = "number list", least = 1, default = "11,10", doc = "budgets in effective bits per weight" },
   })
 local family = sweep.family(opts)
 local ranking = sweep.ranking(family, opts)

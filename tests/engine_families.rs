@@ -27,7 +27,7 @@ fn computes_as_transformers(name: &str) {
     let run = NetworkRun::new(&network, &Cpu, &samples).unwrap();
     let hidden = run.forward(&mut Unobserved, &mut Forgotten).unwrap();
     let logits = run.logits(&hidden, &mut Unobserved).unwrap();
-    let (losses, _) = run.loss(&hidden, &mut Unobserved, false).unwrap();
+    let losses = run.losses(&hidden, &mut Unobserved).unwrap();
     assert_eq!(logits.len(), samples.len());
     for (number, (logits, loss)) in logits.iter().zip(&losses).enumerate() {
         let worst = worst_difference(&golden.floats(&format!("{number}.logits")), logits);

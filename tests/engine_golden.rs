@@ -59,7 +59,7 @@ fn logits_and_losses_are_those_of_transformers() {
         answers.with_run(kind, most, |run| {
             let hidden = run.forward(&mut Unobserved, &mut Forgotten).unwrap();
             let logits = run.logits(&hidden, &mut Unobserved).unwrap();
-            let (losses, _) = run.loss(&hidden, &mut Unobserved, false).unwrap();
+            let losses = run.losses(&hidden, &mut Unobserved).unwrap();
             for (number, (logits, loss)) in logits.iter().zip(&losses).enumerate() {
                 let worst = worst_difference(&golden.floats(&format!("{kind}.{number}.logits")), logits);
                 let want = f64::from(golden.floats(&format!("{kind}.{number}.loss"))[0]);

@@ -391,6 +391,29 @@ fn losses_and_their_gradients() {
 }
 
 #[test]
+fn losses_of_logits_that_are_never_whole_in_memory() {
+    // More columns than are computed together, and few and many rows.
+    let (width, inputs) = (9001, 6);
+    for rows in [3, 40] {
+        let (x, w) = (values(rows * inputs, 63), values(width * inputs, 64));
+        let bias: Vec<f32> = values(width, 65).iter().map(|b| 4.0 * b).collect();
+        let x: Vec<f32> = x.iter().map(|x| 6.0 * x).collect();
+        let labels: Vec<_> =
+            (0..rows).map(|row| (row != 1).then_some(((row * 6151 + 8999) as u32 % 9001, 1.0))).collect();
+        let layer = weight(width, inputs, &w);
+        for bias in [None, Some(bias.as_slice())] {
+            let wide_bias = bias.map(wide);
+            let logits = linear(&wide(&x), &wide(&w), wide_bias.as_deref(), inputs);
+            let found = Cpu.linear_cross_entropy(rows, &x, &layer, bias, &labels);
+            for ((found, logits), label) in found.iter().zip(logits.chunks_exact(width)).zip(&labels) {
+                let want = label.map_or(0.0, |(label, _)| -log_softmax(logits)[label as usize]);
+                assert!((found - want).abs() <= 2e-6 * want.max(1.0), "{found}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
 fn divergence_agreement_and_the_likeliest() {
     let width = 1500;
     let base: Vec<f32> = values(3 * width, 61).iter().map(|x| 9.0 * x).collect();

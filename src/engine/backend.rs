@@ -211,6 +211,15 @@ pub trait Backend: Sync {
 
     /// For each row of logits of `width` values: the negative logarithm of the probability of its label, 0 for a row without one.
     fn cross_entropy(&self, logits: &Self::Buffer, width: usize, labels: &[Option<(u32, f32)>]) -> Vec<f64>;
+    /// [`Backend::cross_entropy`] of the logits x Wᵀ + bias, which need not be in memory at once.
+    fn linear_cross_entropy(
+        &self,
+        rows: usize,
+        x: &Self::Buffer,
+        weight: &LinearWeight,
+        bias: Option<&[f32]>,
+        labels: &[Option<(u32, f32)>],
+    ) -> Vec<f64>;
     /// [`Backend::cross_entropy`], and the gradient of `factor` times that by the logits: zeros for a row without a label.
     fn cross_entropy_and_gradient(
         &self,

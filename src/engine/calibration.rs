@@ -136,7 +136,7 @@ impl<B: Backend> NetworkRun<'_, B> {
             scoring.restore(std::mem::take(&mut known.layers), 0);
             let hidden = run.forward(&mut scoring, &mut Forgotten)?;
             scoring.check()?;
-            let (losses, _) = run.loss(&hidden, &mut scoring, false)?;
+            let losses = run.losses(&hidden, &mut scoring)?;
             scoring.check()?;
             known.layers = scoring.layers;
             known.losses.extend(losses.iter().map(|loss| loss.mean));

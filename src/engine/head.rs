@@ -1,13 +1,16 @@
 //! From the last block to logits, losses and gradients, some rows at a time: all logits never stand in memory at once.
 
 use super::backend::{Agreement, Backend, Norm};
+use super::layout::SampleChunk;
 use super::linear::{Linear, Observer, Seen};
 use super::network::NetworkRun;
 use crate::error::Result;
 use crate::interrupt;
 
 /// Rows whose logits are computed together.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
+/// The same where their losses are all that is asked for, so that logits are never in memory all at once.
+const ROWS_OF_LOSSES: usize = 1024;
 
 /// The normalisation before the head, and the head.
 pub(super) struct Head {
@@ -36,7 +39,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         let mut logits = vec![];
         for (chunk, hidden) in self.chunks.iter().zip(hidden) {
             let mut all = Vec::with_capacity(chunk.tokens.len() * vocabulary);
-            pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), ROWS, |rows| {
                 let piece = self.head_piece(&head, hidden, &rows, observer);
                 all.extend(self.backend.download(&piece.logits));
                 Ok(())
@@ -49,45 +52,52 @@ impl<B: Backend> NetworkRun<'_, B> {
         Ok(logits)
     }
 
-    /// The loss of each sample; and, where asked for, the gradient of the mean loss of each sample by what goes into the head.
-    pub fn loss(
+    /// The loss of each sample.
+    pub fn losses(&self, hidden: &[B::Buffer], observer: &mut dyn Observer<B>) -> Result<Vec<Loss>> {
+        let head = self.head()?;
+        let mut losses = vec![];
+        for (chunk, hidden) in self.chunks.iter().zip(hidden) {
+            let labels = chunk.labels();
+            let mut of_rows = vec![];
+            pieces(chunk.tokens.len(), ROWS_OF_LOSSES, |rows| {
+                let (_, input) = self.head_input(&head, hidden, &rows, observer);
+                let linear = observer.replacement(&head.linear).unwrap_or(&head.linear);
+                let labels = &labels[rows[0]..rows[0] + rows.len()];
+                of_rows.extend(linear.cross_entropy(self.backend, rows.len(), &input, labels));
+                Ok(())
+            })?;
+            losses.extend(chunk.mean_losses(&of_rows));
+        }
+        Ok(losses)
+    }
+
+    /// The loss of each sample, and the gradient of the mean loss of each sample by what goes into the head.
+    pub fn losses_and_gradients(
         &self,
         hidden: &[B::Buffer],
         observer: &mut dyn Observer<B>,
-        gradients: bool,
     ) -> Result<(Vec<Loss>, Vec<B::Buffer>)> {
         let head = self.head()?;
         let vocabulary = self.network.vocabulary();
-        let width = self.network.blueprint.text.hidden;
         let (mut losses, mut by_hidden) = (vec![], vec![]);
         for (chunk, hidden) in self.chunks.iter().zip(hidden) {
-            let labels = labels(&chunk.tokens, chunk.segments.iter().map(|segment| segment.queries.clone()));
-            let mut of_rows = vec![];
-            let mut by_chunk = vec![];
-            pieces(chunk.tokens.len(), |rows| {
+            let labels = chunk.labels();
+            let (mut of_rows, mut by_chunk) = (vec![], vec![]);
+            pieces(chunk.tokens.len(), ROWS, |rows| {
                 let piece = self.head_piece(&head, hidden, &rows, observer);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];
-                if !gradients {
-                    of_rows.extend(self.backend.cross_entropy(&piece.logits, vocabulary, labels));
-                } else {
-                    let (losses, by_logits) =
-                        self.backend.cross_entropy_and_gradient(&piece.logits, vocabulary, labels);
-                    of_rows.extend(losses);
-                    let seen = Seen { rows: rows.len(), x: &piece.input, y: &piece.logits, g: &by_logits };
-                    observer.gradient(self.backend, &head.linear, seen);
-                    let by_input = self.backend.linear_reverse(rows.len(), &by_logits, &head.linear.weight);
-                    let by_rows = self.backend.norm_reverse(&piece.hidden, &by_input, &head.norm);
-                    by_chunk.extend(self.backend.download(&by_rows));
-                }
+                let (losses, by_logits) =
+                    self.backend.cross_entropy_and_gradient(&piece.logits, vocabulary, labels);
+                of_rows.extend(losses);
+                let seen = Seen { rows: rows.len(), x: &piece.input, y: &piece.logits, g: &by_logits };
+                observer.gradient(self.backend, &head.linear, seen);
+                let by_input = self.backend.linear_reverse(rows.len(), &by_logits, &head.linear.weight);
+                let by_rows = self.backend.norm_reverse(&piece.hidden, &by_input, &head.norm);
+                by_chunk.extend(self.backend.download(&by_rows));
                 Ok(())
             })?;
-            debug_assert!(!gradients || by_chunk.len() == chunk.tokens.len() * width);
             by_hidden.push(self.backend.upload(by_chunk));
-            for segment in &chunk.segments {
-                let tokens = segment.queries.len() - 1;
-                let sum: f64 = of_rows[segment.queries.clone()].iter().sum();
-                losses.push(Loss { mean: sum / tokens.max(1) as f64, tokens });
-            }
+            losses.extend(chunk.mean_losses(&of_rows));
         }
         Ok((losses, by_hidden))
     }
@@ -116,7 +126,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         let mut found = vec![];
         for (at, chunk) in self.chunks.iter().enumerate() {
             let mut of_rows = vec![];
-            pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), ROWS, |rows| {
                 let base = self.head_piece(&head, &hidden[at], &rows, &mut super::linear::Unobserved);
                 let piece = other.head_piece(&other_head, &other_hidden[at], &rows, observer);
                 of_rows.extend(self.backend.agreement(&base.logits, &piece.logits, vocabulary));
@@ -134,20 +144,32 @@ impl<B: Backend> NetworkRun<'_, B> {
         rows: &[usize],
         observer: &mut dyn Observer<B>,
     ) -> HeadPiece<B> {
-        let hidden = self.backend.gather(hidden, head.norm.width(), rows);
-        let input = self.backend.norm(&hidden, &head.norm);
-        observer.input(self.backend, &head.linear, rows.len(), &input);
+        let (hidden, input) = self.head_input(head, hidden, rows, observer);
         let linear = observer.replacement(&head.linear).unwrap_or(&head.linear);
         let logits = linear.apply(self.backend, rows.len(), &input);
         HeadPiece { hidden, input, logits }
     }
+
+    /// Some rows before and after the normalisation, of which the observer is told.
+    fn head_input(
+        &self,
+        head: &Head,
+        hidden: &B::Buffer,
+        rows: &[usize],
+        observer: &mut dyn Observer<B>,
+    ) -> (B::Buffer, B::Buffer) {
+        let hidden = self.backend.gather(hidden, head.norm.width(), rows);
+        let input = self.backend.norm(&hidden, &head.norm);
+        observer.input(self.backend, &head.linear, rows.len(), &input);
+        (hidden, input)
+    }
 }
 
-/// Calls `each` for all rows, some at a time.
-pub(super) fn pieces(rows: usize, mut each: impl FnMut(Vec<usize>) -> Result<()>) -> Result<()> {
-    for first in (0..rows).step_by(ROWS) {
+/// Calls `each` for all rows, `most` at a time.
+pub(super) fn pieces(rows: usize, most: usize, mut each: impl FnMut(Vec<usize>) -> Result<()>) -> Result<()> {
+    for first in (0..rows).step_by(most) {
         interrupt::check()?;
-        each((first..rows.min(first + ROWS)).collect())?;
+        each((first..rows.min(first + most)).collect())?;
     }
     Ok(())
 }
@@ -159,17 +181,25 @@ pub(super) struct HeadPiece<B: Backend> {
     pub logits: B::Buffer,
 }
 
-/// The label of each row, the token after it, and the factor of its loss in the mean of its sample.
-pub(super) fn labels(
-    tokens: &[u32],
-    samples: impl Iterator<Item = std::ops::Range<usize>>,
-) -> Vec<Option<(u32, f32)>> {
-    let mut labels = vec![None; tokens.len()];
-    for rows in samples {
-        let factor = 1.0 / (rows.len() - 1).max(1) as f32;
-        for row in rows.start..rows.end - 1 {
-            labels[row] = Some((tokens[row + 1], factor));
+impl SampleChunk {
+    /// The label of each row, the token after it, and the factor of its loss in the mean of its sample.
+    pub(super) fn labels(&self) -> Vec<Option<(u32, f32)>> {
+        let mut labels = vec![None; self.tokens.len()];
+        for rows in self.segments.iter().map(|segment| &segment.queries) {
+            let factor = 1.0 / (rows.len() - 1).max(1) as f32;
+            for row in rows.start..rows.end - 1 {
+                labels[row] = Some((self.tokens[row + 1], factor));
+            }
         }
+        labels
     }
-    labels
+
+    /// The loss of each sample from those of all rows.
+    fn mean_losses(&self, of_rows: &[f64]) -> impl Iterator<Item = Loss> {
+        self.segments.iter().map(|segment| {
+            let tokens = segment.queries.len() - 1;
+            let sum: f64 = of_rows[segment.queries.clone()].iter().sum();
+            Loss { mean: sum / tokens.max(1) as f64, tokens }
+        })
+    }
 }

@@ -70,7 +70,7 @@ impl<B: Backend> NetworkRun<'_, B> {
         let (losses, mut layers, finished): (Vec<f64>, Vec<LayerScore>, usize) = match groups_before {
             Some(before) => (before.losses, before.layers, before.groups),
             None => {
-                let (losses, _) = self.loss(&hidden, &mut scoring, false)?;
+                let losses = self.losses(&hidden, &mut scoring)?;
                 scoring.check()?;
                 let losses = losses.iter().map(|loss| loss.mean).collect();
                 (losses, std::mem::take(&mut scoring.layers), 0)

@@ -19,13 +19,26 @@ pub struct Linear {
 impl Linear {
     /// y from x; with the inputs rounded as the layer says.
     pub fn apply<B: Backend>(&self, backend: &B, rows: usize, x: &B::Buffer) -> B::Buffer {
-        match self.input {
-            None => backend.linear(rows, x, &self.weight, self.bias.as_deref()),
-            Some(scale) => {
-                let rounded = backend.round_input(x, self.weight.inputs(), scale);
-                backend.linear(rows, &rounded, &self.weight, self.bias.as_deref())
-            }
-        }
+        let rounded = self.rounded(backend, x);
+        backend.linear(rows, rounded.as_ref().unwrap_or(x), &self.weight, self.bias.as_deref())
+    }
+
+    /// The losses of y as logits.
+    pub fn cross_entropy<B: Backend>(
+        &self,
+        backend: &B,
+        rows: usize,
+        x: &B::Buffer,
+        labels: &[Option<(u32, f32)>],
+    ) -> Vec<f64> {
+        let rounded = self.rounded(backend, x);
+        let x = rounded.as_ref().unwrap_or(x);
+        backend.linear_cross_entropy(rows, x, &self.weight, self.bias.as_deref(), labels)
+    }
+
+    /// The inputs rounded as the layer says; `None` where it says nothing.
+    fn rounded<B: Backend>(&self, backend: &B, x: &B::Buffer) -> Option<B::Buffer> {
+        self.input.map(|scale| backend.round_input(x, self.weight.inputs(), scale))
     }
 }
 

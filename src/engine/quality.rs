@@ -1,7 +1,7 @@
 //! What a scheme costs in quality: how its predictions differ from those of the checkpoint that it was made from.
 
 use super::backend::Backend;
-use super::head::{labels, pieces};
+use super::head::{ROWS, pieces};
 use super::linear::Unobserved;
 use super::network::NetworkRun;
 use crate::error::{Error, Result};
@@ -71,13 +71,12 @@ impl<B: Backend> NetworkRun<'_, B> {
         let (mut divergences, mut same) = (vec![], vec![]);
         let (mut losses, mut base_losses) = (vec![], vec![]);
         for (at, chunk) in self.chunks.iter().enumerate() {
-            let samples = || chunk.segments.iter().map(|segment| segment.queries.clone());
-            let labels = labels(&chunk.tokens, samples());
+            let labels = chunk.labels();
             let mut counts = vec![false; chunk.tokens.len()];
-            for rows in samples() {
+            for rows in chunk.segments.iter().map(|segment| &segment.queries) {
                 counts[rows.start + (counted_from - 1).min(rows.len())..rows.end].fill(true);
             }
-            pieces(chunk.tokens.len(), |rows| {
+            pieces(chunk.tokens.len(), ROWS, |rows| {
                 let base = self.head_piece(&head, &hidden[at], &rows, &mut Unobserved);
                 let other = scheme.head_piece(&scheme_head, &scheme_hidden[at], &rows, &mut Unobserved);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];

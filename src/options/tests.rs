@@ -182,6 +182,10 @@ fn numbers_have_a_least_value_that_is_said() {
     assert_eq!(error.to_string(), "must be at least 100kB, not `10`");
     assert!(error.hint().unwrap().contains("the least is 100kB"));
     assert!(ValueKind::AtLeast(Box::new(ValueKind::Number), 0.5).parse("0.25").is_err());
+    let list = ValueKind::List(Box::new(ValueKind::Number)).at_least(1.0).unwrap();
+    assert!(list.parse("11,1").is_ok());
+    assert_eq!(list.parse("11,-3").unwrap_err().to_string(), "must be at least 1, not `-3`");
+    assert!(ValueKind::List(Box::new(ValueKind::Text)).at_least(1.0).is_none());
 }
 
 #[test]

@@ -158,6 +158,17 @@ impl ValueKind {
         }
     }
 
+    /// The same kind, of which a value, or each item of a list, is at least `least`; `None` for what is no number or size.
+    pub fn at_least(self, least: f64) -> Option<ValueKind> {
+        match self {
+            ValueKind::Integer | ValueKind::Number | ValueKind::Size => {
+                Some(ValueKind::AtLeast(Box::new(self), least))
+            }
+            ValueKind::List(item) => item.at_least(least).map(|item| ValueKind::List(Box::new(item))),
+            _ => None,
+        }
+    }
+
     /// Whether it is a path; the items of a list are asked themselves.
     pub fn is_path(&self) -> bool {
         use ValueKind::{Checkpoint, Directory, File, Path, SavedState};

@@ -1,5 +1,7 @@
 //! What is read from logits: cross-entropy, agreement of two models, the likeliest token.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::backend::Agreement;
@@ -107,6 +109,67 @@ pub(super) fn cross_entropy(logits: &[f32], width: usize, labels: &[Option<(u32,
         label.map_or(0.0, |(label, _)| loss_of(row, label, softmax_sum(kernel, row)))
     };
     logits.par_chunks_exact(width).zip(labels).map(loss).collect()
+}
+
+/// Columns of logits that are computed together where no more of them is asked for than losses.
+const STRIPE: usize = 1 << 13;
+
+/// What the columns of a row that were seen so far leave of it.
+#[derive(Clone, Copy)]
+struct RowSoftmax {
+    largest: f32,
+    /// Of the exponentials of differences from the largest.
+    sum: f64,
+    /// The logit of the label.
+    labelled: f32,
+}
+
+impl RowSoftmax {
+    const NOTHING: RowSoftmax = RowSoftmax { largest: f32::NEG_INFINITY, sum: 0.0, labelled: 0.0 };
+
+    fn see(&mut self, kernel: Kernel, logits: &[f32]) {
+        let (largest, sum) = softmax_sum(kernel, logits);
+        let before = self.largest;
+        self.largest = before.max(largest);
+        let shrunk = |sum: f64, from: f32| match from == self.largest {
+            true => sum,
+            false => sum * (f64::from(from) - f64::from(self.largest)).exp(),
+        };
+        self.sum = shrunk(self.sum, before) + shrunk(sum, largest);
+    }
+
+    fn loss(&self) -> f64 {
+        f64::from(self.largest) + self.sum.ln() - f64::from(self.labelled)
+    }
+}
+
+/// The loss of each row of `width` logits, of which `product` gives a stripe of columns at a time, without the `bias`: most of the
+/// time of a large vocabulary goes into reading and writing logits otherwise, and most of the memory.
+pub(super) fn cross_entropy_in_stripes(
+    width: usize,
+    bias: Option<&[f32]>,
+    labels: &[Option<(u32, f32)>],
+    product: impl Fn(Range<usize>) -> Vec<f32>,
+) -> Vec<f64> {
+    let kernel = Kernel::best();
+    let mut rows = vec![RowSoftmax::NOTHING; labels.len()];
+    for first in (0..width).step_by(STRIPE) {
+        let stripe = first..width.min(first + STRIPE);
+        let bias = bias.map(|bias| &bias[stripe.clone()]);
+        let mut logits = product(stripe.clone());
+        let logits = logits.par_chunks_exact_mut(stripe.len());
+        logits.zip(&mut rows).zip(labels).for_each(|((logits, row), label)| {
+            let Some((label, _)) = *label else { return };
+            if let Some(bias) = bias {
+                logits.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
+            }
+            if stripe.contains(&(label as usize)) {
+                row.labelled = logits[label as usize - stripe.start];
+            }
+            row.see(kernel, logits);
+        });
+    }
+    rows.iter().zip(labels).map(|(row, label)| label.map_or(0.0, |_| row.loss())).collect()
 }
 
 /// The loss of each row and the gradient of factor · loss.

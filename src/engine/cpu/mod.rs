@@ -23,8 +23,8 @@ use super::weight::LinearWeight;
 use buffers::{copied, zeros};
 use few_rows::{MOST_ROWS, few_rows};
 use panels::Side;
-use product::{Extent, ProductTarget, multiply};
-use rows::{Rows, Scaled, Stored, Strided};
+use product::{Extent, product};
+use rows::{Rows, RowsFrom, Scaled, Stored, Strided};
 
 pub(super) use round::bytes_of;
 pub(super) use rows::read_elements;
@@ -71,12 +71,9 @@ impl Backend for Cpu {
             if rows <= MOST_ROWS {
                 return few_rows(x, inputs, right, outputs);
             }
-            let mut y = zeros(rows * outputs);
             let extent = Extent { rows, columns: outputs, inner: inputs };
             let left = Strided { values: x, stride: inputs };
-            let target = ProductTarget { values: &mut y, stride: outputs };
-            multiply(extent, Side::plain(&left), Side::transposed(right), target, false);
-            y
+            product(extent, Side::plain(&left), Side::transposed(right))
         });
         if let Some(bias) = bias {
             y.par_chunks_exact_mut(outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
@@ -84,17 +81,33 @@ impl Backend for Cpu {
         y
     }
 
+    fn linear_cross_entropy(
+        &self,
+        rows: usize,
+        x: &Vec<f32>,
+        weight: &LinearWeight,
+        bias: Option<&[f32]>,
+        labels: &[Option<(u32, f32)>],
+    ) -> Vec<f64> {
+        if rows <= MOST_ROWS {
+            return self.cross_entropy(&self.linear(rows, x, weight, bias), weight.outputs(), labels);
+        }
+        let left = Strided { values: x, stride: weight.inputs() };
+        with_rows(weight, |right| {
+            logits::cross_entropy_in_stripes(weight.outputs(), bias, labels, |stripe| {
+                let extent = Extent { rows, columns: stripe.len(), inner: weight.inputs() };
+                let right = RowsFrom { rows: right, first: stripe.start };
+                product(extent, Side::plain(&left), Side::transposed(&right))
+            })
+        })
+    }
+
     fn linear_reverse(&self, rows: usize, g: &Vec<f32>, weight: &LinearWeight) -> Vec<f32> {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         debug_assert_eq!(g.len(), rows * outputs);
-        let mut out = zeros(rows * inputs);
         let extent = Extent { rows, columns: inputs, inner: outputs };
         let left = Strided { values: g, stride: outputs };
-        with_rows(weight, |right| {
-            let target = ProductTarget { values: &mut out, stride: inputs };
-            multiply(extent, Side::plain(&left), Side::plain(right), target, false)
-        });
-        out
+        with_rows(weight, |right| product(extent, Side::plain(&left), Side::plain(right)))
     }
 
     fn norm(&self, x: &Vec<f32>, norm: &Norm) -> Vec<f32> {

@@ -53,12 +53,33 @@ pub(crate) fn multiply(extent: Extent, left: Side, right: Side, target: ProductT
         }
         return;
     }
+    let target = SharedTarget { values: target.values.as_mut_ptr(), stride: target.stride };
+    multiply_into(extent, left, right, target, add);
+}
+
+/// `left` × `right`, row-major.
+pub(crate) fn product(extent: Extent, left: Side, right: Side) -> Vec<f32> {
+    let Extent { rows, columns, inner } = extent;
+    let count = rows * columns;
+    if inner == 0 || count == 0 {
+        return vec![0.0; count];
+    }
+    // Filling it with zeros first would take a pass over memory of its own.
+    let mut values = Vec::with_capacity(count);
+    multiply_into(extent, left, right, SharedTarget { values: values.as_mut_ptr(), stride: columns }, false);
+    // SAFETY: there is room for them, and the tasks of a product write each value before it is read.
+    unsafe { values.set_len(count) };
+    values
+}
+
+/// [`multiply`] into a target that has room for all rows and columns, for at least one step.
+fn multiply_into(extent: Extent, left: Side, right: Side, target: SharedTarget, add: bool) {
+    let Extent { rows, columns, inner } = extent;
     let tile = ProductTile::best();
     let threads = match rows * columns * inner >= WORTH_SHARING {
         true => rayon::current_num_threads(),
         false => 1,
     };
-    let target = SharedTarget { values: target.values.as_mut_ptr(), stride: target.stride };
     let tasks = Tasks::of(extent, tile, threads);
     let span = (PACKED / rows / DEPTH).max(1).saturating_mul(DEPTH).min(inner);
     let padded = rows.next_multiple_of(tile.rows);
@@ -211,12 +232,17 @@ impl ProductPass<'_> {
         self.tile.run(steps, left, right, &mut tile);
         for at in 0..size[0] {
             let start = (row + at) * target.stride + column;
-            // SAFETY: as above, for the part of the tile that is in the product.
-            let to = unsafe { std::slice::from_raw_parts_mut(target.values.add(start), size[1]) };
             let from = &tile[at * self.tile.columns..][..size[1]];
-            match add {
-                true => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
-                false => to.copy_from_slice(from),
+            // SAFETY: as above, for the part of the tile that is in the product; what is added to has been written before.
+            unsafe {
+                let to = target.values.add(start);
+                match add {
+                    true => {
+                        let to = std::slice::from_raw_parts_mut(to, size[1]);
+                        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                    }
+                    false => to.copy_from_nonoverlapping(from.as_ptr(), size[1]),
+                }
             }
         }
     }

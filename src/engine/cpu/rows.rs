@@ -25,6 +25,18 @@ impl Rows for Strided<'_> {
     }
 }
 
+/// Rows of another matrix, from `first` on.
+pub(crate) struct RowsFrom<'a> {
+    pub rows: &'a dyn Rows,
+    pub first: usize,
+}
+
+impl Rows for RowsFrom<'_> {
+    fn read(&self, row: usize, first: usize, values: &mut [f32]) {
+        self.rows.read(self.first + row, first, values);
+    }
+}
+
 /// Rows of a tensor [rows, columns] of BF16, F16 or F32, read where it is mapped.
 pub(crate) struct Stored<'a> {
     tensor: &'a Tensor,

@@ -155,7 +155,7 @@ fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
         return Ok(pairs);
     }
     let pairs = lua.create_function(|lua, table: Table| {
-        let keys = ordered_keys(&table)?;
+        let keys: Vec<Value> = ordered_entries(&table)?.into_iter().map(|(key, _)| key).collect();
         let position = std::cell::Cell::new(0);
         let iterator = lua.create_function(move |_, (table, _): (Table, Value)| {
             while let Some(key) = keys.get(position.replace(position.get() + 1)) {
@@ -173,31 +173,31 @@ fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
     Ok(pairs)
 }
 
-/// The keys of a table: those that a decoded object remembers first, then the rest, sorted.
-fn ordered_keys(table: &Table) -> mlua::Result<Vec<Value>> {
-    let mut keys = Vec::new();
+/// What a table holds: the keys that a decoded object remembers first, then the rest, sorted.
+fn ordered_entries(table: &Table) -> mlua::Result<Vec<(Value, Value)>> {
+    let mut entries = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     if let Some(order) = object_keys(table) {
         for key in order.sequence_values::<LuaString>() {
             let key = key?;
-            let present = !table.raw_get::<Value>(&key)?.is_nil();
-            if present && seen.insert(key.as_bytes().to_vec()) {
-                keys.push(Value::String(key));
+            let value: Value = table.raw_get(&key)?;
+            if !value.is_nil() && seen.insert(key.as_bytes().to_vec()) {
+                entries.push((Value::String(key), value));
             }
         }
     }
-    let mut rest: Vec<(Vec<u8>, Value)> = Vec::new();
-    for pair in table.pairs::<Value, Value>() {
-        let (key, _) = pair?;
+    let mut rest: Vec<(Vec<u8>, Value, Value)> = Vec::new();
+    table.for_each::<Value, Value>(|key, value| {
         let text = match &key {
             Value::String(s) => s.as_bytes().to_vec(),
             other => other.to_string()?.into_bytes(),
         };
-        if !matches!(key, Value::String(_)) || !seen.contains(&text) {
-            rest.push((text, key));
+        if !key.is_string() || !seen.contains(&text) {
+            rest.push((text, key, value));
         }
-    }
+        Ok(())
+    })?;
     rest.sort_by(|a, b| a.0.cmp(&b.0));
-    keys.extend(rest.into_iter().map(|(_, key)| key));
-    Ok(keys)
+    entries.extend(rest.into_iter().map(|(_, key, value)| (key, value)));
+    Ok(entries)
 }

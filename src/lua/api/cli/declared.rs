@@ -86,7 +86,7 @@ pub(super) const OPTION: Record = Record {
              that the functions of those options take",
         ),
         Key::optional("choices", Type::List(&Type::String), "the words that the value may be"),
-        Key::optional("least", Type::Number, "the least that a number or size may be"),
+        Key::optional("least", Type::Number, "the least that a number or size, or each in a list, may be"),
         Key::optional("flag", Type::Boolean, "takes no value; false in the result when it is not there"),
         Key::optional(
             "default",
@@ -131,12 +131,10 @@ impl Declared {
             _ => return Err(fail("can have only one of `flag`, `choices` and `type`").into()),
         };
         if let Some(least) = table.raw_get::<Option<f64>>("least")? {
-            kind = match kind {
-                Some(kind @ (ValueKind::Integer | ValueKind::Number | ValueKind::Size)) => {
-                    Some(ValueKind::AtLeast(Box::new(kind), least))
-                }
-                _ => return Err(fail("is no number or size, and only those can have a `least`").into()),
+            let Some(bounded) = kind.and_then(|kind| kind.at_least(least)) else {
+                return Err(fail("is no number or size, and only those can have a `least`").into());
             };
+            kind = Some(bounded);
         }
         Ok(Declared {
             kind,

@@ -253,7 +253,7 @@ fn forward(model: &Model, samples: &Samples) -> crate::Result<Vec<Forwarded>> {
     let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
     let hidden = run.forward(&mut Unobserved, &mut Forgotten)?;
     let logits = run.logits(&hidden, &mut Unobserved)?;
-    let (losses, _) = run.loss(&hidden, &mut Unobserved, false)?;
+    let losses = run.losses(&hidden, &mut Unobserved)?;
     let tensor = |values: Vec<f32>| {
         let shape = vec![values.len() / network.vocabulary(), network.vocabulary()];
         Tensor::owned(Dtype::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())

@@ -1,8 +1,10 @@
 //! Lua values to JSON text.
 
+use std::fmt::Write;
+
 use mlua::{Table, Value};
 
-use super::{Null, object_keys, ordered_keys};
+use super::{Null, object_keys, ordered_entries};
 use crate::lua::Call;
 
 /// Deeper values are taken to contain themselves.
@@ -29,18 +31,30 @@ pub(in crate::lua::api) fn text_of(call: &Call, root: &'static str, value: &Valu
 /// Where in the value the encoder stands, for messages.
 struct Position<'a> {
     parent: Option<&'a Position<'a>>,
-    name: String,
+    step: Step<'a>,
     depth: usize,
 }
 
+/// How a value is reached from the one around it.
+enum Step<'a> {
+    Root,
+    Key(&'a str),
+    /// Counted from 1.
+    Element(usize),
+}
+
 impl Position<'_> {
-    fn inside(&self, name: String) -> Position<'_> {
-        Position { parent: Some(self), name, depth: self.depth + 1 }
+    fn inside<'a>(&'a self, step: Step<'a>) -> Position<'a> {
+        Position { parent: Some(self), step, depth: self.depth + 1 }
     }
 
     fn path(&self) -> String {
         let before = self.parent.map_or(String::new(), Position::path);
-        format!("{before}{}", self.name)
+        match self.step {
+            Step::Root => before,
+            Step::Key(name) => format!("{before}.{name}"),
+            Step::Element(position) => format!("{before}[{position}]"),
+        }
     }
 }
 
@@ -55,14 +69,14 @@ struct JsonEncoder<'a> {
 
 impl JsonEncoder<'_> {
     fn whole(mut self, value: &Value) -> anyhow::Result<String> {
-        self.value(value, &Position { parent: None, name: String::new(), depth: 0 })?;
+        self.value(value, &Position { parent: None, step: Step::Root, depth: 0 })?;
         Ok(self.out)
     }
 
     fn value(&mut self, value: &Value, place: &Position) -> anyhow::Result<()> {
         match value {
             Value::Boolean(b) => self.out.push_str(if *b { "true" } else { "false" }),
-            Value::Integer(i) => self.out.push_str(&i.to_string()),
+            Value::Integer(i) => write!(self.out, "{i}")?,
             Value::Number(x) => self.number(*x, place)?,
             Value::String(s) => match s.to_str() {
                 Ok(text) => self.string(&text)?,
@@ -96,7 +110,14 @@ impl JsonEncoder<'_> {
     }
 
     fn string(&mut self, text: &str) -> anyhow::Result<()> {
-        self.out.push_str(&serde_json::to_string(text)?);
+        // Nearly every text is a name: nothing in it is written in another way.
+        if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            self.out.push('"');
+            self.out.push_str(text);
+            self.out.push('"');
+        } else {
+            self.out.push_str(&serde_json::to_string(text)?);
+        }
         Ok(())
     }
 
@@ -105,52 +126,55 @@ impl JsonEncoder<'_> {
             return Err(self.refuse(place, "is nested too deeply (does the table contain itself?)"));
         }
         let length = table.raw_len();
-        if object_keys(table).is_none() && table.pairs::<Value, Value>().count() == length {
-            // As many keys as the length: nothing but 1 to the length.
-            let keys: Vec<_> = (1..=length as i64).map(|i| (None, Value::Integer(i))).collect();
-            return self.entries('[', ']', place, keys, table);
+        // As many keys as the length: nothing but 1 to the length.
+        if object_keys(table).is_none() && table.pairs::<Value, Value>().take(length + 1).count() == length {
+            return self.array(table, length, place);
         }
-        let keys = ordered_keys(table)?;
-        let mut names = Vec::with_capacity(keys.len());
-        for key in keys {
-            match &key {
-                Value::String(s) => names.push((Some(s.to_string_lossy()), key)),
-                _ => return Err(self.refuse(place, "mixes names and positions as keys")),
-            }
-        }
-        self.entries('{', '}', place, names, table)
+        self.object(ordered_entries(table)?, place)
     }
 
-    fn entries(
-        &mut self,
-        open: char,
-        close: char,
-        place: &Position,
-        keys: Vec<(Option<String>, Value)>,
-        table: &Table,
-    ) -> anyhow::Result<()> {
-        self.out.push(open);
-        let empty = keys.is_empty();
-        for (i, (name, key)) in keys.into_iter().enumerate() {
-            if i > 0 {
-                self.out.push(',');
-            }
-            self.line_break(place.depth + 1);
-            let inner = match &name {
-                Some(name) => {
-                    self.string(name)?;
-                    self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
-                    place.inside(format!(".{name}"))
-                }
-                None => place.inside(format!("[{}]", i + 1)),
-            };
-            self.value(&table.raw_get(key)?, &inner)?;
+    fn array(&mut self, table: &Table, length: usize, place: &Position) -> anyhow::Result<()> {
+        self.out.push('[');
+        for position in 1..=length {
+            self.next(position == 1, place);
+            self.value(&table.raw_get(position)?, &place.inside(Step::Element(position)))?;
         }
-        if !empty {
+        self.close(']', length == 0, place);
+        Ok(())
+    }
+
+    fn object(&mut self, entries: Vec<(Value, Value)>, place: &Position) -> anyhow::Result<()> {
+        if entries.iter().any(|(key, _)| !key.is_string()) {
+            return Err(self.refuse(place, "mixes names and positions as keys"));
+        }
+        self.out.push('{');
+        let is_empty = entries.is_empty();
+        for (i, (key, value)) in entries.into_iter().enumerate() {
+            self.next(i == 0, place);
+            let Value::String(key) = key else { continue };
+            let bytes = key.as_bytes();
+            let name = String::from_utf8_lossy(&bytes);
+            self.string(&name)?;
+            self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
+            self.value(&value, &place.inside(Step::Key(&name)))?;
+        }
+        self.close('}', is_empty, place);
+        Ok(())
+    }
+
+    /// Begins the next entry of what stands at `place`.
+    fn next(&mut self, is_first: bool, place: &Position) {
+        if !is_first {
+            self.out.push(',');
+        }
+        self.line_break(place.depth + 1);
+    }
+
+    fn close(&mut self, bracket: char, is_empty: bool, place: &Position) {
+        if !is_empty {
             self.line_break(place.depth);
         }
-        self.out.push(close);
-        Ok(())
+        self.out.push(bracket);
     }
 
     fn line_break(&mut self, depth: usize) {
