@@ -155,7 +155,7 @@ fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
         return Ok(pairs);
     }
     let pairs = lua.create_function(|lua, table: Table| {
-        let keys: Vec<Value> = ordered_entries(&table)?.into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<Value> = ordered_entries(&table)?.into_iter().map(|entry| entry.key).collect();
         let position = std::cell::Cell::new(0);
         let iterator = lua.create_function(move |_, (table, _): (Table, Value)| {
             while let Some(key) = keys.get(position.replace(position.get() + 1)) {
@@ -173,31 +173,38 @@ fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
     Ok(pairs)
 }
 
-/// What a table holds: the keys that a decoded object remembers first, then the rest, sorted.
-fn ordered_entries(table: &Table) -> mlua::Result<Vec<(Value, Value)>> {
+/// What a table holds under a key.
+struct Entry {
+    /// The key as text.
+    name: Vec<u8>,
+    key: Value,
+    value: Value,
+}
+
+/// The entries of a table: the keys that a decoded object remembers first, then the rest, sorted.
+fn ordered_entries(table: &Table) -> mlua::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     if let Some(order) = object_keys(table) {
         for key in order.sequence_values::<LuaString>() {
             let key = key?;
-            let value: Value = table.raw_get(&key)?;
-            if !value.is_nil() && seen.insert(key.as_bytes().to_vec()) {
-                entries.push((Value::String(key), value));
+            let (name, value) = (key.as_bytes().to_vec(), table.raw_get::<Value>(&key)?);
+            if !value.is_nil() && seen.insert(name.clone()) {
+                entries.push(Entry { name, key: Value::String(key), value });
             }
         }
     }
-    let mut rest: Vec<(Vec<u8>, Value, Value)> = Vec::new();
+    let remembered = entries.len();
     table.for_each::<Value, Value>(|key, value| {
-        let text = match &key {
+        let name = match &key {
             Value::String(s) => s.as_bytes().to_vec(),
             other => other.to_string()?.into_bytes(),
         };
-        if !key.is_string() || !seen.contains(&text) {
-            rest.push((text, key, value));
+        if !key.is_string() || !seen.contains(&name) {
+            entries.push(Entry { name, key, value });
         }
         Ok(())
     })?;
-    rest.sort_by(|a, b| a.0.cmp(&b.0));
-    entries.extend(rest.into_iter().map(|(_, key, value)| (key, value)));
+    entries[remembered..].sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }

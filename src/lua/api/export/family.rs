@@ -275,9 +275,5 @@ fn class() -> Class<RefCell<Family>> {
 
 /// Formats by module as a table.
 fn formats(call: &Call, formats: Vec<(String, String)>) -> anyhow::Result<Table> {
-    let table = call.lua().create_table_with_capacity(0, formats.len())?;
-    for (module, format) in formats {
-        table.raw_set(module, format)?;
-    }
-    Ok(table)
+    Ok(call.lua().create_table_from(formats)?)
 }

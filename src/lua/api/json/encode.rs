@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::{Table, Value};
 
-use super::{Null, object_keys, ordered_entries};
+use super::{Entry, Null, object_keys, ordered_entries};
 use crate::lua::Call;
 
 /// Deeper values are taken to contain themselves.
@@ -18,14 +18,21 @@ pub(super) fn encode(call: &Call) -> anyhow::Result<String> {
         Some(spaces @ 0..=16) => Some(spaces as usize),
         Some(_) => return Err(call.refuse("indent", "must be from 0 to 16 spaces")),
     };
-    let encoder =
-        JsonEncoder { call, root: "value", indent, allow_nan: call.get("allow_nan")?, out: String::new() };
+    let encoder = JsonEncoder {
+        call,
+        root: "value",
+        indent,
+        allow_nan: call.get("allow_nan")?,
+        margin: String::new(),
+        out: String::new(),
+    };
     encoder.whole(&call.get("value")?)
 }
 
 /// Encodes `value`, which is what the parameter `root` of `call` holds, on one line and with whatever number there is.
 pub(in crate::lua::api) fn text_of(call: &Call, root: &'static str, value: &Value) -> anyhow::Result<String> {
-    JsonEncoder { call, root, indent: None, allow_nan: true, out: String::new() }.whole(value)
+    JsonEncoder { call, root, indent: None, allow_nan: true, margin: String::new(), out: String::new() }
+        .whole(value)
 }
 
 /// Where in the value the encoder stands, for messages.
@@ -64,6 +71,8 @@ struct JsonEncoder<'a> {
     root: &'static str,
     indent: Option<usize>,
     allow_nan: bool,
+    /// As many spaces as the deepest line so far begins with.
+    margin: String,
     out: String,
 }
 
@@ -143,20 +152,18 @@ impl JsonEncoder<'_> {
         Ok(())
     }
 
-    fn object(&mut self, entries: Vec<(Value, Value)>, place: &Position) -> anyhow::Result<()> {
-        if entries.iter().any(|(key, _)| !key.is_string()) {
+    fn object(&mut self, entries: Vec<Entry>, place: &Position) -> anyhow::Result<()> {
+        if entries.iter().any(|entry| !entry.key.is_string()) {
             return Err(self.refuse(place, "mixes names and positions as keys"));
         }
         self.out.push('{');
         let is_empty = entries.is_empty();
-        for (i, (key, value)) in entries.into_iter().enumerate() {
+        for (i, entry) in entries.iter().enumerate() {
             self.next(i == 0, place);
-            let Value::String(key) = key else { continue };
-            let bytes = key.as_bytes();
-            let name = String::from_utf8_lossy(&bytes);
+            let name = String::from_utf8_lossy(&entry.name);
             self.string(&name)?;
             self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
-            self.value(&value, &place.inside(Step::Key(&name)))?;
+            self.value(&entry.value, &place.inside(Step::Key(&name)))?;
         }
         self.close('}', is_empty, place);
         Ok(())
@@ -180,7 +187,11 @@ impl JsonEncoder<'_> {
     fn line_break(&mut self, depth: usize) {
         if let Some(indent) = self.indent {
             self.out.push('\n');
-            self.out.extend(std::iter::repeat_n(' ', indent * depth));
+            let spaces = indent * depth;
+            while self.margin.len() < spaces {
+                self.margin.push(' ');
+            }
+            self.out.push_str(&self.margin[..spaces]);
         }
     }
 
