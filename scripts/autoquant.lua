@@ -19,7 +19,7 @@ local opts = qlua.cli.parser{
     { name = "effective-bits", metavar = "N", type = "number", default = 11, doc = "what the search solves for" },
     { name = "name", metavar = "NAME", type = "name part", doc = "the scheme's name (default: fp8_autoquant_<coverage>_fp8)" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where the baseline is quantised; scores are computed on the CPU" },
-    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "no-baseline", flag = true, doc = "do not write the FP8 checkpoint" },
     { name = "overwrite", flag = true, doc = "replace existing results" },
   },

@@ -14,7 +14,7 @@ local opts = qlua.cli.parser{
     { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a sample, or of a window" },
     { name = "within", metavar = "KL", type = "number", doc = "name the smallest scheme whose KL is at most this" },
     { name = "calibration-samples", flag = true, doc = "measure on samples that the scores were made from" },
-    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
   },
   arguments = { { name = "schemes", type = "directory", repeated = true, doc = "scheme directories" } },

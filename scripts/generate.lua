@@ -9,7 +9,7 @@ local opts = qlua.cli.parser{
     { name = "prompt", metavar = "TEXT", doc = "what to say (default: a question; with --image, to describe it)" },
     { name = "image", metavar = "FILE", type = "file", doc = "a picture to go with it" },
     { name = "tokens", short = "n", metavar = "TOKENS", type = "integer", least = 1, default = 64, doc = "the longest answer" },
-    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "plain", flag = true, doc = "no chat template: the model goes on with the text" },
   },
   arguments = { { name = "model", metavar = "DIR", type = "checkpoint", required = true, doc = "the checkpoint" } },

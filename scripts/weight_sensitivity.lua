@@ -10,6 +10,7 @@ local opts = qlua.cli.parser{
     { name = "formats", metavar = "LIST", type = "granularity list", default = "tensor,channel,block", doc = "scales for a tensor, each row, each 128×128 block" },
     { name = "compare", metavar = "FILE", type = "file", doc = "an AutoQuant manifest: prints the rank correlation with it" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to compute; cuda:N is one GPU" },
+    { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "overwrite", flag = true, doc = "replace an existing manifest" },
   },
   arguments = { { name = "model", type = "checkpoint", required = true, doc = "the base checkpoint" } },
@@ -21,7 +22,7 @@ end
 qlua.log.info("scoring on %s", qlua.fp8.device(opts.device))
 local model = qlua.checkpoint.open(opts.model)
 local manifest = qlua.manifest.from_weights(model, opts.out, {
-  formats = opts.formats, device = opts.device, overwrite = opts.overwrite,
+  formats = opts.formats, device = opts.device, threads = opts.threads, overwrite = opts.overwrite,
 })
 local count = qlua.report.count
 print(("%s scored in %s: %s"):format(count(#manifest.groups, "group"), count(#opts.formats, "format"), opts.out))

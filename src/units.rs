@@ -154,7 +154,13 @@ fn with_commas(value: u64) -> String {
 
 /// So many of what `noun` names: `1 group`, `2 groups`.
 pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    if count == 1 {
+        return format!("{count} {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {noun}s"),
+    }
 }
 
 /// Decibels with one decimal; infinitely many are no loss, and NaN is what cannot be told.
@@ -207,5 +213,6 @@ mod tests {
     fn counts_are_grouped_or_named() {
         assert_eq!([count(999), count(752_640), count(3_086_000_000)], ["999", "752,640", "3.09 billion"]);
         assert_eq!([0, 1, 2].map(|n| counted(n, "group")), ["0 groups", "1 group", "2 groups"]);
+        assert_eq!(["entry", "day"].map(|noun| counted(3, noun)), ["3 entries", "3 days"]);
     }
 }

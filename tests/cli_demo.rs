@@ -156,8 +156,15 @@ fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
             ["--top", "33.3333"],
             "the value of `--top` cannot be used: `33.3333` is no usable percentage: it has more than three decimals",
         ),
-        (["--threads", "0"], "the value of `--threads` must be at least 1, not `0`"),
-        (["--threads", "-1"], "the value of `--threads` must be at least 1, not `-1`"),
+        (["--threads", "0"], "the value of `--threads` must be a number of threads from 1 to 1024, not `0`"),
+        (
+            ["--threads", "-1"],
+            "the value of `--threads` must be a number of threads from 1 to 1024, not `-1`",
+        ),
+        (
+            ["--threads", "2000"],
+            "the value of `--threads` must be a number of threads from 1 to 1024, not `2000`",
+        ),
         (["--max-shard-size", "10"], "the value of `--max-shard-size` must be at least 100kB, not `10`"),
         (
             ["--max-shard-size", "-1GB"],
@@ -196,11 +203,37 @@ fn a_value_that_makes_no_sense_is_a_usage_error_before_anything_is_built() {
         assert!(text.starts_with(&format!("qlua: error: {expected}\n  hint: ")), "{text}");
         assert_eq!(names(place.path()), Vec::<String>::new(), "{words:?}");
     }
+    for (words, expected) in [
+        (
+            ["--dialect", "universal", "--activations", "dynamic"],
+            "the dialect universal is always static, and dynamic activations were chosen",
+        ),
+        (
+            ["--dialect", "fp8-block", "--activations", "static"],
+            "the dialect fp8-block is always dynamic, and static activations were chosen",
+        ),
+        (
+            ["--calibration-samples", "--top", "50", "--dry-run"],
+            "--calibration-samples says what --evaluate may measure on, which is not given",
+        ),
+    ] {
+        let output = qlua(place.path(), &[&["all_layers_topx"][..], &words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with(&format!("qlua: error: {expected}\n  hint: ")),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(names(place.path()), Vec::<String>::new(), "{words:?}");
+    }
+    let effective = qlua(place.path(), &["effective_bits", "--bits", "11,-3"]);
+    assert_eq!(effective.status.code(), Some(2), "{}", stderr(&effective));
+    assert_eq!(names(place.path()), Vec::<String>::new());
     let code = "local demo = qlua.checkpoint.demo('qlua-demo') local options = { model = demo.model, manifest = demo.manifest, out = 'out' }";
     for (option, expected) in [
         (
             "threads = 0",
-            "`threads` of qlua.export.family must be from 1 to 1024, not 0\n  hint: the least is 1",
+            "`threads` of qlua.export.family must be a number of threads from 1 to 1024, not 0\n  hint: leave it out for all cores",
         ),
         (
             "max_shard_size = 10",

@@ -32,7 +32,7 @@ local function options(extra)
     { name = "suffix", metavar = "TEXT", type = "name part", default = "coco2017", doc = "the last part of the directories' names" },
     { name = "link", type = "link", default = "auto", doc = "how schemes share files" },
     { name = "max-shard-size", metavar = "SIZE", type = "size", least = 100000, default = "5GB", doc = "the largest weight file" },
-    { name = "threads", metavar = "N", type = "integer", least = 1, doc = "threads (default: all cores)" },
+    { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "device", type = "device", metavar = "NAME", default = "auto", doc = "where to quantise; cuda:N is one GPU" },
     { name = "dry-run", flag = true, doc = "print the plan and write nothing" },
     { name = "overwrite", flag = true, doc = "replace schemes that are there, up to date or not, but no links to some; what qlua did not write so is moved to NAME.kept" },
@@ -84,12 +84,16 @@ function sweep.options(name, about, extra)
     error{ kind = "usage", message = "--autoquant and --manifest are both given, and either says what the scores are", hint = "leave one out" }
   elseif opts.autoquant and not opts.model then
     error{ kind = "usage", message = "--autoquant needs the --model that is to be scored", hint = "pass the base checkpoint; the demo has scores" }
+  elseif opts.calibration_samples and not opts.evaluate then
+    error{ kind = "usage", message = "--calibration-samples says what --evaluate may measure on, which is not given", hint = "add --evaluate FILE, or leave it out" }
   elseif opts.dry_run and (opts.autoquant or opts.evaluate) then
     error{ kind = "usage", message = ("--%s computes and writes, and --dry-run writes nothing"):format(opts.autoquant and "autoquant" or "evaluate"),
       hint = "leave one out; `qlua autoquant` scores alone" }
   elseif opts.manifest and not opts.model and not opts.dry_run then
     error{ kind = "usage", message = "--manifest needs the --model that it belongs to", hint = "pass the base checkpoint, or --dry-run to plan from the manifest alone" }
   end
+  local fits, problem = pcall(qlua.export.require_activations, opts.dialect, opts.activations)
+  if not fits then error{ kind = "usage", message = problem.message, hint = problem.hint } end
   local score_on = opts.autoquant and samples.of_file("autoquant", opts.autoquant, opts.images)
   local measure_on = opts.evaluate and samples.of_file("evaluate", opts.evaluate, opts.images)
   if not opts.model and not opts.manifest then

@@ -57,16 +57,11 @@ impl dyn Dialect {
         }
     }
 
-    /// The layout of quantised layers, if it is one that loaders read as it is meant.
+    /// The granularity of weight scales that goes with `activations`.
     ///
     /// # Errors
     /// [`Error::Refused`] for activations that the dialect cannot say.
-    pub fn layout(
-        &self,
-        activations: Activations,
-        rounding: Rounding,
-        scale_sharing: ScaleSharing,
-    ) -> Result<Layout> {
+    pub fn require_activations(&self, activations: Activations) -> Result<Granularity> {
         let known = self.activations().iter().find(|(known, _)| *known == activations);
         let Some((_, granularity)) = known else {
             let only = self.only_activations().map_or("otherwise", Activations::word);
@@ -81,13 +76,22 @@ impl dyn Dialect {
                 }
             }));
         };
+        Ok(*granularity)
+    }
+
+    /// The layout of quantised layers, if it is one that loaders read as it is meant.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for activations that the dialect cannot say.
+    pub fn layout(
+        &self,
+        activations: Activations,
+        rounding: Rounding,
+        scale_sharing: ScaleSharing,
+    ) -> Result<Layout> {
+        let granularity = self.require_activations(activations)?;
         Ok(Layout {
-            encoding: Encoding {
-                format: self.format(),
-                granularity: *granularity,
-                rule: self.scale_rule(),
-                rounding,
-            },
+            encoding: Encoding { format: self.format(), granularity, rule: self.scale_rule(), rounding },
             storage: ScaleStorage {
                 shape: self.scale_shape(),
                 input_scale: activations == Activations::Static,

@@ -29,12 +29,18 @@ impl Amax {
     /// # Errors
     /// [`Error::Tensor`] when one was NaN or infinite.
     pub fn check(&self, name: &str) -> Result<()> {
-        match self.largest() {
-            largest if largest.is_nan() => Err(Error::tensor(name, "holds NaN values")),
-            largest if largest.is_infinite() => Err(Error::tensor(name, "holds infinite values")),
-            _ => Ok(()),
-        }
+        require_finite(name, self.largest(), "")
     }
+}
+
+/// That a weight whose largest magnitude is `amax` is finite; `consequence` ends the sentence.
+pub(crate) fn require_finite(name: &str, amax: f32, consequence: &str) -> Result<()> {
+    if amax.is_finite() {
+        return Ok(());
+    }
+    let what = if amax.is_nan() { "NaN" } else { "infinite" };
+    Err(Error::tensor(name, format!("holds {what} values{consequence}"))
+        .with_hint("the checkpoint is damaged, or was saved from a run that had diverged"))
 }
 
 /// Collects the amax of a tensor from chunks of it, in any order.

@@ -14,6 +14,7 @@ mod scale;
 pub(crate) mod scale_grid;
 mod scale_reading;
 
+pub(crate) use amax::require_finite;
 pub use amax::{Amax, AmaxAccumulator, amax, amax_of};
 pub use encoding::Encoding;
 pub use fp8::{

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::manifest::{Percent, require_saved_state};
 use crate::selector::Globs;
 use crate::shown;
+use crate::threads;
 use crate::words::nearest;
 
 /// The most bytes of a part of a name: file systems take 255 for the whole.
@@ -40,6 +41,8 @@ pub enum ValueKind {
     Glob,
     /// A whole number.
     Integer,
+    /// How many threads.
+    Threads,
     /// A finite number.
     Number,
     /// A share in percent, from 0 to 100.
@@ -86,6 +89,7 @@ impl fmt::Display for ValueKind {
             ValueKind::Percent => f.write_str("a percentage from 0 to 100"),
             ValueKind::CoveragePoint => f.write_str("a percentage above 0 and up to 100"),
             ValueKind::Size => f.write_str("a size such as 6GiB, 5.5GB or 800MB"),
+            ValueKind::Threads => f.write_str(&threads::demanded()),
             ValueKind::Device => write!(f, "one of {}", DeviceChoice::WORDS.join(", ")),
             ValueKind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             ValueKind::AtLeast(kind, least) => write!(f, "{kind}, at least {}", kind.shown(*least)),
@@ -131,6 +135,10 @@ impl ValueKind {
                 Globs::new([text]).map(|_| OptionValue::Text(text.into())).map_err(|e| unusable(&e))
             }
             ValueKind::Integer => text.parse().map(OptionValue::Integer).map_err(|_| bad()),
+            ValueKind::Threads => {
+                let threads = text.parse().ok().filter(|given| threads::counted(*given).is_some());
+                threads.map(OptionValue::Integer).ok_or_else(|| bad().with_hint("leave it out for all cores"))
+            }
             ValueKind::Number => finite(text).map(OptionValue::Number).ok_or_else(bad),
             ValueKind::Percent | ValueKind::CoveragePoint => {
                 self.percentage(text).map(|p| OptionValue::Number(p.as_f64()))
@@ -218,6 +226,7 @@ impl ValueKind {
     pub fn is_numeric(&self) -> bool {
         match self {
             ValueKind::Integer
+            | ValueKind::Threads
             | ValueKind::Number
             | ValueKind::Percent
             | ValueKind::CoveragePoint

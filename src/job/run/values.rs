@@ -2,8 +2,9 @@
 
 use super::Run;
 use crate::error::Result;
+use crate::format::require_finite;
 use crate::write::content::{Content, OutputTensor};
-use crate::write::pass::{is_checked, require_finite};
+use crate::write::pass::is_checked;
 
 /// The weights of a larger checkpoint are not read by a dry run, which is to answer at once: about a tenth of a second.
 const LOOKED_AT: u64 = 256 << 20;

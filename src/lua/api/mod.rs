@@ -17,6 +17,7 @@ mod policy;
 mod report;
 mod root;
 mod tensor;
+mod threads;
 mod verify;
 
 pub(super) use json::decode::decode;

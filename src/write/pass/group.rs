@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::super::content::ScaleGroup;
 use super::super::source_hashes::SourceHashes;
-use super::reading::{read, require_finite};
+use super::reading::read;
 use crate::error::{Error, Result};
 use crate::format::measure::{GroupAmax, GroupEncoder, Span};
+use crate::format::require_finite;
 use crate::format::{QuantisationError, QuantisedGroup, Scales, WeightGroup};
 use crate::interrupt;
 use crate::tensor::Tensor;

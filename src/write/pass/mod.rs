@@ -34,7 +34,7 @@ use block_failure::{BlockFailure, FailureOrder};
 use groups::{DeviceLimits, Groups, OnDrop};
 use output_file::first_numbers;
 pub(crate) use output_file::{BlockError, MadeBlock, OutputFile};
-pub(crate) use reading::{is_checked, require_finite};
+pub(crate) use reading::is_checked;
 
 /// Bytes of codes that an accelerator makes ahead, and more for each file in work, which has a group of its own.
 const WINDOW: usize = 512 << 20;

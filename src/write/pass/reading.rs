@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::super::content::OutputTensor;
 use super::super::source_hashes::SourceHashes;
-use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
 /// Bytes of a source tensor that the disk is asked for before they are needed.
@@ -23,14 +22,4 @@ pub(super) fn read<'t>(tensor: &'t Tensor, bytes: Range<usize>, sources: Option<
 /// Whether `output`, which is copied from `tensor`, must be finite all the same.
 pub(crate) fn is_checked(output: &OutputTensor, tensor: &Tensor) -> bool {
     output.spec.name.ends_with(".weight") && tensor.dtype().is_quantisable()
-}
-
-/// That a weight whose largest magnitude is `amax` is finite; `consequence` ends the sentence.
-pub(crate) fn require_finite(name: &str, amax: f32, consequence: &str) -> Result<()> {
-    if amax.is_finite() {
-        return Ok(());
-    }
-    let what = if amax.is_nan() { "NaN" } else { "infinite" };
-    Err(Error::tensor(name, format!("holds {what} values{consequence}"))
-        .with_hint("the checkpoint is damaged, or was saved from a run that had diverged"))
 }

@@ -31,6 +31,7 @@ const KINDS: &[&str] = &[
     "coverage point",
     "size",
     "device",
+    "threads",
     "dialect",
     "activations",
     "rounding",
@@ -303,6 +304,7 @@ fn kind(name: &str) -> ValueKind {
         "coverage point" => ValueKind::CoveragePoint,
         "size" => ValueKind::Size,
         "device" => ValueKind::Device,
+        "threads" => ValueKind::Threads,
         _ => ValueKind::Text,
     }
 }

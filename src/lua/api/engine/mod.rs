@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mlua::{AnyUserData, Lua};
 
+use super::threads::threads;
 use crate::engine::inputs::{
     DEFAULT_MAX_LENGTH, MOST_SAMPLES, PairsFile, PreparedKind, Processor, Samples, captions, pairs, prepared,
     windows,
@@ -101,9 +102,7 @@ pub(super) fn declare() -> Namespace {
             .raises("it cannot be read, or its architecture is not computed")
             .example("local engine = qlua.engine.open(qlua.checkpoint.demo(\"demo\").model)\nassert(engine.has_vision)"),
         |call| {
-            if let Some(threads) = call.get::<Option<i64>>("threads")? {
-                crate::threads::bound(threads, "threads")?;
-            }
+            threads(call)?;
             let model = Arc::new(Model::open(call.get::<String>("path")?)?);
             Network::open(&model)?;
             Ok(Handle(OpenedEngine { model, processor: OnceCell::new() }))

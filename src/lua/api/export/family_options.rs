@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mlua::{Lua, Table, Value};
 
-use super::{max_shard_size, threads};
+use super::super::threads::{BOUNDED, threads};
+use super::max_shard_size;
 use crate::dialect::{DialectChoice, Engine};
 use crate::format::Rounding;
 use crate::job::FamilyOptions;
@@ -87,7 +88,7 @@ pub(super) fn options() -> Options {
             DEFAULT_SHARD_SIZE as i64,
             "tensor bytes that a shard holds at most; 100000 is the least",
         )
-        .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it")
+        .described("threads", Type::Integer, "all cores", BOUNDED)
         .default(
             "device",
             Type::String,

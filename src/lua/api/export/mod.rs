@@ -4,11 +4,13 @@ pub(super) mod family;
 mod family_options;
 mod writer;
 
+use crate::dialect::{DialectChoice, DialectId};
 use crate::error::Error;
 use crate::job::Written;
-use crate::lua::declare::Namespace;
+use crate::lua::declare::{Function, Namespace};
 use crate::lua::rows::row;
 use crate::lua::{Call, Type};
+use crate::plan::ActivationsChoice;
 use crate::report::bytes;
 use crate::write::LEAST_SHARD_SIZE;
 
@@ -31,7 +33,23 @@ pub(super) fn declare() -> Namespace {
         "export",
         "Writes checkpoint directories: checked as every loader would, and whole or not at all.",
     );
-    writer::declare(family::declare(namespace))
+    writer::declare(family::declare(namespace)).function(
+        Function::new(
+            "require_activations",
+            "Makes sure that a dialect can have these activations, whatever is exported: what a policy asks before it builds anything.",
+        )
+        .param("dialect", Type::Choice(DialectChoice::WORDS), "the dialect; `auto` can have both")
+        .param("activations", Type::Choice(ActivationsChoice::WORDS), "the activations; `auto` are what the dialect has")
+        .raises("the dialect has others")
+        .example("assert(not pcall(qlua.export.require_activations, \"fp8-block\", \"static\"))"),
+        |call| {
+            let (dialect, activations) = (call.word("dialect")?, call.word("activations")?);
+            if let (DialectChoice::Named(dialect), ActivationsChoice::Named(activations)) = (dialect, activations) {
+                DialectId::dialect(dialect).require_activations(activations)?;
+            }
+            Ok(())
+        },
+    )
 }
 
 /// The most bytes that file systems take for one name.
@@ -48,15 +66,6 @@ fn file_name(call: &Call) -> anyhow::Result<String> {
         return Err(call.refuse("name", "must not begin with `.qlua-`: qlua's own files are called so"));
     }
     Ok(name)
-}
-
-/// The option `threads`: all cores when a script does not say. The first that says decides how many hash, verify and copy too,
-/// which is done by one pool of the process.
-fn threads(call: &Call) -> anyhow::Result<usize> {
-    match call.get::<Option<i64>>("threads")? {
-        None => Ok(crate::threads::all()),
-        Some(given) => Ok(crate::threads::bound(given, &format!("`threads` of {}", call.name()))?),
-    }
 }
 
 /// The option `max_shard_size`.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use mlua::Value;
 
 use super::super::tensor::{TARGETS, dtype};
-use super::{WRITTEN, file_name, max_shard_size, threads};
+use super::super::threads::{BOUNDED, threads};
+use super::{WRITTEN, file_name, max_shard_size};
 use crate::format::{Granularity, Rounding};
 use crate::job::{QuantizeOptions, Writer, WriterOptions};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
@@ -44,7 +45,7 @@ pub(super) fn declare(namespace: Namespace) -> Namespace {
                     .default("companions", Type::Boolean, true, "whether the base's tokenizer, processor and configuration come along")
                     .default("overwrite", Type::Boolean, false, "whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it")
                     .default("max_shard_size", Type::IntegerIn("bytes"), DEFAULT_SHARD_SIZE as i64, "tensor bytes that a shard holds at most; 100000 is the least")
-                    .described("threads", Type::Integer, "all cores", "threads that read, convert, hash, check and write; the bytes do not depend on it"),
+                    .described("threads", Type::Integer, "all cores", BOUNDED),
             )
             .returns(Type::Handle("Writer"), "a writer without tensors")
             .raises("the directory exists and `overwrite` is not set, or it would touch the base")

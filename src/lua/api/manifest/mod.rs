@@ -10,6 +10,7 @@ use crate::format::Granularity;
 use crate::job::sensitivity;
 use crate::lua::api::fp8::{device, on_device};
 use crate::lua::api::fs::{require_place, write_whole};
+use crate::lua::api::threads::{BOUNDED, threads};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{as_row, row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
@@ -150,6 +151,7 @@ pub(super) fn declare() -> Namespace {
         .options(on_device(
             Options::new()
                 .described("formats", FORMATS, "all three", "the scales to try: one for a tensor, each row, or each 128×128 block")
+                .described("threads", Type::Integer, "all cores", BOUNDED)
                 .default("overwrite", Type::Boolean, false, "replace an existing file"),
         ))
         .returns(Type::Handle("Manifest"), "the manifest")
@@ -291,6 +293,7 @@ fn from_weights(call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if formats.is_empty() {
         return Err(call.refuse("formats", "must name at least one"));
     }
+    threads(call)?;
     let overwrite = call.get("overwrite")?;
     require_place(&path, overwrite)?;
     let groups = sensitivity::weight_errors(&model, &device(call)?, &formats)?;
