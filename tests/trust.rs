@@ -253,6 +253,7 @@ fn coverage_and_weights_of_two_schemes_do_not_go_together() {
     let mixed = Directory::copy(&schemes[0].directory, &place.path().join("mixed"));
     fs::remove_file(mixed.file(RECORD)).unwrap();
     fs::remove_file(mixed.file("layer-sensitivity/weight-error.json")).unwrap();
+    fs::remove_file(mixed.file("README.md")).unwrap();
     assert_eq!(faults(&verify(&mixed.0, Depth::Headers).unwrap()), []);
     let folder = |directory: &Path| directory.join("layer-sensitivity");
     fs::remove_file(folder(&mixed.0).join("top20_coverage_from_baseline.json")).unwrap();
