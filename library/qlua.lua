@@ -1128,6 +1128,7 @@ function qlua.fs.dirname(path) end
 ---@field allow_nan? boolean whether to write NaN and infinities as Python does (default: `false`)
 ---@field indent? integer spaces per level (default: `2`)
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
+---@field seal? boolean whether the last entry of the object is `seal`, a hash of all before it, which tells readers of qlua whether the file was changed since (default: `false`)
 
 ---JSON to Lua tables and back. A decoded object remembers the order of its keys: `pairs` and `encode` follow it. Integers stay integers; null is `qlua.json.null`, which is not nil and counts as true.
 ---@class qlua.json
@@ -1175,6 +1176,8 @@ function qlua.json.encode(value, options) end
 ---Writes a value as a JSON file, whole or not at all, with a final line break.
 ---
 ---Raises when the value cannot be encoded, or the file cannot be written.
+---
+---Raises when `seal` is set, and the value is no object with keys, or all on one line.
 ---
 ---```lua
 ---qlua.json.write("b.json", { layers = { "a", "b" } })

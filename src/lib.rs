@@ -26,6 +26,7 @@ pub mod options;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod seal;
 pub mod selector;
 pub mod shown;
 pub mod tensor;

@@ -187,6 +187,21 @@ fn mistakes_of_a_recipe_are_said_with_their_line_before_anything_runs() {
             "",
         ),
         (with_policy("options = { top = { a = 1 } }\n"), "line 4: `top` must be a text, a number", ""),
+        (
+            with_policy("options = { dry-run = true, dry_run = false }\n"),
+            "line 4: `dry-run` and `dry_run` are the same option",
+            "give it once",
+        ),
+        (
+            with_policy("options = { out = \"a\\u0000b\" }\n"),
+            "line 4: the text that begins with `--out=a",
+            "",
+        ),
+        (
+            with_policy(&format!("options = {{ top = [{}] }}\n", "50, ".repeat(60_000))),
+            "line 4: the text that begins with `--top=50,50,50,50,50` is longer than",
+            "write a range",
+        ),
         (with_policy("name = \"../a\"\n"), "line 4: `../a` cannot be the name of a job", ""),
         (
             "[[policies]]\nscript = \"all_layer_topx\"\n".into(),
@@ -214,6 +229,31 @@ fn mistakes_of_a_recipe_are_said_with_their_line_before_anything_runs() {
         let (code, _, err) = batch.run(&[&["run"], words].concat());
         assert_eq!(code, Some(2), "{err}");
     }
+}
+
+#[test]
+fn a_log_that_another_batch_writes_costs_its_job_alone() {
+    let batch = Batch::new().with("one.lua", "print('one')").with("two.lua", "print('two')");
+    fs::create_dir(batch.path().join("batch-logs")).unwrap();
+    let other = fs::File::create(batch.path().join("batch-logs/one.log")).unwrap();
+    other.lock().unwrap();
+    fs::write(batch.path().join("batch-logs/one.log"), "what the other said\n").unwrap();
+    let (code, out, _) = batch.run(&["run", "one.lua", "two.lua", "--workers", "2", "--json"]);
+    assert_eq!(code, Some(1));
+    let said: Value = serde_json::from_str(&out).unwrap();
+    let oks: Vec<&Value> = said["jobs"].as_array().unwrap().iter().map(|job| &job["ok"]).collect();
+    assert_eq!(oks, [false, true], "{said}");
+    assert!(
+        said["jobs"][0]["message"].as_str().unwrap().starts_with("another batch writes `batch-logs/one.log`"),
+        "{said}"
+    );
+    assert_eq!(
+        (batch.read("batch-logs/one.log"), batch.read("batch-logs/two.log")),
+        ("what the other said\n".into(), "two\n".into())
+    );
+    drop(other);
+    assert_eq!(batch.run(&["run", "one.lua", "two.lua", "--workers", "2"]).0, Some(0));
+    assert_eq!(batch.read("batch-logs/one.log"), "one\n");
 }
 
 #[test]

@@ -315,6 +315,11 @@ fn every_corruption_of_every_file_is_found() {
             fs::remove_file(directory.join(name)).unwrap();
         }
         swap_files(&directory, &files, dialect, &mut tally);
+        // Without any record it looks like a directory of some other tool, but for its card.
+        let (records, aside) = (directory.join("layer-sensitivity"), directory.with_extension("records"));
+        fs::rename(&records, &aside).unwrap();
+        tally.add("all records are lost", format!("layer-sensitivity of {dialect}"), &directory);
+        fs::rename(&aside, &records).unwrap();
         assert_eq!(verify(&directory, Depth::Full).unwrap(), [], "what was broken is whole again");
     }
     let missed = tally.missed();

@@ -74,6 +74,17 @@ fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
     (entry.shape, bytes[entry.range].to_vec())
 }
 
+/// A PNG file that says it has so many pixels, and holds none.
+fn png_claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend(width.to_be_bytes().into_iter().chain(height.to_be_bytes()).chain([8, 2, 0, 0, 0]));
+    let sum = header.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
+    });
+    let pixels = b"\0\0\0\0IDAT\x35\xaf\x06\x1e";
+    [&b"\x89PNG\r\n\x1a\n\0\0\0\r"[..], &header, &(!sum).to_be_bytes(), pixels].concat()
+}
+
 fn integers(bytes: &[u8]) -> Vec<i64> {
     bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
 }
@@ -364,6 +375,14 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
             "no `image_token_id`",
         ),
         (after("tokenizer.json", |v| v["model"] = json!(3)), "is no tokenizer that can be read"),
+        (after("tokenizer.json", |v| v["model"]["dropout"] = json!(0.1)), "leaves out merges at random"),
+        (
+            after("tokenizer.json", |v| {
+                let twice = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+                v["normalizer"] = json!({"type": "Sequence", "normalizers": vec![twice; 34]});
+            }),
+            "makes texts longer without measure",
+        ),
         (database("CREATE TABLE other (id INTEGER);"), "has no table vlm_calib_samples"),
         (
             database("CREATE TABLE vlm_calib_samples (id INTEGER);"),
@@ -378,7 +397,24 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
         (database(row("none.png', 'a caption'")), "none.png` does not exist"),
         (database(row("../p.png', 'a caption'")), "has a picture outside the folder"),
         (database(row("/p.png', 'a caption'")), "has a picture outside the folder"),
+        (database(row("p.png', hex(zeroblob(200000))")), "has a path or a caption of more than 262144 bytes"),
+        (
+            database(
+                "CREATE VIEW vlm_calib_samples AS SELECT 1 AS id, 'calib' AS split, 'p.png' AS image_relpath,
+                hex(zeroblob(400000000)) AS caption;",
+            ),
+            "has a path or a caption of more than 262144 bytes",
+        ),
+        (
+            database(
+                "CREATE VIEW vlm_calib_samples AS WITH RECURSIVE endless(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM endless)
+                SELECT x AS id, 'calib' AS split, 'p.png' AS image_relpath, 'a caption' AS caption FROM endless;",
+            ),
+            "takes longer than 20 s to give its pairs",
+        ),
         (picture(b"text".to_vec()), "is neither PNG nor JPEG"),
+        (picture(png_claiming(60_000, 60_000)), "has 60000 × 60000 pixels, too many"),
+        (picture(png_claiming(u32::MAX >> 1, u32::MAX >> 1)), "is no picture that can be read"),
         (picture(kept[..kept.len() / 2].to_vec()), "is no picture that can be read"),
         (picture(kept[..12].to_vec()), "is no picture that can be read"),
         (picture(photo[..photo.len() - 1].to_vec()), "is cut short"),

@@ -23,9 +23,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("huge_pages", &[]),
     ("input", &["error", "units"]),
     ("json", &["error", "input"]),
+    ("seal", &["json"]),
     ("threads", &["error"]),
     // The rooms, from the bottom up.
-    ("tensor", &["json", "interrupt", "selector", "shown", "units", "words", "threads"]),
+    ("tensor", &["json", "seal", "interrupt", "selector", "shown", "units", "words", "threads"]),
     ("checkpoint", &["tensor"]),
     ("model", &["checkpoint"]),
     // What a name says of its place in the model, and which modules belong together, is the model's to know.

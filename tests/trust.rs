@@ -43,9 +43,10 @@ fn scheme(base: &Path, dialect: DialectId, activations: Activations) -> (Directo
         ..options(&demo.model, &demo.manifest, &base.join("out"))
     };
     let written = ascending_family(options, &[50.0]).run(&Silent).unwrap().schemes.remove(0);
-    // A copy of its own, without the record, so that only the base can tell.
+    // A copy of its own, without the record and the card that says it had one, so that only the base can tell.
     let directory = Directory::copy(&written.directory, &base.join("scheme"));
     fs::remove_dir_all(directory.file("layer-sensitivity")).unwrap();
+    fs::remove_file(directory.file("README.md")).unwrap();
     (directory, demo.model)
 }
 
@@ -252,6 +253,7 @@ fn coverage_and_weights_of_two_schemes_do_not_go_together() {
     let mixed = Directory::copy(&schemes[0].directory, &place.path().join("mixed"));
     fs::remove_file(mixed.file(RECORD)).unwrap();
     fs::remove_file(mixed.file("layer-sensitivity/weight-error.json")).unwrap();
+    fs::remove_file(mixed.file("README.md")).unwrap();
     assert_eq!(faults(&verify(&mixed.0, Depth::Headers).unwrap()), []);
     let folder = |directory: &Path| directory.join("layer-sensitivity");
     fs::remove_file(folder(&mixed.0).join("top20_coverage_from_baseline.json")).unwrap();

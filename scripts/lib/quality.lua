@@ -58,7 +58,7 @@ function quality.measure(opened, paths)
     end
   end
   local path = qlua.fs.join(qlua.fs.dirname(paths[1]), quality.FILE)
-  qlua.json.write(path, { base = qlua.fs.basename(opened.model), rows = rows }, { indent = 2, overwrite = true, allow_nan = true })
+  qlua.json.write(path, { base = qlua.fs.basename(opened.model), rows = rows }, { indent = 2, overwrite = true, allow_nan = true, seal = true })
   return rows
 end
 

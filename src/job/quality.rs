@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
 use crate::json::{self, Number};
 use crate::report::sweep::{MeasuredQuality, QualityKind};
+use crate::seal;
 use crate::units;
 
 /// The content of [`QUALITY`].
@@ -60,6 +61,10 @@ pub(super) fn read_quality(out: &Path, schemes: &[ShownScheme]) -> QualityFound 
         Err(error) if input::is_missing(&error) => return QualityFound::default(),
         Err(error) => return QualityFound::unread(&path, &error),
     };
+    if seal::is_sealed(&text) == Some(false) {
+        let how = "was changed after it was written: its seal is that of another text";
+        return QualityFound::unread(&path, &Error::format(&path, how));
+    }
     match parse(&path, &text) {
         Ok(file) => sort_out(schemes, file),
         Err(error) => QualityFound::unread(&path, &error),

@@ -1,6 +1,6 @@
 //! From scripts and their options to the jobs of a batch: what recipes and `qlua.jobs` have in common.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,8 +9,12 @@ use clap::{Arg, ArgAction, Command};
 use super::embedded::{self, Embedded};
 use super::{Host, Verbosity};
 use crate::error::Error;
+use crate::interrupt;
 use crate::job::batch::{BatchJob, BatchOptions};
 use crate::words::nearest;
+
+/// The system takes no longer words on a command line, with the byte that ends them.
+const LONGEST_WORD: usize = (128 << 10) - 1;
 
 /// The value of an option of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +63,18 @@ pub fn jobs(
 ) -> anyhow::Result<Result<Vec<BatchJob>, (usize, JobMistake)>> {
     let mut names = BTreeSet::new();
     let mut jobs = Vec::new();
+    // What each built-in script takes: to know that it has to be run.
+    let mut known: HashMap<&str, Option<Command>> = HashMap::new();
     for (at, request) in requests.iter().enumerate() {
-        let mut job = match job(request, options, verbosity)? {
+        interrupt::check()?;
+        let built_in = embedded::script(&request.script);
+        if let Some(script) = built_in
+            && !known.contains_key(script.name())
+        {
+            known.insert(script.name(), Host::command_line_of(script)?);
+        }
+        let declared = built_in.and_then(|script| known.get(script.name())).and_then(Option::as_ref);
+        let mut job = match job(request, built_in.is_some(), declared, options, verbosity) {
             Ok(job) => job,
             Err(mistake) => return Ok(Err((at, mistake))),
         };
@@ -76,15 +90,17 @@ pub fn jobs(
     Ok(Ok(jobs))
 }
 
+/// The job of `request`. As on the command line, a bare name is always the built-in script where there is one; `known` is what that
+/// takes.
 fn job(
     request: &JobRequest,
+    is_built_in: bool,
+    known: Option<&Command>,
     options: &BatchOptions,
     verbosity: Verbosity,
-) -> anyhow::Result<Result<BatchJob, JobMistake>> {
-    let mistake = |key: &str, error: Error| Ok(Err(JobMistake { key: key.into(), error }));
-    // As on the command line, a bare name is always the built-in script where there is one.
-    let built_in = embedded::script(&request.script);
-    if built_in.is_none() && !Path::new(&request.script).is_file() {
+) -> Result<BatchJob, JobMistake> {
+    let mistake = |key: &str, error: Error| Err(JobMistake { key: key.into(), error });
+    if !is_built_in && !Path::new(&request.script).is_file() {
         return mistake("script", no_script(&request.script));
     }
     let name = match &request.name {
@@ -98,11 +114,14 @@ fn job(
         let problem = format!("`{name}` cannot be the name of a job, which is that of its log");
         return mistake("name", Error::usage(problem).with_hint("use letters, digits, `-`, `_` and `.`"));
     }
-    let declared = built_in.map(Host::command_line_of).transpose()?.flatten();
-    let known = declared.as_ref();
+    let mut spelled: HashMap<String, &str> = HashMap::new();
     for (key, value) in &request.options {
         if let Err(error) = check(key, value, &request.script, known) {
             return mistake(key, error);
+        }
+        if let Some(other) = spelled.insert(key.replace('_', "-"), key) {
+            let problem = format!("`{other}` and `{key}` are the same option");
+            return mistake(key, Error::usage(problem).with_hint("give it once"));
         }
     }
     let mut given: Vec<(String, &JobValue)> = Vec::new();
@@ -132,10 +151,29 @@ fn job(
             .map_or(matches!(value, JobValue::List(_)), |argument| {
                 matches!(argument.get_action(), ArgAction::Append)
             });
-        words.extend(option_words(key, value, is_repeated).into_iter().map(OsString::from));
+        let of_option = option_words(key, value, is_repeated);
+        if let Some(error) = of_option.iter().find_map(|word| no_word(word)) {
+            return mistake(key, error);
+        }
+        words.extend(of_option.into_iter().map(OsString::from));
+    }
+    if let Some(error) = request.arguments.iter().chain([&request.script]).find_map(|word| no_word(word)) {
+        return mistake("arguments", error);
     }
     words.extend(request.arguments.iter().map(OsString::from));
-    Ok(Ok(BatchJob { name, words, writes: known.and_then(|known| writes(known, &given)) }))
+    Ok(BatchJob { name, words, writes: known.and_then(|known| writes(known, &given)) })
+}
+
+/// What keeps `word` off a command line.
+fn no_word(word: &str) -> Option<Error> {
+    let begin: String = word.chars().take(20).collect();
+    if word.contains('\0') {
+        return Some(Error::usage(format!("the text that begins with `{begin}` holds a NUL character")));
+    }
+    (word.len() > LONGEST_WORD).then(|| {
+        let problem = format!("the text that begins with `{begin}` is longer than {LONGEST_WORD} bytes");
+        Error::usage(problem).with_hint("no program takes such an option; write a range, or several jobs")
+    })
 }
 
 /// Where a script whose command line is `known` writes.

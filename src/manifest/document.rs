@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::json::{self, Number};
+use crate::seal;
 
 /// A JSON object in file order, duplicate keys included; or something else where an object was expected.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ pub(super) struct Document {
     pub sensitivity_ranking: Option<Vec<RankedName>>,
     pub amax: Option<ManifestSection<Number>>,
     baseline_manifest: Value,
+    seal: Value,
     keys: Vec<String>,
 }
 
@@ -106,6 +108,12 @@ impl Document {
         }
         if !matches!(document.layer_sensitivity, Some(GroupEntries(ManifestSection::Object(_)))) {
             return Err(document.not_a_manifest(path));
+        }
+        // Those of other tools have none.
+        if document.seal.is_string() && seal::is_sealed(bytes) != Some(true) {
+            return Err(Error::format(path, "was changed after it was written: its seal is that of another text").with_hint(
+                "write it again; where the change was meant, take out its last entry, `seal`, with the comma before it",
+            ));
         }
         Ok(document)
     }
@@ -177,6 +185,7 @@ impl<'de> Deserialize<'de> for Document {
                         "sensitivity_ranking" => document.sensitivity_ranking = map.next_value()?,
                         "amax" => document.amax = map.next_value()?,
                         "baseline_manifest" => document.baseline_manifest = map.next_value()?,
+                        "seal" => document.seal = map.next_value()?,
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                     document.keys.push(key);

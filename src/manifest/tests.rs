@@ -188,3 +188,22 @@ fn broken_json_and_wrong_shapes_are_one_sentence() {
     let missing = Manifest::open("no/such/manifest.json").unwrap_err();
     assert_eq!(missing.kind(), "io");
 }
+
+#[test]
+fn a_sealed_manifest_that_was_changed_is_refused() {
+    let text = manifest_text("", &format!(r#""a": {{{GROUP}}}"#));
+    let sealed = crate::seal::sealed(&serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    let sealed = String::from_utf8(sealed).unwrap();
+    assert!(sealed.contains("\"seal\""));
+    assert!(Manifest::parse("dir/m.json", sealed.clone()).is_ok());
+    let changed = sealed.replace("50.0", "51.0");
+    let error = problem(&changed);
+    assert_eq!(
+        error.to_string(),
+        "`dir/m.json` was changed after it was written: its seal is that of another text"
+    );
+    assert!(error.hint().unwrap().contains("take out its last entry"));
+    // The hint helps.
+    let (before, _) = changed.split_once(",\n  \"seal\"").unwrap();
+    assert!(Manifest::parse("dir/m.json", format!("{before}\n}}\n")).is_ok());
+}

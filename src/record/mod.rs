@@ -2,7 +2,6 @@
 
 mod files;
 mod provenance;
-mod seal;
 pub(crate) mod tree_hash;
 
 pub use files::{FileInDirectory, FileKind, RecordedFile, files_below};

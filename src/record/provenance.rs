@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::RecordedFile;
-use super::seal::{is_sealed, sealed};
 use crate::checkpoint::hub::HubOrigin;
 use crate::checkpoint::{Checkpoint, RECORDS};
 use crate::dialect::DialectId;
 use crate::error::Result;
 use crate::input::{self, InputKind};
 use crate::plan::Layout;
+use crate::seal::{is_sealed, sealed};
 
 /// The record of a scheme; it is written last.
 pub(crate) const PROVENANCE: &str = "provenance.json";

@@ -13,7 +13,7 @@ use super::weights::LeftOut;
 use super::{Code, Depth, Problem, RecordState, Verified, VerifyOptions};
 use super::{base, blocks, companions, coverage, layers, needed, records, sizes, tensors, unknown, weights};
 use crate::checkpoint::hub;
-use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE};
+use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE, has_own_card};
 use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
@@ -233,7 +233,8 @@ impl FoundDirectory {
             verified.member = verified.member.take().map(|member| member.with_hashes(&read.files));
             hashes.extend(read.files.into_iter().map(|(name, (_, hash))| (name, hash)));
         }
-        let (found, state) = records::check(&self.record, &self.files, &hashes, options.depth);
+        let (found, state) =
+            records::check(&self.record, &self.files, &hashes, has_own_card(&self.directory)?, options.depth);
         problems.extend(found);
         problems.extend(companions);
         verified.record = state;

@@ -55,18 +55,21 @@ pub(super) fn hash(
     files.par_iter().filter(is_wanted).map(hash).collect()
 }
 
-/// Compares `files`, all that are in a directory, with `record`. `hashes` are those of all that can be what is on record.
+/// Compares `files`, all that are in a directory, with `record`; `has_card` says whether the card of that directory is one of
+/// qlua's. `hashes` are those of all that can be what is on record.
 pub(super) fn check(
     record: &FoundRecord,
     files: &[FileInDirectory],
     hashes: &HashMap<String, String>,
+    has_card: bool,
     depth: Depth,
 ) -> (Vec<Problem>, RecordState) {
     let own = record_path();
     let record = match record {
         FoundRecord::Absent => {
-            // Nothing else writes such a file.
-            let is_scheme = files.iter().any(|found| found.name == format!("{RECORDS}/{WEIGHT_ERROR}"));
+            // Nothing else writes such files.
+            let is_scheme =
+                has_card || files.iter().any(|found| found.name == format!("{RECORDS}/{WEIGHT_ERROR}"));
             let message = || {
                 format!("`{own}` is missing, so that nothing says what the files of this scheme should be")
             };

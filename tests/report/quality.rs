@@ -153,6 +153,13 @@ fn a_broken_file_is_said_to_be_so() {
         fs::write(&path, text).unwrap();
         check(expected);
     }
+    // A digit of what was measured is another one.
+    let measured = json!({"base": "model", "rows": [row("top10", "text", 1, json!(1.25))]});
+    let sealed = String::from_utf8(qlua::seal::sealed(&measured)).unwrap();
+    fs::write(&path, sealed.replace("1.25", "1.35")).unwrap();
+    check("was changed after it was written");
+    fs::write(&path, sealed).unwrap();
+    assert_ne!(note(&of_family(&family)).map(|said| said.contains("was changed")), Some(true));
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     check("is a directory, not a regular file");

@@ -1,7 +1,7 @@
 //! The chat template of a checkpoint: Jinja, read as Transformers reads it.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -10,6 +10,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
+use super::bounded::bounded;
 use super::tokens::{CONFIG_FILE, read_json};
 use super::{dates, json_filter};
 use crate::checkpoint::Checkpoint;
@@ -20,13 +21,15 @@ use crate::input::InputKind;
 const FILE: &str = "chat_template.jinja";
 /// Where older processors have it.
 const PROCESSOR_FILE: &str = "chat_template.json";
-/// Steps that a template may take, a hundred times what any known one takes for a chat of two messages.
-const FUEL: u64 = 1_000_000;
+/// Steps that a template may take, 25 times what any known one takes for a chat of two messages. They bound how deep values get.
+const FUEL: u64 = 250_000;
+/// The most bytes of a template, several times what any known one has. They bound how deep expressions get.
+const MOST_BYTES: usize = 128 << 10;
 
 /// A compiled chat template, with the names of the special tokens that it may use.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     special: Map<String, Value>,
     path: PathBuf,
 }
@@ -78,41 +81,34 @@ impl ChatTemplate {
 
     /// Compiles `text`, which comes from `path`.
     fn compile(text: &str, special: Map<String, Value>, path: &Path) -> Result<Self> {
-        let mut environment = Environment::new();
-        let broken = |e: &minijinja::Error| {
+        if text.len() > MOST_BYTES {
+            let problem =
+                format!("has a template of {} bytes, and no more than {MOST_BYTES} are read", text.len());
+            return Err(Error::format(path, problem).with_hint("take the file from the model's page"));
+        }
+        let text = without_generation(text);
+        let compiled = bounded(&subject(path), move || environment(text))?;
+        let environment = compiled.map_err(|e| {
             Error::format(path, format!("has a template that is broken: {e}"))
                 .with_hint("take the file from the model's page")
-        };
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| broken(&e))?);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.set_fuel(Some(FUEL));
-        environment
-            .add_filter("tojson", |value: minijinja::Value, options| json_filter::to_json(&value, options));
-        environment.add_function("raise_exception", |message: String| {
-            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
-        environment.add_function("strftime_now", |format: String| {
-            let failed = || minijinja::Error::new(ErrorKind::InvalidOperation, "this is no format of a date");
-            dates::now(&format).ok_or_else(failed)
-        });
-        environment.add_template_owned(TEMPLATE, without_generation(text)).map_err(|e| broken(&e))?;
-        Ok(ChatTemplate { environment, special, path: path.into() })
+        })?;
+        Ok(ChatTemplate { environment: Arc::new(environment), special, path: path.into() })
     }
 
     /// The text of `messages`, a list of objects with `role` and `content`; with `asking`, the beginning of the answer follows.
     ///
     /// # Errors
-    /// [`Error::Refused`] with what the template has against these messages; [`Error::Limit`] when it takes too many steps.
+    /// [`Error::Refused`] with what the template has against these messages; [`Error::Limit`] when it takes too many steps or too
+    /// long.
     pub fn render(&self, messages: &Value, asking: bool) -> Result<String> {
         let mut context = self.special.clone();
         context.insert("messages".into(), messages.clone());
         context.insert("tools".into(), Value::Null);
         context.insert("documents".into(), Value::Null);
         context.insert("add_generation_prompt".into(), json!(asking));
-        let template = self.environment.get_template(TEMPLATE).map_err(|e| self.failed(&e))?;
-        template.render(Serde(&context)).map_err(|e| self.failed(&e))
+        let environment = self.environment.clone();
+        let render = move || environment.get_template(TEMPLATE)?.render(Serde(&context));
+        bounded(&subject(&self.path), render)?.map_err(|e| self.failed(&e))
     }
 
     /// The name of the special token `key`, such as `bos_token`.
@@ -121,16 +117,41 @@ impl ChatTemplate {
     }
 
     fn failed(&self, error: &minijinja::Error) -> Error {
-        let path = self.path.display();
+        let subject = subject(&self.path);
         match error.kind() {
             ErrorKind::OutOfFuel => Error::Limit {
-                problem: format!("the chat template of `{path}` takes more than {FUEL} steps"),
+                problem: format!("{subject} takes more than {FUEL} steps"),
                 hint: Some("put the template of the model's authors in its place".into()),
             },
-            _ => Error::refused(format!("the chat template of `{path}` fails: {error}"))
+            _ => Error::refused(format!("{subject} fails: {error}"))
                 .with_hint("it may want another prompt, or be written for tools that are not there"),
         }
     }
+}
+
+/// What errors call the template of `path`.
+fn subject(path: &Path) -> String {
+    format!("the chat template of `{}`", path.display())
+}
+
+/// What runs the template `text`.
+fn environment(text: String) -> std::result::Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_fuel(Some(FUEL));
+    environment
+        .add_filter("tojson", |value: minijinja::Value, options| json_filter::to_json(&value, options));
+    environment.add_function("raise_exception", |message: String| {
+        Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: String| {
+        let failed = || minijinja::Error::new(ErrorKind::InvalidOperation, "this is no format of a date");
+        dates::now(&format).ok_or_else(failed)
+    });
+    environment.add_template_owned(TEMPLATE, text)?;
+    Ok(environment)
 }
 
 /// The name of the one template in its environment.
@@ -219,7 +240,32 @@ mod tests {
         assert!(error.to_string().contains("roles must alternate"), "{error}");
         let endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a * b %}{% endfor %}{% endfor %}";
         assert_eq!(render(endless, &none, false).unwrap_err().kind(), "limit");
+        // Lists that hold the same list twice, again and again: few steps, and more values than can ever be looked at.
+        let doubled = "{% set n = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}{{ n.a == n.b }}";
+        assert_eq!(
+            render(doubled, &none, false).unwrap_err().to_string(),
+            "the chat template of `t.jinja` takes longer than 10 s"
+        );
         let broken = ChatTemplate::compile("{% for", Map::new(), Path::new("t.jinja")).unwrap_err();
         assert!(broken.to_string().starts_with("`t.jinja` has a template that is broken"), "{broken}");
+    }
+    #[test]
+    fn a_deep_template_ends_in_an_answer_or_an_error() {
+        let most = MOST_BYTES - 100;
+        let chain = |word: &str| format!("{{{{ 1{} }}}}", word.repeat(most / word.len()));
+        let before = |word: &str| format!("{{{{ {}1 }}}}", word.repeat(most / word.len()));
+        let nested = |end: &str| {
+            format!(
+                "{{% set n = namespace(s=[]) %}}{{% for a in range(99999) %}}{{% set n.s = [[[[n.s]]]] %}}{{% endfor %}}{end}"
+            )
+        };
+        let deep = [before("-"), before("not "), chain("~1"), chain(".a"), chain("+1"), chain("|e")];
+        for template in deep.into_iter().chain(["{{ n.s }}", "{{ n.s | tojson }}", "x"].map(nested)) {
+            // Whatever it is, the process is still there.
+            let _ = render(&template, &json!([]), false);
+        }
+        let long =
+            ChatTemplate::compile(&"x".repeat(MOST_BYTES + 1), Map::new(), Path::new("t.jinja")).unwrap_err();
+        assert!(long.to_string().contains("no more than 131072 are read"), "{long}");
     }
 }

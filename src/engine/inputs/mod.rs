@@ -3,6 +3,7 @@
 //!
 //! Tokens and pixels are those that Transformers 5.24 makes of the same files with the processor of the checkpoint.
 
+mod bounded;
 mod captions;
 mod chat_template;
 mod dates;

@@ -1,7 +1,9 @@
 //! Pictures with captions, listed in the table `vlm_calib_samples` of an SQLite database.
 
 use std::path::{Component, Path};
+use std::time::{Duration, Instant};
 
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
@@ -21,6 +23,13 @@ const QUESTION: &str = "Describe the image.";
 const QUERY: &str = "SELECT image_relpath, caption FROM vlm_calib_samples WHERE ?1 IS NULL OR split = ?1 ORDER BY id LIMIT ?2";
 /// Steps of SQLite's machine between two questions whether somebody asked to stop.
 const STEPS: i32 = 100_000;
+/// Far longer than any honest table takes; a view may go on for ever.
+const LONGEST: Duration = Duration::from_secs(20);
+/// The most bytes of a path or a caption, and of what a view makes of others; other columns may hold more. No caption that a model is
+/// scored on comes near it.
+const MOST_BYTES: i32 = 256 << 10;
+/// The most bytes of a pattern that a view compares with: the time of some grows with its square.
+const MOST_PATTERN: i32 = 1000;
 /// The bytes of a database that say whether it has a log of its own (WAL), and what they are where it has none.
 const JOURNAL_MODES: (std::ops::Range<usize>, u8) = (18..20, 1);
 
@@ -41,7 +50,8 @@ pub struct PairsFile<'a> {
 /// # Errors
 /// [`Error::Format`] for what is no database, or has no such table or rows; [`Error::Refused`] for a pair of more than `max_length`
 /// tokens, which cut would lose the picture's, for a picture outside the folder, and for a database that somebody writes to; those of
-/// [`Processor::picture`] and of a chat template that is not there or fails.
+/// [`Processor::picture`] and of a chat template that is not there or fails; [`Error::Limit`] for a database whose views never end or
+/// make texts without measure.
 pub fn pairs(processor: &Processor, file: PairsFile, max_length: usize, samples: usize) -> Result<Samples> {
     let settings = processor.picture_settings()?;
     let template = processor.chat_template()?;
@@ -121,7 +131,12 @@ fn query(bytes: &[u8], split: Option<&str>, most: usize) -> rusqlite::Result<Pai
     connection.deserialize_read_exact("main", bytes, bytes.len(), true)?;
     // Views of a database from elsewhere may call nothing that has effects.
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.progress_handler(STEPS, Some(interrupt::requested))?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MOST_BYTES)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MOST_PATTERN)?;
+    // What is sorted goes into no file elsewhere.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    let begun = Instant::now();
+    connection.progress_handler(STEPS, Some(move || interrupt::requested() || begun.elapsed() > LONGEST))?;
     let mut statement = connection.prepare(QUERY)?;
     let rows = statement.query_map((split, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
@@ -130,7 +145,26 @@ fn query(bytes: &[u8], split: Option<&str>, most: usize) -> rusqlite::Result<Pai
 fn failed(path: &Path, error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let problem = match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => return Error::Interrupted,
+        Some(ErrorCode::OperationInterrupted) if interrupt::requested() => return Error::Interrupted,
+        Some(ErrorCode::OperationInterrupted) => {
+            return Error::Limit {
+                problem: format!(
+                    "`{}` takes longer than {} s to give its pairs",
+                    path.display(),
+                    LONGEST.as_secs()
+                ),
+                hint: Some("give a plain table of them, no view".into()),
+            };
+        }
+        Some(ErrorCode::TooBig) => {
+            return Error::Limit {
+                problem: format!(
+                    "`{}` has a path or a caption of more than {MOST_BYTES} bytes",
+                    path.display()
+                ),
+                hint: Some("cut it, or leave it out".into()),
+            };
+        }
         Some(ErrorCode::NotADatabase) => "is no SQLite database".into(),
         Some(ErrorCode::DatabaseCorrupt) => "is a damaged SQLite database".into(),
         _ => match error.to_string() {

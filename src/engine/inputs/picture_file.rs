@@ -14,6 +14,8 @@ use crate::units;
 
 /// The most bytes that the file of a picture may have.
 const MOST_BYTES: u64 = 256 << 20;
+/// The most bytes of what a picture carries beside its pixels, such as a colour profile, unpacked.
+const MOST_BESIDE: u64 = 64 << 20;
 /// The most pixels of a picture: where Pillow takes it for a bomb.
 const MOST_PIXELS: u64 = 178_956_970;
 
@@ -84,7 +86,7 @@ impl RgbPicture {
         }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(8 * MOST_PIXELS);
+        limits.max_alloc = Some(MOST_BESIDE);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(broken)?;
         let (width, height) = decoder.dimensions();

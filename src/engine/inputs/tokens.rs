@@ -1,6 +1,6 @@
 //! Text to tokens and back, by the `tokenizer.json` of a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
@@ -14,6 +14,9 @@ use crate::json;
 const FILE: &str = "tokenizer.json";
 /// The name of the file that says how the tokenizer is used.
 pub(super) const CONFIG_FILE: &str = "tokenizer_config.json";
+/// How many times longer the replacements of a tokenizer, one after the other, may make a text. Those of known ones make it three times
+/// as long.
+const MOST_GROWTH: f64 = 100.0;
 
 /// The tokenizer of a checkpoint.
 #[derive(Debug, Clone)]
@@ -28,8 +31,8 @@ impl TextTokenizer {
     /// Opens that of `checkpoint`; `config` is its `tokenizer_config.json`, null where there is none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without a `tokenizer.json`; [`Error::Format`] for one that is none; those of
-    /// [`Checkpoint::read_beside`].
+    /// [`Error::NotFound`] without a `tokenizer.json`; [`Error::Format`] for one that is none; [`Error::Refused`] for one that leaves
+    /// merges to chance, or makes texts longer without measure; those of [`Checkpoint::read_beside`].
     pub(super) fn open(checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
         let path = checkpoint.directory().join(FILE);
         let bytes = checkpoint.read_beside(FILE, InputKind::Configuration)?.ok_or_else(|| {
@@ -37,10 +40,14 @@ impl TextTokenizer {
                 "copy it from the model's page; Transformers writes it with tokenizer.save_pretrained",
             )
         })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| {
-            Error::format(&path, format!("is no tokenizer that can be read: {e}"))
+        let unread = |why: String| {
+            Error::format(&path, format!("is no tokenizer that can be read: {why}"))
                 .with_hint("take the file from the model's page")
-        })?;
+        };
+        let said: Value = serde_json::from_slice(&bytes).map_err(|e| unread(e.to_string()))?;
+        require_usable(&path, &said)?;
+        drop(said);
+        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| unread(e.to_string()))?;
         // Some files carry the truncation and the padding of whoever saved them last.
         tokenizer
             .with_truncation(None)
@@ -117,6 +124,41 @@ impl TextTokenizer {
     fn failed(&self, error: &tokenizers::Error) -> Error {
         Error::format(&self.path, format!("cannot be applied: {error}"))
     }
+}
+
+/// Fails for a tokenizer of which nobody could say what a text becomes, or how long.
+fn require_usable(path: &Path, said: &Value) -> Result<()> {
+    let refused = |problem: String| {
+        Error::refused(format!("`{}` {problem}", path.display()))
+            .with_hint("take the file from the model's page")
+    };
+    // An aid of training: the same text would have other tokens each time, and other scores.
+    let dropout = &said["model"]["dropout"];
+    if !dropout.is_null() && dropout.as_f64() != Some(0.0) {
+        return Err(refused(format!("leaves out merges at random (`dropout` is {dropout})")));
+    }
+    let parts = ["normalizer", "pre_tokenizer", "decoder"];
+    match parts.iter().map(|part| growth(&said[*part])).fold(1.0, f64::max) {
+        most if most > MOST_GROWTH => {
+            Err(refused("makes texts longer without measure by its replacements".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many times longer the replacements in `part`, one after the other, may make a text.
+fn growth(part: &Value) -> f64 {
+    let inner: f64 = match part {
+        Value::Array(parts) => parts.iter().map(growth).product(),
+        Value::Object(parts) => parts.values().map(growth).product(),
+        _ => 1.0,
+    };
+    if part["type"] != "Replace" {
+        return inner;
+    }
+    let length = |value: &Value| value.as_str().map_or(0, str::len).max(1) as f64;
+    // An expression may find single letters.
+    (length(&part["content"]) / length(&part["pattern"]["String"])).max(1.0) * inner
 }
 
 /// The file `name` of a checkpoint as JSON; null where there is none.

@@ -1,6 +1,6 @@
 //! The process of a job.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub(super) struct JobProcess {
     failure: Option<JoinHandle<Option<String>>>,
     begun: Instant,
     log: PathBuf,
+    /// Keeps the log for this job, until it is dropped.
+    _held: File,
     /// Ends the process when this one has to end at once.
     cleanup: Option<Cleanup>,
 }
@@ -33,11 +35,24 @@ impl JobProcess {
     /// Begins `job`.
     ///
     /// # Errors
-    /// [`Error::Io`] when its log cannot be written, or there can be no process.
+    /// [`Error::Io`] when its log cannot be written, or there can be no process; [`Error::Refused`] when a job of another batch
+    /// writes that log.
     pub fn begin(job: &BatchJob, options: &BatchOptions) -> Result<Self> {
-        let log = options.logs.join(format!("{}.log", job.name));
+        let log = log(job, options);
         let unwritten = |error| Error::io("write", &log, error);
-        File::create(&log).map_err(unwritten)?;
+        let held =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&log).map_err(unwritten)?;
+        match held.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let problem = format!("another batch writes `{}`", log.display());
+                return Err(
+                    Error::refused(problem).with_hint("wait for it, or give another folder for the logs")
+                );
+            }
+            // Some file systems have no locks.
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        held.set_len(0).map_err(unwritten)?;
         let append = || OpenOptions::new().append(true).open(&log).map_err(unwritten);
         let mut command = Command::new(PROGRAM);
         command.arg0("qlua").args(&job.words).stdin(Stdio::null()).stdout(append()?).stderr(Stdio::piped());
@@ -57,7 +72,7 @@ impl JobProcess {
             }
             None => None,
         };
-        Ok(JobProcess { child, failure, begun: Instant::now(), log, cleanup: Some(cleanup) })
+        Ok(JobProcess { child, failure, begun: Instant::now(), log, _held: held, cleanup: Some(cleanup) })
     }
 
     /// Asks it to stop after its current step.
@@ -98,6 +113,11 @@ impl Drop for JobProcess {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Where all that `job` says is kept.
+pub(super) fn log(job: &BatchJob, options: &BatchOptions) -> PathBuf {
+    options.logs.join(format!("{}.log", job.name))
 }
 
 /// Copies what is `said` on standard error to `log` and gives the last error, with its hint.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::job::{BatchJob, BatchOptions, JobEnd};
-use super::process::JobProcess;
+use super::process::{JobProcess, log};
 use crate::error::{Error, Result};
 use crate::interrupt;
 
@@ -29,7 +29,7 @@ pub trait BatchListener {
 /// order in which they are given. After a wish to stop all that run are asked to, and no other begins: those have no end.
 ///
 /// # Errors
-/// [`Error::Io`] when the logs cannot be written or there can be no process; what runs is stopped then.
+/// [`Error::Io`] when there can be no folder for logs, or the system says nothing of a process; what runs is stopped then.
 pub fn run_batch(
     jobs: &[BatchJob],
     options: &BatchOptions,
@@ -51,7 +51,22 @@ pub fn run_batch(
         while running.len() < options.workers
             && let Some(at) = next(jobs, &mut waiting, &running)
         {
-            running.push((at, JobProcess::begin(&jobs[at], options)?));
+            // One that cannot begin costs itself alone.
+            match JobProcess::begin(&jobs[at], options) {
+                Ok(process) => running.push((at, process)),
+                Err(error) => {
+                    let hint = error.hint().map_or(String::new(), |hint| format!(" ({hint})"));
+                    let end = JobEnd {
+                        name: jobs[at].name.clone(),
+                        code: Some(1),
+                        seconds: 0.0,
+                        message: Some(format!("{error}{hint}")),
+                        log: log(&jobs[at], options),
+                    };
+                    listener.ended(&end);
+                    ends[at] = Some(end);
+                }
+            }
             has_begun = true;
         }
         let mut still = Vec::new();

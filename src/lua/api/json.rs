@@ -12,6 +12,7 @@ use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::is_row;
 use crate::lua::{Call, Handle, Type};
+use crate::seal;
 
 /// The type behind `qlua.json.null`.
 pub(super) struct Null;
@@ -81,13 +82,21 @@ pub(super) fn declare() -> Namespace {
             .options(
                 layout()
                     .default("indent", INDENT, 2, "spaces per level")
-                    .default("overwrite", Type::Boolean, false, "whether to replace a file that is there"),
+                    .default("overwrite", Type::Boolean, false, "whether to replace a file that is there")
+                    .default("seal", Type::Boolean, false, "whether the last entry of the object is `seal`, a hash of all before it, which tells readers of qlua whether the file was changed since"),
             )
             .raises("the value cannot be encoded, or the file cannot be written")
+            .raises("`seal` is set, and the value is no object with keys, or all on one line")
             .example("qlua.json.write(\"b.json\", { layers = { \"a\", \"b\" } })"),
         |call| {
             let mut text = encode::encode(call)?;
             text.push('\n');
+            if call.get("seal")? {
+                if !text.starts_with("{\n") {
+                    return Err(call.refuse("seal", "needs an object with keys, and `indent` above 0"));
+                }
+                text = String::from_utf8(seal::sealed_text(text.into_bytes()))?;
+            }
             let (path, overwrite) = (call.get::<PathBuf>("path")?, call.get("overwrite")?);
             Ok(call.uninterrupted(|| write_whole(&path, text.as_bytes(), overwrite))?)
         },

@@ -4,6 +4,10 @@
 const KEYS: [&str; 5] = ["license", "license_name", "license_link", "language", "pipeline_tag"];
 /// The key of the library that loads a model.
 const LIBRARY: &str = "library_name";
+/// More lines belong to no such key.
+const MOST_LINES: usize = 200;
+/// No value is longer, in bytes.
+const LONGEST_LINE: usize = 1000;
 
 /// Metadata of the card of a base checkpoint that hold for what is made from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +19,9 @@ pub struct CarriedMetadata {
 }
 
 impl CarriedMetadata {
-    /// What of `card`, the text of a `README.md`, is carried along: nothing where it has no front matter.
+    /// What of `card`, the text of a `README.md`, is carried along: nothing where it has no front matter. Of a value that is more than
+    /// a word, a quoted text or a list of these it cannot be said where it ends, so that it stays behind: what follows it on the new
+    /// card would be a part of it.
     pub fn of(card: &str) -> Self {
         let mut carried = CarriedMetadata::default();
         let text = card.trim_start_matches('\u{feff}');
@@ -32,12 +38,14 @@ impl CarriedMetadata {
             return carried;
         }
         front.pop();
+        let mut carried_keys: Vec<&str> = Vec::new();
         for block in blocks(&front) {
             let Some((key, value)) = block[0].split_once(':') else { continue };
             if key == LIBRARY {
                 let library = value.trim().trim_matches(['"', '\'']);
                 carried.library = is_word(library).then(|| library.to_string());
-            } else if KEYS.contains(&key) && !refers_elsewhere(block) {
+            } else if KEYS.contains(&key) && !carried_keys.contains(&key) && is_simple(value, &block[1..]) {
+                carried_keys.push(key);
                 block.iter().for_each(|line| {
                     carried.lines.push_str(line);
                     carried.lines.push('\n');
@@ -57,13 +65,42 @@ fn blocks<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = &'a [&'a str]> {
     ranges.into_iter().map(|(from, to)| &lines[from..to])
 }
 
-/// Whether a value is an anchor, or stands for one that is somewhere else.
-fn refers_elsewhere(block: &[&str]) -> bool {
-    let values = block.iter().enumerate().map(|(at, line)| match at {
-        0 => line.split_once(':').map_or("", |(_, value)| value),
-        _ => line.trim_start().trim_start_matches('-'),
-    });
-    values.into_iter().any(|value| value.trim_start().starts_with(['*', '&', '!']))
+/// Whether `value`, which stands behind a key, and the `items` below it are a value that ends where it seems to.
+fn is_simple(value: &str, items: &[&str]) -> bool {
+    let (value, is_ignored) =
+        (value.trim(), |line: &str| line.is_empty() || line.trim_start().starts_with('#'));
+    let mut items = items.iter().map(|line| line.trim_start()).filter(|line| !is_ignored(line)).peekable();
+    let is_item = |line: &str| line.strip_prefix("- ").is_some_and(|item| is_scalar(item.trim()));
+    match items.peek() {
+        None => is_scalar(value) || is_list(value),
+        Some(_) => value.is_empty() && items.by_ref().take(MOST_LINES).all(is_item) && items.peek().is_none(),
+    }
+}
+
+/// Whether `text` is a list on one line.
+fn is_list(text: &str) -> bool {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    inner.is_some_and(|inner| {
+        inner.split(',').map(str::trim).all(|item| is_scalar(item) && !item.contains(['[', ']', '{', '}']))
+    })
+}
+
+/// Whether `text` is a plain or a quoted text of YAML, with nothing behind it.
+fn is_scalar(text: &str) -> bool {
+    if text.is_empty() || text.len() > LONGEST_LINE || text.chars().any(char::is_control) {
+        return false;
+    }
+    for quote in ['"', '\''] {
+        if let Some(inner) = text.strip_prefix(quote) {
+            return inner.strip_suffix(quote).is_some_and(|inner| !inner.contains([quote, '\\']));
+        }
+    }
+    let begins = |text: &str| {
+        !text.starts_with([
+            '[', ']', '{', '}', ',', '#', '&', '*', '!', '|', '>', '%', '@', '`', '-', '?', ':',
+        ])
+    };
+    begins(text) && !text.contains(": ") && !text.contains(" #") && !text.ends_with(':')
 }
 
 fn is_word(text: &str) -> bool {
@@ -95,5 +132,43 @@ mod tests {
         }
         let odd = CarriedMetadata::of("---\nlibrary_name: a b: c\nlicense: mit\n---\n");
         assert_eq!((odd.lines.as_str(), odd.library), ("license: mit\n", None));
+    }
+
+    /// A value that goes on after its lines would take in what the new card says below it.
+    #[test]
+    fn a_value_of_which_the_end_is_not_certain_stays_behind() {
+        for value in [
+            "\"mit",
+            "'mit",
+            "\"a\" b\"",
+            "\"a\\",
+            "[en, de",
+            "[en, [de]]",
+            "{a: b}",
+            "|",
+            ">-\n  mit",
+            "a: b",
+            "mit # x",
+            "&a mit",
+            "!!str mit",
+            "\u{1b}[31mmit",
+            "mit\n  and more",
+            "\n- \"en\n- de",
+            "\n- en: de",
+            "\n  name: mit",
+            "@mit",
+            "a:",
+        ] {
+            let card = format!("---\nlicense: {value}\npipeline_tag: any\n---\n");
+            assert_eq!(CarriedMetadata::of(&card).lines, "pipeline_tag: any\n", "{value}");
+        }
+        assert_eq!(CarriedMetadata::of(&format!("---\nlicense: {}\n---\n", "x".repeat(2000))).lines, "");
+        assert_eq!(CarriedMetadata::of(&format!("---\nlanguage:{}\n---\n", "\n- en".repeat(300))).lines, "");
+        let twice =
+            "---\nlicense: mit\nlicense: other\nlanguage: [en, 'de']\nlicense_link: https://a.b/c\n---\n";
+        assert_eq!(
+            CarriedMetadata::of(twice).lines,
+            "license: mit\nlanguage: [en, 'de']\nlicense_link: https://a.b/c\n"
+        );
     }
 }

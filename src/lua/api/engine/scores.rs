@@ -26,6 +26,7 @@ use crate::lua::{Call, Handle, Row, Type};
 use crate::manifest::Manifest;
 use crate::model::{Model, canonical};
 use crate::report::per_layer;
+use crate::seal;
 use crate::tensor::Kernel;
 use crate::write::require_outside;
 
@@ -346,7 +347,7 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     let manifest_file = format!("{name}_quant_manifest.json");
     let amax_file = format!("{name}_amax.json");
     let path = directory.join(&manifest_file);
-    let text = serde_json::to_vec_pretty(&document)?;
+    let text = seal::sealed(&document);
     let manifest = Manifest::parse(&path, String::from_utf8_lossy(&text).into_owned())?;
     // The manifest comes last: where it is, the run is over.
     let files: [(&str, Vec<u8>); 4] = [

@@ -1,4 +1,4 @@
-//! The last entry of a record: a hash of all that stands before it, so that a record that was changed is told from one that
+//! The last entry of a record, of a manifest or of measurements: a hash of all that stands before it, so that a record that was changed is told from one that
 //! was not. It guards against accidents, not against somebody who makes it anew.
 
 use serde::Serialize;
@@ -9,8 +9,12 @@ const BEFORE: &str = ",\n  \"seal\": \"";
 const AFTER: &str = "\"\n}\n";
 
 /// `value`, which is a record with fields, as JSON with the seal as its last entry.
-pub(super) fn sealed(value: &impl Serialize) -> Vec<u8> {
-    let mut text = crate::json::pretty(value);
+pub fn sealed(value: &impl Serialize) -> Vec<u8> {
+    sealed_text(crate::json::pretty(value))
+}
+
+/// `text`, which is a JSON object with fields, laid out in lines, with the seal as its last entry.
+pub fn sealed_text(mut text: Vec<u8>) -> Vec<u8> {
     let body = text.iter().rposition(|byte| *byte == b'}').unwrap_or(text.len());
     text.truncate(text[..body].iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |at| at + 1));
     let seal = blake3::hash(&text).to_hex();
@@ -19,7 +23,7 @@ pub(super) fn sealed(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Whether the seal of `text` is that of what stands before it; nothing where it has none.
-pub(super) fn is_sealed(text: &[u8]) -> Option<bool> {
+pub fn is_sealed(text: &[u8]) -> Option<bool> {
     let begins = |at: &usize| text[*at..].starts_with(b"\"seal\"");
     (0..text.len()).rfind(begins)?;
     let length = BEFORE.len() + blake3::OUT_LEN * 2 + AFTER.len();
