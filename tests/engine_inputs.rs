@@ -2,6 +2,10 @@
 //! answers in `tests/golden/inputs` come from its `make.py`; those of the golden model are shared.
 
 mod common;
+#[path = "engine_inputs/prepared.rs"]
+mod prepared_tensors;
+#[path = "engine_inputs/transparency.rs"]
+mod transparency;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -230,61 +234,6 @@ fn a_stream_gives_whole_characters_and_the_same_text() {
     let mut stream = TextStream::after(processor.tokenizer(), &[], false);
     assert!(broken[..3].iter().all(|token| stream.push(*token).unwrap().is_empty()));
     assert!(stream.finish().unwrap().starts_with('\u{fffd}'));
-}
-
-#[test]
-fn prepared_tensors_are_read_by_number_and_held_to_the_model() {
-    let place = checkpoint("qwen");
-    let processor = processor(place.path());
-    let image = i64::from(processor.vision().unwrap().image);
-    let file = place.path().join("inputs.safetensors");
-    let ids = |ids: &[i64]| ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>();
-    let pixels = |count: usize| vec![0u8; count * 3 * 2 * 14 * 14 * 4];
-    let text = |name: &'static str, of: &[i64]| (name, Dtype::I64, vec![1, of.len()], ids(of));
-    write_tensors(&file, &[text("text.10.input_ids", &[10, 11]), text("text.9.input_ids", &[9, 8, 7])]);
-    let samples = prepared(&processor, &file, PreparedKind::Text, 9).unwrap();
-    assert_eq!(tokens(&samples), json!([[9, 8, 7], [10, 11]]));
-
-    let whole = |tokens: &[i64], kinds: &[i64], grid: &[i64], count: usize| {
-        vec![
-            text("vlm.0.input_ids", tokens),
-            text("vlm.0.mm_token_type_ids", kinds),
-            ("vlm.0.image_grid_thw", Dtype::I64, vec![1, 3], ids(grid)),
-            ("vlm.0.pixel_values", Dtype::F32, vec![count, 1176], pixels(count)),
-        ]
-    };
-    let read = |tensors: &[Written]| {
-        write_tensors(&file, tensors);
-        prepared(&processor, &file, PreparedKind::Vision, 9)
-    };
-    let good = whole(&[1, image, 2], &[0, 1, 0], &[1, 2, 2], 4);
-    assert_eq!(read(&good).unwrap().samples[0].pictures[0].grid, [1, 2, 2]);
-    let without = |name: &str| good.iter().filter(|(n, ..)| !n.ends_with(name)).cloned().collect::<Vec<_>>();
-    let with = |more: Written<'static>| [good.clone(), vec![more]].concat();
-    let cases = [
-        (without("input_ids"), "lacks `vlm.0.input_ids`"),
-        (without("pixel_values"), "lacks `vlm.0.pixel_values`"),
-        (whole(&[1, image, image], &[0, 1, 1], &[1, 2, 2], 4), "has 2 image tokens, and its pictures take 1"),
-        (whole(&[1, image, 2], &[1, 1, 0], &[1, 2, 2], 4), "does not mark the image tokens"),
-        (whole(&[1, image, 2], &[0, 1, 0], &[1, 2, 2], 3), "has the shape [3, 1176]"),
-        (whole(&[1, image, 2], &[0, 1, 0], &[1, 1, 4], 4), "frames, rows and columns of merged patches"),
-        (
-            whole(&[1, image, 9999], &[0, 1, 0], &[1, 2, 2], 4),
-            "holds the token 9999, beyond the model's vocabulary",
-        ),
-        (whole(&[1, image, -1], &[0, 1, 0], &[1, 2, 2], 4), "holds something that is no token"),
-        (with(text("vlm.0.labels", &[-100, image, 2])), "differs from input_ids"),
-        (with(text("vlm.0.attention_mask", &[0, 1, 1])), "hides tokens"),
-        (with(text("vlm.0.position_ids", &[0, 1, 2])), "is an input that is not known"),
-        (vec![text("text.0.input_ids", &[1, 2])], "holds no `vlm.N.input_ids`"),
-    ];
-    for (tensors, expected) in cases {
-        let error = read(&tensors).unwrap_err();
-        assert!(error.to_string().contains(expected), "{expected}: {error}");
-        assert!(error.hint().is_some(), "{error}");
-    }
-    let fine = [with(text("vlm.0.labels", &[1, image, 2])), with(text("vlm.0.attention_mask", &[1, 1, 1]))];
-    assert!(fine.iter().all(|tensors| read(tensors).is_ok()));
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod patches;
 mod picture_file;
 mod picture_settings;
 mod picture_size;
+mod pixel_levels;
+mod png_transparency;
 mod prepared;
 mod processor;
 mod resample;

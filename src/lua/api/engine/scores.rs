@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{OpenedEngine, positive, progress, with_engine};
+use super::{OpenedEngine, positive, progress, short, with_engine};
 use crate::engine::inputs::Samples;
 use crate::engine::{
     BORDER_MEMORY, CandidateFormat, Cpu, LayerScore, Network, NetworkRun, ScoringRecord, Sensitivity,
@@ -39,6 +39,8 @@ pub(super) struct Scores {
     method: ScoringMethod,
     found: Sensitivity,
     dataset: serde_json::Value,
+    /// The model's: see [`crate::engine::model_identity`].
+    identity: String,
     has_pictures: bool,
     /// Samples that scored.
     score_steps: usize,
@@ -121,6 +123,10 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         Some(words) => words.iter().map(|word| word.parse()).collect::<crate::Result<Vec<Granularity>>>()?,
         None => vec![Granularity::Tensor],
     };
+    if let Some(twice) = (1..granularities.len()).find(|&at| granularities[..at].contains(&granularities[at]))
+    {
+        return Err(call.refuse("formats", format!("names `{}` twice", granularities[twice].word())));
+    }
     let candidate = |granularity| match granularity {
         Granularity::Tensor => CandidateFormat::FP8,
         Granularity::Channel => CandidateFormat::FP8_CHANNEL,
@@ -192,6 +198,7 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         method,
         found,
         dataset,
+        identity: short(engine.identity()?),
         has_pictures: samples.shows_pictures(),
         score_steps,
         is_custom: false,
@@ -280,6 +287,7 @@ fn scored_by(this: &Scores, call: &Call) -> anyhow::Result<Handle<Scores>> {
         method: this.method,
         found: Sensitivity { layers, losses: this.found.losses.clone() },
         dataset: this.dataset.clone(),
+        identity: this.identity.clone(),
         has_pictures: this.has_pictures,
         score_steps: this.score_steps,
         is_custom: true,
@@ -316,6 +324,7 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         scores: layer.scores.clone(),
         input_amax: layer.input_amax,
         weight_amax: layer.weight_amax,
+        is_reached: layer.is_reached(),
     };
     let run = AutoQuantRun {
         name: name.clone(),
@@ -335,6 +344,8 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
             "calibration_steps": this.dataset["num_samples"],
             "score_steps": this.score_steps,
             "kernel": Kernel::best().name(),
+            "model_identity": this.identity,
+            "scales": this.candidates.iter().map(|c| c.granularity.word()).collect::<Vec<_>>(),
         }),
         score_steps: this.score_steps,
     };
@@ -379,7 +390,25 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if let Some(place) = place {
         place.remove()?;
     }
+    note_zeros(call, &AutoQuantRun::without_error(&document));
     Ok(Handle(Arc::new(manifest)))
+}
+
+/// Says which groups have the score 0, and what becomes of them.
+fn note_zeros(call: &Call, groups: &[String]) {
+    let (Some(first), false) =
+        (groups.first(), crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet)
+    else {
+        return;
+    };
+    crate::lua::output::line_to_stderr(&format!(
+        "{} the score 0, as in ModelOpt: what such a layer puts out is the same in every format, or nothing depends on it, as with \
+         weights that are all 0; `{first}` for one. Policies leave it out unless --unscored is given",
+        match groups.len() {
+            1 => "1 group has".to_string(),
+            count => format!("{count} groups have"),
+        }
+    ));
 }
 
 impl Scores {
