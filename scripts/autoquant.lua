@@ -37,7 +37,11 @@ local function refuse_existing(there)
     error{ kind = "usage", message = ("`%s` exists already"):format(there), hint = "pass --overwrite, or another --out" }
   end
 end
-if not opts.no_baseline then refuse_existing(folder) end
+if not opts.no_baseline then
+  refuse_existing(folder)
+  -- A GPU that is not there is missed before anything is computed.
+  qlua.fp8.device(opts.device)
+end
 local is_there = qlua.fs.exists(path)
 -- Files of a run that was killed while it wrote them are its own.
 if not is_there and not scores.is_unfinished(path) then refuse_existing(qlua.fs.join(opts.out, "per-layer-sensitivity.json")) end
@@ -55,7 +59,7 @@ if not opts.no_baseline then
   local family = qlua.export.family{
     model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, threads = opts.threads, overwrite = opts.overwrite,
   }
-  family:add("fp8_baseline", family.manifest:ranking{ unscored = true }:lowest(100))
+  family:add("fp8_baseline", family.manifest:ranking():lowest(100))
   family:run()
   print("the FP8 baseline is " .. folder)
 end

@@ -130,6 +130,22 @@ fn captions_become_the_tokens_of_transformers() {
 }
 
 #[test]
+fn marks_and_ends_of_lines_of_other_systems_are_no_part_of_captions() {
+    let place = checkpoint("qwen");
+    let processor = processor(place.path());
+    let file = place.path().join("captions.txt");
+    let read = |text: &str| {
+        fs::write(&file, text).unwrap();
+        captions(&processor, &file, 512, 100)
+    };
+    let plain = read("A cat sleeps.\nTwo dogs run.\n").unwrap();
+    for same in ["\u{feff}A cat sleeps.\r\n\r\n  Two dogs run.\r\n", "A cat sleeps.\rTwo dogs run."] {
+        assert_eq!(tokens(&read(same).unwrap()), tokens(&plain), "{same:?}");
+    }
+    assert!(read("\u{feff}\n").unwrap_err().to_string().contains("holds no captions"));
+}
+
+#[test]
 fn a_text_is_cut_into_the_windows_of_llama_cpp() {
     let answers = answers();
     for name in ["qwen", "llama"] {

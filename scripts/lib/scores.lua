@@ -34,8 +34,8 @@ function scores.open(opts)
     end
     named[format] = true
   end
-  if opts.effective_bits <= 0 or opts.effective_bits > 16 then
-    error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "above 0, and 16 at most" }
+  if opts.effective_bits < 8 or opts.effective_bits > 16 then
+    error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "8, all in FP8, at least, and 16 at most" }
   end
   local engine = qlua.engine.open(opts.model, { threads = opts.threads })
   local pictures = opts.coverage == "all-layers" and engine.has_vision

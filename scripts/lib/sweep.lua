@@ -58,6 +58,8 @@ local MEASURED = { samples = 64, max_length = 512 }
 --- Scores on the samples `score_on` and reads those of `measure_on`, where there are some. What is wrong with either is said
 --- before anything is computed.
 local function prepare(opts, score_on, measure_on)
+  -- A GPU that is not there is missed before anything is computed.
+  if score_on then qlua.fp8.device(opts.device) end
   for _, options in ipairs{ score_on or {}, measure_on or {} } do options.threads = opts.threads end
   local job = score_on and scores.prepare(opts.model, score_on, qlua.fs.join(opts.out, "autoquant"), opts.overwrite)
   if measure_on then

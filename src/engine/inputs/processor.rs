@@ -187,9 +187,13 @@ impl Processor {
     /// A text that the model is to go on with as it stands, names of special tokens read as such.
     ///
     /// # Errors
-    /// Those of a sample that does not fit the model.
+    /// [`Error::Argument`] for one of no tokens; those of a sample that does not fit the model.
     pub fn plain_prompt(&self, text: &str) -> Result<Sample> {
-        self.sample(text, true, Vec::new(), || "the prompt".into())
+        let sample = self.sample(text, true, Vec::new(), || "the prompt".into())?;
+        match sample.tokens.is_empty() {
+            false => Ok(sample),
+            true => Err(Error::argument("the prompt has no tokens").with_hint("say something to go on with")),
+        }
     }
 
     /// Fails unless the model can take a sample: every token has a row in the embedding, and the image tokens are as many as its

@@ -390,25 +390,34 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if let Some(place) = place {
         place.remove()?;
     }
-    note_zeros(call, &AutoQuantRun::without_error(&document));
+    note_oddities(call, &document);
     Ok(Handle(Arc::new(manifest)))
 }
 
-/// Says which groups have the score 0, and what becomes of them.
-fn note_zeros(call: &Call, groups: &[String]) {
-    let (Some(first), false) =
-        (groups.first(), crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet)
-    else {
+/// Says which groups have the score 0 and what becomes of them, and that a budget cannot be met.
+fn note_oddities(call: &Call, document: &serde_json::Value) {
+    if crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet {
         return;
-    };
-    crate::lua::output::line_to_stderr(&format!(
-        "{} the score 0, as in ModelOpt: what such a layer puts out is the same in every format, or nothing depends on it, as with \
-         weights that are all 0; `{first}` for one. Policies leave it out unless --unscored is given",
-        match groups.len() {
+    }
+    let groups = AutoQuantRun::without_error(document);
+    if let Some(first) = groups.first() {
+        let count = match groups.len() {
             1 => "1 group has".to_string(),
             count => format!("{count} groups have"),
-        }
-    ));
+        };
+        crate::lua::output::line_to_stderr(&format!(
+            "{count} the score 0, as in ModelOpt: what such a layer puts out is the same in every format, or nothing depends on it, as \
+             with weights that are all 0; `{first}` for one. The FP8 baseline leaves it out, and so do policies unless --unscored is given"
+        ));
+    }
+    let state = &document["autoquant_state"];
+    if state["is_satisfied"] == json!(false) {
+        crate::lua::output::line_to_stderr(&format!(
+            "the search does not come down to {} effective bits: its choice takes {:.2}. Scores and ranking do not depend on that",
+            document["scheme"]["auto_quantize_bits"],
+            state["constraints"]["effective_bits"].as_f64().unwrap_or(f64::NAN)
+        ));
+    }
 }
 
 impl Scores {
