@@ -290,6 +290,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
             processor.prompt("Why?", Some(&golden("pictures/kept.png"))).map(drop)
         })
     };
+    let empty = || -> Attempt { Box::new(|place: &Path| processor(place).plain_prompt("").map(drop)) };
     const ROW: &str =
         "CREATE TABLE vlm_calib_samples (id INTEGER, split TEXT, image_relpath TEXT, caption TEXT);
         INSERT INTO vlm_calib_samples VALUES (1, 'calib', '";
@@ -297,6 +298,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
     let kept = fs::read(golden("pictures/kept.png")).unwrap();
     let photo = fs::read(golden("pictures/colours.jpg")).unwrap();
     let cases: Vec<(Attempt, &str)> = vec![
+        (empty(), "the prompt has no tokens"),
         (captions_of(b"\n  \n"), "holds no captions"),
         (captions_of(b"one\ntwo\xff\n"), "is no UTF-8 in line 2"),
         (captions_of(b"a\n"), "the caption `a` is a single token"),
