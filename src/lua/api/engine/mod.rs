@@ -60,15 +60,15 @@ row! {
         logits: Type::Handle("Tensor") => Handle(forwarded.logits.clone()),
     }
 }
-/// What was measured of one scheme.
-struct Measured {
+/// What was measured of one scheme, and what it may be compared with.
+struct ComparableQuality {
     quality: Quality,
     on: String,
 }
 
 row! {
     /// How the predictions of a scheme differ from those of the checkpoint that it was made from.
-    const QUALITY = "Quality" for |measured: &Measured| {
+    const QUALITY = "Quality" for |measured: &ComparableQuality| {
         /// samples
         samples: Type::Integer => measured.quality.samples,
         /// positions at which predictions were compared
@@ -202,8 +202,8 @@ fn engine_class() -> Class<OpenedEngine> {
                 let done = &mut progress(call.lua(), "measured", schemes.len());
                 let measured = this.model.unchanged(quality(&this.model, &schemes, &samples, done))?;
                 let on = this.measured_on(&samples)?;
-                let measured: Vec<Measured> =
-                    measured.into_iter().map(|quality| Measured { quality, on: on.clone() }).collect();
+                let measured: Vec<ComparableQuality> =
+                    measured.into_iter().map(|quality| ComparableQuality { quality, on: on.clone() }).collect();
                 rows(call.lua(), &measured)
             },
         )
