@@ -189,8 +189,9 @@ impl SampleChunk {
         let mut labels = vec![None; self.tokens.len()];
         for rows in self.segments.iter().map(|segment| &segment.queries) {
             let factor = 1.0 / (rows.len() - 1).max(1) as f32;
-            for row in rows.start..rows.end - 1 {
-                labels[row] = Some((self.tokens[row + 1], factor));
+            let next = &self.tokens[rows.start + 1..rows.end];
+            for (label, next) in labels[rows.clone()].iter_mut().zip(next) {
+                *label = Some((*next, factor));
             }
         }
         labels

@@ -32,7 +32,7 @@ pub use chat_template::ChatTemplate;
 pub use end_tokens::end_tokens;
 pub use pairs::{PairsFile, pairs};
 pub use picture_file::{RgbPicture, Upright};
-pub use picture_settings::PictureSettings;
+pub use picture_settings::{MeanAndDeviation, PictureSettings};
 pub use prepared::{PreparedKind, prepared};
 pub use processor::Processor;
 pub use resample::resize_bicubic;

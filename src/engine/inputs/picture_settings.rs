@@ -12,6 +12,9 @@ const KNOWN: &[&str] = &["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "
 /// Pillow's number for bicubic resampling.
 const BICUBIC: u64 = 3;
 
+/// The mean and the standard deviation of each channel.
+pub type MeanAndDeviation = [[f64; 3]; 2];
+
 /// How pictures are resized, normalised and cut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PictureSettings {
@@ -26,7 +29,7 @@ pub struct PictureSettings {
     /// What 8-bit values are multiplied by, before `normalise`.
     pub rescale: Option<f64>,
     /// Mean and standard deviation of each channel.
-    pub normalise: Option<[[f64; 3]; 2]>,
+    pub normalise: Option<MeanAndDeviation>,
 }
 
 impl PictureSettings {
@@ -101,7 +104,7 @@ pub(super) fn unknown_processor(said: &Value) -> Option<&str> {
 ///
 /// # Errors
 /// [`Error::Format`] for settings that make no sense.
-pub(super) fn normalisation(path: &Path, said: &Value) -> Result<(Option<f64>, Option<[[f64; 3]; 2]>)> {
+pub(super) fn normalisation(path: &Path, said: &Value) -> Result<(Option<f64>, Option<MeanAndDeviation>)> {
     let rescale = match flag(path, said, "do_rescale")? {
         true => Some(
             positive(&said["rescale_factor"], 1.0 / 255.0).ok_or_else(|| unusable(path, "rescale_factor"))?,

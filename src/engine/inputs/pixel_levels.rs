@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::picture_settings::{CLIP_DEVIATION, CLIP_MEAN};
+use super::picture_settings::{CLIP_DEVIATION, CLIP_MEAN, MeanAndDeviation};
 use crate::tensor::Dtype;
 
 /// Other normalisations that are in use, by what people call them.
-const OTHERS: [(&str, Option<[[f64; 3]; 2]>); 4] = [
+const OTHERS: [(&str, Option<MeanAndDeviation>); 4] = [
     ("mean and deviation 0.5", Some([[0.5; 3], [0.5; 3]])),
     ("the mean of CLIP", Some([CLIP_MEAN, CLIP_DEVIATION])),
     ("the mean of ImageNet", Some([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])),
@@ -27,7 +27,7 @@ pub(super) struct PixelLevels {
 
 impl PixelLevels {
     /// Levels times `rescale`, less the mean of each channel, divided by its standard deviation.
-    pub fn new(rescale: Option<f64>, normalise: Option<[[f64; 3]; 2]>) -> Self {
+    pub fn new(rescale: Option<f64>, normalise: Option<MeanAndDeviation>) -> Self {
         let [mean, deviation] = normalise.unwrap_or([[0.0; 3], [1.0; 3]]);
         PixelLevels { rescale: rescale.unwrap_or(1.0), mean, deviation }
     }

@@ -5,27 +5,39 @@
 pub(super) fn has_transparent_colour(bytes: &[u8]) -> bool {
     let mut palette = false;
     let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some((chunk, after)) = chunk(rest) {
-        match chunk {
-            (b"IHDR", content) => palette = content.get(9) == Some(&3),
-            (b"tRNS", content) if palette => {
-                let transparent = content.iter().filter(|alpha| **alpha == 0).count();
-                return transparent == 1 && content.iter().all(|alpha| matches!(alpha, 0 | 255));
+    while let Some(chunk) = PngChunk::first(rest) {
+        match chunk.name {
+            b"IHDR" => palette = chunk.content.get(9) == Some(&3),
+            b"tRNS" if palette => {
+                let transparent = chunk.content.iter().filter(|alpha| **alpha == 0).count();
+                return transparent == 1 && chunk.content.iter().all(|alpha| matches!(alpha, 0 | 255));
             }
-            (b"tRNS", _) => return true,
+            b"tRNS" => return true,
             // It stands before the pixels.
-            (b"IDAT" | b"IEND", _) => return false,
+            b"IDAT" | b"IEND" => return false,
             _ => {}
         }
-        rest = after;
+        rest = chunk.after;
     }
     false
 }
 
-/// Name and content of the first chunk, and what comes after it.
-fn chunk(bytes: &[u8]) -> Option<((&[u8; 4], &[u8]), &[u8])> {
-    let length = usize::try_from(u32::from_be_bytes(*bytes.first_chunk()?)).ok()?;
-    let name = bytes.get(4..8)?.first_chunk()?;
-    let content = bytes.get(8..8usize.checked_add(length)?)?;
-    Some(((name, content), bytes.get(8 + length + 4..)?))
+/// A chunk of a PNG file, and what comes after it.
+struct PngChunk<'a> {
+    name: &'a [u8; 4],
+    content: &'a [u8],
+    after: &'a [u8],
+}
+
+impl<'a> PngChunk<'a> {
+    /// The first chunk in `bytes`; nothing where none is whole.
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let end = usize::try_from(u32::from_be_bytes(*bytes.first_chunk()?)).ok()?.checked_add(8)?;
+        // A sum of four bytes follows.
+        Some(PngChunk {
+            name: bytes.get(4..8)?.first_chunk()?,
+            content: bytes.get(8..end)?,
+            after: bytes.get(end + 4..)?,
+        })
+    }
 }
