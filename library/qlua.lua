@@ -192,7 +192,7 @@ function Checkpoint:in_memory(module) end
 ---@field doc? string what it means, for `--help`
 ---@field type? "string"|"path"|"file"|"directory"|"checkpoint"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"checkpoint list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
----@field least? number the least that a number or size may be
+---@field least? number the least that a number or size, or each in a list, may be
 ---@field flag? boolean takes no value; false in the result when it is not there
 ---@field default? string|number|number[] what is parsed when it is left out
 ---@field metavar? string what stands for the value in `--help`: `DIR`
@@ -274,6 +274,7 @@ function Parser:help() end
 ---@field base_perplexity number perplexity of the base
 ---@field agreement number share of positions at which both find the same token likeliest, 0 to 1
 ---@field agreement_error number its standard error
+---@field measured_on string a hash of base, samples, and where their predictions count: figures with the same one can be compared
 
 ---What is known of one linear layer.
 ---@class qlua.LayerFigures
@@ -389,6 +390,17 @@ function Engine:forward(samples) end
 ---@param samples qlua.Samples what all are run with
 ---@return qlua.Quality[] # KL, perplexity and agreement of each
 function Engine:quality(schemes, samples) end
+
+---A hash of configuration and weights: models with the same one give the same results.
+---
+---```lua
+---local engine = qlua.engine.open(qlua.checkpoint.demo("demo").model)
+---qlua.fs.write("captions.txt", "A cat on a mat.\nTwo dogs in the sun.\n")
+---local samples = engine:samples{ captions = "captions.txt" }
+---assert(#engine:identity() == 32)
+---```
+---@return string # 32 hexadecimal digits
+function Engine:identity() end
 
 ---Answers a prompt with the likeliest token after the likeliest, in the chat template of the checkpoint, until the model ends its answer or there are `tokens` of them. Special tokens are no part of the text.
 ---
@@ -1015,6 +1027,10 @@ function qlua.fp8.error(tensor, options) end
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
 ---@field parents? boolean whether to make missing directories (default: `false`)
 
+---Options of qlua.fs.check_place.
+---@class qlua.fs.check_place.Options
+---@field overwrite? boolean whether to replace a file that is there (default: `false`)
+
 ---Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.
 ---@class qlua.fs
 qlua.fs = {}
@@ -1088,6 +1104,20 @@ function qlua.fs.read(path) end
 ---@param content string all bytes
 ---@param options? qlua.fs.write.Options
 function qlua.fs.write(path, content, options) end
+
+---Raises where `write` would, and writes nothing: for what takes long to make.
+---
+---Raises when the file is there already and `overwrite` is not set.
+---
+---Raises when the file could not be written.
+---
+---```lua
+---qlua.fs.check_place("a.txt")
+---assert(not qlua.fs.exists("a.txt"))
+---```
+---@param path string relative to the current directory, or absolute
+---@param options? qlua.fs.check_place.Options
+function qlua.fs.check_place(path, options) end
 
 ---Joins parts of a path; a part that begins with `/` begins anew.
 ---

@@ -31,21 +31,35 @@ if not opts.model then
 end
 local name = opts.name and opts.name ~= "" and opts.name or scores.name(opts.coverage)
 local path = scores.path(opts.out, name)
-local per_layer = not scores.is_unfinished(path) and qlua.fs.join(opts.out, "per-layer-sensitivity.json") or nil
-local baseline = not opts.no_baseline and qlua.fs.join(opts.out, "fp8_baseline") or nil
-for _, there in pairs{ path, per_layer, baseline } do
+local folder = qlua.fs.join(opts.out, "fp8_baseline")
+local function refuse_existing(there)
   if qlua.fs.exists(there) and not opts.overwrite then
     error{ kind = "usage", message = ("`%s` exists already"):format(there), hint = "pass --overwrite, or another --out" }
   end
 end
+if not opts.no_baseline then
+  refuse_existing(folder)
+  -- A GPU that is not there is missed before anything is computed.
+  qlua.fp8.device(opts.device)
+end
+local is_there = qlua.fs.exists(path)
+-- Files of a run that was killed while it wrote them are its own.
+if not is_there and not scores.is_unfinished(path) then refuse_existing(qlua.fs.join(opts.out, "per-layer-sensitivity.json")) end
+if opts.no_baseline then refuse_existing(path) end
 
 local engine, read = scores.open(opts)
-print(scores.write(engine, read, opts, name))
+-- A run that scored and could not write its baseline goes on with that.
+if is_there and not opts.overwrite and scores.is_scored(path, engine, read, opts) then
+  qlua.log.info("scored before from the same model and samples: %s", path)
+else
+  refuse_existing(path)
+  print(scores.write(engine, read, opts, name))
+end
 if not opts.no_baseline then
   local family = qlua.export.family{
     model = opts.model, manifest = path, out = opts.out, dialect = "modelopt", rounding = "modelopt", device = opts.device, threads = opts.threads, overwrite = opts.overwrite,
   }
   family:add("fp8_baseline", family.manifest:ranking():lowest(100))
   family:run()
-  print("the FP8 baseline is " .. qlua.fs.join(opts.out, "fp8_baseline"))
+  print("the FP8 baseline is " .. folder)
 end

@@ -12,7 +12,7 @@ local opts = qlua.cli.parser{
     { name = "text", metavar = "FILE", type = "file", doc = "a long text in windows, as llama.cpp's perplexity tool cuts them" },
     { name = "samples", metavar = "N", type = "integer", least = 1, default = 64, doc = "at most so many of each kind" },
     { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a sample, or of a window" },
-    { name = "within", metavar = "KL", type = "number", doc = "name the smallest scheme whose KL is at most this" },
+    { name = "within", metavar = "KL", type = "number", least = 0, doc = "name the smallest scheme whose KL is at most this" },
     { name = "calibration-samples", flag = true, doc = "measure on samples that the scores were made from" },
     { name = "threads", metavar = "N", type = "threads", doc = "threads (default: all cores)" },
     { name = "json", flag = true, doc = "print JSON instead of a table" },
@@ -49,7 +49,7 @@ end
 
 local opened = quality.open(opts.model, opts)
 for _, scheme in ipairs(opts.schemes) do quality.refuse(opened, scheme, samples.scored_for(scheme)) end
-local rows = quality.measure(opened, opts.schemes)
+local rows, problem = quality.measure(opened, opts.schemes)
 local chosen = opts.within and quality.within(rows, opts.within)
 if opts.json then
   print(qlua.json.encode({ rows = rows, within = chosen }, { indent = 2, allow_nan = true }))
@@ -57,3 +57,5 @@ else
   print(quality.table(rows))
   if opts.within then print(chosen and ("smallest within KL %g: %s"):format(opts.within, chosen) or ("no scheme is within KL %g"):format(opts.within)) end
 end
+-- The rows are measured, whatever became of the file.
+if problem then error(problem, 0) end

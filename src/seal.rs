@@ -8,6 +8,9 @@ const BEFORE: &str = ",\n  \"seal\": \"";
 /// What stands after it.
 const AFTER: &str = "\"\n}\n";
 
+/// What is said of a file whose seal is broken, after its name.
+pub const BROKEN: &str = "was changed after it was written: its seal is that of another text";
+
 /// `value`, which is a record with fields, as JSON with the seal as its last entry.
 pub fn sealed(value: &impl Serialize) -> Vec<u8> {
     sealed_text(crate::json::pretty(value))

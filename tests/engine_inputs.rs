@@ -2,6 +2,10 @@
 //! answers in `tests/golden/inputs` come from its `make.py`; those of the golden model are shared.
 
 mod common;
+#[path = "engine_inputs/prepared.rs"]
+mod prepared_tensors;
+#[path = "engine_inputs/transparency.rs"]
+mod transparency;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -137,6 +141,22 @@ fn captions_become_the_tokens_of_transformers() {
 }
 
 #[test]
+fn marks_and_ends_of_lines_of_other_systems_are_no_part_of_captions() {
+    let place = checkpoint("qwen");
+    let processor = processor(place.path());
+    let file = place.path().join("captions.txt");
+    let read = |text: &str| {
+        fs::write(&file, text).unwrap();
+        captions(&processor, &file, 512, 100)
+    };
+    let plain = read("A cat sleeps.\nTwo dogs run.\n").unwrap();
+    for same in ["\u{feff}A cat sleeps.\r\n\r\n  Two dogs run.\r\n", "A cat sleeps.\rTwo dogs run."] {
+        assert_eq!(tokens(&read(same).unwrap()), tokens(&plain), "{same:?}");
+    }
+    assert!(read("\u{feff}\n").unwrap_err().to_string().contains("holds no captions"));
+}
+
+#[test]
 fn a_text_is_cut_into_the_windows_of_llama_cpp() {
     let answers = answers();
     for name in ["qwen", "llama"] {
@@ -244,61 +264,6 @@ fn a_stream_gives_whole_characters_and_the_same_text() {
 }
 
 #[test]
-fn prepared_tensors_are_read_by_number_and_held_to_the_model() {
-    let place = checkpoint("qwen");
-    let processor = processor(place.path());
-    let image = i64::from(processor.vision().unwrap().image);
-    let file = place.path().join("inputs.safetensors");
-    let ids = |ids: &[i64]| ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>();
-    let pixels = |count: usize| vec![0u8; count * 3 * 2 * 14 * 14 * 4];
-    let text = |name: &'static str, of: &[i64]| (name, Dtype::I64, vec![1, of.len()], ids(of));
-    write_tensors(&file, &[text("text.10.input_ids", &[10, 11]), text("text.9.input_ids", &[9, 8, 7])]);
-    let samples = prepared(&processor, &file, PreparedKind::Text, 9).unwrap();
-    assert_eq!(tokens(&samples), json!([[9, 8, 7], [10, 11]]));
-
-    let whole = |tokens: &[i64], kinds: &[i64], grid: &[i64], count: usize| {
-        vec![
-            text("vlm.0.input_ids", tokens),
-            text("vlm.0.mm_token_type_ids", kinds),
-            ("vlm.0.image_grid_thw", Dtype::I64, vec![1, 3], ids(grid)),
-            ("vlm.0.pixel_values", Dtype::F32, vec![count, 1176], pixels(count)),
-        ]
-    };
-    let read = |tensors: &[Written]| {
-        write_tensors(&file, tensors);
-        prepared(&processor, &file, PreparedKind::Vision, 9)
-    };
-    let good = whole(&[1, image, 2], &[0, 1, 0], &[1, 2, 2], 4);
-    assert_eq!(read(&good).unwrap().samples[0].pictures[0].grid, [1, 2, 2]);
-    let without = |name: &str| good.iter().filter(|(n, ..)| !n.ends_with(name)).cloned().collect::<Vec<_>>();
-    let with = |more: Written<'static>| [good.clone(), vec![more]].concat();
-    let cases = [
-        (without("input_ids"), "lacks `vlm.0.input_ids`"),
-        (without("pixel_values"), "lacks `vlm.0.pixel_values`"),
-        (whole(&[1, image, image], &[0, 1, 1], &[1, 2, 2], 4), "has 2 image tokens, and its pictures take 1"),
-        (whole(&[1, image, 2], &[1, 1, 0], &[1, 2, 2], 4), "does not mark the image tokens"),
-        (whole(&[1, image, 2], &[0, 1, 0], &[1, 2, 2], 3), "has the shape [3, 1176]"),
-        (whole(&[1, image, 2], &[0, 1, 0], &[1, 1, 4], 4), "frames, rows and columns of merged patches"),
-        (
-            whole(&[1, image, 9999], &[0, 1, 0], &[1, 2, 2], 4),
-            "holds the token 9999, beyond the model's vocabulary",
-        ),
-        (whole(&[1, image, -1], &[0, 1, 0], &[1, 2, 2], 4), "holds something that is no token"),
-        (with(text("vlm.0.labels", &[-100, image, 2])), "differs from input_ids"),
-        (with(text("vlm.0.attention_mask", &[0, 1, 1])), "hides tokens"),
-        (with(text("vlm.0.position_ids", &[0, 1, 2])), "is an input that is not known"),
-        (vec![text("text.0.input_ids", &[1, 2])], "holds no `vlm.N.input_ids`"),
-    ];
-    for (tensors, expected) in cases {
-        let error = read(&tensors).unwrap_err();
-        assert!(error.to_string().contains(expected), "{expected}: {error}");
-        assert!(error.hint().is_some(), "{error}");
-    }
-    let fine = [with(text("vlm.0.labels", &[1, image, 2])), with(text("vlm.0.attention_mask", &[1, 1, 1]))];
-    assert!(fine.iter().all(|tensors| read(tensors).is_ok()));
-}
-
-#[test]
 fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
     type Attempt = Box<dyn Fn(&Path) -> Result<(), qlua::Error>>;
     let captions_of = |bytes: &'static [u8]| -> Attempt {
@@ -336,6 +301,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
             processor.prompt("Why?", Some(&golden("pictures/kept.png"))).map(drop)
         })
     };
+    let empty = || -> Attempt { Box::new(|place: &Path| processor(place).plain_prompt("").map(drop)) };
     const ROW: &str =
         "CREATE TABLE vlm_calib_samples (id INTEGER, split TEXT, image_relpath TEXT, caption TEXT);
         INSERT INTO vlm_calib_samples VALUES (1, 'calib', '";
@@ -343,6 +309,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_with_a_hint() {
     let kept = fs::read(golden("pictures/kept.png")).unwrap();
     let photo = fs::read(golden("pictures/colours.jpg")).unwrap();
     let cases: Vec<(Attempt, &str)> = vec![
+        (empty(), "the prompt has no tokens"),
         (captions_of(b"\n  \n"), "holds no captions"),
         (captions_of(b"one\ntwo\xff\n"), "is no UTF-8 in line 2"),
         (captions_of(b"a\n"), "the caption `a` is a single token"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use qlua::checkpoint::Checkpoint;
 use qlua::demo;
-use qlua::engine::{Cpu, Network, NetworkRun, Sample};
+use qlua::engine::{CandidateFormat, Cpu, Kept, Network, NetworkRun, Sample, autoquant_group};
 use serde_json::{Value, json};
 
 /// The sentence with which the demo is refused whose configuration was changed by `change`; nothing when it is not.
@@ -123,5 +123,24 @@ fn spoil_embedding(model: &Path, token: u32) {
             bytes[start..start + 2].copy_from_slice(&0x7fc0u16.to_le_bytes());
             fs::write(&path, bytes).unwrap();
         }
+    }
+}
+
+/// The demo ties its head to the embedding: what is wrong is said of the tensor that the checkpoint has.
+#[test]
+fn a_tied_head_that_is_not_finite_is_blamed_on_the_embedding() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = demo::build(place.path()).unwrap();
+    spoil_embedding(&demo.model, 65);
+    let checkpoint = Checkpoint::open(&demo.model).unwrap();
+    let network = Network::open(&checkpoint).unwrap();
+    let samples = [Sample { tokens: (70..90).collect(), pictures: vec![] }];
+    let run = NetworkRun::new(&network, &Cpu, &samples).unwrap();
+    let candidates = [CandidateFormat::FP8];
+    let by_gradient = run.gradient_scores(&candidates, &mut Kept::default(), &mut || ()).err();
+    let by_divergence = run.kl_scores(&candidates, &autoquant_group, &mut || ()).err();
+    for error in [by_gradient, by_divergence] {
+        let sentence = error.map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(sentence, "tensor `model.embed_tokens.weight` holds NaN values");
     }
 }

@@ -273,6 +273,29 @@ fn what_another_run_has_finished_is_not_used() {
     let want = plain(&directory, samples, Method::Kl);
     is_replaced("of another run", run(&directory, samples, Method::Kl), want);
 
+    // Nor is one of other formats, or of samples that others calibrated.
+    let one = &CANDIDATES[..1];
+    let with_others = |calibrated: bool, why: &str| {
+        let place = ScoringPlace::take(&out, "scores").unwrap();
+        let notes = RefCell::new(vec![]);
+        let note = |said: &str| notes.borrow_mut().push(said.to_string());
+        let record = ScoringRecord { directory: place.directory(), memory: BORDER_MEMORY, note: &note };
+        let calibration = plain(&directory, &model.samples[..2], Method::Calibration);
+        let checkpoint = Checkpoint::open(&directory).unwrap();
+        let network = Network::open(&checkpoint).unwrap();
+        let new = || {
+            let run = NetworkRun::new(&network, &Cpu, samples).unwrap();
+            if calibrated { run.with_calibration(calibration.clone()) } else { run }
+        };
+        let found = new().gradient_scores_recorded(one, &record, &mut || ()).unwrap();
+        let want = new().gradient_scores(one, &mut Kept::default(), &mut || ()).unwrap();
+        is_replaced(why, (found, notes.take()), want);
+    };
+    run(&directory, samples, Method::Gradient);
+    with_others(false, "of another run");
+    with_others(true, "of another run");
+
+    run(&directory, samples, Method::Kl);
     let record = out.join(".scores.scoring.partial");
     for (name, bytes) in tree(&record) {
         if bytes.is_empty() {

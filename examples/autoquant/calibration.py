@@ -30,7 +30,7 @@ class Calibration:
 
 def captions(model: Path, file: Path, max_length: int, samples: int, batch_size: int) -> Calibration:
     """The first `samples` lines of a text file, cut to `max_length` tokens."""
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()][:samples]
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()][:samples]
     if not lines:
         raise SystemExit(f"{file} holds no captions")
     tokenizer = AutoTokenizer.from_pretrained(model)

@@ -13,7 +13,8 @@ function quality.open(model, opts)
   local base, sets = qlua.engine.open(model, { threads = opts.threads }), {}
   local function read(kind, what, tensors)
     what.samples, what.max_length = opts.samples, opts.max_length
-    sets[#sets + 1] = { kind = kind, samples = samples.read(base, what, tensors) }
+    local file = qlua.fs.basename(what.captions or what.text or what.pairs or what.inputs)
+    sets[#sets + 1] = { kind = kind, file = file, samples = samples.read(base, what, tensors) }
   end
   if opts.captions then read("text", { captions = opts.captions }) end
   if opts.text then read("text", { text = opts.text }) end
@@ -46,20 +47,51 @@ local function inputs(path)
   return qlua.fs.exists(record) and qlua.json.read(record).inputs or nil
 end
 
---- Measures the schemes at `paths`, writes the rows beside the first of them and returns them.
+--- The rows that the file `path` holds already; it is not replaced when it is something else.
+local function known(path)
+  if not qlua.fs.exists(path) then return {} end
+  local is_read, file = pcall(qlua.json.read, path, { seal = true })
+  local rows = is_read and type(file) == "table" and file.rows
+  if type(rows) ~= "table" then
+    local why = is_read and ("`%s` holds no rows of quality"):format(path) or file.message
+    error{ kind = "refused", message = why .. "; it is not replaced", hint = "move it elsewhere" }
+  end
+  return rows
+end
+
+--- The key of what was measured: rows with the same one are of the same scheme and samples.
+local function key(row)
+  return ("%s\n%s\n%s"):format(row.scheme, row.kind, row.measured_on)
+end
+
+--- Writes `rows` to `path`, and with them those that are there of other schemes or other samples.
+local function write(path, base, rows)
+  local measured, all = {}, {}
+  for _, row in ipairs(rows) do measured[key(row)] = true end
+  for _, row in ipairs(known(path)) do
+    if type(row) == "table" and not measured[key(row)] then all[#all + 1] = row end
+  end
+  table.move(rows, 1, #rows, #all + 1, all)
+  qlua.json.write(path, { base = qlua.fs.basename(base), rows = all }, { indent = 2, overwrite = true, allow_nan = true, seal = true })
+end
+
+--- Measures the schemes at `paths`, adds the rows to the file beside the first of them, and returns them; and what went wrong with
+--- the file, if anything did: rows that took long to measure are not lost with it.
 function quality.measure(opened, paths)
+  local path = qlua.fs.join(qlua.fs.dirname(paths[1]), quality.FILE)
+  qlua.fs.check_place(path, { overwrite = true })
+  known(path)
   local schemes, rows = {}, {}
-  for i, path in ipairs(paths) do schemes[i] = qlua.engine.open(path) end
+  for i, scheme in ipairs(paths) do schemes[i] = qlua.engine.open(scheme) end
   for _, set in ipairs(opened.sets) do
     for i, measured in ipairs(opened.base:quality(schemes, set.samples)) do
-      local row = { scheme = qlua.fs.basename(paths[i]), kind = set.kind, bytes = schemes[i].bytes, inputs = inputs(paths[i]) }
-      for key, value in pairs(measured) do row[key] = value end
+      local row = { scheme = qlua.fs.basename(paths[i]), kind = set.kind, bytes = schemes[i].bytes, inputs = inputs(paths[i]), samples_file = set.file }
+      for name, value in pairs(measured) do row[name] = value end
       rows[#rows + 1] = row
     end
   end
-  local path = qlua.fs.join(qlua.fs.dirname(paths[1]), quality.FILE)
-  qlua.json.write(path, { base = qlua.fs.basename(opened.model), rows = rows }, { indent = 2, overwrite = true, allow_nan = true, seal = true })
-  return rows
+  local is_written, problem = pcall(write, path, opened.model, rows)
+  return rows, not is_written and problem or nil
 end
 
 --- The table of `rows`.

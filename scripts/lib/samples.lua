@@ -35,10 +35,19 @@ end
 
 --- Reads the samples that `opts` name: `kind` is `text` or `vlm` for prepared tensors.
 function samples.read(engine, opts, kind)
-  return engine:samples{
+  local read = engine:samples{
     captions = opts.captions, pairs = opts.pairs, images = opts.images, split = opts.split, inputs = opts.inputs, text = opts.text,
     kind = opts.inputs and kind or nil, count = opts.samples, max_length = opts.max_length,
   }
+  local seen, again = {}, 0
+  for _, hash in ipairs(read.hashes) do
+    again = again + (seen[hash] and 1 or 0)
+    seen[hash] = true
+  end
+  if again > 0 then
+    qlua.log.info("%d of %s there before, and each counts as often as it is there", again, qlua.report.count(read.count, "sample"))
+  end
+  return read
 end
 
 --- The hashes of the samples that the scores of the manifest at `path` were made from.

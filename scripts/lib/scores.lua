@@ -26,8 +26,16 @@ function scores.open(opts)
     error{ kind = "usage", message = ("there is no coverage `%s`"):format(opts.coverage), hint = "all-layers, or lm-only" }
   elseif opts.method and opts.method ~= "gradient" and opts.method ~= "kl_div" then
     error{ kind = "usage", message = ("there is no method `%s`"):format(opts.method), hint = "gradient, or kl_div" }
-  elseif opts.effective_bits <= 0 or opts.effective_bits > 16 then
-    error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "above 0, and 16 at most" }
+  end
+  local named = {}
+  for _, format in ipairs(opts.formats or {}) do
+    if named[format] then
+      error{ kind = "usage", message = ("--formats names `%s` twice"):format(format), hint = "name each format once" }
+    end
+    named[format] = true
+  end
+  if opts.effective_bits < 8 or opts.effective_bits > 16 then
+    error{ kind = "usage", message = ("%g effective bits cannot be solved for"):format(opts.effective_bits), hint = "8, all in FP8, at least, and 16 at most" }
   end
   local engine = qlua.engine.open(opts.model, { threads = opts.threads })
   local pictures = opts.coverage == "all-layers" and engine.has_vision
@@ -74,6 +82,18 @@ local function has_weights(directory, amax)
   return compared > 0
 end
 
+--- Whether the manifest at `path` holds what a run by `opts` would score: the model of `engine`, the samples `read`, the same options.
+function scores.is_scored(path, engine, read, opts)
+  local made = qlua.fs.exists(path) and qlua.json.read(path)
+  local run = type(made) == "table" and type(made.run_config) == "table" and made.run_config
+  if not run then return false end
+  return run.coverage == opts.coverage and run.method == (opts.method or "gradient") and run.scores == "as ModelOpt's"
+    and run.effective_bits == opts.effective_bits and run.score_steps == math.min(opts.score_steps or 128, read.count)
+    and type(run.scales) == "table" and same(run.scales, opts.formats or { "tensor" })
+    and same(samples.scored(path), read.hashes) and run.model_identity == engine:identity()
+    and type(made.amax) == "table" and has_weights(opts.model, made.amax)
+end
+
 --- What the policies' `--autoquant` asks for: the manifest in `out` by the samples of `file`, found there or to be scored by
 --- `scores.finish`. One that was made from another model, other samples or in another way is replaced with `overwrite` alone.
 --- Captions score the language model alone.
@@ -86,11 +106,7 @@ function scores.prepare(model, file, out, overwrite)
   local job = { opts = opts, name = name, path = scores.path(out, name) }
   job.engine, job.samples = scores.open(opts)
   if qlua.fs.exists(job.path) then
-    local made = qlua.json.read(job.path)
-    made = type(made) == "table" and made or {}
-    local run = type(made.run_config) == "table" and made.run_config or {}
-    job.found = run.coverage == opts.coverage and run.method == "gradient" and run.scores == "as ModelOpt's"
-      and same(samples.scored(job.path), job.samples.hashes) and type(made.amax) == "table" and has_weights(model, made.amax)
+    job.found = scores.is_scored(job.path, job.engine, job.samples, opts)
     if not job.found and not overwrite then
       error{ kind = "refused", message = ("`%s` was made from another model, from other samples or in another way"):format(job.path),
         hint = "pass --overwrite to score anew, or another --out, or use it as --manifest" }

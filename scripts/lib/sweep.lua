@@ -58,6 +58,8 @@ local MEASURED = { samples = 64, max_length = 512 }
 --- Scores on the samples `score_on` and reads those of `measure_on`, where there are some. What is wrong with either is said
 --- before anything is computed.
 local function prepare(opts, score_on, measure_on)
+  -- A GPU that is not there is missed before anything is computed.
+  if score_on then qlua.fp8.device(opts.device) end
   for _, options in ipairs{ score_on or {}, measure_on or {} } do options.threads = opts.threads end
   local job = score_on and scores.prepare(opts.model, score_on, qlua.fs.join(opts.out, "autoquant"), opts.overwrite)
   if measure_on then
@@ -208,12 +210,15 @@ local function report(family)
   else qlua.log.warn("the schemes are written, but there is no report: %s", page) end
 end
 
---- Measures the schemes of `plan`, where that was asked for. What goes wrong is raised when the rest of the run is done.
+--- Measures the schemes of `plan`, where that was asked for: the rows, as far as there are some, and what went wrong, which is raised
+--- when the rest of the run is done.
 local function measure(opts, plan)
-  if not opts.measured then return true, nil end
+  if not opts.measured then return nil, nil end
   local paths = {}
   for i, scheme in ipairs(plan) do paths[i] = qlua.fs.join(opts.out, scheme.name) end
-  return pcall(quality.measure, opts.measured, paths)
+  local is_measured, rows, problem = pcall(quality.measure, opts.measured, paths)
+  if is_measured then return rows, problem end
+  return nil, rows
 end
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
@@ -223,14 +228,14 @@ function sweep.run(family, opts, extra)
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
   if opts.dry_run and opts.model and #plan > 0 then family:check() end
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
-  local is_measured, rows = true, nil
+  local rows, problem = nil, nil
   if outcome then
-    is_measured, rows = measure(opts, plan)
+    rows, problem = measure(opts, plan)
     report(family)
   end
-  if not is_measured then
+  if problem and not rows then
     qlua.log.warn("the schemes are in %s, but what they cost in quality is not known", opts.out)
-    error(rows, 0)
+    error(problem, 0)
   end
   if opts.json then
     for _, scheme in ipairs(plan) do
@@ -240,6 +245,7 @@ function sweep.run(family, opts, extra)
     local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome, quality = rows }
     for key, value in pairs(extra or {}) do result[key] = value end
     print(qlua.json.encode(result, { indent = 2, allow_nan = true }))
+    if problem then error(problem, 0) end
     return
   end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
@@ -259,6 +265,7 @@ function sweep.run(family, opts, extra)
     print(("%s on the disk, %s without sharing%s."):format(
       qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ": " .. summary(outcome) or ""))
   end
+  if problem then error(problem, 0) end
 end
 
 return sweep

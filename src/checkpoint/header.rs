@@ -1,5 +1,6 @@
 //! The header of one safetensors file, checked strictly before any byte of data is believed.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -53,6 +54,12 @@ pub fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<HeaderEntry>> {
         end if end == bytes.len() => Ok(entries),
         end => Err(Error::format(path, format!("has {} bytes after its last tensor", bytes.len() - end))),
     }
+}
+
+/// What the file `bytes` says of itself beside its tensors (`__metadata__`), by name; empty where it says nothing or has no header.
+pub fn header_metadata(bytes: &[u8]) -> BTreeMap<String, String> {
+    let said = SafeTensors::read_metadata(bytes).ok().and_then(|(_, header)| header.metadata().clone());
+    said.into_iter().flatten().collect()
 }
 
 /// The bytes of the header that the file `bytes` says it has, as far as they are there.

@@ -13,7 +13,7 @@ pub use card::{CARD, CARD_MARK, has_own_card};
 pub use companions::Companions;
 pub(crate) use companions::copy_file;
 pub use directory::{Checkpoint, HF_QUANT_CONFIG};
-pub use header::{HeaderEntry, names_in, read_header};
+pub use header::{HeaderEntry, header_metadata, names_in, read_header};
 pub use index::{INDEX_FILE, Index, read_index};
 
 /// The folder of a scheme that says how it was decided.

@@ -9,6 +9,13 @@ use super::shape::Qwen25VlShape;
 use super::tokenizer;
 use crate::json;
 
+/// `model_type` of the configuration.
+pub(super) const MODEL_TYPE: &str = "qwen2_5_vl";
+/// The mean of each channel of pictures, from 0 to 1.
+pub(super) const IMAGE_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+/// Their standard deviations.
+pub(super) const IMAGE_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
 /// Every file of the checkpoint but the weights and their index: name and content.
 pub(super) fn files(shape: &Qwen25VlShape) -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -47,7 +54,7 @@ fn config(shape: &Qwen25VlShape) -> String {
   "intermediate_size": {intermediate_size},
   "max_position_embeddings": {max_position_embeddings},
   "max_window_layers": 70,
-  "model_type": "qwen2_5_vl",
+  "model_type": "{MODEL_TYPE}",
   "num_attention_heads": {num_attention_heads},
   "num_hidden_layers": {num_hidden_layers},
   "num_key_value_heads": {num_key_value_heads},
@@ -136,6 +143,7 @@ fn generation_config(shape: &Qwen25VlShape) -> String {
 
 fn preprocessor_config(shape: &Qwen25VlShape) -> String {
     let v = &shape.vision;
+    let list = |values: [f64; 3]| values.map(|value| value.to_string()).join(",\n    ");
     format!(
         r#"{{
   "min_pixels": 3136,
@@ -144,14 +152,10 @@ fn preprocessor_config(shape: &Qwen25VlShape) -> String {
   "temporal_patch_size": {temporal_patch_size},
   "merge_size": {merge_size},
   "image_mean": [
-    0.48145466,
-    0.4578275,
-    0.40821073
+    {mean}
   ],
   "image_std": [
-    0.26862954,
-    0.26130258,
-    0.27577711
+    {deviation}
   ],
   "image_processor_type": "Qwen2VLImageProcessor",
   "processor_class": "Qwen2_5_VLProcessor"
@@ -160,6 +164,8 @@ fn preprocessor_config(shape: &Qwen25VlShape) -> String {
         patch_size = v.patch_size,
         temporal_patch_size = v.temporal_patch_size,
         merge_size = v.spatial_merge_size,
+        mean = list(IMAGE_MEAN),
+        deviation = list(IMAGE_DEVIATION),
     )
 }
 

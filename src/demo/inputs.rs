@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Map, Value, json};
 
+use super::config::{IMAGE_DEVIATION, IMAGE_MEAN, MODEL_TYPE};
 use super::shape::Qwen25VlShape;
 use super::tokenizer::{IM_END, IMAGE_PAD, VISION_END, VISION_START};
 use super::values::unit;
@@ -21,7 +23,9 @@ const GRIDS: [[usize; 2]; 4] = [[8, 8], [6, 10], [12, 4], [4, 4]];
 
 /// The safetensors file: `text.N.input_ids`, and `vlm.N.` with `input_ids`, `pixel_values`, `image_grid_thw` and
 /// `mm_token_type_ids`, as a processor of Transformers gives them.
-pub(super) fn inputs(shape: &Qwen25VlShape, seed: u64) -> Result<Vec<u8>> {
+///
+/// The metadata say whose they are: `tokenizer` is the BLAKE3 hash of `tokenizer.json`, in hexadecimal.
+pub(super) fn inputs(shape: &Qwen25VlShape, seed: u64, tokenizer: &str) -> Result<Vec<u8>> {
     let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     let integers = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let special = |offset: usize| (shape.first_special_token + offset) as i64;
@@ -37,10 +41,13 @@ pub(super) fn inputs(shape: &Qwen25VlShape, seed: u64) -> Result<Vec<u8>> {
         tokens.push(special(VISION_END));
         tokens.extend(text);
         let kinds: Vec<i64> = tokens.iter().map(|token| i64::from(*token == special(IMAGE_PAD))).collect();
-        let width = vision.in_channels * vision.temporal_patch_size * vision.patch_size * vision.patch_size;
-        let count = rows * columns * width;
-        let pixels = (0..count).flat_map(|at| {
-            let value = unit(seed, &format!("picture {number} {at}")) * 4.0 - 2.0;
+        let (area, frames) = (vision.patch_size * vision.patch_size, vision.temporal_patch_size);
+        let width = vision.in_channels * frames * area;
+        // Levels of 8 bits, normalised; all frames of a patch are the one of the picture.
+        let pixels = (0..rows * columns * width).flat_map(|at| {
+            let (patch, channel, pixel) = (at / width, at % width / (frames * area), at % area);
+            let level = (unit(seed, &format!("picture {number} {patch} {channel} {pixel}")) * 256.0).floor();
+            let value = (level / 255.0 - IMAGE_MEAN[channel % 3]) / IMAGE_DEVIATION[channel % 3];
             (value as f32).to_le_bytes()
         });
         let mut put = |name: &str, dtype, shape, bytes| {
@@ -55,7 +62,20 @@ pub(super) fn inputs(shape: &Qwen25VlShape, seed: u64) -> Result<Vec<u8>> {
         TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.clone(), view))
     });
     let views = views.collect::<std::result::Result<Vec<_>, _>>();
-    views
-        .and_then(|views| safetensors::serialize(views, None))
-        .map_err(|error| Error::argument(format!("the demo's samples cannot be written: {error}")))
+    let said = json!({"model_type": MODEL_TYPE, "tokenizer_blake3": tokenizer});
+    let failed = |error: String| Error::argument(format!("the demo's samples cannot be written: {error}"));
+    let bytes =
+        views.and_then(|views| safetensors::serialize(views, None)).map_err(|e| failed(e.to_string()))?;
+    with_metadata(&bytes, said).ok_or_else(|| failed("their header does not parse".into()))
+}
+
+/// The safetensors file `bytes` with metadata; the crate writes several in any order.
+fn with_metadata(bytes: &[u8], said: Value) -> Option<Vec<u8>> {
+    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let (header, data) = bytes.get(8..)?.split_at_checked(length)?;
+    let mut header: Map<String, Value> = serde_json::from_slice(header).ok()?;
+    header.insert("__metadata__".into(), said);
+    let mut text = Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    Some([&(text.len() as u64).to_le_bytes()[..], &text, data].concat())
 }

@@ -30,7 +30,7 @@ use crate::write::held::HeldDirectory;
 use crate::write::require_no_dangling_link;
 
 /// Version of the demo's content; another version is built anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The seed of the demo's values and scores.
 pub const SEED: u64 = 2025;
@@ -136,7 +136,8 @@ fn stage(staging: &Path) -> Result<()> {
         put(name, json::pretty(&manifest(&Qwen25VlShape::DEMO, seed)))?;
         files.insert(name.into(), digest(&staging.join(name))?);
     }
-    put(INPUTS, inputs::inputs(&Qwen25VlShape::DEMO, SEED)?)?;
+    let tokenizer = digest(&model.join("tokenizer.json"))?;
+    put(INPUTS, inputs::inputs(&Qwen25VlShape::DEMO, SEED, &tokenizer)?)?;
     files.insert(INPUTS.into(), digest(&staging.join(INPUTS))?);
     let stamp = Stamp { qlua_demo: VERSION, seed: SEED, files };
     put(STAMP, json::pretty(&stamp))

@@ -56,7 +56,8 @@ impl CandidateFormat {
     pub fn of(self, linear: &Linear, amax: f32) -> Result<Linear> {
         Ok(Linear {
             name: linear.name.clone(),
-            weight: self.weight(&linear.name, &linear.weight)?,
+            tensor: linear.tensor.clone(),
+            weight: self.weight(&linear.tensor, &linear.weight)?,
             bias: linear.bias.clone(),
             input: self.input(amax),
         })

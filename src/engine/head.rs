@@ -71,10 +71,11 @@ impl<B: Backend> NetworkRun<'_, B> {
         Ok(losses)
     }
 
-    /// The loss of each sample, and the gradient of the mean loss of each sample by what goes into the head.
+    /// The loss of each sample, and the gradient of the mean loss of each sample by what goes into the head, which is let go chunk by
+    /// chunk: both are never there at once.
     pub fn losses_and_gradients(
         &self,
-        hidden: &[B::Buffer],
+        hidden: Vec<B::Buffer>,
         observer: &mut dyn Observer<B>,
     ) -> Result<(Vec<Loss>, Vec<B::Buffer>)> {
         let head = self.head()?;
@@ -84,7 +85,7 @@ impl<B: Backend> NetworkRun<'_, B> {
             let labels = chunk.labels();
             let (mut of_rows, mut by_chunk) = (vec![], vec![]);
             pieces(chunk.tokens.len(), ROWS, |rows| {
-                let piece = self.head_piece(&head, hidden, &rows, observer);
+                let piece = self.head_piece(&head, &hidden, &rows, observer);
                 let labels = &labels[rows[0]..rows[0] + rows.len()];
                 let (losses, by_logits) =
                     self.backend.cross_entropy_and_gradient(&piece.logits, vocabulary, labels);
@@ -96,6 +97,7 @@ impl<B: Backend> NetworkRun<'_, B> {
                 by_chunk.extend(self.backend.download(&by_rows));
                 Ok(())
             })?;
+            drop(hidden);
             by_hidden.push(self.backend.upload(by_chunk));
             losses.extend(chunk.mean_losses(&of_rows));
         }
@@ -187,8 +189,8 @@ impl SampleChunk {
         let mut labels = vec![None; self.tokens.len()];
         for rows in self.segments.iter().map(|segment| &segment.queries) {
             let factor = 1.0 / (rows.len() - 1).max(1) as f32;
-            let following = &self.tokens[rows.start + 1..rows.end];
-            for (label, next) in labels[rows.start..].iter_mut().zip(following) {
+            let next = &self.tokens[rows.start + 1..rows.end];
+            for (label, next) in labels[rows.clone()].iter_mut().zip(next) {
                 *label = Some((*next, factor));
             }
         }

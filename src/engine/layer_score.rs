@@ -26,6 +26,11 @@ pub struct LayerScore {
 }
 
 impl LayerScore {
+    /// Whether any sample reached it.
+    pub fn is_reached(&self) -> bool {
+        self.seen.0 > 0.0
+    }
+
     /// A layer that no sample has reached.
     ///
     /// # Errors

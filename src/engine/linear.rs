@@ -8,6 +8,8 @@ use super::weight::LinearWeight;
 pub struct Linear {
     /// Its canonical name, such as `layers.0.mlp.up_proj`.
     pub name: String,
+    /// The tensor of the checkpoint that its weight is: that of the embedding, where the head is tied to it.
+    pub tensor: String,
     /// Its weight [out, in].
     pub weight: LinearWeight,
     /// Its bias, where it has one.

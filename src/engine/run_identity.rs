@@ -2,13 +2,11 @@
 
 use super::backend::Backend;
 use super::candidate::CandidateFormat;
+use super::model_identity::{hash_part as part, model_identity};
 use super::network::NetworkRun;
 use crate::error::Result;
 use crate::interrupt;
 use crate::tensor::Kernel;
-
-/// Bytes that are hashed between two looks at whether somebody wants to stop.
-const PIECE: usize = 64 << 20;
 
 impl<B: Backend> NetworkRun<'_, B> {
     /// The hash of all that scores follow from: the weights, the configuration, the samples, the candidates, `method`, the groups
@@ -23,26 +21,12 @@ impl<B: Backend> NetworkRun<'_, B> {
         group_of: &dyn Fn(&str) -> String,
     ) -> Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new();
-        // Each part with its length, so that no two lists of parts are one row of bytes.
-        fn part(hasher: &mut blake3::Hasher, bytes: &[u8]) {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        }
         let computes = [env!("CARGO_PKG_VERSION"), std::any::type_name::<B>(), Kernel::best().name()];
         for text in computes.into_iter().chain([std::env::consts::ARCH, method]) {
             part(&mut hasher, text.as_bytes());
         }
         part(&mut hasher, format!("{candidates:?}").as_bytes());
-        part(&mut hasher, self.network.tensors.checkpoint().config_text());
-        for (name, _, bytes) in self.network.tensors.checkpoint().shards() {
-            part(&mut hasher, name.as_bytes());
-            let mut content = blake3::Hasher::new();
-            for piece in bytes.chunks(PIECE) {
-                interrupt::check()?;
-                content.update_rayon(piece);
-            }
-            part(&mut hasher, content.finalize().as_bytes());
-        }
+        part(&mut hasher, model_identity(self.network.tensors.checkpoint())?.as_bytes());
         for name in self.network.tensors.names() {
             part(&mut hasher, group_of(name.strip_suffix(".weight").unwrap_or(name)).as_bytes());
         }

@@ -70,8 +70,7 @@ impl<B: Backend> NetworkRun<'_, B> {
                 self.head_inputs(&hidden, &mut scoring)?;
                 scoring.check()?;
                 scoring.calibrating = false;
-                let (losses, gradients) = self.losses_and_gradients(&hidden, &mut scoring)?;
-                drop(hidden);
+                let (losses, gradients) = self.losses_and_gradients(hidden, &mut scoring)?;
                 scoring.check()?;
                 let losses: Vec<f64> = losses.iter().map(|loss| loss.mean).collect();
                 let state = self.begin_reverse(gradients);

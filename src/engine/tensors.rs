@@ -100,7 +100,9 @@ impl<'a> Tensors<'a> {
 
     /// The linear layer called `name`, quantised or not, with its bias where it has one. `shape` is [out, in].
     pub fn linear(&self, name: &str, shape: [usize; 2]) -> Result<Linear> {
-        let values = self.require(&format!("{name}.weight"))?;
+        let weight = format!("{name}.weight");
+        let values = self.require(&weight)?;
+        let tensor = self.names.get(&weight).map_or(weight.clone(), |on_disk| on_disk.to_string());
         let columns: usize = values.shape().iter().skip(1).product();
         if values.shape().first() != Some(&shape[0]) || columns != shape[1] {
             return Err(Error::refused(format!(
@@ -114,7 +116,7 @@ impl<'a> Tensors<'a> {
         };
         if values.dtype() != Dtype::F8E4M3 {
             let weight = LinearWeight::plain(name, values.clone())?;
-            return Ok(Linear { name: name.into(), weight, bias, input: None });
+            return Ok(Linear { name: name.into(), tensor, weight, bias, input: None });
         }
         let (scales, format) = match self.find(&format!("{name}.weight_scale_inv")) {
             Some(scales) => (Scales::of_blocks(scales, &shape, self.block)?, FormatId::Fp8Block),
@@ -129,6 +131,6 @@ impl<'a> Tensors<'a> {
             None => self.dynamic_inputs.scale(name)?,
         };
         let weight = LinearWeight::scaled(values.clone(), scales, format)?;
-        Ok(Linear { name: name.into(), weight, bias, input })
+        Ok(Linear { name: name.into(), tensor, weight, bias, input })
     }
 }

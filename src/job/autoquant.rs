@@ -1,7 +1,7 @@
 //! The manifest of an AutoQuant run of qlua's own: groups, costs and the search as ModelOpt has them
 //! (`AutoQuantizeGradientSearcher`, `AutoQuantizeKLDivSearcher`), from scores that the engine has computed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,8 @@ pub struct ScoredLayer {
     pub input_amax: f32,
     /// The largest magnitude of its weight.
     pub weight_amax: f32,
+    /// Whether any sample reached it.
+    pub is_reached: bool,
 }
 
 /// A run: what was scored, with what, and how.
@@ -73,7 +75,7 @@ impl AutoQuantRun {
     /// The manifest, names as Transformers has them in memory.
     ///
     /// # Errors
-    /// [`Error::Refused`] when no layer is left to score, or one was not reached by any sample.
+    /// [`Error::Refused`] when no layer is left to score, one was not reached by any sample, or no score is above 0.
     pub fn manifest(&self, model: &Model) -> Result<Value> {
         let layers = self.in_memory(model);
         let groups = self.groups(&layers)?;
@@ -119,6 +121,19 @@ impl AutoQuantRun {
     pub fn input_amax(manifest: &Value) -> Value {
         let all = manifest["amax"].as_object().cloned().unwrap_or_default();
         Value::Object(all.into_iter().filter(|(name, _)| name.ends_with("input_quantizer")).collect())
+    }
+
+    /// The first module of each group of `manifest` that may be quantised and suffers from no format, as its weights, inputs or
+    /// gradients are zeros. ModelOpt gives it the score 0 too, which is how rankings know what was never scored.
+    pub fn without_error(manifest: &Value) -> Vec<String> {
+        let groups = manifest["layer_sensitivity"].as_object().into_iter().flat_map(|groups| groups.values());
+        let is_without = |group: &&Value| {
+            group["importance"] == json!(0.0) && group["formats"].as_array().is_some_and(|all| all.len() > 1)
+        };
+        groups
+            .filter(is_without)
+            .filter_map(|group| group["module_names"][0].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// The layers by their names in memory.
@@ -183,14 +198,18 @@ impl AutoQuantRun {
         if candidates().next().is_none() {
             return Err(Error::refused("no layer is left to score: all are disabled"));
         }
-        if let Some(group) = candidates().find(|group| group.importance() == 0.0) {
-            return Err(Error::refused(format!(
-                "`{}` was not scored: no sample reaches it",
-                group.modules[0]
-            ))
-            .with_hint(
-                "calibrate with data that reaches every layer, such as pairs of pictures and captions",
-            ));
+        let reached: HashSet<&str> =
+            layers.iter().filter(|(_, layer)| layer.is_reached).map(|(name, _)| name.as_str()).collect();
+        let mut modules = candidates().flat_map(|group| &group.modules);
+        if let Some(module) = modules.find(|module| !reached.contains(module.as_str())) {
+            return Err(Error::refused(format!("`{module}` was not scored: no sample reaches it"))
+                .with_hint(
+                    "calibrate with data that reaches every layer, such as pairs of pictures and captions",
+                ));
+        }
+        if candidates().all(|group| group.importance() == 0.0) {
+            return Err(Error::refused("no layer suffers from any format: every score is 0")
+                .with_hint("the checkpoint may be damaged: try `qlua verify`"));
         }
         Ok(groups)
     }
@@ -257,7 +276,7 @@ fn manifest_name((format, granularity): (FormatId, Granularity)) -> String {
 
 /// The amax of inputs and weights of every layer of a group that may be quantised, by quantiser.
 fn amax(layers: &[(String, &ScoredLayer)], groups: &[ScoredGroup]) -> Map<String, Value> {
-    let eligible: std::collections::HashSet<&str> = groups
+    let eligible: HashSet<&str> = groups
         .iter()
         .filter(|group| group.is_candidate())
         .flat_map(|group| &group.modules)

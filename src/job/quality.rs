@@ -1,5 +1,6 @@
 //! What was measured of the schemes of a family, read back for its report.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -34,6 +35,9 @@ struct QualityRow {
     /// The key of what the scheme was made from, where it was on record when the scheme was measured.
     #[serde(default)]
     inputs: Option<String>,
+    /// A hash of base and samples; rows of releases that did not write it are taken for rows of the same ones.
+    #[serde(default)]
+    measured_on: Option<String>,
 }
 
 /// What a report shows of [`QUALITY`], and what it says of the rest.
@@ -62,8 +66,7 @@ pub(super) fn read_quality(out: &Path, schemes: &[ShownScheme]) -> QualityFound 
         Err(error) => return QualityFound::unread(&path, &error),
     };
     if seal::is_sealed(&text) == Some(false) {
-        let how = "was changed after it was written: its seal is that of another text";
-        return QualityFound::unread(&path, &Error::format(&path, how));
+        return QualityFound::unread(&path, &Error::format(&path, seal::BROKEN));
     }
     match parse(&path, &text) {
         Ok(file) => sort_out(schemes, file),
@@ -88,7 +91,7 @@ fn kind(word: &str) -> Option<QualityKind> {
 }
 
 fn sort_out(schemes: &[ShownScheme], file: QualityFile) -> QualityFound {
-    let mut found = QualityFound::default();
+    let mut rows = vec![];
     let mut others = 0;
     for row in file.rows {
         let Some(scheme) = schemes.iter().find(|scheme| scheme.name == row.scheme) else { continue };
@@ -97,15 +100,37 @@ fn sort_out(schemes: &[ShownScheme], file: QualityFile) -> QualityFound {
             others += 1;
             continue;
         }
-        found.rows.extend(row.shown());
+        rows.push(row);
     }
+    let mut notes = vec![];
     if others > 0 {
-        found.note = Some(format!(
+        notes.push(format!(
             "{} of {QUALITY} left out: measured on other checkpoints of the same names",
             units::counted(others, "row")
         ));
     }
-    found
+    let (shown, beside): (Vec<QualityRow>, Vec<QualityRow>) = {
+        let chosen = QualityKind::ALL.map(|kind| shown_samples(&rows, kind));
+        rows.into_iter().partition(|row| chosen.contains(&Some((row.kind.clone(), row.measured_on.clone()))))
+    };
+    if !beside.is_empty() {
+        notes.push(format!(
+            "{} of {QUALITY} left out: measured on other samples, or against another base, than the rows that are shown",
+            units::counted(beside.len(), "row")
+        ));
+    }
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    QualityFound { rows: shown.into_iter().filter_map(QualityRow::shown).collect(), note }
+}
+
+/// Of which base and samples the rows of this kind are shown: figures of others cannot be compared with them. Those that most schemes
+/// were measured on, the last among equals.
+fn shown_samples(rows: &[QualityRow], kind: QualityKind) -> Option<(String, Option<String>)> {
+    let of_kind = || rows.iter().filter(|row| self::kind(&row.kind) == Some(kind));
+    let count = |on: &Option<String>| {
+        of_kind().filter(|row| row.measured_on == *on).map(|row| &row.scheme).collect::<HashSet<_>>().len()
+    };
+    of_kind().max_by_key(|row| count(&row.measured_on)).map(|row| (row.kind.clone(), row.measured_on.clone()))
 }
 
 impl QualityRow {

@@ -111,7 +111,7 @@ impl Document {
         }
         // Those of other tools have none.
         if document.seal.is_string() && seal::is_sealed(bytes) != Some(true) {
-            return Err(Error::format(path, "was changed after it was written: its seal is that of another text").with_hint(
+            return Err(Error::format(path, seal::BROKEN).with_hint(
                 "write it again; where the change was meant, take out its last entry, `seal`, with the comma before it",
             ));
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{names, qlua, stderr, stdout};
 
 /// What every row says, but for the key of what the scheme was made from.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "agreement",
     "agreement_error",
     "base_perplexity",
@@ -17,9 +17,11 @@ const KEYS: [&str; 12] = [
     "kind",
     "kl",
     "kl_error",
+    "measured_on",
     "perplexity",
     "perplexity_error",
     "samples",
+    "samples_file",
     "scheme",
     "tokens",
 ];
@@ -223,8 +225,172 @@ fn what_is_wrong_with_scoring_is_said_before_it_begins() {
     assert!(with(&["--coverage", "vision"]).contains("no coverage `vision`"));
     assert!(with(&["--method", "hessian"]).contains("no method `hessian`"));
     assert!(with(&["--effective-bits", "17"]).contains("17 effective bits"));
+    assert!(with(&["--effective-bits", "7.9"]).contains("7.9 effective bits"), "all in FP8 takes 8");
+    assert!(with(&["--effective-bits", "nan"]).contains("must be a number"));
+    assert!(with(&["--formats", "tensor,block,tensor"]).contains("--formats names `tensor` twice"));
     fs::create_dir(place.path().join("baseline")).unwrap();
     fs::write(place.path().join("baseline/per-layer-sensitivity.json"), "{}").unwrap();
     assert!(with(&[]).contains("per-layer-sensitivity.json` exists already"));
     assert_eq!(fs::read_dir(place.path().join("baseline")).unwrap().count(), 1);
+}
+
+/// A process that may write no file of more than `blocks` blocks, as on a disk that is full.
+fn on_a_full_disk(place: &Path, blocks: &str, words: &[&str]) -> std::process::Output {
+    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(place).args(["-c", &limited, env!("CARGO_BIN_EXE_qlua")]).args(words);
+    command.output().unwrap()
+}
+
+/// What took long to measure stays when other schemes are measured, and is told apart by what it was measured on.
+#[test]
+fn rows_of_earlier_runs_are_kept_with_what_they_were_measured_on() {
+    let place = place();
+    run(place.path(), &["-q", "all_layers_topx", "--top", "20,60,100"]);
+    let out = "qlua-demo/quantized";
+    let scheme = |top: usize| format!("{out}/fp8_autoquant_all_layers_top{top}_coco2017");
+    let evaluate = |captions: &str, more: &[&str]| {
+        let all = ["-q", "evaluate", "--model", "qlua-demo/model", "--captions", captions];
+        run(place.path(), &[&all[..], more].concat())
+    };
+    let file = || -> Vec<(String, String, f64)> {
+        let file: Value =
+            serde_json::from_slice(&fs::read(place.path().join(out).join("quality.json")).unwrap()).unwrap();
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_string();
+        let of = |row: &Value| (text(row, "scheme"), text(row, "measured_on"), row["kl"].as_f64().unwrap());
+        rows(&file).iter().map(of).collect()
+    };
+    evaluate("seen.txt", &[&scheme(20)]);
+    let first = file();
+    evaluate("seen.txt", &[&scheme(60)]);
+    assert_eq!((&file()[..1], file().len()), (&first[..], 2));
+    assert_eq!(file()[0].1, file()[1].1, "the same base and samples");
+    // Again is no other row; other samples are.
+    evaluate("seen.txt", &[&scheme(20)]);
+    assert_eq!(file().len(), 2);
+    assert!(file().contains(&first[0]));
+    evaluate("unseen.txt", &[&scheme(100)]);
+    evaluate("seen.txt", &["--max-length", "4", &scheme(100)]);
+    let on: BTreeSet<String> = file().into_iter().map(|(_, on, _)| on).collect();
+    assert_eq!((file().len(), on.len()), (4, 3));
+
+    // The report shows what most were measured on, and says what it leaves out.
+    run(place.path(), &["-q", "all_layers_topx", "--top", "20,60,100"]);
+    let page = fs::read_to_string(place.path().join(out).join("report.md")).unwrap();
+    assert!(page.contains("2 rows of quality.json left out: measured on other samples"), "{page}");
+
+    // What is in the way is said before anything is measured, and is not replaced.
+    let quality = place.path().join(out).join("quality.json");
+    fs::write(&quality, "{\"mine\": 1}").unwrap();
+    let words = ["-q", "evaluate", "--model", "qlua-demo/model", "--captions", "seen.txt", &scheme(20)];
+    let output = qlua(place.path(), &words);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("quality.json` holds no rows of quality; it is not replaced"));
+    assert_eq!(fs::read(&quality).unwrap(), b"{\"mine\": 1}");
+    fs::remove_file(&quality).unwrap();
+    fs::create_dir(&quality).unwrap();
+    let output = qlua(place.path(), &words);
+    assert!(stderr(&output).contains("quality.json` is a directory"), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("| text |"));
+
+    // A disk that is full by then costs the file, not what was measured.
+    fs::remove_dir(&quality).unwrap();
+    let output = on_a_full_disk(place.path(), "0", &words);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("| text |"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
+    assert!(!quality.exists());
+}
+
+#[test]
+fn limits_that_no_scheme_can_be_within_are_mistakes_of_the_command_line() {
+    let place = tempfile::tempdir().unwrap();
+    for (limit, said) in [("-1", "at least 0"), ("nan", "a number"), ("inf", "a number"), ("", "a number")] {
+        assert!(refused(place.path(), &["evaluate", "--within", limit]).contains(said), "{limit}");
+    }
+}
+
+/// Scores take long, and a baseline that could not be written is no reason to compute them again.
+#[test]
+fn a_run_that_scored_goes_on_with_its_baseline() {
+    let place = place();
+    let words =
+        ["autoquant", "--model", "qlua-demo/model", "--captions", "seen.txt", "--coverage", "lm-only"];
+    let output = on_a_full_disk(place.path(), "600", &words);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let manifest = place.path().join("baseline/fp8_autoquant_lm_only_fp8_quant_manifest.json");
+    let scored = fs::read(&manifest).unwrap();
+    assert!(!place.path().join("baseline/fp8_baseline").exists());
+    // Neither options nor samples may be others.
+    for other in [
+        &["--effective-bits", "12"][..],
+        &["--formats", "channel"],
+        &["--samples", "1"],
+        &["--method", "kl_div"],
+    ] {
+        assert!(
+            refused(place.path(), &[&words[..], other].concat()).contains("manifest.json` exists already")
+        );
+    }
+    assert!(refused(place.path(), &[&words[..], &["--no-baseline"]].concat()).contains("exists already"));
+    let output = qlua(place.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("scored before from the same model and samples: baseline/"));
+    assert!(place.path().join("baseline/fp8_baseline/config.json").exists());
+    assert_eq!(fs::read(&manifest).unwrap(), scored);
+    assert!(refused(place.path(), &words).contains("fp8_baseline` exists already"));
+}
+
+/// As ModelOpt: what a layer of zeros puts out is the same in every format, so it has the score 0, and so have those that only it
+/// hears or reads.
+#[test]
+fn a_layer_of_zeros_has_the_score_0() {
+    let place = place();
+    for entry in fs::read_dir(place.path().join("qlua-demo/model")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            let mut bytes = fs::read(&path).unwrap();
+            let entries = qlua::checkpoint::read_header(&path, &bytes).unwrap();
+            let zeros =
+                entries.iter().filter(|entry| entry.name.ends_with("layers.1.self_attn.o_proj.weight"));
+            zeros.for_each(|entry| bytes[entry.range.clone()].fill(0));
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    let words =
+        ["autoquant", "--model", "qlua-demo/model", "--captions", "seen.txt", "--coverage", "lm-only"];
+    let output = qlua(place.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("2 groups have the score 0, as in ModelOpt"), "{}", stderr(&output));
+    let manifest = place.path().join("baseline/fp8_autoquant_lm_only_fp8_quant_manifest.json");
+    let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    let groups = manifest["layer_sensitivity"].as_object().unwrap();
+    let zeros = groups.iter().filter(|(_, group)| {
+        group["formats"].as_array().unwrap().len() > 1
+            && group["scores"].as_array().unwrap().iter().all(|s| *s == 0.0)
+    });
+    let zeros: Vec<&str> = zeros.map(|(key, _)| key.as_str()).collect();
+    assert_eq!(zeros.len(), 2, "{zeros:?}");
+    assert!(zeros.iter().all(|key| key.contains("layers.1.self_attn.")), "{zeros:?}");
+    let amax = &manifest["amax"];
+    assert_eq!(amax["model.language_model.layers.1.self_attn.o_proj.weight_quantizer"], 0.0);
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_missed_before_anything_is_scored() {
+    let place = place();
+    if fs::metadata("/dev/nvidiactl").is_ok() {
+        eprintln!("SKIPPED: this machine has a GPU");
+        return;
+    }
+    for words in [
+        &["autoquant", "--captions", "seen.txt", "--coverage", "lm-only"][..],
+        &["lm_only_topx", "--autoquant", "seen.txt"],
+    ] {
+        let words = [words, &["--model", "qlua-demo/model", "--device", "cuda", "--out", "out"]].concat();
+        let output = qlua(place.path(), &words);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("there is no NVIDIA driver on this machine"), "{}", stderr(&output));
+        assert!(!place.path().join("out").exists());
+    }
 }

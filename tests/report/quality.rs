@@ -126,6 +126,35 @@ fn rows_of_other_checkpoints_of_the_same_name_are_left_out() {
     );
 }
 
+/// Figures of other samples, or of another base, are no part of the same curve: those are shown that most schemes have.
+#[test]
+fn rows_of_other_samples_are_left_out_of_the_curve() {
+    let place = Place::new();
+    let (_, report) = report_on(&place, |sizes| {
+        let on = |at: usize, kind: &str, samples: Option<&str>, kl: f64| {
+            let mut row = row(&sizes[at].0, kind, sizes[at].1, json!(kl));
+            row["measured_on"] = json!(samples);
+            row
+        };
+        vec![
+            on(0, "text", Some("a"), 1e-3),
+            on(1, "text", Some("a"), 2e-3),
+            on(0, "text", Some("b"), 9e-3),
+            // As often as the first: the last counts.
+            on(0, "image_text", None, 3e-3),
+            on(0, "image_text", Some("c"), 4e-3),
+        ]
+    });
+    let shown: Vec<f64> = report.quality.iter().map(|row| row.kl).collect();
+    assert_eq!(shown, [1e-3, 2e-3, 4e-3]);
+    assert_eq!(
+        note(&report),
+        Some(
+            "2 rows of quality.json left out: measured on other samples, or against another base, than the rows that are shown"
+        )
+    );
+}
+
 /// A broken file is a fact of the report, which names no folder, and never a failed sweep.
 #[test]
 fn a_broken_file_is_said_to_be_so() {

@@ -17,7 +17,13 @@ use crate::interrupt;
 /// holds the name of an image token; those of [`super::TextTokenizer::encode_cut`].
 pub fn captions(processor: &Processor, file: &Path, max_length: usize, samples: usize) -> Result<Samples> {
     let (text, hash) = read_text(file)?;
-    let lines = text.split(ends_line).enumerate().map(|(at, line)| (at, line.trim_matches(is_space)));
+    // A mark that some editors put before UTF-8 is nothing that the first caption says.
+    let lines = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(&text)
+        .split(ends_line)
+        .enumerate()
+        .map(|(at, line)| (at, line.trim_matches(is_space)));
     let lines: Vec<(usize, &str)> =
         lines.filter(|(_, line)| !line.is_empty()).take(samples.min(MOST_SAMPLES)).collect();
     if lines.is_empty() {

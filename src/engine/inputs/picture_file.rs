@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::png_transparency::has_transparent_colour;
 use super::{jpeg_colours, jpeg_pixels};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
@@ -45,7 +46,7 @@ impl RgbPicture {
     ///
     /// # Errors
     /// [`Error::NotFound`] without a file; [`Error::Format`] for a broken one, another format, 16 bits a channel, inks (CMYK) or too
-    /// many pixels.
+    /// many pixels; [`Error::Refused`] for one transparent colour, of which Transformers makes white since 5.x and nothing in 4.x.
     pub fn read(path: &Path, upright: Upright) -> Result<Self> {
         let length = match input::Watched::at(path) {
             Err(error) if input::is_missing(&error) => {
@@ -83,6 +84,15 @@ impl RgbPicture {
         if format == ImageFormat::Jpeg && !jpeg_colours::is_whole(bytes) {
             return Err(Error::format(path, "is cut short: its end is missing")
                 .with_hint("fetch it again, or leave it out"));
+        }
+        if format == ImageFormat::Png && has_transparent_colour(bytes) {
+            let problem = format!(
+                "`{}` has one transparent colour (tRNS), which some releases of Transformers make white and others keep",
+                path.display()
+            );
+            return Err(
+                Error::refused(problem).with_hint("save it without transparency, or with an alpha channel")
+            );
         }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut limits = Limits::no_limits();

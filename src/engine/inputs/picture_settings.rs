@@ -12,6 +12,9 @@ const KNOWN: &[&str] = &["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "
 /// Pillow's number for bicubic resampling.
 const BICUBIC: u64 = 3;
 
+/// The mean and the standard deviation of each channel.
+pub type MeanAndDeviation = [[f64; 3]; 2];
+
 /// How pictures are resized, normalised and cut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PictureSettings {
@@ -26,7 +29,7 @@ pub struct PictureSettings {
     /// What 8-bit values are multiplied by, before `normalise`.
     pub rescale: Option<f64>,
     /// Mean and standard deviation of each channel.
-    pub normalise: Option<[[f64; 3]; 2]>,
+    pub normalise: Option<MeanAndDeviation>,
 }
 
 impl PictureSettings {
@@ -37,22 +40,16 @@ impl PictureSettings {
     /// [`Error::Refused`] for a processor that does something else, or whose patches are not the model's; [`Error::Format`] for
     /// settings that make no sense.
     pub(super) fn parse(path: &Path, said: &Value, vision: &VisionTokens) -> Result<Self> {
-        let kind = said["image_processor_type"].as_str().unwrap_or(KNOWN[0]);
-        if !KNOWN.contains(&kind) {
+        if let Some(kind) = unknown_processor(said) {
             let problem =
                 format!("`{}` asks for the image processor {kind}, which is not known", path.display());
             return Err(Error::refused(problem).with_hint(
                 "prepare tensors with Transformers and give them with --inputs; known is Qwen2VLImageProcessor",
             ));
         }
-        let wrong = |key: &str| {
-            Error::format(path, format!("has no usable `{key}`"))
-                .with_hint("take the file from the model's page")
-        };
-        let flag = |key: &str| match &said[key] {
-            Value::Null => Ok(true),
-            value => value.as_bool().ok_or_else(|| wrong(key)),
-        };
+        let wrong = |key: &str| unusable(path, key);
+        let flag = |key: &str| flag(path, said, key);
+        let (rescale, normalise) = normalisation(path, said)?;
         let size = |key: &str, default: u64| match &said[key] {
             Value::Null => Ok(default),
             value => value.as_u64().filter(|size| (1..=1024).contains(size)).ok_or_else(|| wrong(key)),
@@ -69,21 +66,8 @@ impl PictureSettings {
             temporal_patch: size("temporal_patch_size", 2)? as usize,
             merge: size("merge_size", 2)? as usize,
             area: flag("do_resize")?.then(|| area(said).ok_or_else(|| wrong("size"))).transpose()?,
-            rescale: match flag("do_rescale")? {
-                true => Some(
-                    positive(&said["rescale_factor"], 1.0 / 255.0).ok_or_else(|| wrong("rescale_factor"))?,
-                ),
-                false => None,
-            },
-            normalise: match flag("do_normalize")? {
-                true => Some([
-                    channels(&said["image_mean"], CLIP_MEAN).ok_or_else(|| wrong("image_mean"))?,
-                    channels(&said["image_std"], CLIP_DEVIATION)
-                        .filter(|all| all.iter().all(|value| *value > 0.0))
-                        .ok_or_else(|| wrong("image_std"))?,
-                ]),
-                false => None,
-            },
+            rescale,
+            normalise,
         };
         settings.require_of_model(path, vision)?;
         Ok(settings)
@@ -111,8 +95,48 @@ impl PictureSettings {
     }
 }
 
-const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
-const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+/// The image processor that is asked for, where it is not known.
+pub(super) fn unknown_processor(said: &Value) -> Option<&str> {
+    said["image_processor_type"].as_str().filter(|kind| !KNOWN.contains(kind))
+}
+
+/// What 8-bit values are multiplied by, and the mean and standard deviation of each channel after that.
+///
+/// # Errors
+/// [`Error::Format`] for settings that make no sense.
+pub(super) fn normalisation(path: &Path, said: &Value) -> Result<(Option<f64>, Option<MeanAndDeviation>)> {
+    let rescale = match flag(path, said, "do_rescale")? {
+        true => Some(
+            positive(&said["rescale_factor"], 1.0 / 255.0).ok_or_else(|| unusable(path, "rescale_factor"))?,
+        ),
+        false => None,
+    };
+    let normalise = match flag(path, said, "do_normalize")? {
+        true => Some([
+            channels(&said["image_mean"], CLIP_MEAN).ok_or_else(|| unusable(path, "image_mean"))?,
+            channels(&said["image_std"], CLIP_DEVIATION)
+                .filter(|all| all.iter().all(|value| *value > 0.0))
+                .ok_or_else(|| unusable(path, "image_std"))?,
+        ]),
+        false => None,
+    };
+    Ok((rescale, normalise))
+}
+
+/// A setting that is true unless it says otherwise.
+fn flag(path: &Path, said: &Value, key: &str) -> Result<bool> {
+    match &said[key] {
+        Value::Null => Ok(true),
+        value => value.as_bool().ok_or_else(|| unusable(path, key)),
+    }
+}
+
+fn unusable(path: &Path, key: &str) -> Error {
+    Error::format(path, format!("has no usable `{key}`")).with_hint("take the file from the model's page")
+}
+
+pub(super) const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+pub(super) const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
 /// `min_pixels` and `max_pixels` go before `size`, as in Transformers.
 fn area(said: &Value) -> Option<[u64; 2]> {

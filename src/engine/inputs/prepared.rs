@@ -1,16 +1,17 @@
 //! Tensors that somebody prepared, with Transformers for instance: `text.N.input_ids`, or `vlm.N.` with `input_ids`, `pixel_values`,
 //! `image_grid_thw` and `mm_token_type_ids`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::MOST_SAMPLES;
+use super::pixel_levels::PixelLevels;
 use super::processor::Processor;
 use super::samples::{SampleKind, SampleSource, Samples};
 use super::text_file::file_name;
 use super::vision_tokens::VisionTokens;
-use crate::checkpoint::read_header;
+use crate::checkpoint::{header_metadata, read_header};
 use crate::engine::sample::{Picture, Sample};
 use crate::error::{Error, Result};
 use crate::input::MappedFile;
@@ -28,11 +29,19 @@ words! {
     }
 }
 
+/// The metadata by which a file says for which type of model its samples are, and the BLAKE3 hash of whose `tokenizer.json` made their
+/// tokens, in hexadecimal.
+const MODEL_TYPE: &str = "model_type";
+/// See [`MODEL_TYPE`].
+const TOKENIZER: &str = "tokenizer_blake3";
+
 /// The first `samples` samples of this `kind` in the safetensors file `file`, at most [`MOST_SAMPLES`], by their number.
 ///
 /// # Errors
 /// [`Error::Format`] for what is no safetensors file, holds no such samples, or tensors of other shapes and types;
-/// [`Error::Refused`] for labels that are not the tokens, padding, inputs that are not known, and samples that do not fit the model;
+/// [`Error::Refused`] for labels that are not the tokens, padding, inputs that are not known, and samples that do not fit the model or
+/// were made for another one, as far as that shows: by metadata, tokens that the tokenizer lacks, and pixels that are normalised in
+/// another way;
 /// [`Error::Changed`] when the file is written to meanwhile.
 pub fn prepared(processor: &Processor, file: &Path, kind: PreparedKind, samples: usize) -> Result<Samples> {
     let map = Arc::new(MappedFile::open(file)?);
@@ -51,14 +60,17 @@ pub fn prepared(processor: &Processor, file: &Path, kind: PreparedKind, samples:
         return Err(Error::format(file, format!("holds no `{kind}.N.input_ids`"))
             .with_hint("tensors are named text.N.input_ids, or vlm.N.input_ids with vlm.N.pixel_values"));
     }
+    require_same_model(processor, file, &header_metadata(&map))?;
+    let levels = processor.pixel_levels()?;
     let sample = |(number, inputs): (&u64, &BTreeMap<String, Tensor>)| {
         interrupt::check()?;
         let inputs = PreparedInputs { file, prefix: format!("{kind}.{number}"), inputs };
         let sample = match kind {
             PreparedKind::Text => inputs.text(),
-            PreparedKind::Vision => inputs.vision(processor.require_vision()?),
+            PreparedKind::Vision => inputs.vision(processor.require_vision()?, levels.as_ref()),
         }?;
         processor.require_usable(&sample, || format!("`{}` of `{}`", inputs.prefix, file.display()))?;
+        inputs.require_tokens_of(processor, &sample)?;
         Ok(sample)
     };
     let samples: Result<Vec<Sample>> = numbered.iter().take(samples.min(MOST_SAMPLES)).map(sample).collect();
@@ -76,6 +88,26 @@ pub fn prepared(processor: &Processor, file: &Path, kind: PreparedKind, samples:
     Ok(Samples { source, samples, counted_from: 1 })
 }
 
+/// Fails when the metadata of `file` names another type of model or another tokenizer.
+fn require_same_model(processor: &Processor, file: &Path, said: &BTreeMap<String, String>) -> Result<()> {
+    let file = file.display();
+    let hint = "prepare the samples again, with the processor of this model";
+    if let (Some(theirs), Some(own)) = (said.get(MODEL_TYPE), processor.model_type())
+        && theirs != own
+    {
+        let problem =
+            format!("`{file}` is made for a model of type `{theirs}`, and this one is of type `{own}`");
+        return Err(Error::refused(problem).with_hint(hint));
+    }
+    let tokenizer = processor.tokenizer();
+    if said.get(TOKENIZER).is_some_and(|theirs| theirs != tokenizer.hash()) {
+        let problem =
+            format!("the tokens of `{file}` are of another tokenizer than `{}`", tokenizer.path().display());
+        return Err(Error::refused(problem).with_hint(hint));
+    }
+    Ok(())
+}
+
 /// The tensors of one sample.
 struct PreparedInputs<'a> {
     file: &'a Path,
@@ -88,7 +120,7 @@ impl PreparedInputs<'_> {
         Ok(Sample { tokens: self.tokens(&[])?, pictures: Vec::new() })
     }
 
-    fn vision(&self, vision: &VisionTokens) -> Result<Sample> {
+    fn vision(&self, vision: &VisionTokens, levels: Option<&PixelLevels>) -> Result<Sample> {
         let tokens = self.tokens(&["pixel_values", "image_grid_thw", "mm_token_type_ids"])?;
         if let Some(kinds) = self.inputs.get("mm_token_type_ids") {
             let seen = self.integers("mm_token_type_ids", kinds)?;
@@ -138,6 +170,12 @@ impl PreparedInputs<'_> {
         if pictures.iter().any(|picture| picture.patches.iter().any(|value| !value.is_finite())) {
             return Err(self.wrong("pixel_values", "holds values that are not finite"));
         }
+        let per_channel = vision.patch_values() / vision.channels;
+        let levels = levels.filter(|_| vision.channels == 3);
+        let misfit = |picture: &Picture| levels?.misfit(&picture.patches, per_channel, pixels.dtype());
+        if let Some(problem) = pictures.iter().find_map(misfit) {
+            return Err(self.wrong("pixel_values", &problem));
+        }
         Ok(Sample { tokens, pictures })
     }
 
@@ -166,6 +204,18 @@ impl PreparedInputs<'_> {
                 Err(self.wrong("input_ids", "has fewer than two tokens, which leaves nothing to predict"))
             }
             _ => Ok(tokens),
+        }
+    }
+
+    /// Fails when the tokenizer lacks one of the tokens.
+    fn require_tokens_of(&self, processor: &Processor, sample: &Sample) -> Result<()> {
+        let tokens: BTreeSet<u32> = sample.tokens.iter().copied().collect();
+        match tokens.into_iter().find(|token| !processor.tokenizer().has(*token)) {
+            Some(token) => Err(self.wrong(
+                "input_ids",
+                &format!("holds {token}, a token that the tokenizer of this model lacks"),
+            )),
+            None => Ok(()),
         }
     }
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::chat_template::ChatTemplate;
 use super::patches;
 use super::picture_file::{RgbPicture, Upright};
-use super::picture_settings::PictureSettings;
+use super::picture_settings::{PictureSettings, normalisation, unknown_processor};
+use super::pixel_levels::PixelLevels;
 use super::tokens::{CONFIG_FILE, TextTokenizer, read_json};
 use super::vision_tokens::VisionTokens;
 use crate::checkpoint::Checkpoint;
@@ -29,6 +30,7 @@ pub struct Processor {
     pictures: Option<(PathBuf, Value)>,
     /// Rows of the embedding.
     vocabulary: usize,
+    model_type: Option<String>,
 }
 
 impl Processor {
@@ -62,6 +64,7 @@ impl Processor {
             vision,
             pictures,
             vocabulary,
+            model_type: checkpoint.model_type().map(str::to_owned),
             directory,
         })
     }
@@ -99,6 +102,23 @@ impl Processor {
             Error::not_found(problem).with_hint("copy it from the model's page")
         })?;
         PictureSettings::parse(path, said, vision)
+    }
+
+    /// What normalised pixels can be; nothing where no file says it, or one of another processor than is known.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for settings that make no sense.
+    pub(super) fn pixel_levels(&self) -> Result<Option<PixelLevels>> {
+        match &self.pictures {
+            Some((path, said)) if unknown_processor(said).is_none() => normalisation(path, said)
+                .map(|(rescale, normalise)| Some(PixelLevels::new(rescale, normalise))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The type of the model, as `config.json` has it.
+    pub(super) fn model_type(&self) -> Option<&str> {
+        self.model_type.as_deref()
     }
 
     /// The chat template.
@@ -167,9 +187,13 @@ impl Processor {
     /// A text that the model is to go on with as it stands, names of special tokens read as such.
     ///
     /// # Errors
-    /// Those of a sample that does not fit the model.
+    /// [`Error::Argument`] for one of no tokens; those of a sample that does not fit the model.
     pub fn plain_prompt(&self, text: &str) -> Result<Sample> {
-        self.sample(text, true, Vec::new(), || "the prompt".into())
+        let sample = self.sample(text, true, Vec::new(), || "the prompt".into())?;
+        match sample.tokens.is_empty() {
+            false => Ok(sample),
+            true => Err(Error::argument("the prompt has no tokens").with_hint("say something to go on with")),
+        }
     }
 
     /// Fails unless the model can take a sample: every token has a row in the embedding, and the image tokens are as many as its

@@ -62,6 +62,16 @@ impl Samples {
         self.samples.iter().map(sample_hash).collect()
     }
 
+    /// The hash of all that is measured on them: their hashes in order, and from where their predictions count.
+    pub fn identity(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(self.counted_from as u64).to_le_bytes());
+        for hash in self.hashes() {
+            hasher.update(hash.as_bytes());
+        }
+        hasher.finalize()
+    }
+
     /// How many of the samples are among those with these `hashes`.
     pub fn count_among<S: AsRef<str>>(&self, hashes: &[S]) -> usize {
         let known: HashSet<&str> = hashes.iter().map(AsRef::as_ref).collect();

@@ -1,5 +1,6 @@
 //! Text to tokens and back, by the `tokenizer.json` of a checkpoint.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -24,6 +25,9 @@ pub struct TextTokenizer {
     tokenizer: Tokenizer,
     /// Which end of a text that is too long is cut off (`truncation_side`).
     cut: TruncationDirection,
+    /// Tokens that `tokenizer_config.json` adds.
+    added: HashSet<u32>,
+    hash: String,
     path: PathBuf,
 }
 
@@ -57,7 +61,9 @@ impl TextTokenizer {
             Some("left") => TruncationDirection::Left,
             _ => TruncationDirection::Right,
         };
-        Ok(TextTokenizer { tokenizer, cut, path })
+        let added = config["added_tokens_decoder"].as_object().into_iter().flatten();
+        let added = added.filter_map(|(id, _)| id.parse().ok()).collect();
+        Ok(TextTokenizer { tokenizer, cut, added, hash: blake3::hash(&bytes).to_hex().to_string(), path })
     }
 
     /// The tokens of `text`. With `adding_special`, those that the tokenizer puts around every text, such as BOS, are there too.
@@ -114,6 +120,21 @@ impl TextTokenizer {
     /// The token called `name`.
     pub fn token(&self, name: &str) -> Option<u32> {
         self.tokenizer.token_to_id(name)
+    }
+
+    /// Whether some text can have `token`: the embedding may have more rows than there are tokens.
+    pub(super) fn has(&self, token: u32) -> bool {
+        self.added.contains(&token) || self.tokenizer.id_to_token(token).is_some()
+    }
+
+    /// Its file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The BLAKE3 hash of its file, in hexadecimal.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// The name of `token`.

@@ -93,6 +93,18 @@ pub(super) fn declare() -> Namespace {
             },
         )
         .function(
+            path("check_place", "Raises where `write` would, and writes nothing: for what takes long to make.")
+                .used_for(PathUse::Write)
+                .options(Options::new().default("overwrite", Type::Boolean, false, "whether to replace a file that is there"))
+                .raises("the file is there already and `overwrite` is not set")
+                .raises("the file could not be written")
+                .example("qlua.fs.check_place(\"a.txt\")\nassert(not qlua.fs.exists(\"a.txt\"))"),
+            |call| {
+                let path: PathBuf = call.get("path")?;
+                Ok(require_place(&path, call.get("overwrite")?)?)
+            },
+        )
+        .function(
             Function::new("join", "Joins parts of a path; a part that begins with `/` begins anew.")
                 .param("first", Type::Path, "the first part")
                 .used_for(PathUse::Text)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use mlua::{AnyUserData, Function as LuaFunction, Lua, LuaString, Table, Value};
 
 use super::fs::write_whole;
+use crate::error::Error;
 use crate::input::{self, InputKind};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::is_row;
@@ -51,12 +52,17 @@ pub(super) fn declare() -> Namespace {
         Function::new("read", "Reads a JSON file, as `decode` does.")
             .param("path", Type::Path, "the file")
             .used_for(PathUse::Read)
+            .options(Options::new().default("seal", Type::Boolean, false, "whether a seal, as `write` makes it, has to be that of the file"))
             .returns(Type::Any, "as for `decode`")
             .raises("the file cannot be read, or is no JSON")
+            .raises("`seal` is set, and the file was changed after it was sealed")
             .example("qlua.fs.write(\"a.json\", \"[1, 2]\")\nassert(#qlua.json.read(\"a.json\") == 2)"),
         |call| {
             let path: PathBuf = call.get("path")?;
             let text = input::read(&path, InputKind::Data)?;
+            if call.get("seal")? && seal::is_sealed(&text) == Some(false) {
+                return Err(Error::format(&path, seal::BROKEN).into());
+            }
             decode::decode(call.lua(), &path, &text)
         },
     )

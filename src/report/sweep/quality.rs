@@ -41,7 +41,7 @@ struct MeasuredFamily<'a> {
     knee: Option<usize>,
 }
 
-/// What was measured of `scheme` on samples of `kind`: the worst, where several sets of them were.
+/// What was measured of `scheme` on samples of `kind`: the worst, where there are several rows.
 pub(super) fn of_scheme<'a>(
     sweep: &'a SweepReport,
     scheme: &SchemeRow,

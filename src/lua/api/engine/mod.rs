@@ -11,7 +11,7 @@ use crate::engine::inputs::{
     DEFAULT_MAX_LENGTH, MOST_SAMPLES, PairsFile, PreparedKind, Processor, Samples, captions, pairs, prepared,
     windows,
 };
-use crate::engine::{Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved};
+use crate::engine::{Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved, model_identity};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Type};
@@ -25,6 +25,8 @@ mod scores;
 pub(super) struct OpenedEngine {
     model: Arc<Model>,
     processor: OnceCell<Processor>,
+    /// The hash of configuration and weights, once it was asked for.
+    identity: OnceCell<blake3::Hash>,
 }
 
 /// An example that begins with an opened engine and samples.
@@ -59,27 +61,35 @@ row! {
         logits: Type::Handle("Tensor") => Handle(forwarded.logits.clone()),
     }
 }
+/// What was measured of one scheme, and what it may be compared with.
+struct ComparableQuality {
+    quality: Quality,
+    on: String,
+}
+
 row! {
     /// How the predictions of a scheme differ from those of the checkpoint that it was made from.
-    const QUALITY = "Quality" for |quality: &Quality| {
+    const QUALITY = "Quality" for |measured: &ComparableQuality| {
         /// samples
-        samples: Type::Integer => quality.samples,
+        samples: Type::Integer => measured.quality.samples,
         /// positions at which predictions were compared
-        tokens: Type::Integer => quality.tokens,
+        tokens: Type::Integer => measured.quality.tokens,
         /// KL(base ‖ scheme), mean over all positions
-        kl: Type::NumberIn("nats a token") => quality.divergence.mean,
+        kl: Type::NumberIn("nats a token") => measured.quality.divergence.mean,
         /// its standard error
-        kl_error: Type::NumberIn("nats a token") => quality.divergence.standard_error,
+        kl_error: Type::NumberIn("nats a token") => measured.quality.divergence.standard_error,
         /// perplexity of the scheme
-        perplexity: Type::Number => quality.perplexity.mean,
+        perplexity: Type::Number => measured.quality.perplexity.mean,
         /// its standard error
-        perplexity_error: Type::Number => quality.perplexity.standard_error,
+        perplexity_error: Type::Number => measured.quality.perplexity.standard_error,
         /// perplexity of the base
-        base_perplexity: Type::Number => quality.base_perplexity.mean,
+        base_perplexity: Type::Number => measured.quality.base_perplexity.mean,
         /// share of positions at which both find the same token likeliest, 0 to 1
-        agreement: Type::Number => quality.agreement.mean,
+        agreement: Type::Number => measured.quality.agreement.mean,
         /// its standard error
-        agreement_error: Type::Number => quality.agreement.standard_error,
+        agreement_error: Type::Number => measured.quality.agreement.standard_error,
+        /// a hash of base, samples, and where their predictions count: figures with the same one can be compared
+        measured_on: Type::String => measured.on.as_str(),
     }
 }
 
@@ -105,7 +115,7 @@ pub(super) fn declare() -> Namespace {
             threads(call)?;
             let model = Arc::new(Model::open(call.get::<String>("path")?)?);
             Network::open(&model)?;
-            Ok(Handle(OpenedEngine { model, processor: OnceCell::new() }))
+            Ok(Handle(OpenedEngine { model, processor: OnceCell::new(), identity: OnceCell::new() }))
         },
     )
     .class(engine_class())
@@ -190,8 +200,17 @@ fn engine_class() -> Class<OpenedEngine> {
                 let samples = call.handle::<Samples>("samples")?;
                 let done = &mut progress(call.lua(), "measured", schemes.len());
                 let measured = this.model.unchanged(quality(&this.model, &schemes, &samples, done))?;
+                let on = this.measured_on(&samples)?;
+                let measured: Vec<ComparableQuality> =
+                    measured.into_iter().map(|quality| ComparableQuality { quality, on: on.clone() }).collect();
                 rows(call.lua(), &measured)
             },
+        )
+        .method(
+            Function::new("identity", "A hash of configuration and weights: models with the same one give the same results.")
+                .returns(Type::String, "32 hexadecimal digits")
+                .example(with_engine!("assert(#engine:identity() == 32)")),
+            |this, _| Ok(short(this.identity()?)),
         )
         .method(generate::generate(), generate::run_generate)
         .method(scores::calibrate(), scores::run_calibrate)
@@ -206,6 +225,24 @@ impl OpenedEngine {
         let opened = Processor::open(&self.model)?;
         Ok(self.processor.get_or_init(|| opened))
     }
+
+    fn identity(&self) -> crate::Result<&blake3::Hash> {
+        if let Some(identity) = self.identity.get() {
+            return Ok(identity);
+        }
+        let found = self.model.unchanged(model_identity(&self.model))?;
+        Ok(self.identity.get_or_init(|| found))
+    }
+
+    fn measured_on(&self, samples: &Samples) -> crate::Result<String> {
+        let parts = [*self.identity()?.as_bytes(), *samples.identity().as_bytes()];
+        Ok(short(&blake3::hash(parts.as_flattened())))
+    }
+}
+
+/// The first 128 bits of a hash, in hexadecimal.
+fn short(hash: &blake3::Hash) -> String {
+    hash.to_hex()[..32].to_string()
 }
 
 /// A positive whole number.

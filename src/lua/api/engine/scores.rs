@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{OpenedEngine, positive, progress, with_engine};
+use super::{OpenedEngine, positive, progress, short, with_engine};
 use crate::engine::inputs::Samples;
 use crate::engine::{
     BORDER_MEMORY, CandidateFormat, Cpu, LayerScore, Network, NetworkRun, ScoringRecord, Sensitivity,
@@ -40,6 +40,8 @@ pub(super) struct Scores {
     method: ScoringMethod,
     found: Sensitivity,
     dataset: serde_json::Value,
+    /// The model's: see [`crate::engine::model_identity`].
+    identity: String,
     has_pictures: bool,
     /// Samples that scored.
     score_steps: usize,
@@ -122,6 +124,10 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         Some(words) => words.iter().map(|word| word.parse()).collect::<crate::Result<Vec<Granularity>>>()?,
         None => vec![Granularity::Tensor],
     };
+    if let Some(twice) = (1..granularities.len()).find(|&at| granularities[..at].contains(&granularities[at]))
+    {
+        return Err(call.refuse("formats", format!("names `{}` twice", granularities[twice].word())));
+    }
     let candidate = |granularity| match granularity {
         Granularity::Tensor => CandidateFormat::FP8,
         Granularity::Channel => CandidateFormat::FP8_CHANNEL,
@@ -193,6 +199,7 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         method,
         found,
         dataset,
+        identity: short(engine.identity()?),
         has_pictures: samples.shows_pictures(),
         score_steps,
         is_custom: false,
@@ -281,6 +288,7 @@ fn scored_by(this: &Scores, call: &Call) -> anyhow::Result<Handle<Scores>> {
         method: this.method,
         found: Sensitivity { layers, losses: this.found.losses.clone() },
         dataset: this.dataset.clone(),
+        identity: this.identity.clone(),
         has_pictures: this.has_pictures,
         score_steps: this.score_steps,
         is_custom: true,
@@ -317,6 +325,7 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
         scores: layer.scores.clone(),
         input_amax: layer.input_amax,
         weight_amax: layer.weight_amax,
+        is_reached: layer.is_reached(),
     };
     let run = AutoQuantRun {
         name: name.clone(),
@@ -336,6 +345,8 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
             "calibration_steps": this.dataset["num_samples"],
             "score_steps": this.score_steps,
             "kernel": Kernel::best().name(),
+            "model_identity": this.identity,
+            "scales": this.candidates.iter().map(|c| c.granularity.word()).collect::<Vec<_>>(),
         }),
         score_steps: this.score_steps,
     };
@@ -380,7 +391,34 @@ fn write(this: &Scores, call: &Call) -> anyhow::Result<Handle<Arc<Manifest>>> {
     if let Some(place) = place {
         place.remove()?;
     }
+    note_oddities(call, &document);
     Ok(Handle(Arc::new(manifest)))
+}
+
+/// Says which groups have the score 0 and what becomes of them, and that a budget cannot be met.
+fn note_oddities(call: &Call, document: &serde_json::Value) {
+    if crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet {
+        return;
+    }
+    let groups = AutoQuantRun::without_error(document);
+    if let Some(first) = groups.first() {
+        let count = match groups.len() {
+            1 => "1 group has".to_string(),
+            count => format!("{count} groups have"),
+        };
+        crate::lua::output::line_to_stderr(&format!(
+            "{count} the score 0, as in ModelOpt: what such a layer puts out is the same in every format, or nothing depends on it, as \
+             with weights that are all 0; `{first}` for one. The FP8 baseline leaves it out, and so do policies unless --unscored is given"
+        ));
+    }
+    let state = &document["autoquant_state"];
+    if state["is_satisfied"] == json!(false) {
+        crate::lua::output::line_to_stderr(&format!(
+            "the search does not come down to {} effective bits: its choice takes {:.2}. Scores and ranking do not depend on that",
+            document["scheme"]["auto_quantize_bits"],
+            state["constraints"]["effective_bits"].as_f64().unwrap_or(f64::NAN)
+        ));
+    }
 }
 
 impl Scores {
