@@ -190,7 +190,7 @@ function Checkpoint:in_memory(module) end
 ---@field name string the name without dashes: `dry-run`; its key in the result is `dry_run`
 ---@field short? string a letter for it: `n` is typed as `-n`
 ---@field doc? string what it means, for `--help`
----@field type? "string"|"path"|"file"|"directory"|"checkpoint"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"checkpoint list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
+---@field type? "string"|"path"|"file"|"directory"|"checkpoint"|"name part"|"saved state"|"glob"|"integer"|"number"|"percent"|"coverage point"|"size"|"device"|"threads"|"dialect"|"activations"|"rounding"|"scale sharing"|"link"|"order"|"granularity"|"engine"|"string list"|"path list"|"file list"|"directory list"|"checkpoint list"|"glob list"|"integer list"|"number list"|"percent list"|"coverage point list"|"size list"|"granularity list"|"engine list" what the value must be (default: `"string"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words that the functions of those options take
 ---@field choices? string[] the words that the value may be
 ---@field least? number the least that a number or size, or each in a list, may be
 ---@field flag? boolean takes no value; false in the result when it is not there
@@ -568,7 +568,7 @@ function Sensitivity:write(directory, options) end
 ---@field card? boolean whether every directory has a model card for the Hugging Face Hub, `README.md`, in the place of that of the base checkpoint (default: `true`)
 ---@field link? "auto"|"reflink"|"hardlink"|"copy" how schemes share files: `auto` is the first of reflink, hardlink and copy that the file system can do (default: `"auto"`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
----@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
 
 ---Options of qlua.export.writer.
@@ -578,7 +578,7 @@ function Sensitivity:write(directory, options) end
 ---@field companions? boolean whether the base's tokenizer, processor and configuration come along (default: `true`)
 ---@field overwrite? boolean whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it (default: `false`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
----@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it (default: all cores)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
@@ -618,6 +618,17 @@ function qlua.export.family(options) end
 ---@param options qlua.export.writer.Options
 ---@return qlua.Writer # a writer without tensors
 function qlua.export.writer(options) end
+
+---Makes sure that a dialect can have these activations, whatever is exported: what a policy asks before it builds anything.
+---
+---Raises when the dialect has others.
+---
+---```lua
+---assert(not pcall(qlua.export.require_activations, "fp8-block", "static"))
+---```
+---@param dialect "auto"|"universal"|"compressed-tensors"|"modelopt"|"fp8-block" the dialect; `auto` can have both
+---@param activations "auto"|"static"|"dynamic" the activations; `auto` are what the dialect has
+function qlua.export.require_activations(dialect, activations) end
 
 ---The schemes of one sweep over one base checkpoint.
 ---@class qlua.Family
@@ -1148,6 +1159,10 @@ function qlua.fs.basename(path) end
 ---@return string # the directory; `.` where the path has one part only
 function qlua.fs.dirname(path) end
 
+---Options of qlua.json.read.
+---@class qlua.json.read.Options
+---@field seal? boolean whether a seal, as `write` makes it, has to be that of the file (default: `false`)
+
 ---Options of qlua.json.encode.
 ---@class qlua.json.encode.Options
 ---@field allow_nan? boolean whether to write NaN and infinities as Python does (default: `false`)
@@ -1181,13 +1196,16 @@ function qlua.json.decode(text) end
 ---
 ---Raises when the file cannot be read, or is no JSON.
 ---
+---Raises when `seal` is set, and the file was changed after it was sealed.
+---
 ---```lua
 ---qlua.fs.write("a.json", "[1, 2]")
 ---assert(#qlua.json.read("a.json") == 2)
 ---```
 ---@param path string the file
+---@param options? qlua.json.read.Options
 ---@return any # as for `decode`
-function qlua.json.read(path) end
+function qlua.json.read(path, options) end
 
 ---Writes a value as JSON text, the same text for the same value. Sequences become arrays, an empty table becomes `[]` (see `object`). Keys of plain tables are sorted; those of decoded objects keep their order.
 ---
@@ -1296,6 +1314,7 @@ function qlua.log.warn(message, ...) end
 ---Options of qlua.manifest.from_weights.
 ---@class qlua.manifest.from_weights.Options
 ---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: all three)
+---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field overwrite? boolean replace an existing file (default: `false`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
 
