@@ -182,12 +182,12 @@ local COLUMNS = {
   { key = "name", title = "scheme" },
   { key = "groups", title = "groups" },
   { key = "groups_total", title = "of" },
-  { key = "fp8_layers", title = "FP8 layers" },
+  { key = "fp8_layers", title = "FP8 layers", main = true },
   { key = "kept", title = "kept BF16" },
   { key = "fp8_parameters", title = "FP8 weights", unit = "weights" },
   { key = "effective_bits", title = "effective bits", unit = "bits" },
-  { key = "score", title = "score", unit = "score" },
-  { key = "bytes", title = "size", unit = "bytes" },
+  { key = "score", title = "score", unit = "score", main = true },
+  { key = "bytes", title = "size", unit = "bytes", main = true },
 }
 
 --- What a run did, in one line: `10.7 GB written, 1.2 GB reused, shared by hardlink`.
@@ -213,7 +213,11 @@ local function measure(opts, plan)
   if not opts.measured then return true, nil end
   local paths = {}
   for i, scheme in ipairs(plan) do paths[i] = qlua.fs.join(opts.out, scheme.name) end
-  return pcall(quality.measure, opts.measured, paths)
+  return pcall(function()
+    local rows = quality.measure(opts.measured, paths)
+    quality.refresh_cards(paths)
+    return rows
+  end)
 end
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
@@ -242,7 +246,7 @@ function sweep.run(family, opts, extra)
     print(qlua.json.encode(result, { indent = 2, allow_nan = true }))
     return
   end
-  if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
+  if #plan > 0 then print(qlua.report.table(plan, COLUMNS, { format = "terminal" })) end
   if rows then print(quality.table(rows)) end
   local count = qlua.report.count(#plan, "scheme")
   if #plan == 0 then

@@ -30,6 +30,7 @@ mod sweeps;
 mod writer;
 
 pub use beside::{REPORT_HTML, REPORT_MARKDOWN};
+pub use card::refresh_card;
 pub use directory::Written;
 pub use family::Family;
 pub use options::FamilyOptions;

@@ -25,6 +25,32 @@ pub fn text(table: &Table) -> String {
     header.chain(rows).map(|cells| line(&cells)).collect()
 }
 
+/// [`text`] in lines of at most `width` characters, with a last line that names what there is no room for: the first column stays, then
+/// as many of the main ones have their place as there is room for, then as many of the others.
+pub fn fitted(table: &Table, width: usize) -> String {
+    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let with = |shown: &[bool]| {
+        let mut table = table.clone();
+        table.retain_columns(shown);
+        text(&table)
+    };
+    let mut shown: Vec<bool> = (0..table.columns.len()).map(|at| at == 0).collect();
+    let is_main = |at: &usize| table.columns[*at].is_main;
+    let (main, others): (Vec<usize>, Vec<usize>) = (1..table.columns.len()).partition(is_main);
+    for at in main.into_iter().chain(others) {
+        shown[at] = true;
+        shown[at] = longest(&with(&shown)) <= width;
+    }
+    let titles = table.columns.iter().zip(&shown).filter(|(_, shown)| !**shown);
+    let left_out: Vec<&str> = titles.map(|(column, _)| column.title.as_str()).collect();
+    let mut out = with(&shown);
+    if !left_out.is_empty() {
+        out += &wrap(&format!("no room for {}", left_out.join(", ")), width).join("\n");
+        out.push('\n');
+    }
+    out
+}
+
 /// Columns two spaces apart, without headings, in lines of at most `width` characters: the last cell of each row is wrapped
 /// between its words. Where the cells before it take too much of the width, it begins on the next line.
 pub fn wrapped(table: &Table, width: usize) -> String {
@@ -97,6 +123,21 @@ mod tests {
         assert_eq!(text(&table), "name  count  what\na        10  first\nlong      5\n");
         table.columns.iter_mut().for_each(|column| column.title.clear());
         assert_eq!(text(&table), "a     10  first\nlong   5\n");
+    }
+
+    #[test]
+    fn main_columns_have_room_before_others() {
+        let columns =
+            [Column::new("name"), Column::new("wide enough"), Column::new("n"), Column::new("size").main()];
+        let mut table = Table::new(columns);
+        table.push(["a_long_name".into(), 1usize.into(), 2usize.into(), 3usize.into()]);
+        assert_eq!(fitted(&table, 80), text(&table));
+        assert_eq!(
+            fitted(&table, 21),
+            "name         n  size\na_long_name  2     3\nno room for wide\nenough\n"
+        );
+        assert_eq!(fitted(&table, 17).lines().next(), Some("name         size"));
+        assert_eq!(fitted(&table, 5).lines().next(), Some("name"));
     }
 
     #[test]
