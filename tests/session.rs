@@ -371,7 +371,7 @@ fn a_sweep_and_a_check_fit_a_terminal_of_eighty_columns() {
     assert!(table.iter().all(|line| line.chars().count() <= 80), "{swept}");
     let titles: Vec<&str> = table[0].split("  ").map(str::trim).filter(|title| !title.is_empty()).collect();
     assert_eq!(titles, ["scheme", "groups", "of", "FP8 layers", "score", "size"], "{swept}");
-    assert!(table[3].starts_with("no room for kept BF16"), "{swept}");
+    assert!(table[3].starts_with("no room for `kept BF16`"), "{swept}");
     // As wide as it takes, all is there.
     let wide = shown(&["all_layers_topx", "--top", "10,50", "--dry-run"], 200);
     assert!(wide.contains("effective bits") && !wide.contains("no room"), "{wide}");

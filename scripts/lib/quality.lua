@@ -77,9 +77,9 @@ end
 --- The table of `rows`.
 function quality.table(rows)
   return qlua.report.table(rows, {
-    { key = "scheme" }, { key = "kind", main = true }, { key = "bytes", title = "size", unit = "bytes" },
+    { key = "scheme" }, { key = "kind", main = true }, { key = "bytes", title = "size", unit = "bytes", main = true },
     { key = "kl", title = "KL", unit = "score", main = true }, { key = "kl_error", title = "±", unit = "score" },
-    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4 }, { key = "agreement_error", title = "±", decimals = 4 },
+    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4, main = true }, { key = "agreement_error", title = "±", decimals = 4 },
   }, { format = "terminal" })
 end
 

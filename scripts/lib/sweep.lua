@@ -261,7 +261,7 @@ function sweep.run(family, opts, extra)
     -- Where files cannot be shared, all are copies.
     local on_disk = outcome and outcome.link == "copy" and copied or unique
     print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ": " .. summary(outcome) or ""))
+      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ":\n" .. summary(outcome) or ""))
   end
 end
 

@@ -12,7 +12,6 @@ use crate::checkpoint::{CARD, has_own_card};
 use crate::dialect::DialectId;
 use crate::error::Result;
 use crate::format::{FormatId, Granularity};
-use crate::input::InputKind;
 use crate::manifest::Manifest;
 use crate::model::{Model, Tower};
 use crate::plan::{Layout, Plan};
@@ -20,23 +19,6 @@ use crate::record::ProvenanceRecord;
 use crate::report::card::{CardPart, CarriedMetadata, ModelCard, for_any_machine, with_quality};
 use crate::report::sweep::SchemeOrigin;
 use crate::write::{Amended, amend};
-
-/// The longest card of a base checkpoint that is looked into, in bytes; those of the Hub are far shorter.
-const LONGEST_CARD: u64 = 4 << 20;
-
-/// What comes along from the card of `model`, which is watched from now on; nothing where it has none that can be read.
-///
-/// # Errors
-/// Those of [`crate::checkpoint::Checkpoint::read_beside`].
-pub(super) fn carried(model: &Model) -> Result<CarriedMetadata> {
-    let path = model.directory().join(CARD);
-    if !path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_CARD) {
-        return Ok(CarriedMetadata::default());
-    }
-    let text = model.read_beside(CARD, InputKind::Configuration)?;
-    Ok(text
-        .map_or_else(CarriedMetadata::default, |text| CarriedMetadata::of(&String::from_utf8_lossy(&text))))
-}
 
 /// What the card of a scheme is made from.
 pub(super) struct CardSources<'a> {

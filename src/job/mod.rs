@@ -1,6 +1,7 @@
 //! From a family to directories: what is planned, how it is run, and what it leaves on record.
 
 pub mod autoquant;
+mod base_card;
 mod basis;
 pub mod batch;
 mod beside;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::base_card::carried;
 use super::basis::Basis;
-use super::card::carried;
 use super::decision::{LayoutDecision, decide};
 use super::options::FamilyOptions;
 use super::scheme::Scheme;

@@ -56,7 +56,9 @@ impl CheckProgress {
 
 impl VerifyListener for CheckProgress {
     fn begin(&self, bytes: u64) {
-        self.progress.begin(&self.what, bytes);
+        if bytes > 0 {
+            self.progress.begin(&self.what, bytes);
+        }
     }
 
     fn advance(&self, bytes: u64) {
@@ -66,7 +68,10 @@ impl VerifyListener for CheckProgress {
 
 /// What is said of a scheme that is complete: its size and the time that it took.
 fn finished(scheme: &str, size: u64, begun: Instant) -> String {
-    format!("{scheme}: {} in {:.1} s", bytes(size), begun.elapsed().as_secs_f64())
+    match size {
+        0 => format!("{scheme}: no weights were left to write"),
+        size => format!("{scheme}: {} in {:.1} s", bytes(size), begun.elapsed().as_secs_f64()),
+    }
 }
 
 /// `name` in at most [`NAME`] columns: its end, which tells the schemes of a sweep apart.
