@@ -630,6 +630,18 @@ function qlua.export.writer(options) end
 ---@param activations "auto"|"static"|"dynamic" the activations; `auto` are what the dialect has
 function qlua.export.require_activations(dialect, activations) end
 
+---Has the model card of a scheme say what was measured of it, by the `quality.json` beside the directory; the record of the scheme gets the card's new hash. A card that is not as qlua wrote it stays as it is.
+---
+---Raises when another process writes to the directory, or it cannot be written to.
+---
+---```lua
+---local demo = qlua.checkpoint.demo("demo")
+---assert(qlua.export.refresh_card(demo.model) == "absent")
+---```
+---@param path string the directory of the scheme
+---@return string # `written`; `same` where there is nothing to change; `changed` where somebody has changed the card, and it stays so; `absent` where the scheme has no card of qlua's
+function qlua.export.refresh_card(path) end
+
 ---The schemes of one sweep over one base checkpoint.
 ---@class qlua.Family
 ---@field manifest qlua.Manifest the sensitivity manifest
@@ -1688,6 +1700,7 @@ function Policy:select(ranking, options) end
 ---@field title? string its heading (default: the key)
 ---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
 ---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
+---@field main? boolean whether it stays, before others, where a terminal has no room for all
 
 ---Options of qlua.report.number.
 ---@class qlua.report.number.Options
@@ -1695,7 +1708,7 @@ function Policy:select(ranking, options) end
 
 ---Options of qlua.report.table.
 ---@class qlua.report.table.Options
----@field format? "markdown"|"text" a Markdown table, or columns of plain text (default: `"markdown"`)
+---@field format? "markdown"|"text"|"terminal" a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room for, and Markdown where standard output is none (default: `"markdown"`)
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options

@@ -37,5 +37,7 @@ for _, group in ipairs(manifest.groups) do
 end
 
 print(("%s in %s (schema v%d, scored by %s)"):format(qlua.report.count(#manifest.groups, "group"), opts.file, manifest.version, manifest.method or "unknown means"))
-print(qlua.report.table(rows, { { key = "what", title = "groups and layers" }, { key = "count" }, { key = "first", title = "such as" } }))
+print(qlua.report.table(rows, {
+  { key = "what", title = "groups and layers" }, { key = "count", main = true }, { key = "first", title = "such as" },
+}, { format = "terminal" }))
 print("Convolutions and heads stay in BF16" .. (model and model.config.tie_word_embeddings and "; the head is tied to the embedding." or "."))

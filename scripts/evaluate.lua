@@ -50,6 +50,7 @@ end
 local opened = quality.open(opts.model, opts)
 for _, scheme in ipairs(opts.schemes) do quality.refuse(opened, scheme, samples.scored_for(scheme)) end
 local rows, problem = quality.measure(opened, opts.schemes)
+if not problem then quality.refresh_cards(opts.schemes) end
 local chosen = opts.within and quality.within(rows, opts.within)
 if opts.json then
   print(qlua.json.encode({ rows = rows, within = chosen }, { indent = 2, allow_nan = true }))

@@ -25,6 +25,17 @@ pub fn sealed_text(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
+/// `text`, which is sealed, with its body changed by `change` and sealed anew; nothing where it is not sealed, or `change` gives nothing.
+pub(super) fn resealed(text: &[u8], change: impl FnOnce(&str) -> Option<String>) -> Option<Vec<u8>> {
+    if is_sealed(text) != Some(true) {
+        return None;
+    }
+    let body = text.len().checked_sub(BEFORE.len() + blake3::OUT_LEN * 2 + AFTER.len())?;
+    let body = change(std::str::from_utf8(&text[..body]).ok()?)?;
+    let seal = blake3::hash(body.as_bytes()).to_hex();
+    Some(format!("{body}{BEFORE}{seal}{AFTER}").into_bytes())
+}
+
 /// Whether the seal of `text` is that of what stands before it; nothing where it has none.
 pub fn is_sealed(text: &[u8]) -> Option<bool> {
     let begins = |at: &usize| text[*at..].starts_with(b"\"seal\"");
@@ -52,5 +63,8 @@ mod tests {
             assert_ne!(is_sealed(&changed), Some(true), "{at}");
         }
         assert_eq!(is_sealed(br#"{"a": 1}"#), None);
+        let changed = resealed(&text, |body| Some(body.replace('d', "e")));
+        assert_eq!(changed, Some(sealed(&json!({"a": [1, 2], "b": {"c": "e"}}))));
+        assert_eq!(resealed(br#"{"a": 1}"#, |body| Some(body.into())), None);
     }
 }

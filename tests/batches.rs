@@ -202,6 +202,16 @@ fn mistakes_of_a_recipe_are_said_with_their_line_before_anything_runs() {
             "line 4: the text that begins with `--top=50,50,50,50,50` is longer than",
             "write a range",
         ),
+        (
+            "[options]\nno_card = true\nno-card = false\n[[policies]]\nscript = \"all_layers_topx\"\n".into(),
+            "line 3: `no_card` and `no-card` are the same option",
+            "",
+        ),
+        (
+            "model = \"a\"\n[options]\nmodel = \"b\"\n[[policies]]\nscript = \"all_layers_topx\"\n".into(),
+            "line 3: the option `model` is given twice",
+            "",
+        ),
         (with_policy("name = \"../a\"\n"), "line 4: `../a` cannot be the name of a job", ""),
         (
             "[[policies]]\nscript = \"all_layer_topx\"\n".into(),
@@ -341,11 +351,56 @@ fn a_batch_that_is_stopped_leaves_nothing_running() {
             send(&child, *signal);
             std::thread::sleep(Duration::from_millis(50));
         }
-        let (code, _, err) = said(child.wait_with_output().unwrap());
+        let (code, out, err) = said(child.wait_with_output().unwrap());
         assert_eq!(code, Some(130), "{err}");
+        // Who asked twice wants no table.
+        let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.contains(&vec!["endless-3", "not", "begun"]), signals.len() == 1, "{out}");
+        assert_eq!(out.ends_with("2 of 3 failed, 1 not begun\n"), signals.len() == 1, "{out}");
         assert!(!processes.iter().any(|process| is_running(process)), "{signals:?}: {err}");
         assert!(!batch.path().join("c").exists(), "the third never began");
     }
+}
+
+#[test]
+fn scripts_that_were_not_begun_are_named_without_workers_too() {
+    let batch = Batch::new().with("a.lua", ENDLESS).with("b.lua", "");
+    let child = batch.command(&["run", "a.lua", "b.lua", "--", "began"]).spawn().unwrap();
+    let begun = Instant::now();
+    while batch.read("began").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(&child, libc::SIGINT);
+    let (code, out, _) = said(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(130), "{out}");
+    assert!(out.contains("b.lua   not begun\n") && out.ends_with("1 of 2 failed, 1 not begun\n"), "{out}");
+}
+
+#[test]
+fn a_script_that_runs_itself_comes_to_an_end() {
+    let batch = Batch::new().with(
+        "again.lua",
+        "io.open('runs', 'a'):write('x'):close() qlua.jobs({ { script = 'again.lua' } }, { logs = 'logs' })",
+    );
+    let (code, _, err) = batch.run(&["again.lua"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("this is a job inside of 3 batches, one in the other"), "{err}");
+    assert_eq!(batch.read("runs"), "xxxx");
+}
+
+#[test]
+fn logs_that_can_lie_nowhere_are_refused() {
+    let batch = Batch::new().with("a.lua", "io.open('ran', 'w'):close()");
+    for (logs, what) in
+        [("/dev/null", "is a device, not a directory"), ("a.lua", "is a file, not a directory")]
+    {
+        let (code, _, err) = batch.run(&["run", "a.lua", "--logs", logs]);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(&format!("the logs cannot go to `{logs}`: it {what}")), "{err}");
+        assert!(err.contains("hint: name a directory"), "{err}");
+    }
+    assert_eq!(batch.names("."), ["a.lua"]);
 }
 
 #[test]
@@ -379,6 +434,8 @@ fn lua_runs_the_same_jobs() {
         assert(#only == 1 and only[1].name == "all_layers_topx")
         ok, problem = pcall(qlua.jobs, { { script = "all_layers_topx", options = { topp = 1 } } })
         assert(not ok and problem.hint == "did you mean `top`?", tostring(problem))
+        ok, problem = pcall(qlua.jobs, { { script = "all_layers_topx", options = { dry_run = true, ["dry-run"] = true } } })
+        assert(not ok and tostring(problem):find("`dry-run` and `dry_run` are the same option", 1, true), tostring(problem))
         assert(not qlua.fs.exists("batch-logs"))
         "#,
     );

@@ -56,7 +56,8 @@ fn the_readmes_command_writes_ten_schemes_of_the_demo() {
 | fp8_autoquant_all_layers_top100_coco2017 |     31 |  31 |         45 |         1 |       1.5 M |          8.999 |   0.105 | 2.0 MB |
 
 10 schemes in qlua-demo/quantized, each checked against what loaders accept.
-4.9 MB on the disk, 26.3 MB without sharing: 4.9 MB written, shared by hardlink.
+4.9 MB on the disk, 26.3 MB without sharing:
+4.9 MB written, shared by hardlink.
 
 "#]]
     );

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use common::place::{Place, export};
 use qlua::dialect::{DialectChoice, DialectId};
-use qlua::job::FamilyOptions;
+use qlua::job::{FamilyOptions, refresh_card};
 use qlua::verify::{Depth, verify};
-use qlua::write::{Request, Silent};
+use qlua::write::{Amended, Request, Silent};
 
 const BASE_CARD: &str = "---\nlicense: other\nlicense_link: LICENSE\nlanguage:\n- en\npipeline_tag: image-text-to-text\n\
                          tags:\n- multimodal\nbase_model: some/parent\n---\n# The base\n";
@@ -168,13 +168,7 @@ fn quality_that_was_measured_is_on_the_next_card() {
         &fs::read(written.directory.join("layer-sensitivity/provenance.json")).unwrap(),
     )
     .unwrap();
-    let rows = |scheme: &str, inputs: &str| {
-        serde_json::json!({"base": "model", "rows": [{
-            "scheme": scheme, "kind": "text", "bytes": written.bytes, "inputs": inputs, "kl": 0.0125, "kl_error": 0.001,
-            "perplexity": 12.5, "base_perplexity": 12.25, "agreement": 0.97, "samples": 64, "tokens": 4096,
-        }]})
-        .to_string()
-    };
+    let rows = |scheme: &str, inputs: &str| measured(scheme, written.bytes, inputs, 12.5);
     let again = || card_of(FamilyOptions { overwrite: true, ..place.options() });
     fs::write(place.out.join("quality.json"), rows("top50", record["inputs"].as_str().unwrap())).unwrap();
     let card = again();
@@ -182,6 +176,94 @@ fn quality_that_was_measured_is_on_the_next_card() {
     // Rows of another scheme of the name are not this one's.
     fs::write(place.out.join("quality.json"), rows("top50", "another")).unwrap();
     assert!(again().contains("Not measured"));
+}
+
+/// What was measured of `scheme`, as `qlua evaluate` writes it.
+fn measured(scheme: &str, bytes: u64, inputs: &str, perplexity: f64) -> String {
+    serde_json::json!({"base": "model", "rows": [{
+        "scheme": scheme, "kind": "text", "bytes": bytes, "inputs": inputs, "kl": 0.0125, "kl_error": 0.001,
+        "perplexity": perplexity, "base_perplexity": 12.25, "agreement": 0.97, "samples": 64, "tokens": 4096,
+    }]})
+    .to_string()
+}
+
+#[test]
+fn what_is_measured_later_comes_to_the_card_and_to_the_record_together() {
+    let place = Place::new();
+    let written = export(place.options(), &[50.0], &Silent).unwrap().remove(0);
+    let card = written.directory.join("README.md");
+    let record = written.directory.join("layer-sensitivity/provenance.json");
+    let next = written.directory.join("layer-sensitivity/.provenance.json.next");
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let inputs = serde_json::from_str::<serde_json::Value>(&read(&record)).unwrap()["inputs"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let measure = |perplexity| {
+        fs::write(place.out.join("quality.json"), measured("top50", written.bytes, &inputs, perplexity))
+            .unwrap();
+    };
+    let is_sound = || verify(&written.directory, Depth::Full).unwrap().is_empty();
+    let before = [&card, &record].map(|path| read(path));
+    assert_eq!(refresh_card(&written.directory).unwrap(), Amended::Same);
+    measure(12.5);
+    assert_eq!(refresh_card(&written.directory).unwrap(), Amended::Written);
+    let after = [&card, &record].map(|path| read(path));
+    assert!(
+        after[0].contains("| 64 of text |")
+            && after[0].contains("12.500")
+            && !after[0].contains("Not measured")
+    );
+    assert!(is_sound() && refresh_card(&written.directory).unwrap() == Amended::Same);
+    // It is the card that the scheme has when it is written now, and the record says nothing else of anything else.
+    assert_eq!(card_of(FamilyOptions { overwrite: true, ..place.options() }), after[0]);
+    assert_eq!(read(&record), after[1]);
+    let differing = |a: &str, b: &str| a.lines().zip(b.lines()).filter(|(a, b)| a != b).count();
+    assert_eq!(before[1].lines().count(), after[1].lines().count());
+    assert_eq!(differing(&before[1], &after[1]), 3, "bytes and hash of the card, and the seal");
+    assert!(export(place.options(), &[50.0], &Silent).unwrap()[0].up_to_date);
+    // Killed between the two: verify names the card, and the next who comes concludes it.
+    fs::write(&record, &before[1]).unwrap();
+    fs::write(&next, &after[1]).unwrap();
+    let named = verify(&written.directory, Depth::Full).unwrap();
+    assert!(named.len() == 1 && named[0].to_string().contains("README.md"), "{named:?}");
+    assert_eq!(refresh_card(&written.directory).unwrap(), Amended::Same);
+    assert!(is_sound() && !next.exists() && read(&record) == after[1]);
+    // Killed before the first: the new record is of no use, and nothing is wrong.
+    fs::write(&next, &before[1]).unwrap();
+    assert!(is_sound() && refresh_card(&written.directory).unwrap() == Amended::Same && !next.exists());
+    // What somebody has changed stays, and so does what lies there then.
+    let edited = after[0].replace("## How it was made", "## My notes");
+    fs::write(&card, &edited).unwrap();
+    measure(13.5);
+    assert_eq!(refresh_card(&written.directory).unwrap(), Amended::Changed);
+    assert_eq!((read(&card), read(&record)), (edited, after[1].clone()));
+    let hidden = fs::read_dir(&written.directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(hidden.filter(|name| name.starts_with('.')).count(), 0);
+}
+
+#[test]
+fn a_scheme_without_a_card_of_its_own_gets_none() {
+    let place = Place::new();
+    fs::write(place.model.file("README.md"), BASE_CARD).unwrap();
+    let written =
+        export(FamilyOptions { card: false, ..place.options() }, &[50.0], &Silent).unwrap().remove(0);
+    assert_eq!(refresh_card(&written.directory).unwrap(), Amended::Absent);
+    assert_eq!(refresh_card(&place.model.0).unwrap(), Amended::Absent);
+    assert_eq!(fs::read_to_string(written.directory.join("README.md")).unwrap(), BASE_CARD);
+}
+
+#[test]
+fn of_a_card_that_is_no_yaml_nothing_comes_along_and_that_is_said() {
+    let place = Place::new();
+    fs::write(place.model.file("README.md"), "---\nlicense: mit\nthis is: no: key\n---\n").unwrap();
+    let family = common::ascending_family(place.options(), &[50.0]);
+    let notes = family.planned().unwrap().notes.clone();
+    let said = "the model card `README.md` of the base checkpoint is not understood as YAML in line 3, so nothing of it comes along";
+    assert!(notes.iter().any(|note| note == said), "{notes:?}");
+    assert!(!card_of(place.options()).contains("license"));
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn a_new_policy_runs_as_it_is_and_does_what_its_model_does() {
     let (code, out, err) = place.run(&["new", "mine"]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.starts_with("mine.lua is written. `qlua mine.lua` runs on the demo as it is"), "{out}");
+    assert!(out.lines().all(|line| line.len() <= 80), "{out}");
     let text = place.read("mine.lua");
     assert!(
         text.lines().filter(|line| line.starts_with("--") || line.starts_with("  --")).count() > 15,

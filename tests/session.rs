@@ -1,4 +1,4 @@
-//! `qlua repl` and `-i` on a terminal: what is entered, shown, completed, kept and stopped.
+//! qlua on a terminal: in `qlua repl` and `-i` what is entered, shown, completed, kept and stopped; tables, bars and pages that fit.
 
 mod common;
 
@@ -356,4 +356,41 @@ fn what_is_longer_than_the_terminal_goes_through_the_pager() {
         let long: Vec<&str> = shown.lines().filter(|line| line.chars().count() > 60).collect();
         assert!(long.is_empty(), "{words:?}: {long:#?}");
     }
+}
+
+#[test]
+fn a_sweep_and_a_check_fit_a_terminal_of_eighty_columns() {
+    let place = Place::new();
+    let shown = |words: &[&str], columns: u16| {
+        let (status, shown) = Terminal::start(place.command(words), columns).end();
+        assert_eq!(status.code(), Some(0), "{shown}");
+        shown
+    };
+    let swept = shown(&["all_layers_topx", "--top", "10,50", "--device", "cpu", "--threads", "2"], 80);
+    let table: Vec<&str> = swept.lines().skip_while(|line| !line.starts_with("scheme ")).take(4).collect();
+    assert!(table.iter().all(|line| line.chars().count() <= 80), "{swept}");
+    let titles: Vec<&str> = table[0].split("  ").map(str::trim).filter(|title| !title.is_empty()).collect();
+    assert_eq!(titles, ["scheme", "groups", "of", "FP8 layers", "score", "size"], "{swept}");
+    assert!(table[3].starts_with("no room for `kept BF16`"), "{swept}");
+    // As wide as it takes, all is there.
+    let wide = shown(&["all_layers_topx", "--top", "10,50", "--dry-run"], 200);
+    assert!(wide.contains("effective bits") && !wide.contains("no room"), "{wide}");
+    let ends = |said: &str, what: &str| {
+        said.lines().any(|line| {
+            line.contains(&format!("{what}: ")) && line.ends_with(" s") && line.contains(" MB in ")
+        })
+    };
+    let scheme = |point: u32| format!("qlua-demo/quantized/fp8_autoquant_all_layers_top{point}_coco2017");
+    let words = |more: &[&'static str]| -> Vec<String> {
+        more.iter().map(|word| word.to_string()).chain([scheme(10), scheme(50)]).collect()
+    };
+    let verified = |more: &[&'static str]| {
+        let words = words(more);
+        shown(&words.iter().map(String::as_str).collect::<Vec<_>>(), 80)
+    };
+    assert!(ends(&verified(&["verify"]), "2 directories"));
+    assert_eq!(verified(&["verify", "-q"]), "", "with -q nothing");
+    assert!(!verified(&["verify", "--headers"]).contains(" in "), "headers take no time");
+    let piped = place.command(&["verify", &scheme(10)]).output().unwrap();
+    assert!(piped.status.success() && piped.stderr.is_empty(), "no terminal, no bar");
 }

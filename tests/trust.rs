@@ -6,13 +6,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use qlua::dialect::{DialectChoice, DialectId};
 use qlua::job::FamilyOptions;
 use qlua::model::Model;
 use qlua::plan::{Activations, ActivationsChoice};
 use qlua::verify::{
-    Code, Depth, Problem, RecordState, Verified, VerifyOptions, verify, verify_all, verify_with,
+    Code, Depth, Problem, RecordState, Verified, VerifyListener, VerifyOptions, verify, verify_all,
+    verify_with,
 };
 use qlua::write::Silent;
 use safetensors::tensor::Dtype;
@@ -23,6 +25,23 @@ use common::place::{Place, require_message};
 use common::{ascending_family, options, tree};
 
 const RECORD: &str = "layer-sensitivity/provenance.json";
+
+/// Counts what a check says of its progress.
+#[derive(Default)]
+struct Heard {
+    begun: AtomicU64,
+    read: AtomicU64,
+}
+
+impl VerifyListener for Heard {
+    fn begin(&self, bytes: u64) {
+        self.begun.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 fn against(directory: &Path, base: &Path) -> Verified {
     let base = Model::open(base).unwrap();
@@ -355,7 +374,13 @@ fn all_directories_at_once_are_told_what_each_is_told_alone() {
     let base = Model::open(&demo.model).unwrap();
     for base in [None, Some(&base)] {
         let options = VerifyOptions { depth: Depth::Full, base };
-        let together = verify_all(&directories, &options);
+        let heard = Heard::default();
+        let together = verify_all(&directories, &options, &heard);
+        let [begun, read] = [&heard.begun, &heard.read].map(|count| count.load(Ordering::Relaxed));
+        let size = |file: PathBuf| fs::metadata(file).unwrap().len();
+        let files = directories[..4].iter().flat_map(|found| Directory(found.clone()).weight_files());
+        // What several share is read once, unless each is compared.
+        assert_eq!((begun, begun == files.map(size).sum()), (read, base.is_some()));
         assert_eq!(together.len(), directories.len());
         for (directory, found) in directories.iter().zip(&together) {
             match (found, verify_with(directory, &options)) {

@@ -94,13 +94,25 @@ function quality.measure(opened, paths)
   return rows, not is_written and problem or nil
 end
 
+--- Has the model cards of the schemes at `paths` say what was measured of them.
+function quality.refresh_cards(paths)
+  for _, path in ipairs(paths) do
+    local ok, state = pcall(qlua.export.refresh_card, path)
+    if not ok then
+      qlua.log.warn("the model card of %s does not say what was measured: %s", path, state)
+    elseif state == "changed" then
+      qlua.log.info("%s was changed since qlua wrote it, so it stays as it is", qlua.fs.join(path, "README.md"))
+    end
+  end
+end
+
 --- The table of `rows`.
 function quality.table(rows)
   return qlua.report.table(rows, {
-    { key = "scheme" }, { key = "kind" }, { key = "bytes", title = "size", unit = "bytes" },
-    { key = "kl", title = "KL", unit = "score" }, { key = "kl_error", title = "±", unit = "score" },
-    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4 }, { key = "agreement_error", title = "±", decimals = 4 },
-  })
+    { key = "scheme" }, { key = "kind", main = true }, { key = "bytes", title = "size", unit = "bytes", main = true },
+    { key = "kl", title = "KL", unit = "score", main = true }, { key = "kl_error", title = "±", unit = "score" },
+    { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4, main = true }, { key = "agreement_error", title = "±", decimals = 4 },
+  }, { format = "terminal" })
 end
 
 --- The smallest scheme of `rows` whose every KL is at most `limit`.

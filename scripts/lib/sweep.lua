@@ -184,12 +184,12 @@ local COLUMNS = {
   { key = "name", title = "scheme" },
   { key = "groups", title = "groups" },
   { key = "groups_total", title = "of" },
-  { key = "fp8_layers", title = "FP8 layers" },
+  { key = "fp8_layers", title = "FP8 layers", main = true },
   { key = "kept", title = "kept BF16" },
   { key = "fp8_parameters", title = "FP8 weights", unit = "weights" },
   { key = "effective_bits", title = "effective bits", unit = "bits" },
-  { key = "score", title = "score", unit = "score" },
-  { key = "bytes", title = "size", unit = "bytes" },
+  { key = "score", title = "score", unit = "score", main = true },
+  { key = "bytes", title = "size", unit = "bytes", main = true },
 }
 
 --- What a run did, in one line: `10.7 GB written, 1.2 GB reused, shared by hardlink`.
@@ -217,8 +217,10 @@ local function measure(opts, plan)
   local paths = {}
   for i, scheme in ipairs(plan) do paths[i] = qlua.fs.join(opts.out, scheme.name) end
   local is_measured, rows, problem = pcall(quality.measure, opts.measured, paths)
-  if is_measured then return rows, problem end
-  return nil, rows
+  if not is_measured then return nil, rows end
+  if problem then return rows, problem end
+  local is_told, why = pcall(quality.refresh_cards, paths)
+  return rows, not is_told and why or nil
 end
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
@@ -248,7 +250,7 @@ function sweep.run(family, opts, extra)
     if problem then error(problem, 0) end
     return
   end
-  if #plan > 0 then print(qlua.report.table(plan, COLUMNS)) end
+  if #plan > 0 then print(qlua.report.table(plan, COLUMNS, { format = "terminal" })) end
   if rows then print(quality.table(rows)) end
   local count = qlua.report.count(#plan, "scheme")
   if #plan == 0 then
@@ -263,7 +265,7 @@ function sweep.run(family, opts, extra)
     -- Where files cannot be shared, all are copies.
     local on_disk = outcome and outcome.link == "copy" and copied or unique
     print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ": " .. summary(outcome) or ""))
+      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ":\n" .. summary(outcome) or ""))
   end
   if problem then error(problem, 0) end
 end

@@ -15,7 +15,7 @@ use super::built_in::Said;
 use super::console::{as_json, json_flag, print, print_json};
 use crate::error::Error;
 use crate::interrupt;
-use crate::job::batch::{BatchJob, BatchOptions, JobEnd, MachineShare, run_batch};
+use crate::job::batch::{BatchJob, BatchOptions, MachineShare, run_batch};
 use crate::lua::batch_progress::batch_listener;
 use crate::lua::jobs::{JobRequest, jobs};
 use crate::lua::{Verbosity, log_file};
@@ -166,11 +166,11 @@ fn run_jobs(
 ) -> anyhow::Result<u8> {
     retain_share(&mut jobs, share);
     let ends = run_batch(&jobs, options, &*batch_listener(said.verbosity))?;
-    let ends: Vec<JobEnd> = ends.into_iter().flatten().collect();
-    let rows: Vec<SummaryRow> = ends.iter().map(SummaryRow::of).collect();
-    let is_failed = ends.iter().any(|end| !end.is_ok());
+    let rows: Vec<SummaryRow> =
+        jobs.iter().zip(&ends).map(|(job, end)| SummaryRow::of(job, end.as_ref())).collect();
+    let is_failed = rows.iter().any(SummaryRow::is_failed);
     match (is_json, said.verbosity) {
-        (true, _) => print_json(&to_json(&ends))?,
+        (true, _) => print_json(&to_json(&jobs, &ends))?,
         (false, Verbosity::Quiet) if !is_failed => {
             log_file::write(&summary("job", &rows));
             0

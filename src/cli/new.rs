@@ -14,7 +14,8 @@ use super::built_in::Said;
 use super::console::print;
 use crate::error::{Error, Result};
 use crate::lua::embedded;
-use crate::options::{OptionValue, ValueKind};
+use crate::options::{OptionValue, ValueKind, width};
+use crate::report::table::wrap;
 use crate::shown;
 
 /// What a policy begins from where nothing else is named.
@@ -57,9 +58,10 @@ pub(super) fn new(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     write(&path, policy::text(script, &name, &path).as_bytes())?;
     let shown = shown::line(&path.display().to_string()).into_owned();
     let runs = if policy::is_sweep(script) { "runs on the demo as it is" } else { "runs" };
-    print(&format!(
-        "{shown} is written. `qlua {shown}` {runs}, `qlua {shown} --help` lists its options; `qlua setup` makes editors know the API.\n"
-    ))
+    let said = format!(
+        "{shown} is written. `qlua {shown}` {runs}, `qlua {shown} --help` lists its options; `qlua setup` makes editors know the API."
+    );
+    print(&(wrap(&said, width()).join("\n") + "\n"))
 }
 
 /// The file that `given` names, and the policy's name: the file's, without `.lua`.

@@ -12,6 +12,7 @@ use super::directories;
 use crate::error::{Error, Result};
 use crate::job::{REPORT_HTML, REPORT_MARKDOWN};
 use crate::lua::Verbosity;
+use crate::lua::progress::CheckProgress;
 use crate::shown;
 use crate::units::counted;
 use crate::verify::{
@@ -61,11 +62,17 @@ pub(super) fn verify(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> 
     let depth = if values.get_flag("headers") { Depth::Headers } else { Depth::Full };
     let base = values.remove_one::<PathBuf>("base").map(|base| open_base(&base)).transpose()?;
     let paths = without_reports(directories::of(&mut values));
-    let outcomes = verify_all(&paths, &VerifyOptions { depth, base: base.as_ref() });
+    let what = match &paths[..] {
+        [only] => only.file_name().unwrap_or(only.as_os_str()).to_string_lossy().into_owned(),
+        several => format!("{} directories", several.len()),
+    };
+    let progress = CheckProgress::new(what, said.verbosity);
+    let outcomes = verify_all(&paths, &VerifyOptions { depth, base: base.as_ref() }, &progress);
     let directories = paths.iter().map(|path| path.display().to_string());
     let looked: Vec<Looked> =
         directories.zip(outcomes).map(|(directory, outcome)| Looked { directory, outcome }).collect();
     let is_interrupted = looked.iter().any(Looked::is_interrupted);
+    progress.end(is_interrupted);
     // Of a part of a family nothing is known.
     let family = (values.get_flag("family") && !is_interrupted).then(|| {
         let members = looked.iter().filter_map(|one| Some((one.directory.clone(), one.member()?)));

@@ -1,39 +1,24 @@
 //! The model card of a scheme that is being written.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::engines::serving;
 use super::options::FamilyOptions;
 use super::planned::PlannedScheme;
 use super::quality::{ShownScheme, read_quality};
 use super::sweeps::policy_name;
-use crate::checkpoint::CARD;
+use crate::checkpoint::{CARD, has_own_card};
 use crate::dialect::DialectId;
 use crate::error::Result;
 use crate::format::{FormatId, Granularity};
-use crate::input::InputKind;
 use crate::manifest::Manifest;
 use crate::model::{Model, Tower};
 use crate::plan::{Layout, Plan};
-use crate::report::card::{CardPart, CarriedMetadata, ModelCard, for_any_machine};
+use crate::record::ProvenanceRecord;
+use crate::report::card::{CardPart, CarriedMetadata, ModelCard, for_any_machine, with_quality};
 use crate::report::sweep::SchemeOrigin;
-
-/// The longest card of a base checkpoint that is looked into, in bytes; those of the Hub are far shorter.
-const LONGEST_CARD: u64 = 4 << 20;
-
-/// What comes along from the card of `model`, which is watched from now on; nothing where it has none that can be read.
-///
-/// # Errors
-/// Those of [`crate::checkpoint::Checkpoint::read_beside`].
-pub(super) fn carried(model: &Model) -> Result<CarriedMetadata> {
-    let path = model.directory().join(CARD);
-    if !path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_CARD) {
-        return Ok(CarriedMetadata::default());
-    }
-    let text = model.read_beside(CARD, InputKind::Configuration)?;
-    Ok(text
-        .map_or_else(CarriedMetadata::default, |text| CarriedMetadata::of(&String::from_utf8_lossy(&text))))
-}
+use crate::write::{Amended, amend};
 
 /// What the card of a scheme is made from.
 pub(super) struct CardSources<'a> {
@@ -91,6 +76,29 @@ pub(super) fn card(from: &CardSources) -> String {
         },
     };
     card.markdown()
+}
+
+/// Has the model card of the scheme in `directory` say what was measured of it, by the file beside the directory. A card that is not
+/// as qlua wrote it, or that of the base, stays as it is.
+///
+/// # Errors
+/// [`crate::Error::Exists`] when another process writes to the directory; [`crate::Error::Io`]; those of [`Model::open`].
+pub fn refresh_card(directory: &Path) -> Result<Amended> {
+    let directory = &directory.components().collect::<std::path::PathBuf>();
+    let (Some(record), Some(name)) = (ProvenanceRecord::read(directory), directory.file_name()) else {
+        return Ok(Amended::Absent);
+    };
+    if !has_own_card(directory)? {
+        return Ok(Amended::Absent);
+    }
+    let bytes = Model::open(directory)?.bytes();
+    let shown = ShownScheme { name: &name.to_string_lossy(), bytes, inputs: Some(&record.inputs) };
+    let beside = directory.parent().filter(|beside| !beside.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let rows = read_quality(beside, &[shown]).rows;
+    match rows.is_empty() {
+        true => Ok(Amended::Same),
+        false => amend(directory, CARD, |card| with_quality(card, &rows)),
+    }
 }
 
 fn format_in_words(layout: &Layout) -> String {

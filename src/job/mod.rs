@@ -1,6 +1,7 @@
 //! From a family to directories: what is planned, how it is run, and what it leaves on record.
 
 pub mod autoquant;
+mod base_card;
 mod basis;
 pub mod batch;
 mod beside;
@@ -30,6 +31,7 @@ mod sweeps;
 mod writer;
 
 pub use beside::{REPORT_HTML, REPORT_MARKDOWN};
+pub use card::refresh_card;
 pub use directory::Written;
 pub use family::Family;
 pub use options::FamilyOptions;

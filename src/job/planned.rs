@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::base_card::carried;
 use super::basis::Basis;
 use super::decision::{LayoutDecision, decide};
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
+use crate::checkpoint::CARD;
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
 use crate::format::FormatId;
@@ -119,6 +121,10 @@ impl Planned {
         notes.extend(unquantised(schemes));
         notes.extend(twins(schemes));
         notes.extend(Companions::beside(model)?.note());
+        if options.card {
+            let note = carried(model)?.note;
+            notes.extend(note.map(|note| format!("the model card `{CARD}` of the base checkpoint {note}")));
+        }
         let costs = CostModel::of_model(&basis.manifest, &basis.located, model, &layout)?;
         let outputs =
             |scheme: &Scheme| scheme_outputs(model, &scheme.plan, &layout, basis.input_scales.as_ref());

@@ -7,8 +7,8 @@ mod writing;
 
 use std::path::Path;
 
+use super::base_card::carried;
 use super::basis::Basis;
-use super::card::carried;
 use super::directory::{DirectoryWriter, Written};
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};

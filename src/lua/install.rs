@@ -190,6 +190,18 @@ fn unknown_member<'a>(
     key: Option<&Value>,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> anyhow::Error {
+    let mut known = known;
+    if let Some(Value::Integer(index)) = key {
+        let error = Error::not_found(format!("{owner} is no list, so it has no item {index}"));
+        return match known.find(|name| *name == "groups") {
+            Some(list) => {
+                error.with_hint(format!("its `{list}` are one: `for _, group in ipairs(x.{list}) do`")).into()
+            }
+            None => error
+                .with_hint(format!("`qlua doc {}` says what it has", owner.trim_start_matches("qlua.")))
+                .into(),
+        };
+    }
     let key = key_name(key);
     let error = Error::not_found(format!("{owner} has no field or function `{key}`"));
     let mut names: Vec<&str> = known.collect();

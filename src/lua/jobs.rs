@@ -120,8 +120,7 @@ fn job(
             return mistake(key, error);
         }
         if let Some(other) = spelled.insert(key.replace('_', "-"), key) {
-            let problem = format!("`{other}` and `{key}` are the same option");
-            return mistake(key, Error::usage(problem).with_hint("give it once"));
+            return mistake(key, given_twice(other, key));
         }
     }
     let mut given: Vec<(String, &JobValue)> = Vec::new();
@@ -174,6 +173,21 @@ fn no_word(word: &str) -> Option<Error> {
         let problem = format!("the text that begins with `{begin}` is longer than {LONGEST_WORD} bytes");
         Error::usage(problem).with_hint("no program takes such an option; write a range, or several jobs")
     })
+}
+
+/// The name among those of `options` that means the same option as `key`.
+pub fn twin<'a>(options: &'a [(String, JobValue)], key: &str) -> Option<&'a str> {
+    let plain = |key: &str| key.replace('_', "-");
+    options.iter().map(|(known, _)| known.as_str()).find(|known| plain(known) == plain(key))
+}
+
+/// That `earlier` and `key` are one option.
+pub fn given_twice(earlier: &str, key: &str) -> Error {
+    let said = match earlier == key {
+        true => format!("the option `{key}` is given twice"),
+        false => format!("`{earlier}` and `{key}` are the same option"),
+    };
+    Error::usage(said).with_hint("give it once")
 }
 
 /// Where a script whose command line is `known` writes.

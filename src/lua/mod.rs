@@ -19,7 +19,7 @@ pub mod jobs;
 pub mod log_file;
 pub mod output;
 mod policy_process;
-mod progress;
+pub mod progress;
 mod raise;
 mod rows;
 pub mod sandbox;

@@ -2,10 +2,12 @@
 //!
 //! Whatever Rust writes comes after what the script wrote before: the C buffers are flushed first.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use super::state::Verbosity;
 use super::{colour, log_file};
+use crate::report::table::wrap_lines;
 use crate::shown;
 
 /// Writes `text` to standard output, after everything that scripts wrote so far.
@@ -34,11 +36,21 @@ pub fn line_to_stderr(text: &str) {
     let _ = flush_scripts();
     log_file::write(text);
     let shown = shown::lines(text);
+    let shown = match columns(&io::stderr()) {
+        Some(columns) => wrap_lines(&shown, columns).into(),
+        None => shown,
+    };
     let mut stderr = io::stderr().lock();
     let _ = match colour::is_wanted(&stderr) {
         true => writeln!(stderr, "{}", colour::message(&shown)),
         false => writeln!(stderr, "{shown}"),
     };
+}
+
+/// How many columns `stream` has; nothing where it is no terminal.
+fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Says what helps to find a mistake: on standard error with `-v`, and in the log where one is kept.

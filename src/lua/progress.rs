@@ -10,6 +10,7 @@ use mlua::Lua;
 use super::{Verbosity, log_file, output, verbosity};
 use crate::report::bytes;
 use crate::shown;
+use crate::verify::VerifyListener;
 use crate::write::{Progress, Silent};
 
 /// The most columns of a name beside the bar: 80 columns then hold a bar of 16 and what it counts.
@@ -28,9 +29,49 @@ pub(super) fn listener(lua: &Lua) -> Box<dyn Progress> {
     }
 }
 
+/// A check of weights, which is called `what`: a bar on a terminal, which ends with the time taken; nothing elsewhere but in the log.
+pub struct CheckProgress {
+    what: String,
+    progress: Box<dyn Progress>,
+}
+
+impl CheckProgress {
+    /// What suits standard error and `verbosity`.
+    pub fn new(what: String, verbosity: Verbosity) -> Self {
+        let progress: Box<dyn Progress> = match std::io::stderr().is_terminal() {
+            true if verbosity != Verbosity::Quiet => Box::new(Bar(Mutex::new(None))),
+            _ => Box::new(Lines { begun: Mutex::new(None), is_quiet: true }),
+        };
+        CheckProgress { what, progress }
+    }
+
+    /// The check has come to its end, or was interrupted.
+    pub fn end(&self, is_interrupted: bool) {
+        match is_interrupted {
+            true => self.progress.abandon(),
+            false => self.progress.end(),
+        }
+    }
+}
+
+impl VerifyListener for CheckProgress {
+    fn begin(&self, bytes: u64) {
+        if bytes > 0 {
+            self.progress.begin(&self.what, bytes);
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+}
+
 /// What is said of a scheme that is complete: its size and the time that it took.
 fn finished(scheme: &str, size: u64, begun: Instant) -> String {
-    format!("{scheme}: {} in {:.1} s", bytes(size), begun.elapsed().as_secs_f64())
+    match size {
+        0 => format!("{scheme}: no weights were left to write"),
+        size => format!("{scheme}: {} in {:.1} s", bytes(size), begun.elapsed().as_secs_f64()),
+    }
 }
 
 /// `name` in at most [`NAME`] columns: its end, which tells the schemes of a sweep apart.

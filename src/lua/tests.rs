@@ -231,6 +231,10 @@ fn handles_have_fields_methods_and_operators() {
         "Counter has no field or function `nam` | did you mean `name`?"
     );
     assert_eq!(
+        error("for _, x in ipairs(qlua.test.counter('a')) do end"),
+        "Counter is no list, so it has no item 1 | `qlua doc Counter` says what it has"
+    );
+    assert_eq!(
         error("qlua.test.counter('a').name = 'b'"),
         "Counter is read-only: `name` cannot be assigned | nil"
     );

@@ -115,6 +115,19 @@ impl Manifest {
         Err(Error::argument(problem).with_hint(hint))
     }
 
+    /// What predicates may go by, of a group that has all of it.
+    fn such_as(&self) -> String {
+        let found = self.groups.iter().rev().find_map(|group| Some((group, group.block()?)));
+        found.map_or_else(String::new, |(group, block)| {
+            format!(
+                "; the tower of `{}` is {}, its kind {}, its block {block}",
+                group.name,
+                group.tower(),
+                group.kind()
+            )
+        })
+    }
+
     /// Why a ranking of `chosen` groups came out empty.
     fn nothing_to_rank(&self, chosen: usize, unscored: usize, not_candidates: usize) -> Error {
         let total = self.groups.len();
@@ -123,7 +136,7 @@ impl Manifest {
         };
         if chosen == 0 {
             return error(format!("none of its {} is chosen", counted(total, "group")))
-                .with_hint("loosen `include`, `exclude` or the predicate");
+                .with_hint(format!("loosen `include`, `exclude` or the predicate{}", self.such_as()));
         }
         let groups = if chosen == total {
             format!("its {}", counted(total, "group"))

@@ -10,7 +10,7 @@ pub use provenance::{
     FoundRecord, HashedFile, LayoutWords, Provenance, ProvenanceRecord, RecordedModel, Request, Source,
     WeightFile,
 };
-pub(crate) use provenance::{PROVENANCE, record_path};
+pub(crate) use provenance::{PROVENANCE, record_path, with_file};
 pub(crate) use tree_hash::hash_file;
 
 /// The file beside the record that says what the FP8 layers of a scheme lose, by module.

@@ -12,7 +12,7 @@ use crate::dialect::DialectId;
 use crate::error::Result;
 use crate::input::{self, InputKind};
 use crate::plan::Layout;
-use crate::seal::{is_sealed, sealed};
+use crate::seal::{is_sealed, resealed, sealed};
 
 /// The record of a scheme; it is written last.
 pub(crate) const PROVENANCE: &str = "provenance.json";
@@ -138,6 +138,23 @@ pub struct ProvenanceRecord {
     /// See [`Provenance::files`]; records of older releases have none.
     #[serde(default)]
     pub files: Option<Vec<RecordedFile>>,
+}
+
+/// `record`, the text of a sealed one, with `file` in the place of the file of its name; nothing where that is not on record once.
+pub(crate) fn with_file(record: &[u8], file: &RecordedFile) -> Option<Vec<u8>> {
+    resealed(record, |body| {
+        // As it is written: what stands before and after it stays, whatever a later release may have put there.
+        let name = format!("\"file\": {},", serde_json::Value::from(file.file.as_str()));
+        let (before, after) = body.split_once(&name)?;
+        let (_, after) = after.split_once('}').filter(|(_, after)| !after.contains(&name))?;
+        let indent = before.rsplit('\n').next()?;
+        Some(format!(
+            "{before}{name}\n{indent}\"bytes\": {},\n{indent}\"blake3\": \"{}\"\n{}}}{after}",
+            file.bytes,
+            file.blake3,
+            indent.strip_suffix("  ")?
+        ))
+    })
 }
 
 /// The base checkpoint of a [`ProvenanceRecord`].

@@ -15,6 +15,10 @@ use crate::units::{self, counted};
 pub use carried::CarriedMetadata;
 pub use command::for_any_machine;
 
+/// The headings of the section on quality, and of the one after it.
+const QUALITY: &str = "## Quality";
+const SERVING: &str = "## How to serve it";
+
 /// What a card says.
 #[derive(Debug)]
 pub struct ModelCard<'a> {
@@ -78,7 +82,8 @@ impl ModelCard<'_> {
             self.format
         );
         self.add_quantised(&mut text);
-        self.add_quality(&mut text);
+        text.push_str(&quality_section(&self.quality));
+        text.push('\n');
         self.add_serving(&mut text);
         self.add_origin(&mut text);
         text
@@ -139,45 +144,8 @@ impl ModelCard<'_> {
         let _ = writeln!(text, "{}", markdown(&table));
     }
 
-    fn add_quality(&self, text: &mut String) {
-        let _ = writeln!(text, "## Quality\n");
-        if self.quality.is_empty() {
-            let _ = writeln!(
-                text,
-                "Not measured when this card was written; `qlua evaluate` compares it with its base.\n"
-            );
-            return;
-        }
-        let row = |row: &MeasuredQuality| -> Vec<Cell> {
-            let kind = match row.kind {
-                QualityKind::Text => "text",
-                QualityKind::ImageText => "image + text",
-            };
-            vec![
-                format!("{} of {kind}", row.samples).into(),
-                row.tokens.into(),
-                row.kl.into(),
-                row.perplexity.into(),
-                row.base_perplexity.into(),
-                row.agreement.into(),
-            ]
-        };
-        let table = Table {
-            columns: vec![
-                Column::new("samples"),
-                Column::new("tokens"),
-                Column::of("KL to the base", Unit::Score),
-                Column::new("perplexity").decimals(3),
-                Column::new("of the base").decimals(3),
-                Column::of("agreement", Unit::Share),
-            ],
-            rows: self.quality.iter().map(row).collect(),
-        };
-        let _ = writeln!(text, "{}", markdown(&table));
-    }
-
     fn add_serving(&self, text: &mut String) {
-        let _ = writeln!(text, "## How to serve it\n");
+        let _ = writeln!(text, "{SERVING}\n");
         let directory = format!("./{}", self.scheme);
         for serving in &self.origin.serving {
             if let Some(command) = serving.command(&directory) {
@@ -229,4 +197,44 @@ impl ModelCard<'_> {
              `qlua verify` compares all files with it."
         );
     }
+}
+
+/// The section on what was measured.
+fn quality_section(rows: &[MeasuredQuality]) -> String {
+    if rows.is_empty() {
+        return format!("{QUALITY}\n\nNot measured yet; `qlua evaluate` compares it with its base.\n");
+    }
+    let row = |row: &MeasuredQuality| -> Vec<Cell> {
+        let kind = match row.kind {
+            QualityKind::Text => "text",
+            QualityKind::ImageText => "image + text",
+        };
+        vec![
+            format!("{} of {kind}", row.samples).into(),
+            row.tokens.into(),
+            row.kl.into(),
+            row.perplexity.into(),
+            row.base_perplexity.into(),
+            row.agreement.into(),
+        ]
+    };
+    let table = Table {
+        columns: vec![
+            Column::new("samples"),
+            Column::new("tokens"),
+            Column::of("KL to the base", Unit::Score),
+            Column::new("perplexity").decimals(3),
+            Column::new("of the base").decimals(3),
+            Column::of("agreement", Unit::Share),
+        ],
+        rows: rows.iter().map(row).collect(),
+    };
+    format!("{QUALITY}\n\n{}", markdown(&table))
+}
+
+/// `card`, which qlua wrote, with `rows` as what was measured; nothing where it has no such section.
+pub fn with_quality(card: &str, rows: &[MeasuredQuality]) -> Option<String> {
+    let (before, rest) = card.split_once(&format!("\n{QUALITY}\n"))?;
+    let (_, after) = rest.split_once(&format!("\n{SERVING}\n"))?;
+    before.contains(CARD_MARK).then(|| format!("{before}\n{}\n{SERVING}\n{after}", quality_section(rows)))
 }

@@ -22,6 +22,7 @@ mod weights;
 
 pub use base::{BaseComparison, open_base};
 pub use family::{FamilyMember, check_family};
+pub use reading::VerifyListener;
 pub use records::RecordState;
 pub use together::{verify, verify_all, verify_with};
 

@@ -4,8 +4,11 @@
 //! it is in the cache of a core, so that every byte comes from memory once. A file that is cut short meanwhile is an error
 //! ([`MappedFile`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -22,10 +25,42 @@ use crate::tensor::Tensor;
 /// Bytes that are hashed and then looked at: they fit the second-level cache of any core.
 const PIECE: usize = 1 << 17;
 
+/// Hears how a check of all weights goes on, from several threads at once.
+pub trait VerifyListener: Sync {
+    /// So many bytes of weights are to be read.
+    fn begin(&self, bytes: u64);
+    /// Another `bytes` bytes are read.
+    fn advance(&self, bytes: u64);
+}
+
+/// Tells nobody.
+struct Unheard;
+
+impl VerifyListener for Unheard {
+    fn begin(&self, _: u64) {}
+    fn advance(&self, _: u64) {}
+}
+
 /// Weight files of all directories that are checked in one go, so that those which several hold under names of their own (hard links)
 /// are read once. Who comes first reads; nothing stands there while that goes on, or when it failed.
-#[derive(Default)]
-pub(super) struct SeenShards(Mutex<HashMap<ShardKey, Option<ShardReading>>>);
+pub(super) struct SeenShards<'a> {
+    readings: Mutex<HashMap<ShardKey, Option<ShardReading>>>,
+    listener: &'a dyn VerifyListener,
+}
+
+/// About how many bytes of weights a check of `directories` reads: files that several of them hold are read once, unless each is
+/// compared with a base. What cannot be looked at is said by the check.
+pub(super) fn bytes_to_read(directories: &[PathBuf], has_base: bool) -> u64 {
+    let mut seen = HashSet::new();
+    let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    let weights =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    let found = weights.filter_map(|path| fs::metadata(path).ok()).filter(|metadata| metadata.is_file());
+    found
+        .filter(|metadata| has_base || seen.insert((metadata.dev(), metadata.ino())))
+        .map(|metadata| metadata.len())
+        .sum()
+}
 
 /// A file, and what it was looked at for: the names of its tensors, and which of them hold codes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,7 +165,7 @@ pub(super) fn collect(
         let reading = match state {
             ShardState::Read(reading) => reading,
             // Whoever was to read it may have failed.
-            ShardState::Elsewhere(key) => seen.get(&key).map_or_else(|| shard.read(), Ok)?,
+            ShardState::Elsewhere(key) => seen.get(&key).map_or_else(|| shard.read(seen), Ok)?,
         };
         let names = shard.segments.iter().map(|segment| segment.name.to_string());
         read.tensors.extend(names.zip(reading.tensors));
@@ -168,10 +203,20 @@ fn shards_of<'a>(
     model.maps().map(shard).collect()
 }
 
-impl SeenShards {
+impl<'a> SeenShards<'a> {
+    /// Of a check that nobody hears of.
+    pub fn unheard() -> Self {
+        SeenShards::heard_by(&Unheard)
+    }
+
+    /// Of a check that `listener` hears of.
+    pub fn heard_by(listener: &'a dyn VerifyListener) -> Self {
+        SeenShards { readings: Mutex::default(), listener }
+    }
+
     /// Whether the file of `key` is for the caller to read.
     fn claim(&self, key: &ShardKey) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = !seen.contains_key(key);
         if is_new {
             seen.insert(key.clone(), None);
@@ -180,11 +225,11 @@ impl SeenShards {
     }
 
     fn insert(&self, key: ShardKey, reading: ShardReading) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Some(reading));
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Some(reading));
     }
 
     fn get(&self, key: &ShardKey) -> Option<ShardReading> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().flatten()
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().flatten()
     }
 }
 
@@ -197,20 +242,24 @@ impl ShardToRead<'_> {
     /// Reads it, unless it is compared with nothing and somebody else reads it.
     fn read_first(&self, seen: &SeenShards) -> Result<ShardState> {
         if self.segments.iter().any(|segment| segment.counterpart.is_some()) {
-            return self.read().map(ShardState::Read);
+            return self.read(seen).map(ShardState::Read);
         }
         let key = self.key();
         if seen.claim(&key) {
-            seen.insert(key.clone(), self.read()?);
+            seen.insert(key.clone(), self.read(seen)?);
         }
         Ok(ShardState::Elsewhere(key))
     }
 
-    fn read(&self) -> Result<ShardReading> {
+    fn read(&self, seen: &SeenShards) -> Result<ShardReading> {
         let count = block_count(self.map.len() as u64);
         let blocks: Vec<BlockReading> = (0..count)
             .into_par_iter()
-            .map_init(Vec::new, |codes, index| self.read_block(index, count, codes))
+            .map_init(Vec::new, |codes, index| {
+                let block = self.read_block(index, count, codes)?;
+                seen.listener.advance(self.block(index).len() as u64);
+                Ok(block)
+            })
             .collect::<Result<_>>()?;
         self.map.require_readable()?;
         // Sums run in the order of the blocks, whoever read them.
@@ -224,10 +273,15 @@ impl ShardToRead<'_> {
         Ok(ShardReading { hash: root(&hashes), tensors })
     }
 
+    /// Where block `index` lies.
+    fn block(&self, index: usize) -> Range<usize> {
+        index * BLOCK..self.map.len().min((index + 1) * BLOCK)
+    }
+
     /// Reads block `index` of `count`; `codes` is room to work in.
     fn read_block(&self, index: usize, count: usize, codes: &mut Vec<u8>) -> Result<BlockReading> {
         interrupt::check()?;
-        let block = index * BLOCK..self.map.len().min((index + 1) * BLOCK);
+        let block = self.block(index);
         self.map.will_need(block.clone());
         let first_segment = self.segments.partition_point(|segment| segment.end() <= block.start);
         let mut hasher = BlockHasher::new(index, count);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::directory::FoundDirectory;
-use super::reading::SeenShards;
-use super::{Depth, Problem, Verified, VerifyOptions};
+use super::reading::{SeenShards, bytes_to_read};
+use super::{Depth, Problem, Verified, VerifyListener, VerifyOptions};
 use crate::error::{Error, Result};
 
 /// So many directories are open at a time, whatever the number that was given: what is known of one takes a megabyte or two.
@@ -27,7 +27,7 @@ pub fn verify(directory: &Path, depth: Depth) -> Result<Vec<Problem>> {
 /// [`Error::NotFound`] when `directory` is no directory, [`Error::Io`] when it cannot be read, [`Error::Changed`] when somebody
 /// wrote to a checkpoint meanwhile, [`Error::Interrupted`]. Damage is a problem, not an error.
 pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified> {
-    let seen = SeenShards::default();
+    let seen = SeenShards::unheard();
     let found = FoundDirectory::open(directory, options)?;
     let looked = found.look(options, &seen);
     found.judge(looked, options, &seen)
@@ -36,8 +36,17 @@ pub fn verify_with(directory: &Path, options: &VerifyOptions) -> Result<Verified
 /// Checks all `directories` as `options` say, on all threads at once; the outcome of each, in their order. Weight files that several
 /// of them hold under names of their own (hard links) are read once. Of those that were looked at to the end before an interruption
 /// the outcome is told all the same.
-pub fn verify_all(directories: &[PathBuf], options: &VerifyOptions) -> Vec<Result<Verified>> {
-    let seen = SeenShards::default();
+///
+/// `listener` hears how many bytes of weights there are to read, and of each part that is read.
+pub fn verify_all(
+    directories: &[PathBuf],
+    options: &VerifyOptions,
+    listener: &dyn VerifyListener,
+) -> Vec<Result<Verified>> {
+    if options.depth == Depth::Full {
+        listener.begin(bytes_to_read(directories, options.base.is_some()));
+    }
+    let seen = SeenShards::heard_by(listener);
     directories.chunks(AT_ONCE).flat_map(|some| verify_together(some, options, &seen)).collect()
 }
 

@@ -1,6 +1,7 @@
 //! From planned tensors to files: one pass over the weights, the shard store of a family, and the transaction that makes a
 //! directory appear whole or not at all. Bytes, not meaning.
 
+mod amend;
 pub(crate) mod config_text;
 pub(crate) mod content;
 pub(crate) mod destination;
@@ -20,6 +21,7 @@ pub(crate) mod weights;
 
 pub use crate::checkpoint::Companions;
 pub use crate::record::{HashedFile, Request};
+pub use amend::{Amended, amend};
 pub use config_text::{with_quantization_config, without_quantisation};
 pub use content::{Content, Member, OutputTensor, ScaleGroup};
 pub use detach::{Detached, detach};

@@ -63,7 +63,10 @@ assert(part.message == "`exclude` splits the group `model.language_model.layers.
   .. "`model.language_model.layers.1.mlp.up_proj` but not `model.language_model.layers.1.mlp.gate_proj`", part.message)
 assert(#manifest:ranking{ exclude = "*.layers.1.mlp.*_proj" } == #ranking - 2)
 assert(#ranking:select{} == 0)
-assert(problem(function() manifest:ranking{ where = function() return false end } end).message:find("none of its %d+ groups is chosen"))
+local none = problem(function() manifest:ranking{ where = function() return false end } end)
+assert(none.message:find("none of its %d+ groups is chosen") and none.hint:find("its kind down_proj, its block %d+$"), none.hint)
+local listed = problem(function() for _ in ipairs(manifest:ranking()) do end end)
+assert(listed.message == "Ranking is no list, so it has no item 1" and listed.hint:find("ipairs(x.groups)", 1, true), listed.hint)
 
 -- An order of one's own.
 local largest = manifest:ranking{ by = function(g) return g.parameters end, order = "descending" }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::summary::{SummaryRow, summary};
+use super::summary::{SummaryResult, SummaryRow, summary};
 use crate::cli::built_in::Said;
 use crate::cli::console::{conclude, print};
 use crate::error::Error;
@@ -15,24 +15,32 @@ use crate::lua::{Chunk, Ending, Failure, Host, ScriptStop, Verbosity, log_file, 
 pub(super) fn run(paths: &[PathBuf], arguments: &[OsString], said: &Said) -> anyhow::Result<u8> {
     let &Said { verbosity, limits, .. } = said;
     let mut rows = Vec::new();
-    for path in paths {
+    for (at, path) in paths.iter().enumerate() {
         if verbosity > Verbosity::Quiet {
             output::line_to_stderr(&format!("qlua: running {}", path.display()));
         }
         let start = Instant::now();
         let ending = run_one(path, arguments, verbosity, limits);
         let code = conclude(&ending);
-        if let Ending::Stopped(ScriptStop::Interrupted | ScriptStop::ClosedPipe) = ending {
+        if let Ending::Stopped(ScriptStop::ClosedPipe) = ending {
             return Ok(code);
         }
         rows.push(SummaryRow {
             name: path.display().to_string(),
-            code: Some(code.into()),
+            result: SummaryResult::Ended(code.into()),
             seconds: start.elapsed().as_secs_f64(),
             message: None,
         });
+        if let Ending::Stopped(ScriptStop::Interrupted) = ending {
+            let open = paths[at + 1..].iter().map(|path| SummaryRow::not_begun(path.display().to_string()));
+            rows.extend(open);
+            if verbosity > Verbosity::Quiet {
+                print(&summary("script", &rows))?;
+            }
+            return Ok(code);
+        }
     }
-    let is_failed = rows.iter().any(|row| row.code != Some(0));
+    let is_failed = rows.iter().any(SummaryRow::is_failed);
     // With -q only what failed is worth a word.
     if verbosity == Verbosity::Quiet && !is_failed {
         log_file::write(&summary("script", &rows));

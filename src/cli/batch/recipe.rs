@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
-use crate::lua::jobs::{JobMistake, JobRequest, JobValue};
+use crate::lua::jobs::{JobMistake, JobRequest, JobValue, given_twice, twin};
 use crate::words::nearest;
 
 /// Keys at the top that are options of every policy that takes them.
@@ -93,11 +93,14 @@ impl RecipeText<'_> {
                 THREADS => recipe.threads = Some(self.integer(key, line, value)?),
                 LOGS => recipe.logs = Some(self.text(key, line, value)?),
                 OPTIONS => {
-                    common.extend(self.options(line, value)?.into_iter().map(|(key, _, value)| (key, value)))
+                    for (key, line, value) in self.options(line, value)? {
+                        self.add(&mut common, line, key, value)?;
+                    }
                 }
                 POLICIES => policies = Some((line, value)),
                 _ if COMMON.contains(&key) => {
-                    common.push((key.to_string(), JobValue::Text(self.text(key, line, value)?)));
+                    let text = self.text(key, line, value)?;
+                    self.add(&mut common, line, key.to_string(), JobValue::Text(text))?;
                 }
                 _ => {}
             }
@@ -122,6 +125,22 @@ impl RecipeText<'_> {
             recipe.places.push(places);
         }
         if recipe.jobs.is_empty() { Err(missing()) } else { Ok(recipe) }
+    }
+
+    /// Adds an option to `options`, which has no other of its name.
+    fn add(
+        &self,
+        options: &mut Vec<(String, JobValue)>,
+        line: usize,
+        key: String,
+        value: JobValue,
+    ) -> Result<()> {
+        if let Some(earlier) = twin(options, &key) {
+            let error = given_twice(earlier, &key);
+            return Err(self.wrong(line, error.to_string()).with_hint(error.hint().unwrap_or_default()));
+        }
+        options.push((key, value));
+        Ok(())
     }
 
     fn policy(&self, line: usize, table: &DeTable<'_>) -> Result<(JobRequest, JobPlaces)> {

@@ -1,6 +1,7 @@
 //! A batch: runs of qlua as processes of their own, so many at a time, on past those that fail.
 
 mod job;
+mod nesting;
 mod process;
 mod run;
 mod share;

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::job::{BatchJob, BatchOptions, JobEnd};
+use super::nesting;
 use crate::error::{Error, Result};
 use crate::interrupt::Cleanup;
 
@@ -57,6 +58,7 @@ impl JobProcess {
         let mut command = Command::new(PROGRAM);
         command.arg0("qlua").args(&job.words).stdin(Stdio::null()).stdout(append()?).stderr(Stdio::piped());
         command.env("RAYON_NUM_THREADS", options.threads_each().to_string());
+        command.env(nesting::DEPTH, nesting::below().to_string());
         // Ctrl-C reaches this process alone, which passes it on once: a second one would end the jobs at once.
         command.process_group(0);
         end_with_parent(&mut command);

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::job::{BatchJob, BatchOptions, JobEnd};
+use super::nesting;
 use super::process::{JobProcess, log};
 use crate::error::{Error, Result};
-use crate::interrupt;
+use crate::{input, interrupt};
 
 /// How long to wait between two looks at the processes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -29,12 +30,20 @@ pub trait BatchListener {
 /// order in which they are given. After a wish to stop all that run are asked to, and no other begins: those have no end.
 ///
 /// # Errors
-/// [`Error::Io`] when there can be no folder for logs, or the system says nothing of a process; what runs is stopped then.
+/// [`Error::Refused`] when the logs can go to no directory, and when this is a job of a job of a job; [`Error::Io`] when there can be
+/// no folder for logs, or the system says nothing of a process; what runs is stopped then.
 pub fn run_batch(
     jobs: &[BatchJob],
     options: &BatchOptions,
     listener: &dyn BatchListener,
 ) -> Result<Vec<Option<JobEnd>>> {
+    nesting::require_shallow()?;
+    if options.logs.symlink_metadata().is_ok()
+        && let Some(what) = input::no_directory(&options.logs)
+    {
+        return Err(Error::refused(format!("the logs cannot go to `{}`: it {what}", options.logs.display()))
+            .with_hint("name a directory, which is made where there is none"));
+    }
     fs::create_dir_all(&options.logs).map_err(|e| Error::io("create", &options.logs, e))?;
     let mut ends: Vec<Option<JobEnd>> = vec![None; jobs.len()];
     let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();

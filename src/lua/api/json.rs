@@ -189,7 +189,7 @@ fn pairs_function(lua: &Lua) -> mlua::Result<LuaFunction> {
 }
 
 /// What a table holds under a key.
-struct Entry {
+struct TableEntry {
     /// The key as text.
     name: Vec<u8>,
     key: Value,
@@ -197,7 +197,7 @@ struct Entry {
 }
 
 /// The entries of a table: the keys that a decoded object remembers first, then the rest, sorted.
-fn ordered_entries(table: &Table) -> mlua::Result<Vec<Entry>> {
+fn ordered_entries(table: &Table) -> mlua::Result<Vec<TableEntry>> {
     let mut entries = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     if let Some(order) = object_keys(table) {
@@ -205,7 +205,7 @@ fn ordered_entries(table: &Table) -> mlua::Result<Vec<Entry>> {
             let key = key?;
             let (name, value) = (key.as_bytes().to_vec(), table.raw_get::<Value>(&key)?);
             if !value.is_nil() && seen.insert(name.clone()) {
-                entries.push(Entry { name, key: Value::String(key), value });
+                entries.push(TableEntry { name, key: Value::String(key), value });
             }
         }
     }
@@ -216,7 +216,7 @@ fn ordered_entries(table: &Table) -> mlua::Result<Vec<Entry>> {
             other => other.to_string()?.into_bytes(),
         };
         if !key.is_string() || !seen.contains(&name) {
-            entries.push(Entry { name, key, value });
+            entries.push(TableEntry { name, key, value });
         }
         Ok(())
     })?;

@@ -1,5 +1,6 @@
 //! `qlua.report`: tables and reports for people.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use mlua::{Table, Value};
@@ -7,7 +8,8 @@ use mlua::{Table, Value};
 use crate::lua::declare::{Function, Namespace, Options};
 use crate::lua::{Call, Key, Record, Type};
 use crate::manifest::Manifest;
-use crate::report::table::{Align, Cell, Column, Table as Rows, Unit, markdown, text};
+use crate::options::width;
+use crate::report::table::{Align, Cell, Column, Table as Rows, Unit, fitted, markdown, text};
 use crate::report::{self, per_layer};
 use crate::units::counted;
 use crate::words::words;
@@ -29,6 +31,11 @@ const COLUMN: Record = Record {
             Type::Integer,
             "digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole",
         ),
+        Key::optional(
+            "main",
+            Type::Boolean,
+            "whether it stays, before others, where a terminal has no room for all",
+        ),
     ],
 };
 
@@ -47,6 +54,7 @@ words! {
     enum TableFormat: "format" {
         Markdown = "markdown",
         Text = "text",
+        Terminal = "terminal",
     }
 }
 
@@ -106,7 +114,8 @@ pub(super) fn declare() -> Namespace {
                     "format",
                     Type::Choice(TableFormat::WORDS),
                     "markdown",
-                    "a Markdown table, or columns of plain text",
+                    "a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room \
+                     for, and Markdown where standard output is none",
                 ))
                 .returns(Type::String, "the lines of the table")
                 .raises("`decimals` is not from 0 to 17, or a cell is a table or a function")
@@ -147,7 +156,8 @@ fn table(call: &Call) -> anyhow::Result<String> {
         let place = format!("columns[{}].decimals", at + 1);
         let decimals = decimals(call, &place, column.raw_get("decimals")?)?;
         let align = (unit != Unit::None).then_some(Align::Right);
-        table.columns.push(Column { title, unit, decimals, align, is_main: false });
+        let is_main = column.raw_get::<Option<bool>>("main")?.unwrap_or(false);
+        table.columns.push(Column { title, unit, decimals, align, is_main });
         keys.push(key);
     }
     for (at, row) in rows.iter().enumerate() {
@@ -166,7 +176,8 @@ fn table(call: &Call) -> anyhow::Result<String> {
     }
     Ok(match call.word("format")? {
         TableFormat::Text => text(&table),
-        TableFormat::Markdown => markdown(&table),
+        TableFormat::Terminal if std::io::stdout().is_terminal() => fitted(&table, width()),
+        TableFormat::Markdown | TableFormat::Terminal => markdown(&table),
     })
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::{option_entries, records_of, signature, summary};
 use crate::error::{Error, Result};
-use crate::lua::declare::{Api, Callable, ClassDeclaration, Getter, Namespace, Param};
+use crate::lua::declare::{Api, Callable, ClassDeclaration, FIRST_VERSION, Getter, Namespace, Param};
 use crate::lua::types::Record;
-use crate::report::table::{Cell, Column, Table, wrap, wrapped};
+use crate::report::table::{Cell, Column, Table, wrap, wrap_lines, wrapped};
 use crate::words::nearest;
 
 /// All namespaces with their summaries, in lines of at most `width` characters.
@@ -121,13 +121,11 @@ impl Page {
 
     fn getter(self, getter: &Getter) -> String {
         let spec = &getter.spec;
-        format!(
-            "{}: {}\n\n{}\nsince {}\n",
-            getter.full_name,
-            spec.ty.words(),
-            self.prose(spec.doc),
-            spec.since
-        )
+        let mut out = format!("{}: {}\n\n{}", getter.full_name, spec.ty.words(), self.prose(spec.doc));
+        if spec.since != FIRST_VERSION {
+            let _ = writeln!(out, "\nsince {}", spec.since);
+        }
+        out
     }
 
     fn callable(self, callable: &Callable) -> String {
@@ -139,9 +137,16 @@ impl Page {
         self.section(&mut out, "raises when", spec.raises.iter().map(|r| [r.to_string()]));
         for example in &spec.examples {
             let _ = write!(out, "\nexample\n");
-            example.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
+            wrap_lines(
+                &example.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"),
+                self.width,
+            )
+            .lines()
+            .for_each(|line| out.push_str(&format!("{line}\n")));
         }
-        let _ = writeln!(out, "\nsince {}", spec.since);
+        if spec.since != FIRST_VERSION {
+            let _ = writeln!(out, "\nsince {}", spec.since);
+        }
         out
     }
 

@@ -8,4 +8,4 @@ mod text;
 pub use html::html;
 pub use markdown::{compact_markdown, markdown};
 pub use model::{Align, Cell, Column, Table, Unit};
-pub use text::{text, wrap, wrapped};
+pub use text::{fitted, text, wrap, wrap_lines, wrapped};

@@ -25,6 +25,37 @@ pub fn text(table: &Table) -> String {
     header.chain(rows).map(|cells| line(&cells)).collect()
 }
 
+/// [`text`] in lines of at most `width` characters, with a last line that names what there is no room for: the first column stays, then
+/// as many of the main ones have their place as there is room for, then as many of the others.
+pub fn fitted(table: &Table, width: usize) -> String {
+    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let with = |shown: &[bool]| {
+        let mut table = table.clone();
+        table.retain_columns(shown);
+        text(&table)
+    };
+    let mut shown: Vec<bool> = (0..table.columns.len()).map(|at| at == 0).collect();
+    let is_main = |at: &usize| table.columns[*at].is_main;
+    let (main, others): (Vec<usize>, Vec<usize>) = (1..table.columns.len()).partition(is_main);
+    for at in main.into_iter().chain(others) {
+        shown[at] = true;
+        shown[at] = longest(&with(&shown)) <= width;
+    }
+    let titles = table.columns.iter().zip(&shown).filter(|(_, shown)| !**shown);
+    let mut left_out: Vec<String> = Vec::new();
+    for title in titles.map(|(column, _)| format!("`{}`", column.title)) {
+        if !left_out.contains(&title) {
+            left_out.push(title);
+        }
+    }
+    let mut out = with(&shown);
+    if !left_out.is_empty() {
+        out += &wrap(&format!("no room for {}", left_out.join(", ")), width).join("\n");
+        out.push('\n');
+    }
+    out
+}
+
 /// Columns two spaces apart, without headings, in lines of at most `width` characters: the last cell of each row is wrapped
 /// between its words. Where the cells before it take too much of the width, it begins on the next line.
 pub fn wrapped(table: &Table, width: usize) -> String {
@@ -62,6 +93,26 @@ pub fn wrapped(table: &Table, width: usize) -> String {
     out
 }
 
+/// `text` with its lines broken between words where they have more than `width` characters: what follows is indented by two more than
+/// the line is, so that it is told from the next one.
+pub fn wrap_lines(text: &str, width: usize) -> String {
+    let line = |line: &str| {
+        let words = line.trim_start_matches(' ');
+        let indent = line.len() - words.len();
+        if line.chars().count() <= width || indent + LEAST > width {
+            return line.to_string();
+        }
+        // The first part may be longer by as much as the others are indented.
+        let first = wrap(words, width - indent).swap_remove(0);
+        let rest = words[first.len()..].trim_start_matches(' ');
+        let more = wrap(rest, width - indent - 2);
+        let more =
+            more.iter().filter(|part| !part.is_empty()).map(|part| format!("\n{:indent$}  {part}", ""));
+        format!("{:indent$}{first}{}", "", more.collect::<String>())
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// `text` in lines of at most `width` characters, broken between words; a longer word has a line of its own.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -97,6 +148,35 @@ mod tests {
         assert_eq!(text(&table), "name  count  what\na        10  first\nlong      5\n");
         table.columns.iter_mut().for_each(|column| column.title.clear());
         assert_eq!(text(&table), "a     10  first\nlong   5\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_what_follows_is_indented() {
+        let long = "words of a sentence that is longer than thirty-four\n  hint: of another that is as long as that\nshort";
+        let expected = "words of a sentence that is longer\n  than thirty-four\n  hint: of another that is as long\n    as that\nshort";
+        assert_eq!(wrap_lines(long, 34), expected);
+        let path = "a/path/without/any/place/to/break/it/in";
+        assert_eq!(wrap_lines(&format!("in {path}"), 32), format!("in\n  {path}"));
+        assert_eq!(wrap_lines(path, 32), path);
+        assert_eq!(
+            wrap_lines("a narrow terminal is left to itself", 20),
+            "a narrow terminal is left to itself"
+        );
+    }
+
+    #[test]
+    fn main_columns_have_room_before_others() {
+        let columns =
+            [Column::new("name"), Column::new("wide enough"), Column::new("n"), Column::new("size").main()];
+        let mut table = Table::new(columns);
+        table.push(["a_long_name".into(), 1usize.into(), 2usize.into(), 3usize.into()]);
+        assert_eq!(fitted(&table, 80), text(&table));
+        assert_eq!(
+            fitted(&table, 21),
+            "name         n  size\na_long_name  2     3\nno room for `wide\nenough`\n"
+        );
+        assert_eq!(fitted(&table, 17).lines().next(), Some("name         size"));
+        assert_eq!(fitted(&table, 5).lines().next(), Some("name"));
     }
 
     #[test]

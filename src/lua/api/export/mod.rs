@@ -4,15 +4,17 @@ pub(super) mod family;
 mod family_options;
 mod writer;
 
+use std::path::Path;
+
 use crate::dialect::{DialectChoice, DialectId};
 use crate::error::Error;
-use crate::job::Written;
-use crate::lua::declare::{Function, Namespace};
+use crate::job::{Written, refresh_card};
+use crate::lua::declare::{Function, Namespace, PathUse};
 use crate::lua::rows::row;
 use crate::lua::{Call, Type};
 use crate::plan::ActivationsChoice;
 use crate::report::bytes;
-use crate::write::LEAST_SHARD_SIZE;
+use crate::write::{Amended, LEAST_SHARD_SIZE};
 
 row! {
     /// A directory that was written, or was there already.
@@ -48,6 +50,32 @@ pub(super) fn declare() -> Namespace {
                 DialectId::dialect(dialect).require_activations(activations)?;
             }
             Ok(())
+        },
+    )
+    .function(
+        Function::new(
+            "refresh_card",
+            "Has the model card of a scheme say what was measured of it, by the `quality.json` beside the directory; the record of the \
+             scheme gets the card's new hash. A card that is not as qlua wrote it stays as it is.",
+        )
+        .param("path", Type::Path, "the directory of the scheme")
+        .used_for(PathUse::WriteInside)
+        .returns(
+            Type::String,
+            "`written`; `same` where there is nothing to change; `changed` where somebody has changed the card, and it stays so; \
+             `absent` where the scheme has no card of qlua's",
+        )
+        .raises("another process writes to the directory, or it cannot be written to")
+        .example(
+            "local demo = qlua.checkpoint.demo(\"demo\")\nassert(qlua.export.refresh_card(demo.model) == \"absent\")",
+        ),
+        |call| {
+            Ok(match refresh_card(Path::new(&call.get::<String>("path")?))? {
+                Amended::Written => "written",
+                Amended::Same => "same",
+                Amended::Changed => "changed",
+                Amended::Absent => "absent",
+            })
         },
     )
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::{Table, Value};
 
-use super::{Entry, Null, object_keys, ordered_entries};
+use super::{Null, TableEntry, object_keys, ordered_entries};
 use crate::lua::Call;
 
 /// Deeper values are taken to contain themselves.
@@ -152,7 +152,7 @@ impl JsonEncoder<'_> {
         Ok(())
     }
 
-    fn object(&mut self, entries: Vec<Entry>, place: &Position) -> anyhow::Result<()> {
+    fn object(&mut self, entries: Vec<TableEntry>, place: &Position) -> anyhow::Result<()> {
         if entries.iter().any(|entry| !entry.key.is_string()) {
             return Err(self.refuse(place, "mixes names and positions as keys"));
         }
