@@ -380,7 +380,7 @@ fn all_directories_at_once_are_told_what_each_is_told_alone() {
         let size = |file: PathBuf| fs::metadata(file).unwrap().len();
         let files = directories[..4].iter().flat_map(|found| Directory(found.clone()).weight_files());
         // What several share is read once, unless each is compared.
-        assert_eq!((begun, begun == files.map(size).sum()), (read, base.is_some()));
+        assert_eq!((begun, begun == files.map(size).sum::<u64>()), (read, base.is_some()));
         assert_eq!(together.len(), directories.len());
         for (directory, found) in directories.iter().zip(&together) {
             match (found, verify_with(directory, &options)) {

@@ -218,9 +218,8 @@ local function measure(opts, plan)
   for i, scheme in ipairs(plan) do paths[i] = qlua.fs.join(opts.out, scheme.name) end
   local is_measured, rows, problem = pcall(quality.measure, opts.measured, paths)
   if not is_measured then return nil, rows end
-  if problem then return rows, problem end
-  local is_told, why = pcall(quality.refresh_cards, paths)
-  return rows, not is_told and why or nil
+  if not problem then quality.refresh_cards(paths) end
+  return rows, problem
 end
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
