@@ -381,7 +381,7 @@ fn scripts_that_were_not_begun_are_named_without_workers_too() {
 fn a_script_that_runs_itself_comes_to_an_end() {
     let batch = Batch::new().with(
         "again.lua",
-        "io.open('runs', 'a'):write('x'):close() qlua.jobs({ { script = 'again.lua' } }, { logs = 'logs' })",
+        "io.open('runs', 'a'):write('x'):close() qlua.jobs({ { script = 'again.lua' } }, { logs = 'logs' .. (os.getenv('QLUA_JOBS_DEPTH') or '') })",
     );
     let (code, _, err) = batch.run(&["again.lua"]);
     assert_eq!(code, Some(1), "{err}");
