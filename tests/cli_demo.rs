@@ -372,7 +372,7 @@ fn mistakes_are_answered_in_one_sentence_and_leave_nothing_behind() {
         "the output `qlua-demo/model/fp8_autoquant_all_layers_top10_coco2017` lies inside the source `qlua-demo/model`, which is never written to",
     );
     check(
-        1,
+        2,
         &with(&["--dialect", "universal", "--activations", "dynamic"]),
         "the dialect universal is always static, and dynamic activations were chosen",
     );
