@@ -58,6 +58,12 @@ pub fn bytes_to(count: u64, decimals: usize) -> String {
     ByteUnit { decimals: if unit.divisor > 1.0 { decimals } else { 0 }, ..unit }.text(count)
 }
 
+/// `count` bytes rounded up to what [`bytes_to`] shows of them with `decimals`.
+pub fn bytes_rounded_up(count: u64, decimals: usize) -> u64 {
+    let step = (ByteUnit::of(count).divisor / 10f64.powi(decimals as i32)).max(1.0) as u64;
+    count.div_ceil(step).saturating_mul(step)
+}
+
 /// A number of weights: `512`, `65.5 k`, `7.5 M`, `3.09 G`.
 pub fn weights(count: u64) -> String {
     let decimals = if count < 1_000_000_000 { 1 } else { 2 };
@@ -75,7 +81,10 @@ pub fn weights_to(count: u64, decimals: usize) -> String {
     format!("{:.decimals$} {name}", count as f64 / divisor)
 }
 
-/// A score: three digits, `0.133`, `1.24e-5`; words where it is no finite number.
+/// What is said of a score, or of a sum of scores, that is no finite number, wherever one is shown.
+pub const NOT_FINITE: &str = "not finite";
+
+/// A score: three digits, `0.133`, `1.24e-5`; [`NOT_FINITE`] where it is none.
 pub fn score(value: f64) -> String {
     match value {
         0.0 => "0".into(),
@@ -89,10 +98,10 @@ pub fn score(value: f64) -> String {
 
 /// The same with `decimals` digits after the point.
 pub fn score_to(value: f64, decimals: usize) -> String {
-    match not_finite(value) {
-        Some(word) => word.into(),
-        None if is_short(value) => format!("{value:.decimals$}"),
-        None => format!("{value:.decimals$e}"),
+    match value.is_finite() {
+        false => NOT_FINITE.into(),
+        true if is_short(value) => format!("{value:.decimals$}"),
+        true => format!("{value:.decimals$e}"),
     }
 }
 
@@ -192,6 +201,7 @@ mod tests {
             ["512 B", "65.5 kB", "7.5 MB", "4.13 GB"]
         );
         assert_eq!([512, 65_536, 4_130_000_000].map(|n| bytes_to(n, 3)), ["512 B", "65.536 kB", "4.130 GB"]);
+        assert_eq!([512, 2_400_001, 2_400_000].map(|n| bytes_rounded_up(n, 3)), [512, 2_401_000, 2_400_000]);
         assert_eq!([512, 65_536, 3_086_000_000].map(weights), ["512", "65.5 k", "3.09 G"]);
     }
 
@@ -199,7 +209,7 @@ mod tests {
     fn scores_are_short_and_broken_ones_are_words() {
         let scores = [0.0066397, 0.0133, 0.2649, 1.118, 24.44, 275.0, 1234.0, 0.0].map(score);
         assert_eq!(scores, ["6.64e-3", "0.0133", "0.265", "1.12", "24.4", "275", "1.23e3", "0"]);
-        assert_eq!([score(f64::INFINITY), score(f64::NAN)], ["infinite", "not a number"]);
+        assert_eq!([score(f64::INFINITY), score(f64::NAN)], [NOT_FINITE; 2]);
         assert_eq!([score_to(1.118, 1), score_to(4.963e-7, 1)], ["1.1", "5.0e-7"]);
     }
 

@@ -225,12 +225,13 @@ end
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
 function sweep.run(family, opts, extra)
-  local decision, plan, unique = family:decide(), family:plan(), family:unique_bytes()
+  local decision, plan = family:decide(), family:plan()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end
-  if opts.dry_run and opts.model and #plan > 0 then family:check() end
+  local on_disk = opts.dry_run and opts.model and #plan > 0 and family:check() or nil
   local outcome = not opts.dry_run and #plan > 0 and family:run() or nil
   local rows, problem = nil, nil
   if outcome then
+    on_disk, outcome.on_disk = outcome.on_disk, nil
     rows, problem = measure(opts, plan)
     report(family)
   end
@@ -239,16 +240,18 @@ function sweep.run(family, opts, extra)
     error(problem, 0)
   end
   if opts.json then
-    for _, scheme in ipairs(plan) do
+    for at, scheme in ipairs(plan) do
       scheme.formats, scheme.gap = family:formats(scheme.name), gaps[scheme.name]
-      scheme.files = opts.model and family:files(scheme.name) or nil
+      scheme.files = on_disk and on_disk.files[at]
     end
-    local result = { decision = decision, schemes = plan, unique_bytes = unique, written = not opts.dry_run, outcome = outcome, quality = rows }
+    local result = { decision = decision, schemes = plan, unique_bytes = on_disk and on_disk.unique_bytes, written = not opts.dry_run, outcome = outcome, quality = rows }
     for key, value in pairs(extra or {}) do result[key] = value end
     print(qlua.json.encode(result, { indent = 2, allow_nan = true }))
     if problem then error(problem, 0) end
     return
   end
+  -- A sum that is not finite is none in the plan; the table has its word for it.
+  for _, scheme in ipairs(plan) do scheme.score = scheme.score or math.huge end
   if #plan > 0 then print(qlua.report.table(plan, COLUMNS, { format = "terminal" })) end
   if rows then print(quality.table(rows)) end
   local count = qlua.report.count(#plan, "scheme")
@@ -259,12 +262,11 @@ function sweep.run(family, opts, extra)
   else
     print(("%s in %s, %s against what loaders accept."):format(count, opts.out, #plan == 1 and "checked" or "each checked"))
   end
-  if unique and #plan > 0 then
-    local copied = family:copied_bytes()
-    -- Where files cannot be shared, all are copies.
-    local on_disk = outcome and outcome.link == "copy" and copied or unique
-    print(("%s on the disk, %s without sharing%s."):format(
-      qlua.report.bytes(on_disk), qlua.report.bytes(copied), outcome and ":\n" .. summary(outcome) or ""))
+  if on_disk then
+    -- What `du` counts; a file system that shares blocks takes less.
+    local reflinked = outcome and outcome.link == "reflink" and " (reflinks counted in full, though they share blocks)" or ""
+    print(("%s on the disk%s, %s without sharing%s."):format(qlua.report.bytes(on_disk.unique_bytes), reflinked,
+      qlua.report.bytes(on_disk.copied_bytes), outcome and ":\n" .. summary(outcome) or ""))
   end
   if problem then error(problem, 0) end
 end

@@ -1,11 +1,11 @@
 //! What a family will be, worked out once from headers alone: dry run, JSON, run, report and verify read the same object.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::base_card::carried;
 use super::basis::Basis;
 use super::decision::{LayoutDecision, decide};
+use super::on_disk::{NamedFile, OnDisk, SchemeFile, new_file, shares_files};
 use super::options::FamilyOptions;
 use super::scheme::Scheme;
 use crate::checkpoint::CARD;
@@ -17,7 +17,6 @@ use crate::plan::{CostModel, Figures, Layout, Plan};
 use crate::write::shard::ShardLayout;
 use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
-use crate::write::store::link::LinkChoice;
 use crate::write::{Companions, scheme_outputs, shard_name};
 
 const MANIFEST_ALONE: &str =
@@ -80,26 +79,17 @@ pub struct PlannedScheme {
     /// What it amounts to in numbers.
     pub figures: Figures,
     /// Its weight files when nothing of the family is there yet; empty when there is only a manifest.
-    pub files: Vec<PlannedFile>,
-}
-
-/// A weight file of a scheme that is not written yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedFile {
-    /// File name inside the directory.
-    pub file: String,
-    /// Size in bytes, header included.
-    pub bytes: u64,
-    /// How many schemes of the family hold it, this one included.
-    pub schemes: usize,
+    pub files: Vec<SchemeFile>,
 }
 
 /// The tensors of a family and the files that they go into.
 pub(super) struct PlannedFiles {
     /// Every different tensor once, and which scheme holds which.
     pub items: Items,
-    /// Bytes of the files of all schemes together, each shared one counted once; none is where they are to be copied.
+    /// Bytes of the files of all schemes together when all are written anew, each shared one counted once.
     pub unique_bytes: u64,
+    /// The same without sharing.
+    pub copied_bytes: u64,
 }
 
 impl Planned {
@@ -132,8 +122,9 @@ impl Planned {
         let directory = |scheme: &Scheme| Some(options.out.join(&scheme.name));
         let mut schemes: Vec<PlannedScheme> =
             schemes.iter().map(|scheme| planned(scheme, &costs, directory(scheme))).collect();
-        let unique_bytes = place_files(&mut schemes, &items, options)?;
-        let files = Some(PlannedFiles { items, unique_bytes });
+        let OnDisk { unique_bytes, copied_bytes, files } = all_anew(schemes.len(), &items, options)?;
+        schemes.iter_mut().zip(files).for_each(|(scheme, files)| scheme.files = files);
+        let files = Some(PlannedFiles { items, unique_bytes, copied_bytes });
         Ok(Planned { dialect: Some(dialect), layout: Some(layout), notes, schemes, costs, files })
     }
 
@@ -161,25 +152,19 @@ impl Planned {
         scheme.ok_or_else(|| Error::not_found(format!("the family has no scheme `{name}`")))
     }
 
-    /// Bytes of the weight files of all schemes together, each shared one counted once (none is where they are to be copied);
-    /// nothing when there is only a manifest.
+    /// Bytes of the weight files of all schemes together if all were written anew, each file counted once: shards are shared but
+    /// where they are to be copied or reflinked. Nothing when there is only a manifest.
     pub fn unique_bytes(&self) -> Option<u64> {
         self.files.as_ref().map(|files| files.unique_bytes)
     }
 
-    /// Bytes of the weight files of all schemes together, each file counted in every directory that holds it; nothing when
-    /// there is only a manifest.
+    /// The same with each file counted in every directory that holds it.
     pub fn copied_bytes(&self) -> Option<u64> {
-        self.files.as_ref().map(|_| self.schemes.iter().map(PlannedScheme::file_bytes).sum())
+        self.files.as_ref().map(|files| files.copied_bytes)
     }
 }
 
 impl PlannedScheme {
-    /// Bytes of its weight files, headers included.
-    pub fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
-    }
-
     /// Its coverage manifest, without the places that it was made from.
     pub(super) fn coverage(&self) -> Coverage {
         let mut coverage = Coverage::new(&self.name, &self.selection);
@@ -194,28 +179,24 @@ fn planned(scheme: &Scheme, costs: &CostModel, directory: Option<PathBuf>) -> Pl
     PlannedScheme { name, directory, selection, plan, figures, files: Vec::new() }
 }
 
-/// Gives every scheme its files, and the bytes of all of them together.
-fn place_files(schemes: &mut [PlannedScheme], items: &Items, options: &FamilyOptions) -> Result<u64> {
+/// What the files of `schemes` schemes take if all are written anew.
+fn all_anew(schemes: usize, items: &Items, options: &FamilyOptions) -> Result<OnDisk> {
     let mut shards = plan_shards(items, &items.of_scheme, options.max_shard_size);
     shards.sort_by(|a, b| a.order.cmp(&b.order));
-    let mut bytes = Vec::with_capacity(shards.len());
-    let mut held: HashMap<usize, Vec<usize>> = HashMap::new();
+    let is_shared = shares_files(options.link);
+    let mut held: Vec<Vec<(usize, u64)>> = vec![Vec::new(); schemes];
     for (at, shard) in shards.iter().enumerate() {
-        bytes.push(ShardLayout::new(shard.tensors.iter().map(|t| t.spec.clone()).collect())?.length());
-        shard.schemes.iter().for_each(|scheme| held.entry(*scheme).or_default().push(at));
+        let bytes = ShardLayout::new(shard.tensors.iter().map(|t| t.spec.clone()).collect())?.length();
+        shard.schemes.iter().for_each(|&scheme| held[scheme].push((at, bytes)));
     }
-    for (number, scheme) in schemes.iter_mut().enumerate() {
-        let mine = held.remove(&number).unwrap_or_default();
-        let file = |(index, shard): (usize, &usize)| PlannedFile {
+    let named = |(number, mine): (usize, &Vec<(usize, u64)>)| -> Vec<NamedFile> {
+        let file = |(index, &(shard, bytes)): (usize, &(usize, u64))| NamedFile {
             file: shard_name(index, mine.len()),
-            bytes: bytes[*shard],
-            schemes: shards[*shard].schemes.len(),
+            bytes,
+            identity: new_file(shard, number, is_shared),
         };
-        scheme.files = mine.iter().enumerate().map(file).collect();
-    }
-    Ok(match options.link {
-        // Then every directory has files of its own.
-        LinkChoice::Copy => schemes.iter().map(PlannedScheme::file_bytes).sum(),
-        _ => bytes.iter().sum(),
-    })
+        mine.iter().enumerate().map(file).collect()
+    };
+    let named: Vec<Vec<NamedFile>> = held.iter().enumerate().map(named).collect();
+    Ok(OnDisk::of(&named.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }

@@ -3,6 +3,7 @@
 mod block_sources;
 mod sources;
 mod values;
+mod work;
 mod writing;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use super::base_card::carried;
 use super::basis::Basis;
 use super::directory::{DirectoryWriter, Written};
+use super::on_disk::OnDisk;
 use super::options::FamilyOptions;
 use super::planned::{Planned, PlannedFiles, PlannedScheme};
 use super::report::require_ours;
@@ -23,10 +25,10 @@ use crate::model::Model;
 use crate::plan::Layout;
 use crate::record::{HashedFile, Source};
 use crate::units::bytes as bytes_with_unit;
-use crate::write::destination::{require_apart, require_space, require_writable};
+use crate::write::destination::{require_apart, require_short, require_space, require_writable};
 use crate::write::kept::require_own;
+use crate::write::removable::require_removable;
 use crate::write::source_hashes::SourceHashes;
-use crate::write::store::bucket::plan_shards;
 use crate::write::store::items::Items;
 use crate::write::store::key::content_key;
 use crate::write::store::link::Link;
@@ -35,6 +37,7 @@ use crate::write::store::reuse::siblings;
 use crate::write::store::workplace::Workplace;
 use crate::write::transaction::{require_place, require_replaceable, settle};
 use crate::write::{Companions, Progress, leftovers};
+use work::Work;
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +52,8 @@ pub struct Outcome {
     pub reused_bytes: u64,
     /// The worst way in which a shard was shared; nothing when none was.
     pub link: Option<Link>,
+    /// What the weight files of all schemes take now, those included that were there.
+    pub on_disk: OnDisk,
 }
 
 /// What nothing stops, and is still to be known before a run.
@@ -59,6 +64,8 @@ pub struct Foreseen {
     pub missing_device: Option<Error>,
     /// Bytes of weights whose values were not looked at: a run fails where one is NaN or infinite.
     pub unseen_bytes: u64,
+    /// What the weight files of all schemes will take: what is there and stays, and what is made.
+    pub on_disk: OnDisk,
 }
 
 /// A family that may be written: nothing stands in the way.
@@ -73,6 +80,7 @@ pub(super) struct Run<'a> {
     directories: DirectoryWriter<'a>,
     sources: SourceHashes<'a>,
     schemes: Vec<Pending<'a>>,
+    work: Work,
 }
 
 /// A scheme of a run.
@@ -121,6 +129,7 @@ impl<'a> Run<'a> {
         let mut schemes = Vec::new();
         for (number, scheme) in planned.schemes.iter().enumerate() {
             let Some(directory) = scheme.directory.as_deref() else { continue };
+            require_short(directory)?;
             require_apart(directory, model.directory())?;
             if let Some(baseline) = &options.baseline {
                 require_apart(directory, &hub::directory(baseline)?)?;
@@ -159,8 +168,10 @@ impl<'a> Run<'a> {
             ),
         };
         let layout = *layout;
-        let mut run = Run { options, basis, model, copied, layout, items, directories, sources, schemes };
-        let prepared = run.find_up_to_date().and_then(|()| run.require_workplace(planned));
+        let work = Work::default();
+        let mut run =
+            Run { options, basis, model, copied, layout, items, directories, sources, schemes, work };
+        let prepared = run.find_up_to_date().and_then(|()| run.find_work());
         match prepared {
             Ok(()) => Ok(run),
             Err(error) => Err(run.explained(error)),
@@ -172,7 +183,11 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Those of [`Self::require_finite_weights`].
     pub fn foresee(&self) -> Result<Foreseen> {
-        Ok(Foreseen { missing_device: self.missing_device(), unseen_bytes: self.require_finite_weights()? })
+        Ok(Foreseen {
+            missing_device: self.missing_device(),
+            unseen_bytes: self.require_finite_weights()?,
+            on_disk: self.foreseen_on_disk()?,
+        })
     }
 
     /// Why the device that was named cannot be used; nothing where it can, or nothing is to be written.
@@ -184,34 +199,37 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Fails when the workplace belongs to a run on other inputs, or the disk has too little room. What finished schemes
-    /// have in common with these is known only once the source is hashed: where there are any, the run itself looks for
-    /// room.
-    fn require_workplace(&self, planned: &Planned) -> Result<()> {
-        let pending: Vec<&Pending> = self.schemes.iter().filter(|scheme| !scheme.is_up_to_date()).collect();
+    /// Finds out what is to be done. Fails when the workplace belongs to a run on other inputs, what is to be replaced cannot be
+    /// removed, files cannot be shared as was asked for, or the disk has too little room.
+    fn find_work(&mut self) -> Result<()> {
+        let pending: Vec<usize> =
+            (0..self.schemes.len()).filter(|&at| !self.schemes[at].is_up_to_date()).collect();
         if pending.is_empty() {
             return Ok(());
         }
         Workplace::require_place(&self.options.out)?;
-        pending.iter().try_for_each(|scheme| require_place(scheme.directory))?;
+        for scheme in pending.iter().map(|&at| &self.schemes[at]) {
+            require_place(scheme.directory)?;
+            if scheme.replaces(self.options) {
+                require_removable(scheme.directory)?;
+            }
+        }
         if !self.options.overwrite {
             let inputs = self.inputs();
             if !is_undecided(&self.options.out, &inputs) {
                 Workplace::require_usable(&self.options.out, &inputs.word())?;
             }
         }
-        if !siblings(&self.options.out).is_empty() {
-            return Ok(());
-        }
-        self.require_room(planned.unique_bytes().unwrap_or(0), pending.len())
+        self.work = self.work(pending)?;
+        self.require_room()
     }
 
-    /// Fails unless there is room for `weights` bytes of weight files, less what a stopped run has left, and for the
-    /// other files of `schemes` directories.
-    fn require_room(&self, weights: u64, schemes: usize) -> Result<()> {
+    /// Fails unless there is room for the weight files that are to be made, less what a stopped run has left, and for the other
+    /// files of their directories.
+    fn require_room(&self) -> Result<()> {
         let out = &self.options.out;
-        let others = schemes as u64 * self.directories.other_bytes()?;
-        require_space(out, weights.saturating_sub(Workplace::left_bytes(out)) + others)
+        let others = self.work.pending.len() as u64 * self.directories.other_bytes()?;
+        require_space(out, self.work.bytes().saturating_sub(Workplace::left_bytes(out)) + others)
     }
 
     /// Marks the schemes whose directories are there, made from the same inputs.
@@ -239,17 +257,16 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// See [`Family::run`](super::Family::run).
-    pub fn write(&self, progress: &dyn Progress) -> Result<Outcome> {
+    pub fn write(mut self, progress: &dyn Progress) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         self.note_standing(progress);
-        let pending: Vec<usize> =
-            (0..self.schemes.len()).filter(|&at| !self.schemes[at].is_up_to_date()).collect();
-        if pending.is_empty() {
+        let work = std::mem::take(&mut self.work);
+        if work.pending.is_empty() {
             let siblings = siblings(&self.options.out);
             let is_used = |key: &str| siblings.iter().any(|s| s.weights().iter().any(|w| w.content == key));
             Workplace::clear(&self.options.out, &self.inputs().word(), is_used)?;
         } else {
-            self.write_pending(&pending, progress, &mut outcome).map_err(|error| self.explained(error))?;
+            self.write_pending(work, progress, &mut outcome).map_err(|error| self.explained(error))?;
         }
         for pending in &self.schemes {
             if pending.is_up_to_date() {
@@ -266,6 +283,7 @@ impl<'a> Run<'a> {
             });
         }
         self.note_leftovers(progress);
+        outcome.on_disk = self.on_disk()?;
         Ok(outcome)
     }
 
@@ -302,20 +320,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One pass over the source for the schemes at these positions, and then a directory for each.
-    fn write_pending(&self, pending: &[usize], progress: &dyn Progress, outcome: &mut Outcome) -> Result<()> {
-        let mut needs: Vec<Vec<usize>> =
-            pending.iter().map(|&scheme| self.items.of_scheme[scheme].clone()).collect();
-        let reused = self.reused(pending, &mut needs)?;
-        let shards = plan_shards(self.items, &needs, self.options.max_shard_size);
-        self.require_room(shards.iter().map(|s| s.bytes * self.copies(s)).sum(), pending.len())?;
+    /// One pass over the source for the pending schemes, and then a directory for each.
+    fn write_pending(&self, work: Work, progress: &dyn Progress, outcome: &mut Outcome) -> Result<()> {
+        let Work { pending, reused, shards, .. } = work;
         let device = self.device(&shards, progress)?;
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.
         let inputs = self.inputs();
         adopt(&self.options.out, &inputs, |finished| Ok(self.is_made_of_source(&shards, finished)))?;
         let mut workplace = Workplace::open(&self.options.out, &inputs.word(), self.options.overwrite)?;
-        let done = self.write_into(&workplace, pending, &shards, reused, &device, progress, outcome);
+        let done = self.write_into(&workplace, &pending, &shards, reused, &device, progress, outcome);
         if matches!(done, Err(Error::Interrupted))
             && let Some(path) = workplace.keep_work()
         {

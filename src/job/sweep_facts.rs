@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::on_disk::{NamedFile, OnDisk};
 use crate::dialect::DialectId;
 use crate::format::QuantisationError;
 use crate::report::sweep::{LayerError, SchemeOrigin, Sharing};
@@ -31,16 +32,11 @@ pub(super) fn layout_facts<'a>(
     columns.into_iter().filter_map(fact).collect()
 }
 
-/// What sharing saves: files with the same hash counted once. `weights` are the sizes and hashes of the weight files of each
-/// scheme; nothing where some scheme is not written.
-pub(super) fn sharing<'a>(weights: impl Iterator<Item = Option<&'a [(u64, String)]>>) -> Option<Sharing> {
-    let weights: Vec<&[(u64, String)]> = weights.collect::<Option<_>>()?;
-    let files = || weights.iter().copied().flatten();
-    let unique: BTreeMap<&str, u64> = files().map(|(bytes, hash)| (hash.as_str(), *bytes)).collect();
-    (!weights.is_empty()).then(|| Sharing {
-        unique_bytes: unique.values().sum(),
-        copied_bytes: files().map(|(bytes, _)| bytes).sum(),
-    })
+/// What the files of the schemes take, counted as what lies there; nothing where some scheme is not written.
+pub(super) fn sharing<'a>(weights: impl Iterator<Item = Option<&'a [NamedFile]>>) -> Option<Sharing> {
+    let weights: Vec<&[NamedFile]> = weights.collect::<Option<_>>()?;
+    let OnDisk { unique_bytes, copied_bytes, .. } = OnDisk::of(&weights);
+    (!weights.is_empty()).then_some(Sharing { unique_bytes, copied_bytes })
 }
 
 /// What quantising each layer loses: the worst, where schemes of several layouts lose differently.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::basis::Basis;
 use super::engines::serving;
+use super::on_disk::NamedFile;
 use super::options::FamilyOptions;
 use super::planned::Planned;
 use super::quality::{ShownScheme, read_quality};
@@ -47,8 +48,8 @@ struct ShownMember {
     figures: Figures,
     origin: Option<SchemeOrigin>,
     family: FamilyKey,
-    /// The size and the hash of each weight file, where it is written.
-    weights: Option<Vec<(u64, String)>>,
+    /// Its weight files, where it is written.
+    weights: Option<Vec<NamedFile>>,
     inputs: Option<String>,
     errors: WeightErrors,
 }
@@ -170,14 +171,14 @@ fn add_recorded(sweeps: &mut Vec<Sweep>, scheme: RecordedScheme) {
         ),
     };
     let family = FamilyKey::of(policy, &scheme.coverage, Some(&scheme.record.layout));
-    let weights = scheme.record.weights.iter().map(|weight| (weight.bytes, weight.blake3.clone())).collect();
     sweep.schemes.push(ShownMember {
         name: scheme.name,
         selection,
         figures,
         origin: Some(origin),
         family,
-        weights: Some(weights),
+        // Nothing where one was taken away just now.
+        weights: NamedFile::lying_in(scheme.model.directory(), &scheme.record.weights).ok(),
         inputs: Some(scheme.record.inputs),
         errors: scheme.errors,
     });

@@ -6,6 +6,7 @@ use super::CostModel;
 use super::solver::{Choice, Knapsack};
 use crate::error::{Error, Result};
 use crate::manifest::{Ranking, Selection};
+use crate::units::{bytes_rounded_up, bytes_to};
 use crate::words::words;
 
 /// A limit on what a scheme may cost.
@@ -40,7 +41,7 @@ impl Budget {
     fn rounded_up(self) -> Self {
         match self {
             Budget::EffectiveBits(bits) => Budget::EffectiveBits((bits * 1e3).ceil() / 1e3),
-            bytes => bytes,
+            Budget::Bytes(bytes) => Budget::Bytes(bytes_rounded_up(bytes, 3)),
         }
     }
 }
@@ -50,9 +51,7 @@ impl fmt::Display for Budget {
         match self {
             // Three decimals are what a plan shows.
             Budget::EffectiveBits(bits) => write!(f, "{} effective bits", (bits * 1e3).round() / 1e3),
-            Budget::Bytes(bytes) => {
-                write!(f, "{bytes} bytes ({:.3} GiB)", *bytes as f64 / (1u64 << 30) as f64)
-            }
+            Budget::Bytes(bytes) => f.write_str(&bytes_to(*bytes, 3)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::budget::{BudgetSolver, Measure};
-use super::{CostModel, Figures};
+use super::{CostModel, Figures, knee};
 use crate::error::Result;
 use crate::manifest::{Group, Ranking};
 
@@ -64,21 +64,8 @@ fn point(figures: &Figures, groups: usize, added: Vec<String>) -> HullPoint {
     }
 }
 
-/// The index of the knee: the point of the hull farthest below the line from the first point to the last, in effective bits and score
-/// scaled to 1 (Satopää et al. 2011); `None` when there are fewer than three points.
-pub fn knee(points: &[HullPoint]) -> Option<usize> {
-    let ([first, .., last], 3..) = (points, points.len()) else { return None };
-    let below = |point: &HullPoint| {
-        let saved =
-            (first.effective_bits - point.effective_bits) / (first.effective_bits - last.effective_bits);
-        let lost = (point.score - first.score) / (last.score - first.score);
-        saved - lost
-    };
-    let mut best = (0, f64::NEG_INFINITY);
-    for (at, point) in points.iter().enumerate() {
-        if below(point) > best.1 {
-            best = (at, below(point));
-        }
-    }
-    Some(best.0)
+/// The index of the [`knee`] of the summed score against the bytes of all tensors; `None` when there are fewer than three points.
+pub fn hull_knee(points: &[HullPoint]) -> Option<usize> {
+    let by_size: Vec<(f64, f64)> = points.iter().rev().map(|p| (p.bytes as f64, p.score)).collect();
+    knee(&by_size).map(|at| points.len() - 1 - at)
 }

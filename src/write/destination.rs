@@ -97,6 +97,42 @@ fn keeps_nothing(kind: u64) -> Option<&'static str> {
     KEEPING_NOTHING.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
 }
 
+/// The longest path that Linux takes, without the zero at its end.
+const LONGEST_PATH: usize = 4095;
+/// The longest name that a file system takes, where it does not tell.
+const LONGEST_NAME: usize = 255;
+/// How much longer the paths of the files of a run are than twice the name of the scheme: `/.NAME.replaced/layer-sensitivity/`
+/// and the longest ending of a record, or the name of a shard in the workplace.
+const BELOW: usize = 128;
+
+/// Fails when the path of the scheme directory `target` is longer than the system takes, with what goes into it, or a part of it
+/// is.
+///
+/// # Errors
+/// [`Error::Refused`] with both lengths.
+pub(crate) fn require_short(target: &Path) -> Result<()> {
+    let refused = |problem: String| Err(Error::refused(problem).with_hint("choose a shorter --out"));
+    let limit = rustix::fs::statvfs(nearest_existing(target)).ok().map(|stat| stat.f_namemax as usize);
+    let limit = limit.filter(|limit| *limit > 0).unwrap_or(LONGEST_NAME);
+    let names = target.components().map(|part| part.as_os_str());
+    if let Some(long) = names.clone().find(|name| name.len() > limit) {
+        let begin: String = long.to_string_lossy().chars().take(20).collect();
+        return refused(format!(
+            "the part `{begin}…` of the output path has {} bytes, and the file system takes {limit}",
+            long.len()
+        ));
+    }
+    let name = target.file_name().map_or(0, |name| name.len());
+    let longest = target.as_os_str().len() + name + BELOW;
+    if longest > LONGEST_PATH {
+        return refused(format!(
+            "the output path has {} bytes, {longest} with what goes into it, and the system takes {LONGEST_PATH}",
+            target.as_os_str().len()
+        ));
+    }
+    Ok(())
+}
+
 /// Fails when the file system of `target` (or of its nearest existing parent) has fewer than `bytes` bytes free.
 ///
 /// # Errors
@@ -123,7 +159,7 @@ pub(crate) fn require_space(target: &Path, bytes: u64) -> Result<()> {
 }
 
 /// `target`, or the nearest of its parents that is there.
-fn nearest_existing(target: &Path) -> PathBuf {
+pub(crate) fn nearest_existing(target: &Path) -> PathBuf {
     let resolved = resolve(target);
     resolved.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/")).to_path_buf()
 }
@@ -188,6 +224,19 @@ mod tests {
         }
         std::fs::create_dir_all(base.path().join("gone/for/good")).unwrap();
         require_writable(&link.join("out")).unwrap();
+    }
+
+    #[test]
+    fn paths_that_no_system_takes_are_refused_with_their_lengths() {
+        let base = tempfile::tempdir().unwrap();
+        let long = base.path().join("a".repeat(300)).join("scheme");
+        let error = require_short(&long).unwrap_err();
+        assert!(error.to_string().contains("has 300 bytes"), "{error}");
+        assert_eq!(error.hint(), Some("choose a shorter --out"));
+        let deep = base.path().join(vec!["a".repeat(200); 21].join("/")).join("scheme");
+        assert!(require_short(&deep).unwrap_err().to_string().contains("and the system takes 4095"));
+        require_short(&base.path().join("a".repeat(255)).join("scheme")).unwrap();
+        require_short(&base.path().join(vec!["a".repeat(200); 18].join("/")).join("scheme")).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod leftovers;
 pub(crate) mod outputs;
 pub(crate) mod pass;
 pub(crate) mod progress;
+pub(crate) mod removable;
 pub(crate) mod shard;
 pub(crate) mod source_hashes;
 pub(crate) mod store;

@@ -24,7 +24,7 @@ local outcome = family:run()
 local model = qlua.checkpoint.open(demo.model)
 local weight = model:tensor("model.norm.weight")
 local rows = {
-  Group = manifest.groups[1], Decision = family:decide(), PlannedScheme = family:plan()[1], PlannedFile = family:files("half")[1],
+  Group = manifest.groups[1], Decision = family:decide(), PlannedScheme = family:plan()[1], SchemeFile = family:files("half")[1], OnDisk = outcome.on_disk,
   Outcome = outcome, Written = outcome.schemes[1], Fit = qlua.plan.solve(family, ranking, { effective_bits = 12 }),
   HullPoint = qlua.plan.frontier(family, ranking).points[2], Correlation = qlua.manifest.correlation(manifest, manifest),
   TensorRow = model:tensors()[1], ShardRow = model.shards[1], Demo = demo, Stats = weight:stats(), Histogram = weight:histogram(4),

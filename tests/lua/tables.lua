@@ -17,10 +17,10 @@ end
 
 -- Numbers have no digits that say nothing, and missing ones are a dash.
 local lines = cells({ { key = "n" }, { key = "b", unit = "bytes" }, { key = "s", title = "score", unit = "score" } })
-assert(lines[1] == "|   n |       b |        score |", lines[1])
-assert(lines[3] == "| 0.3 | 7.51 GB |         1.12 |", lines[3])
-assert(lines[4] == "|   3 |       – |     infinite |", lines[4])
-assert(lines[5] == "|   2 |    12 B | not a number |", lines[5])
+assert(lines[1] == "|   n |       b |      score |", lines[1])
+assert(lines[3] == "| 0.3 | 7.51 GB |       1.12 |", lines[3])
+assert(lines[4] == "|   3 |       – | not finite |", lines[4])
+assert(lines[5] == "|   2 |    12 B | not finite |", lines[5])
 
 -- `decimals` holds for every number of the column, whole ones too.
 lines = cells({ { key = "n", decimals = 2 }, { key = "b", unit = "bytes", decimals = 1 } }, { format = "text" })

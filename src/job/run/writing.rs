@@ -13,8 +13,7 @@ use crate::write::content::{Content, OutputTensor};
 use crate::write::pass::{self, MadeBlock, OutputFile, PassOptions};
 use crate::write::progress::during;
 use crate::write::store::bucket::{FileOrder, PlannedShard};
-use crate::write::store::link::LinkChoice;
-use crate::write::store::reuse::{ReusedShard, Sibling, siblings, take_from_siblings};
+use crate::write::store::reuse::ReusedShard;
 use crate::write::store::workplace::{Finished, Workplace};
 use crate::write::transaction::PartialDirectory;
 use crate::write::{Progress, WeightErrors, shard_name};
@@ -95,19 +94,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
-    pub(super) fn reused(&self, pending: &[usize], needs: &mut [Vec<usize>]) -> Result<Vec<ReusedShard>> {
-        let replaced = |s: &Sibling| pending.iter().any(|&at| self.schemes[at].directory == s.directory());
-        let siblings: Vec<Sibling> = siblings(&self.options.out)
-            .into_iter()
-            .filter(|sibling| !replaced(sibling) && self.sources.may_be(sibling.source()))
-            .collect();
-        if siblings.is_empty() {
-            return Ok(vec![]);
-        }
-        take_from_siblings(&siblings, &self.sources.finish()?, self.items, needs, self.options.max_shard_size)
-    }
-
     /// Opens the device that quantises, and says which it is unless it was named: the CPU when nothing is quantised.
     pub(super) fn device(&self, shards: &[PlannedShard], progress: &dyn Progress) -> Result<Device> {
         let is_quantised = |t: &OutputTensor| matches!(t.content, Content::Codes(_));
@@ -120,14 +106,6 @@ impl<'a> Run<'a> {
             progress.note(&format!("weights are quantised on {device}"));
         }
         Ok(device)
-    }
-
-    /// Into how many files `shard` goes for certain.
-    pub(super) fn copies(&self, shard: &PlannedShard) -> u64 {
-        match self.options.link {
-            LinkChoice::Copy => shard.schemes.len() as u64,
-            _ => 1,
-        }
     }
 
     /// Writes the shards that no earlier run had finished, as far as it had not; the workplace keeps the records of all.

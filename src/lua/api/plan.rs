@@ -9,7 +9,7 @@ use crate::lua::declare::{Class, Function, Namespace, Options};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type};
 use crate::manifest::{Group, Ranking, Selection};
-use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, HullPoint, Measure, hull, knee};
+use crate::plan::{Budget, BudgetSolver, CostModel, Figures, Fit, HullPoint, Measure, hull, hull_knee};
 use crate::words::words;
 
 const FAMILY: Type = Type::Handle("Family");
@@ -220,9 +220,9 @@ fn hull_class() -> Class<Hull> {
         .field(
             "knee",
             Type::Optional(&Type::Integer),
-            "which point lies farthest below the line from the first to the last, in effective bits and score; nil when there \
-             are fewer than three",
-            |this, _| Ok(knee(&this.points).map(|at| at + 1)),
+            "which point lies farthest below the line from the first to the last, with bytes and score scaled to 1, as reports name \
+             the knee of a family; nil where none lies below it, as when there are fewer than three",
+            |this, _| Ok(hull_knee(&this.points).map(|at| at + 1)),
         )
         .method(
             Function::new("selection", "The groups that are in FP8 at a point.")

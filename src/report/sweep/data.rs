@@ -33,10 +33,10 @@ pub struct SweepReport {
     pub sharing: Option<Sharing>,
 }
 
-/// Bytes of the weight files of all schemes together.
+/// Bytes of the weight files of all schemes together, as `du` counts them: a copy or a reflink is a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sharing {
-    /// Each shared file counted once.
+    /// Each file counted once, however many names it has.
     pub unique_bytes: u64,
     /// Each file counted in every directory that holds it.
     pub copied_bytes: u64,

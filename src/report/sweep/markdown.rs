@@ -1,8 +1,8 @@
 //! The report in short, as Markdown.
 
 use super::data::SweepReport;
-use super::decisive::KNEE;
 use super::{commands, quality, tables, words};
+use crate::plan::KNEE;
 use crate::report::table::markdown;
 use crate::shown;
 

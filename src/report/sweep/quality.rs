@@ -1,9 +1,10 @@
 //! What the schemes cost in measured quality: a table, and a curve of KL against size with its knee for each kind of samples.
 
 use super::data::{MeasuredQuality, QualityKind, SchemeRow, SweepReport};
-use super::decisive::{KNEE, has_logarithm, knee};
+use super::decisive::has_logarithm;
 use super::families::{colour, name_within};
 use super::figures::{Figure, Legend, label};
+use crate::plan::KNEE;
 use crate::report::svg::{Axis, Mark, Plot, Series, Shape};
 use crate::report::table::{Cell, Column, Table, Unit};
 use crate::units::{self, ByteUnit};
@@ -29,6 +30,8 @@ impl QualityKind {
 struct Measured<'a> {
     name: String,
     family: usize,
+    /// Among the schemes of the sweep.
+    place: usize,
     scheme: &'a SchemeRow,
     quality: &'a MeasuredQuality,
 }
@@ -55,9 +58,10 @@ pub(super) fn of_scheme<'a>(
 fn measured(sweep: &SweepReport, kind: QualityKind) -> Vec<Measured<'_>> {
     let schemes = sweep.schemes.iter().zip(sweep.short_names());
     let mut measured: Vec<Measured> = schemes
-        .filter_map(|(scheme, name)| {
+        .enumerate()
+        .filter_map(|(place, (scheme, name))| {
             let family = scheme.family;
-            of_scheme(sweep, scheme, kind).map(|quality| Measured { name, family, scheme, quality })
+            of_scheme(sweep, scheme, kind).map(|quality| Measured { name, family, place, scheme, quality })
         })
         .collect();
     measured.sort_by_key(|one| one.scheme.figures.bytes);
@@ -71,7 +75,7 @@ fn measured_families(sweep: &SweepReport, kind: QualityKind) -> Vec<MeasuredFami
         let is_own =
             |one: &&Measured| family.schemes.iter().any(|&at| sweep.schemes[at].family == one.family);
         let schemes: Vec<Measured> = measured.iter().filter(is_own).cloned().collect();
-        let knee = knee_of(&schemes);
+        let knee = knee_of(sweep, &schemes);
         MeasuredFamily { label: family.label, colour: colour(number), schemes, knee }
     });
     families.filter(|family| !family.schemes.is_empty()).collect()
@@ -87,12 +91,11 @@ pub(super) fn is_measured(sweep: &SweepReport) -> bool {
     QualityKind::ALL.into_iter().any(|kind| !measured(sweep, kind).is_empty())
 }
 
-/// The place of the knee among `measured`. KL of 0, or none, has no logarithm: such schemes are left out of the curve.
-fn knee_of(measured: &[Measured]) -> Option<usize> {
-    let held: Vec<usize> = (0..measured.len()).filter(|&at| has_logarithm(measured[at].quality.kl)).collect();
-    let points: Vec<(f64, f64)> =
-        held.iter().map(|&at| (measured[at].scheme.figures.bytes as f64, measured[at].quality.kl)).collect();
-    knee(&points).map(|at| held[at])
+/// The place of the knee among `measured`.
+fn knee_of(sweep: &SweepReport, measured: &[Measured]) -> Option<usize> {
+    let losses = measured.iter().map(|one| (one.place, one.quality.kl));
+    let knee = sweep.knee_of(losses)?;
+    measured.iter().position(|one| one.place == knee)
 }
 
 /// One row for each scheme that was measured. Columns that would be empty are left out.
@@ -206,8 +209,9 @@ fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
     }
     let mut caption = String::from("Below and to the left is better.");
     match &knees[..] {
-        [] => caption
-            .push_str(" No scheme lies below the line from the smallest to the largest: there is no knee."),
+        [] => caption.push_str(
+            " No scheme lies below the line from the smallest to the base checkpoint: there is no knee.",
+        ),
         [only] => legend.push(("dot knee".into(), format!("the knee: {only}"))),
         several => legend.push(("dot knee".into(), format!("the knees: {}", several.join(", ")))),
     }

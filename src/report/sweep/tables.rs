@@ -47,22 +47,24 @@ pub(in crate::report) fn schemes(sweep: &SweepReport) -> Table {
         let figures = &scheme.figures;
         let kl = |kind| quality::of_scheme(sweep, scheme, kind).map(|measured| measured.kl);
         let [kl_text, kl_image] = QualityKind::ALL.map(kl);
+        let least = figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits));
+        let share = |share: Option<f64>| share.map_or(units::NOT_FINITE.into(), Cell::from);
         table.push([
             name.into(),
             figures.bytes.into(),
             sweep.saved(scheme).into(),
-            sweep.share_of(scheme).map_or("not finite".into(), Cell::from),
+            share(sweep.share_of(scheme)),
             kl_text.into(),
             kl_image.into(),
-            sweep.least_share_of(scheme).into(),
+            least.map_or(Cell::Empty, |least| share(sweep.share(least))),
             sweep.score_per_gigabyte(scheme).into(),
             scheme.percent.map(|percent| format!("{percent} %")).into(),
             scheme.fp8_groups().into(),
             figures.kept.into(),
             figures.quantised_layers.into(),
             figures.effective_bits.into(),
-            figures.score.map_or("not finite".into(), Cell::from),
-            figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits)).into(),
+            figures.score.unwrap_or(f64::NAN).into(),
+            least.into(),
         ]);
     }
     table.retain_columns(&shown);

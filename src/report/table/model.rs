@@ -157,7 +157,8 @@ impl Column {
     }
 
     fn number(&self, value: f64) -> String {
-        if let (Some(word), false) = (units::not_finite(value), self.unit == Unit::Decibels) {
+        let has_own_word = matches!(self.unit, Unit::Decibels | Unit::Score);
+        if let (Some(word), false) = (units::not_finite(value), has_own_word) {
             return word.into();
         }
         // Sizes and counts are whole; what is below 0 keeps its sign.
@@ -257,7 +258,9 @@ mod tests {
         assert_eq!((align, texts), (Align::Right, vec!["7.51 GB".into(), "-2.0 kB".into()]));
         let (_, texts) =
             cells(Column::of("", Unit::Score), vec![1.12.into(), f64::INFINITY.into(), f64::NAN.into()]);
-        assert_eq!(texts, ["1.12", "infinite", "not a number"]);
+        assert_eq!(texts, ["1.12", units::NOT_FINITE, units::NOT_FINITE]);
+        let (_, texts) = cells(Column::new(""), vec![f64::INFINITY.into(), f64::NAN.into()]);
+        assert_eq!(texts, ["infinite", "not a number"]);
         let (_, texts) = cells(Column::new(""), vec![Cell::Integer(12_345_678), (0.1 + 0.2).into()]);
         assert_eq!(texts, ["12345678", "0.3"]);
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::input;
+use crate::interrupt::Cleanup;
 use crate::words::words;
+use crate::write::destination::nearest_existing;
 
 words! {
     /// How shards are shared between the directories of a family, as it was asked for.
@@ -45,7 +47,9 @@ pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> 
     if matches!(choice, LinkChoice::Auto | LinkChoice::Reflink) {
         match reflink_copy::reflink(from, to) {
             Ok(()) => return Ok(Link::Reflink),
-            Err(error) if choice == LinkChoice::Reflink => return Err(cannot("reflink", from, &error)),
+            Err(error) if choice == LinkChoice::Reflink => {
+                return Err(cannot("reflink", format!("`{}`", from.display()), &error));
+            }
             Err(_) => {}
         }
     }
@@ -58,7 +62,9 @@ pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> 
                 fs::set_permissions(to, Permissions::from_mode(mode)).map_err(failed)?;
                 return Ok(Link::Hardlink);
             }
-            Err(error) if choice == LinkChoice::Hardlink => return Err(cannot("hard-link", from, &error)),
+            Err(error) if choice == LinkChoice::Hardlink => {
+                return Err(cannot("hard-link", format!("`{}`", from.display()), &error));
+            }
             Err(_) => {}
         }
     }
@@ -66,8 +72,45 @@ pub(crate) fn share(from: &Path, to: &Path, choice: LinkChoice) -> Result<Link> 
     Ok(Link::Copy)
 }
 
-fn cannot(action: &str, from: &Path, error: &std::io::Error) -> Error {
-    Error::refused(format!("the file system cannot {action} `{}`: {error}", from.display()))
+/// How [`share`] would give files of the folder `out` further names there, tried with a pair of empty files: they lie in `out` or
+/// its nearest parent that is there, and are gone afterwards.
+///
+/// # Errors
+/// [`Error::Refused`] when the file system cannot do what was asked for.
+pub(crate) fn foresee(out: &Path, choice: LinkChoice) -> Result<Link> {
+    if choice == LinkChoice::Copy {
+        return Ok(Link::Copy);
+    }
+    let folder = nearest_existing(out);
+    let attempt = |error| Error::io("try to link files in", &folder, error);
+    let make = || tempfile::Builder::new().prefix(".qlua-link-").tempdir_in(&folder).map_err(attempt);
+    let (pair, cleanup) = Cleanup::make(make, |pair| {
+        let path = pair.path().to_path_buf();
+        move || drop(fs::remove_dir_all(&path))
+    })?;
+    let (from, to) = (pair.path().join("a"), pair.path().join("b"));
+    let tried = fs::write(&from, "").map_err(attempt).map(|()| {
+        let is_reflinked = || reflink_copy::reflink(&from, &to);
+        let is_linked = || fs::hard_link(&from, &to);
+        let within = format!("files of `{}`", folder.display());
+        match choice {
+            LinkChoice::Reflink => {
+                is_reflinked().map(|()| Link::Reflink).map_err(|error| cannot("reflink", within, &error))
+            }
+            LinkChoice::Hardlink => {
+                is_linked().map(|()| Link::Hardlink).map_err(|error| cannot("hard-link", within, &error))
+            }
+            _ if is_reflinked().is_ok() => Ok(Link::Reflink),
+            _ if is_linked().is_ok() => Ok(Link::Hardlink),
+            _ => Ok(Link::Copy),
+        }
+    });
+    cleanup.conclude(|| pair.close()).map_err(attempt)?;
+    tried?
+}
+
+fn cannot(action: &str, what: String, error: &std::io::Error) -> Error {
+    Error::refused(format!("the file system cannot {action} {what}: {error}"))
         .with_hint("choose --link auto, which falls back to what the file system can do")
 }
 
@@ -101,6 +144,26 @@ mod tests {
         match link {
             Link::Hardlink => assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (2, 0o440)),
             Link::Reflink | Link::Copy => assert_eq!(metadata.nlink(), 1),
+        }
+    }
+
+    #[test]
+    fn what_share_will_do_is_foreseen_and_nothing_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&from, "content").unwrap();
+        for choice in [LinkChoice::Auto, LinkChoice::Reflink, LinkChoice::Hardlink, LinkChoice::Copy] {
+            let foreseen = foresee(&dir.path().join("not/there/yet"), choice);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            match (foreseen, share(&from, &to, choice)) {
+                (Ok(foreseen), Ok(done)) => assert_eq!(foreseen, done),
+                (Err(foreseen), Err(error)) => {
+                    assert!(foreseen.to_string().contains(&dir.path().display().to_string()), "{foreseen}");
+                    assert_eq!(foreseen.hint(), error.hint());
+                }
+                (foreseen, done) => panic!("{choice}: {foreseen:?} was foreseen, {done:?} happened"),
+            }
+            let _ = fs::remove_file(&to);
         }
     }
 

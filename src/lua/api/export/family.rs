@@ -8,7 +8,7 @@ use mlua::Table;
 use super::super::log::debug;
 use super::family_options::{family_options, manifest, options};
 use super::{WRITTEN, file_name};
-use crate::job::{Family, Foreseen, Outcome, Planned, PlannedFile, PlannedScheme};
+use crate::job::{Family, Foreseen, OnDisk, Outcome, Planned, PlannedScheme, SchemeFile};
 use crate::lua::declare::{Class, Function, Namespace};
 use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Row, Tidy, Type, progress};
@@ -32,14 +32,29 @@ row! {
     }
 }
 row! {
-    /// A weight file before it is written.
-    const FILE = "PlannedFile" for |planned: &PlannedFile| {
+    /// A weight file of a scheme, as it lies there or will.
+    const FILE = "SchemeFile" for |scheme_file: &SchemeFile| {
         /// its name in the directory
-        file: Type::String => planned.file.as_str(),
+        file: Type::String => scheme_file.file.as_str(),
         /// its size, header included
-        bytes: Type::IntegerIn("bytes") => planned.bytes,
-        /// how many schemes of the family hold it
-        schemes: Type::Integer => planned.schemes,
+        bytes: Type::IntegerIn("bytes") => scheme_file.bytes,
+        /// how many schemes of the family have this very file; a copy or a reflink is a file of its own
+        schemes: Type::Integer => scheme_file.schemes,
+    }
+}
+row! {
+    /// What the weight files of a family take on the disk, as `du` counts them: each file once, however many names it has. A copy
+    /// is a file of its own, and so is a reflink, although it shares blocks.
+    const ON_DISK = "OnDisk" for |on_disk: &OnDisk| {
+        /// each file counted once
+        unique_bytes: Type::IntegerIn("bytes") => on_disk.unique_bytes,
+        /// each file counted in every directory that holds it
+        copied_bytes: Type::IntegerIn("bytes") => on_disk.copied_bytes,
+        /// the files of each scheme, in the order in which they were added
+        files: Type::List(&Type::List(&Type::Record(&FILE))) => {
+            let rows = |files: &Vec<SchemeFile>| files.iter().cloned().map(Row).collect::<Vec<_>>();
+            on_disk.files.iter().map(rows).collect::<Vec<_>>()
+        },
     }
 }
 row! {
@@ -55,6 +70,8 @@ row! {
         reused_bytes: Type::IntegerIn("bytes") => outcome.reused_bytes,
         /// `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
         link: Type::Optional(&Type::String) => outcome.link.map(|link| link.to_string()),
+        /// what the files of all its schemes take now, those included that were there
+        on_disk: Type::Record(&ON_DISK) => Row(&outcome.on_disk),
     }
 }
 
@@ -189,7 +206,7 @@ fn class() -> Class<RefCell<Family>> {
             |this, call| formats(call, this.borrow().formats(&call.get::<String>("name")?)?),
         )
         .method(
-            Function::new("files", "The weight files of a scheme when nothing of the family is there yet: exact, from headers alone.")
+            Function::new("files", "The weight files of a scheme if all were written anew: exact, from headers alone. What will lie there beside what is there already says `check`.")
                 .param("name", Type::String, "the scheme's name")
                 .returns(Type::List(&Type::Record(&FILE)), "one row per file, in the order of their numbers")
                 .raises("the family has no such scheme")
@@ -200,8 +217,8 @@ fn class() -> Class<RefCell<Family>> {
             },
         )
         .method(
-            Function::new("unique_bytes", "Bytes of the weight files of all schemes together, each shared shard counted once (none is shared where `link` is \"copy\"); exact, from headers alone.")
-                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family takes on the disk when nothing of it is there yet; nil over a manifest alone")
+            Function::new("unique_bytes", "Bytes of the weight files of all schemes together if all were written anew, each file counted once (none is shared where `link` is `copy` or `reflink`); exact, from headers alone. What lies there says the outcome of `run`, and what will, `check`.")
+                .returns(Type::Optional(&Type::IntegerIn("bytes")), "what the family takes on the disk if all is written anew; nil over a manifest alone")
                 .raises("as `decide`")
                 .example(with_family!("family:add(\"top20\", family.manifest:ranking():lowest(20))\nassert(family:unique_bytes() < 2 * family:plan()[1].bytes)")),
             |this, _| Ok(this.borrow().planned()?.unique_bytes()),
@@ -214,12 +231,13 @@ fn class() -> Class<RefCell<Family>> {
             |this, _| Ok(this.borrow().planned()?.copied_bytes()),
         )
         .method(
-            Function::new("check", "Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where directories of the schemes are there, their inputs are hashed.")
+            Function::new("check", "Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where schemes of this base checkpoint are there, it and what can be taken from them are hashed. How files can be shared is tried in the output folder.")
                 .long()
+                .returns(Type::Record(&ON_DISK), "what the files of all schemes will take: those that are there and stay, and those that are made")
                 .raises("as `run`")
-                .example(with_family!("family:check()")),
+                .example(with_family!("assert(family:check().copied_bytes == family:copied_bytes())")),
             |this, call| {
-                let Foreseen { missing_device, unseen_bytes } = this.borrow().check()?;
+                let Foreseen { missing_device, unseen_bytes, on_disk } = this.borrow().check()?;
                 let listener = progress::listener(call.lua());
                 if let Some(missing) = missing_device {
                     listener.note(&format!("a run would fail on this machine: {missing}"));
@@ -230,7 +248,7 @@ fn class() -> Class<RefCell<Family>> {
                         bytes(unseen_bytes)
                     ));
                 }
-                Ok(())
+                Ok(Row(on_disk))
             },
         )
         .method(
