@@ -30,7 +30,7 @@ pub(in crate::report) fn schemes(sweep: &SweepReport) -> Table {
         (Column::of("score share", Unit::Share).decimals(2).align(Align::Right).main(), true),
         kl_text,
         kl_image,
-        (Column::of("best share", Unit::Share).decimals(2), has_best),
+        (Column::of("best share", Unit::Share).decimals(2).align(Align::Right), has_best),
         (Column::of("score per GB", Unit::Score), has_base),
         (Column::new("coverage").align(Align::Right), sweep.schemes.iter().any(|s| s.percent.is_some())),
         (Column::new("FP8 groups"), true),
