@@ -10,6 +10,8 @@ mod extension;
 mod kills;
 #[path = "family/links.rs"]
 mod links;
+#[path = "family/on_disk.rs"]
+mod on_disk;
 #[path = "family/shard_size.rs"]
 mod shard_size;
 #[path = "family/sharing.rs"]

@@ -14,6 +14,7 @@ use common::report::{of_demo, of_family, of_published_manifest, of_unrelated_sch
 use common::{ascending_family, options};
 use qlua::job::Family;
 use qlua::manifest::RankingOptions;
+use qlua::plan::{Measure, hull, hull_knee};
 use qlua::report::sweep::{Sharing, SweepReport};
 use qlua::write::Silent;
 
@@ -335,4 +336,48 @@ fn markdown_tables_are_aligned_and_short() {
             }
         }
     }
+}
+
+/// A family that has every point of the hull: `pareto` and its report mean the same one.
+#[test]
+fn the_knee_of_the_report_is_that_of_the_hull() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let mut family = Family::open(options(&demo.model, &demo.manifest, &place.path().join("out"))).unwrap();
+    let ranking = family.manifest().ranking(&Default::default()).unwrap();
+    let points = hull(&family.costs(&ranking).unwrap(), &ranking, Measure::EffectiveBits).unwrap();
+    let mut chosen: Vec<&str> = Vec::new();
+    for (at, point) in points.iter().enumerate() {
+        chosen.extend(point.added.iter().map(String::as_str));
+        if !chosen.is_empty() {
+            let selection = ranking.filter(|group| Ok(chosen.contains(&group.name.as_str()))).unwrap();
+            family.add(&format!("point{at:02}"), selection).unwrap();
+        }
+    }
+    let report = of_family(&family);
+    let all: Vec<usize> = (0..report.schemes.len()).collect();
+    let named = report.score_knee(&all).map(|at| report.schemes[at].name.clone());
+    assert_eq!(named, hull_knee(&points).map(|at| format!("point{at:02}")));
+    assert!(named.is_some());
+}
+
+/// Sums that overflow are said to be so in every column that they end in.
+#[test]
+fn sums_that_overflow_have_one_word() {
+    let place = tempfile::tempdir().unwrap();
+    let demo = qlua::demo::build(place.path()).unwrap();
+    let large = place.path().join("large.json");
+    fs::write(&large, with_scores(&demo.manifest, "", 1e308.into())).unwrap();
+    let report =
+        of_family(&ascending_family(options(&demo.model, &large, &place.path().join("out")), &[50.0]));
+    let text = page(&report).to_markdown();
+    let row = text.lines().find(|line| line.starts_with("| top50 ")).unwrap();
+    let header = text.lines().find(|line| line.starts_with("| scheme ")).unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_string()).collect::<Vec<_>>();
+    for (title, cell) in cells(header).iter().zip(cells(row)) {
+        if ["score share", "score per GB", "Σ score"].contains(&title.as_str()) {
+            assert_eq!(cell, "not finite", "{title}");
+        }
+    }
+    assert!(!text.contains("infinite"), "{text}");
 }

@@ -11,7 +11,7 @@ use crate::common::directory::Directory;
 use crate::common::place::{Place, export, require_message};
 use crate::common::tree;
 use qlua::job::FamilyOptions;
-use qlua::write::{PartialDirectory, Progress, Silent};
+use qlua::write::{LinkChoice, PartialDirectory, Progress, Silent};
 
 /// Overwriting would cost the source, so it is asked for in every case.
 #[test]
@@ -244,4 +244,40 @@ fn a_scheme_that_another_process_is_writing_is_left_to_it() {
     require_message(&error, &["top50` is being written by another process"], "wait for it");
     drop(running);
     assert!(!place.out.exists());
+}
+
+/// Neither is found while bytes are written.
+#[test]
+fn a_dry_run_finds_paths_that_no_system_takes() {
+    let place = Place::new();
+    let before = place.snapshot();
+    let out = place.path().join("a".repeat(300)).join("out");
+    let error = foreseen(FamilyOptions { out, ..place.options() });
+    require_message(&error, &["has 300 bytes, and the file system takes 255"], "shorter --out");
+    let out = place.path().join(vec!["a".repeat(200); 21].join("/"));
+    let error = foreseen(FamilyOptions { out, ..place.options() });
+    require_message(&error, &["with what goes into it, and the system takes 4095"], "shorter --out");
+    assert_eq!(place.snapshot(), before);
+}
+
+#[test]
+fn a_dry_run_tries_the_links_that_a_run_needs() {
+    let place = Place::new();
+    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    fs::write(&a, "content").unwrap();
+    if reflink_copy::reflink(&a, &b).is_ok() {
+        eprintln!("SKIPPED: this file system can reflink, and this test needs one that cannot");
+        return;
+    }
+    let before = place.snapshot();
+    let options = FamilyOptions { link: LinkChoice::Reflink, ..place.options() };
+    let family = crate::common::ascending_family(options, &[20.0, 50.0]);
+    let error = family.check().err().unwrap();
+    require_message(&error, &["cannot reflink files of", &place.path().display().to_string()], "--link auto");
+    assert_eq!(place.snapshot(), before, "nothing is left behind");
+    assert_eq!(family.run(&Silent).unwrap_err().to_string(), error.to_string());
+    assert_eq!(place.snapshot(), before, "and nothing was written");
+    // A scheme alone has its files to itself.
+    let options = FamilyOptions { link: LinkChoice::Reflink, ..place.options() };
+    export(options, &[50.0], &Silent).unwrap();
 }

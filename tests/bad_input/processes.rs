@@ -1,6 +1,7 @@
 //! What needs a process of its own: a full disk, an interruption, a run that is killed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,6 +166,68 @@ fn small_disk() {
         "free some space",
     );
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+}
+
+#[test]
+fn room_is_looked_for_beside_finished_schemes_too() {
+    let place = Place::new();
+    on_small_disk("filled_disk", 5, place.path());
+}
+
+#[test]
+#[ignore = "run by another test in a file system of its own"]
+fn filled_disk() {
+    let Some((place, options)) = here() else { return };
+    let options = FamilyOptions { out: place.join("small/disk/out"), ..options };
+    ascending_family(options.clone(), &[10.0]).run(&Silent).unwrap();
+    let before = snapshot(&options.out);
+    let family = ascending_family(options.clone(), &[10.0, 50.0, 100.0]);
+    let error = family.check().err().unwrap();
+    require_message(&error, &["the output needs", "free"], "free some space");
+    assert_eq!(family.run(&Silent).unwrap_err().to_string(), error.to_string());
+    assert_eq!(snapshot(&options.out), before);
+    // What the finished scheme has needs no room.
+    let family = ascending_family(options, &[10.0, 12.0]);
+    family.check().unwrap();
+    family.run(&Silent).unwrap();
+}
+
+/// The superuser may remove what others may not, so another user has to try.
+#[test]
+fn schemes_of_another_user_that_cannot_be_replaced_are_found_by_the_dry_run() {
+    let place = Place::new();
+    export(place.options(), &[50.0], &Silent).unwrap();
+    let open = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(place.path(), 0o755);
+    open(&place.out, 0o777);
+    let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let mut probe = Command::new(other[0]);
+    let program = std::env::current_exe().unwrap();
+    let may = probe.args(&other[1..]).arg(&program).arg("--list").output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no test can be run as another user here");
+        return;
+    }
+    let before = snapshot(&place.out);
+    require_success(&child("as_another_user", place.path(), &other));
+    assert_eq!(snapshot(&place.out), before);
+    // Where the old directory itself may be written to, what lies below may not.
+    open(&place.out.join("top50"), 0o777);
+    require_success(&child("as_another_user", place.path(), &other));
+    // Nor is it theirs where only owners remove.
+    open(&place.out, 0o1777);
+    open(&place.out.join("top50/layer-sensitivity"), 0o777);
+    require_success(&child("as_another_user", place.path(), &other));
+}
+
+#[test]
+#[ignore = "run by another test as another user"]
+fn as_another_user() {
+    let Some((_, options)) = here() else { return };
+    let family = ascending_family(FamilyOptions { overwrite: true, ..options }, &[50.0]);
+    let error = family.check().err().unwrap();
+    require_message(&error, &["top50` cannot be replaced: this user may not remove"], "have its owner");
+    assert_eq!(family.run(&Silent).unwrap_err().to_string(), error.to_string());
 }
 
 #[test]
