@@ -17,7 +17,7 @@ use qlua::job::{Family, FamilyOptions};
 use qlua::lua::embedded;
 use qlua::manifest::{Manifest, Ranking, RankingOptions};
 use qlua::plan::solver::{Choice, Knapsack};
-use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, hull, knee};
+use qlua::plan::{Budget, BudgetSolver, CostModel, Located, Measure, hull, hull_knee};
 use qlua::tensor::Dtype;
 use serde_json::Value;
 
@@ -268,9 +268,9 @@ fn the_hull_falls_convexly_and_the_solver_never_lies_below_it() {
         let line = 0.5 * (pair[0].score + pair[1].score);
         assert!(line * (1.0 - 1e-9) <= score && score <= pair[1].score * (1.0 + 1e-12));
     }
-    let knee = knee(&points).unwrap();
+    let knee = hull_knee(&points).unwrap();
     assert!((100..250).contains(&knee), "{knee}");
-    assert_eq!(qlua::plan::knee(&points[..2]), None);
+    assert_eq!(hull_knee(&points[..2]), None);
 }
 
 /// Layouts and dtypes in which a group's bytes differ.

@@ -1,6 +1,7 @@
 //! Writing a family: what is there already stays, what fits is reused, the rest is written in one pass.
 
 mod block_sources;
+mod finding;
 mod sources;
 mod values;
 mod work;
