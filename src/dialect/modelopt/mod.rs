@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::claims::Claims;
 use super::id::DialectId;
-use super::interface::{Dialect, QuantisationFiles};
+use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::problem::Problem;
 use super::sglang::name_in_sglang;
 use super::stored::StoredLayers;
@@ -47,6 +47,10 @@ impl Dialect for ModelOptDialect {
 
     fn methods(&self) -> &'static [&'static str] {
         &[METHOD]
+    }
+
+    fn claim_places(&self) -> &'static [ClaimPlace] {
+        &[ClaimPlace::HfQuantConfig]
     }
 
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {

@@ -128,12 +128,8 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
     {
         return Err(call.refuse("formats", format!("names `{}` twice", granularities[twice].word())));
     }
-    let candidate = |granularity| match granularity {
-        Granularity::Tensor => CandidateFormat::FP8,
-        Granularity::Channel => CandidateFormat::FP8_CHANNEL,
-        Granularity::Block => CandidateFormat::FP8_BLOCK,
-    };
-    let candidates: Vec<CandidateFormat> = granularities.into_iter().map(candidate).collect();
+    let candidates: Vec<CandidateFormat> =
+        granularities.into_iter().map(CandidateFormat::with_scales).collect();
     let score_steps = positive(call, "score_steps")?.min(samples.samples.len());
     let place = call
         .get::<Option<String>>("record")?
