@@ -1,7 +1,7 @@
 //! What is on disk for every layer that loaders build as a linear one, whatever the configuration claims.
 
 use crate::format::FormatId;
-use crate::model::{Model, is_head};
+use crate::model::{LM_HEAD, Model, is_head};
 use crate::tensor::{Dtype, Tensor};
 
 /// One linear layer as it is stored.
@@ -58,6 +58,6 @@ impl<'a> StoredLayers<'a> {
 
     /// The name of the output head: `lm_head` where it is tied and not stored.
     pub fn head(&self) -> &'a str {
-        self.layers.iter().find(|layer| layer.is_head()).map_or("lm_head", |layer| layer.name)
+        self.layers.iter().find(|layer| layer.is_head()).map_or(LM_HEAD, |layer| layer.name)
     }
 }

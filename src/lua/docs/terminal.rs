@@ -52,10 +52,10 @@ pub fn lookup(api: &Api, name: &str, width: usize) -> Result<String> {
     }))
 }
 
-type Entry<'a> = (String, Box<dyn Fn() -> String + 'a>);
+type PageEntry<'a> = (String, Box<dyn Fn() -> String + 'a>);
 
-fn entries(api: &Api, page: Page) -> Vec<Entry<'_>> {
-    let mut entries: Vec<Entry> = Vec::new();
+fn entries(api: &Api, page: Page) -> Vec<PageEntry<'_>> {
+    let mut entries: Vec<PageEntry> = Vec::new();
     for namespace in &api.namespaces {
         entries.push((namespace.full_name(), Box::new(move || page.namespace(api, namespace))));
         for function in &namespace.functions {
