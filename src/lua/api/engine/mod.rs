@@ -21,6 +21,7 @@ use crate::words::words;
 
 mod generate;
 mod scores;
+mod scoring;
 
 words! {
     /// The option that says where samples come from.
@@ -224,8 +225,8 @@ fn engine_class() -> Class<OpenedEngine> {
             |this, _| Ok(short(this.identity()?)),
         )
         .method(generate::generate(), generate::run_generate)
-        .method(scores::calibrate(), scores::run_calibrate)
-        .method(scores::sensitivity(), scores::run_sensitivity)
+        .method(scoring::calibrate(), scoring::run_calibrate)
+        .method(scoring::sensitivity(), scoring::run_sensitivity)
 }
 
 impl OpenedEngine {
