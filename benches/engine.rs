@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use qlua::checkpoint::Checkpoint;
 use qlua::engine::{CandidateFormat, Cpu, Forgotten, Kept, Network, NetworkRun, Sample, Unobserved};
+use qlua::format::Granularity;
 
 /// The allocator of the program, as it is while a model runs.
 #[global_allocator]
@@ -56,8 +57,12 @@ fn main() {
                 run.losses(&hidden, &mut Unobserved).expect("losses");
             }
             _ => {
-                run.gradient_scores(&[CandidateFormat::FP8], &mut Kept::default(), &mut || ())
-                    .expect("scores");
+                run.gradient_scores(
+                    &[CandidateFormat::with_scales(Granularity::Tensor)],
+                    &mut Kept::default(),
+                    &mut || (),
+                )
+                .expect("scores");
             }
         }
     });

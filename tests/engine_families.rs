@@ -11,6 +11,7 @@ use qlua::checkpoint::Checkpoint;
 use qlua::engine::{
     CandidateFormat, Cpu, Forgotten, Kept, Network, NetworkRun, Sensitivity, Unobserved, autoquant_group,
 };
+use qlua::format::Granularity;
 use serde_json::Value;
 
 fn directory(name: &str) -> PathBuf {
@@ -55,7 +56,11 @@ fn with_run<T>(name: &str, action: impl FnOnce(&NetworkRun<Cpu>) -> T) -> T {
 }
 
 fn gradient_scores(name: &str) -> Sensitivity {
-    let candidates = [CandidateFormat::FP8, CandidateFormat::FP8_CHANNEL, CandidateFormat::FP8_BLOCK];
+    let candidates = [
+        CandidateFormat::with_scales(Granularity::Tensor),
+        CandidateFormat::with_scales(Granularity::Channel),
+        CandidateFormat::with_scales(Granularity::Block),
+    ];
     with_run(name, |run| run.gradient_scores(&candidates, &mut Kept::default(), &mut || ()).unwrap())
 }
 
@@ -89,8 +94,10 @@ fn scores_as_modelopt(name: &str) {
         found.layers.len(),
         "{name}: every layer is scored"
     );
-    let by_kl =
-        with_run(name, |run| run.kl_scores(&[CandidateFormat::FP8], &autoquant_group, &mut || ()).unwrap());
+    let by_kl = with_run(name, |run| {
+        run.kl_scores(&[CandidateFormat::with_scales(Granularity::Tensor)], &autoquant_group, &mut || ())
+            .unwrap()
+    });
     let by_kl = Layers::of(&by_kl);
     for row in golden["kl"].as_array().unwrap() {
         for module in strings(&row[0]) {
@@ -143,7 +150,12 @@ fn scores_are_the_same_bits_with_one_two_and_five_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let kl = with_run(name, |run| {
-                    run.kl_scores(&[CandidateFormat::FP8], &autoquant_group, &mut || ()).unwrap()
+                    run.kl_scores(
+                        &[CandidateFormat::with_scales(Granularity::Tensor)],
+                        &autoquant_group,
+                        &mut || (),
+                    )
+                    .unwrap()
                 });
                 [bits(&gradient_scores(name)), bits(&kl)]
             })

@@ -12,6 +12,7 @@ use qlua::checkpoint::Checkpoint;
 use qlua::engine::{
     CandidateFormat, Cpu, Forgotten, Kept, Network, NetworkRun, Sensitivity, Unobserved, autoquant_group,
 };
+use qlua::format::Granularity;
 use serde_json::Value;
 
 struct Answers {
@@ -45,7 +46,12 @@ impl Answers {
 
     fn gradient_scores(&self, kind: &str) -> Sensitivity {
         self.with_run(kind, 16, |run| {
-            run.gradient_scores(&[CandidateFormat::FP8], &mut Kept::default(), &mut || ()).unwrap()
+            run.gradient_scores(
+                &[CandidateFormat::with_scales(Granularity::Tensor)],
+                &mut Kept::default(),
+                &mut || (),
+            )
+            .unwrap()
         })
     }
 }
@@ -152,7 +158,8 @@ fn lm_only_scores_and_amax_are_those_of_modelopt() {
 fn kl_scores_are_those_of_modelopt_as_far_as_it_is_exact() {
     let Some(answers) = answers().filter(|_| optimised()) else { return };
     let found = answers.with_run("vlm", 16, |run| {
-        run.kl_scores(&[CandidateFormat::FP8], &autoquant_group, &mut || ()).unwrap()
+        run.kl_scores(&[CandidateFormat::with_scales(Granularity::Tensor)], &autoquant_group, &mut || ())
+            .unwrap()
     });
     let document = answers.json("autoquant_kl");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/divergence.json");
@@ -188,7 +195,12 @@ fn scores_are_the_same_bits_with_one_two_and_five_threads() {
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let run = |run: &NetworkRun<Cpu>| {
-            run.gradient_scores(&[CandidateFormat::FP8], &mut Kept::default(), &mut || ()).unwrap()
+            run.gradient_scores(
+                &[CandidateFormat::with_scales(Granularity::Tensor)],
+                &mut Kept::default(),
+                &mut || (),
+            )
+            .unwrap()
         };
         let found = pool.install(|| answers.with_run("vlm", 4, run));
         found

@@ -6,6 +6,7 @@ use std::path::Path;
 use qlua::checkpoint::Checkpoint;
 use qlua::demo;
 use qlua::engine::{CandidateFormat, Cpu, Kept, Network, NetworkRun, Sample, autoquant_group};
+use qlua::format::Granularity;
 use serde_json::{Value, json};
 
 /// The sentence with which the demo is refused whose configuration was changed by `change`; nothing when it is not.
@@ -136,7 +137,7 @@ fn a_tied_head_that_is_not_finite_is_blamed_on_the_embedding() {
     let network = Network::open(&checkpoint).unwrap();
     let samples = [Sample { tokens: (70..90).collect(), pictures: vec![] }];
     let run = NetworkRun::new(&network, &Cpu, &samples).unwrap();
-    let candidates = [CandidateFormat::FP8];
+    let candidates = [CandidateFormat::with_scales(Granularity::Tensor)];
     let by_gradient = run.gradient_scores(&candidates, &mut Kept::default(), &mut || ()).err();
     let by_divergence = run.kl_scores(&candidates, &autoquant_group, &mut || ()).err();
     for error in [by_gradient, by_divergence] {

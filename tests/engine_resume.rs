@@ -16,9 +16,12 @@ use qlua::engine::{
     BORDER_MEMORY, CandidateFormat, Cpu, Kept, Network, NetworkRun, Picture, Sample, ScoringRecord,
     Sensitivity, SpilledBorders, autoquant_group,
 };
+use qlua::format::Granularity;
 use qlua::job::ScoringPlace;
 
-const CANDIDATES: [CandidateFormat; 2] = [CandidateFormat::FP8, CandidateFormat::FP8_CHANNEL];
+fn candidates() -> [CandidateFormat; 2] {
+    [Granularity::Tensor, Granularity::Channel].map(CandidateFormat::with_scales)
+}
 
 const SHAPE: Qwen25VlShape = Qwen25VlShape {
     hidden_size: 32,
@@ -116,8 +119,8 @@ fn with_run<T>(directory: &Path, samples: &[Sample], action: impl FnOnce(&Networ
 /// Scores without a record.
 fn plain(directory: &Path, samples: &[Sample], method: Method) -> Sensitivity {
     with_run(directory, samples, |run| match method {
-        Method::Gradient => run.gradient_scores(&CANDIDATES, &mut Kept::default(), &mut || ()).unwrap(),
-        Method::Kl => run.kl_scores(&CANDIDATES, &autoquant_group, &mut || ()).unwrap(),
+        Method::Gradient => run.gradient_scores(&candidates(), &mut Kept::default(), &mut || ()).unwrap(),
+        Method::Kl => run.kl_scores(&candidates(), &autoquant_group, &mut || ()).unwrap(),
         Method::Calibration => run.calibrate(&mut || ()).unwrap(),
     })
 }
@@ -136,8 +139,8 @@ fn recorded(
     let note = |said: &str| notes.borrow_mut().push(said.to_string());
     let record = ScoringRecord { directory: place.directory(), memory, note: &note };
     let found = with_run(directory, samples, |run| match method {
-        Method::Gradient => run.gradient_scores_recorded(&CANDIDATES, &record, done).unwrap(),
-        Method::Kl => run.kl_scores_recorded(&CANDIDATES, &autoquant_group, &record, done).unwrap(),
+        Method::Gradient => run.gradient_scores_recorded(&candidates(), &record, done).unwrap(),
+        Method::Kl => run.kl_scores_recorded(&candidates(), &autoquant_group, &record, done).unwrap(),
         Method::Calibration => run.calibrate_recorded(&record, done).unwrap(),
     });
     (found, notes.into_inner())
@@ -244,7 +247,7 @@ fn borders_in_a_file_give_the_same_as_borders_in_memory() {
     for limit in [0, 200_000] {
         let mut borders = SpilledBorders::new(limit, model.base.path());
         let found = with_run(&model.directory(), &model.samples, |run| {
-            run.gradient_scores(&CANDIDATES, &mut borders, &mut || ()).unwrap()
+            run.gradient_scores(&candidates(), &mut borders, &mut || ()).unwrap()
         });
         assert!(borders.spilled() > 0);
         assert_eq!(bits(&want), bits(&found), "at most {limit} bytes in memory");
@@ -274,7 +277,8 @@ fn what_another_run_has_finished_is_not_used() {
     is_replaced("of another run", run(&directory, samples, Method::Kl), want);
 
     // Nor is one of other formats, or of samples that others calibrated.
-    let one = &CANDIDATES[..1];
+    let all = candidates();
+    let one = &all[..1];
     let with_others = |calibrated: bool, why: &str| {
         let place = ScoringPlace::take(&out, "scores").unwrap();
         let notes = RefCell::new(vec![]);

@@ -21,7 +21,7 @@ local function options(extra)
     { name = "state", metavar = "FILE", type = "saved state", doc = "an AutoQuant state that is copied along" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the schemes go (default: quantized)" },
     { name = "dialect", type = "dialect", default = "auto", doc = "the conventions of the directories" },
-    { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong: vllm, sglang, transformers" },
+    { name = "for", metavar = "LIST", type = "engine list", doc = "refuse what one of these engines would get wrong" },
     { name = "format-from", metavar = "NAME", doc = "rank and count by this format's scores, although another one is written" },
     { name = "activations", type = "activations", default = "auto", doc = "how inputs are scaled" },
     { name = "rounding", type = "rounding", default = "exact", doc = "how quotients become codes" },

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use super::config;
 use super::shape::Qwen25VlShape;
 use super::values::SeededValues;
+use crate::checkpoint::INDEX_FILE;
 use crate::error::{Error, Result};
 use crate::interrupt::{self, Cleanup};
 use crate::json;
 use crate::tensor::TensorSpec;
-use crate::write::{ShardFile, ShardLayout};
+use crate::write::{ShardFile, ShardLayout, shard_name};
 
 /// Elements that one thread makes and writes at a time (1 MiB of BF16).
 const CHUNK: u64 = 1 << 19;
@@ -78,9 +79,9 @@ pub(super) fn cleanup(staging: &tempfile::TempDir) -> Cleanup {
 pub(super) fn write_files(directory: &Path, shape: &Qwen25VlShape, seed: u64) -> Result<DemoWeights> {
     let mut files = config::files(shape);
     let shards = shape.shards();
-    let name = |i: usize| format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
+    let name = |i: usize| shard_name(i, shards.len());
     let index = json::pretty(&index(&shards, name));
-    files.push(("model.safetensors.index.json", index));
+    files.push((INDEX_FILE, index));
     for (file, content) in files {
         let path = directory.join(file);
         fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;

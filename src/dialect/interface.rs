@@ -32,6 +32,9 @@ pub trait Dialect: Sync {
     /// The methods of `quantization_config` in `config.json` that this dialect writes or reads.
     fn methods(&self) -> &'static [&'static str];
 
+    /// Where a directory of it says that it is quantised, each of them in every directory.
+    fn claim_places(&self) -> &'static [ClaimPlace];
+
     /// The configuration that makes loaders read `plan` as it is meant.
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles;
 
@@ -100,6 +103,15 @@ impl dyn Dialect {
             scale_sharing,
         })
     }
+}
+
+/// A place where a directory says that it is quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimPlace {
+    /// `quantization_config` in `config.json`.
+    Configuration,
+    /// `hf_quant_config.json`.
+    HfQuantConfig,
 }
 
 /// The configuration that makes loaders read a scheme as its plan says.

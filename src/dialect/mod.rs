@@ -28,7 +28,7 @@ pub(crate) use foreign::is_calibration_state;
 pub use foreign::{Decoding, Foreign, TensorRole};
 pub use fp8_block::weight_block_size;
 pub use id::{DialectChoice, DialectId};
-pub use interface::{Dialect, QuantisationFiles};
+pub use interface::{ClaimPlace, Dialect, QuantisationFiles};
 pub use limit::{Limit, Scope};
 pub use limits::{LIMITS, limits};
 pub use problem::{Code, Problem};

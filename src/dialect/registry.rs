@@ -22,6 +22,10 @@ impl DialectId {
 }
 
 impl DialectChoice {
+    /// What [`DialectChoice::with`] does, in words.
+    pub const AUTO_IN_WORDS: &'static str =
+        "`auto` is `universal` when static and `compressed-tensors` when dynamic";
+
     /// The dialect that was named, or that `auto` takes with these activations.
     pub fn with(self, activations: Activations) -> DialectId {
         self.named().unwrap_or(match activations {

@@ -1,6 +1,7 @@
 //! What is on disk for every layer that loaders build as a linear one, whatever the configuration claims.
 
-use crate::model::{Model, is_head};
+use crate::format::FormatId;
+use crate::model::{LM_HEAD, Model, is_head};
 use crate::tensor::{Dtype, Tensor};
 
 /// One linear layer as it is stored.
@@ -9,7 +10,7 @@ pub struct Layer<'a> {
     pub name: &'a str,
     /// `weight`.
     pub weight: &'a Tensor,
-    /// `weight_scale` or `weight_scale_inv`.
+    /// Its scales, under the name that some format has for them.
     pub weight_scale: Option<&'a Tensor>,
     /// `input_scale`.
     pub input_scale: Option<&'a Tensor>,
@@ -43,7 +44,7 @@ impl<'a> StoredLayers<'a> {
             Some(Layer {
                 name,
                 weight: tensor("weight")?,
-                weight_scale: tensor("weight_scale").or_else(|| tensor("weight_scale_inv")),
+                weight_scale: FormatId::ALL.iter().find_map(|id| tensor(id.format().scale_leaf())),
                 input_scale: tensor("input_scale"),
             })
         });
@@ -57,6 +58,6 @@ impl<'a> StoredLayers<'a> {
 
     /// The name of the output head: `lm_head` where it is tied and not stored.
     pub fn head(&self) -> &'a str {
-        self.layers.iter().find(|layer| layer.is_head()).map_or("lm_head", |layer| layer.name)
+        self.layers.iter().find(|layer| layer.is_head()).map_or(LM_HEAD, |layer| layer.name)
     }
 }

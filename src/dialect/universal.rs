@@ -3,7 +3,7 @@
 use super::claims::Claims;
 use super::compressed_tensors::CompressedTensorsDialect;
 use super::id::DialectId;
-use super::interface::{Dialect, QuantisationFiles};
+use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::modelopt::ModelOptDialect;
 use super::problem::{Code, Problem};
 use super::stored::StoredLayers;
@@ -40,6 +40,10 @@ impl Dialect for UniversalDialect {
 
     fn methods(&self) -> &'static [&'static str] {
         CompressedTensorsDialect.methods()
+    }
+
+    fn claim_places(&self) -> &'static [ClaimPlace] {
+        &[ClaimPlace::Configuration, ClaimPlace::HfQuantConfig]
     }
 
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {

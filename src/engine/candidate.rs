@@ -20,15 +20,12 @@ pub struct CandidateFormat {
 }
 
 impl CandidateFormat {
-    /// Per tensor, inputs by their amax: ModelOpt's `FP8_DEFAULT_CFG`.
-    pub const FP8: CandidateFormat =
-        CandidateFormat { format: FormatId::Fp8, granularity: Granularity::Tensor };
-    /// Per channel, inputs per token: `FP8_PER_CHANNEL_PER_TOKEN_CFG`.
-    pub const FP8_CHANNEL: CandidateFormat =
-        CandidateFormat { format: FormatId::Fp8, granularity: Granularity::Channel };
-    /// Blocks of 128×128, inputs as they are: `FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG`.
-    pub const FP8_BLOCK: CandidateFormat =
-        CandidateFormat { format: FormatId::Fp8Block, granularity: Granularity::Block };
+    /// The format that has such scales: ModelOpt's `FP8_DEFAULT_CFG` per tensor, with inputs by their amax;
+    /// `FP8_PER_CHANNEL_PER_TOKEN_CFG` per channel, with inputs per token; `FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG` in blocks, with
+    /// inputs as they are.
+    pub fn with_scales(granularity: Granularity) -> Self {
+        CandidateFormat { format: FormatId::with_scales(granularity), granularity }
+    }
 
     /// What a manifest calls it.
     pub fn manifest_name(self) -> &'static str {
@@ -112,5 +109,5 @@ impl CandidateFormat {
 
 /// The largest magnitude of a weight of values.
 pub(super) fn weight_amax(weight: &LinearWeight) -> Result<f32> {
-    Ok(CandidateFormat::FP8.amax(weight)?.largest())
+    Ok(CandidateFormat::with_scales(Granularity::Tensor).amax(weight)?.largest())
 }

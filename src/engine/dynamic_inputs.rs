@@ -30,6 +30,7 @@ impl DynamicInputs {
             None => Value::Null,
         };
         let said = checkpoint.quantization_config().unwrap_or(&beside["quantization"]);
+        // The words are those of other tools, which have more of them.
         Ok(match quantisation::method(said) {
             Some("fp8") if said["activation_scheme"] == "dynamic" && said["weight_block_size"].is_array() => {
                 DynamicInputs::Rounded(InputScale::Group(block[1]))

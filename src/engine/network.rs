@@ -16,7 +16,7 @@ use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::free_memory::KeptMemory;
-use crate::model::{Expectation, expected_tensors};
+use crate::model::{Expectation, LM_HEAD, expected_tensors};
 
 /// A model of a checkpoint.
 pub struct Network<'a> {
@@ -69,7 +69,7 @@ impl<'a> Network<'a> {
 
     /// The linear layer called `name`, whatever its size.
     pub(super) fn linear(&self, name: &str) -> Result<Linear> {
-        if name == "lm_head" {
+        if name == LM_HEAD {
             return self.head();
         }
         let weight = self.tensors.require(&format!("{name}.weight"))?;
@@ -81,7 +81,7 @@ impl<'a> Network<'a> {
     pub(super) fn head(&self) -> Result<Linear> {
         let text = &self.blueprint.text;
         let shape = [text.vocabulary, text.hidden];
-        let own = self.tensors.find("lm_head.weight");
+        let own = self.tensors.find(&format!("{LM_HEAD}.weight"));
         if let (true, Some(own)) = (text.tied, own)
             && !own.equal(self.tensors.require("embed_tokens.weight")?)
         {
@@ -89,10 +89,10 @@ impl<'a> Network<'a> {
                 .with_hint("loaders disagree which one counts: remove lm_head.weight, or set tie_word_embeddings to false"));
         }
         if own.is_some() || !text.tied {
-            return self.tensors.linear("lm_head", shape);
+            return self.tensors.linear(LM_HEAD, shape);
         }
         let mut head = self.tensors.linear("embed_tokens", shape)?;
-        head.name = "lm_head".into();
+        head.name = LM_HEAD.into();
         Ok(head)
     }
 

@@ -59,6 +59,7 @@ impl Rotary {
         };
         let mut factor = 1.0;
         let half = size / 2;
+        // The words are those of Transformers, which knows more of them.
         let frequencies: Vec<f64> = match kind {
             "default" | "mrope" => (0..half).map(plain).collect(),
             "linear" => {

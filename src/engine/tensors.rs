@@ -8,7 +8,7 @@ use super::linear::Linear;
 use super::weight::LinearWeight;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::format::{BLOCK_SIZE, FormatId, Scales};
+use crate::format::{BLOCK_SIZE, FormatId, Granularity, Scales};
 use crate::model::canonical;
 use crate::tensor::{Dtype, Tensor};
 
@@ -118,11 +118,13 @@ impl<'a> Tensors<'a> {
             let weight = LinearWeight::plain(name, values.clone())?;
             return Ok(Linear { name: name.into(), tensor, weight, bias, input: None });
         }
-        let (scales, format) = match self.find(&format!("{name}.weight_scale_inv")) {
-            Some(scales) => (Scales::of_blocks(scales, &shape, self.block)?, FormatId::Fp8Block),
-            None => {
-                (Scales::from_tensor(self.require(&format!("{name}.weight_scale"))?, &shape)?, FormatId::Fp8)
-            }
+        let leaf = |format: FormatId| format!("{name}.{}", format.format().scale_leaf());
+        let found = FormatId::ALL.iter().copied().find(|format| self.find(&leaf(*format)).is_some());
+        let format = found.unwrap_or(FormatId::with_scales(Granularity::Tensor));
+        let scales = self.require(&leaf(format))?;
+        let scales = match format.format().granularities() {
+            [Granularity::Block] => Scales::of_blocks(scales, &shape, self.block)?,
+            _ => Scales::from_tensor(scales, &shape)?,
         };
         let input = match self.find(&format!("{name}.input_scale")) {
             Some(scale) => {

@@ -20,17 +20,6 @@ pub struct Encoding {
     pub rounding: Rounding,
 }
 
-impl Encoding {
-    /// E4M3 codes under scales of `granularity`: FP8, or with blocks block FP8.
-    pub const fn e4m3(granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> Self {
-        let format = match granularity {
-            Granularity::Tensor | Granularity::Channel => FormatId::Fp8,
-            Granularity::Block => FormatId::Fp8Block,
-        };
-        Encoding { format, granularity, rule, rounding }
-    }
-}
-
 /// Stable words: keys of stored shards are made from them.
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

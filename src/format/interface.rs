@@ -17,6 +17,12 @@ pub trait Format: Sync {
     /// What the manifests of ModelOpt call it, each with the scales that are meant; the first is what qlua writes itself.
     fn manifest_names(&self) -> &'static [(&'static str, Granularity)];
 
+    /// What people read of its codes, such as `FP8 (E4M3)`.
+    fn codes_in_words(&self) -> &'static str;
+
+    /// The last part of the name of the tensor that holds the scales of a weight.
+    fn scale_leaf(&self) -> &'static str;
+
     /// Bits of a weight's code, scales not counted: what AutoQuant counts as the cost. Bytes on disk follow from
     /// [`Format::tensors`].
     fn bits(&self) -> f64;
@@ -31,6 +37,12 @@ pub trait Format: Sync {
     /// Whether Transformers reads it with a quantiser of its own, which leaves some modules alone without being told.
     fn leaves_modules_alone(&self) -> bool {
         false
+    }
+
+    /// What is to be said of a plan whose weights have no known shapes, where [`Format::refuses`] asks for more than two
+    /// dimensions.
+    fn unknown_shapes(&self) -> Option<&'static str> {
+        None
     }
 
     /// The tensors that take the place of a weight of `shape`, codes first, in the order in which they are listed; exact, so

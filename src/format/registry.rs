@@ -1,9 +1,11 @@
 //! Every format by its id, and by what manifests call it.
 
-use super::fp8::Fp8Format;
+use super::encoding::Encoding;
+use super::fp8::{Fp8Format, Rounding};
 use super::fp8_block::Fp8BlockFormat;
 use super::id::FormatId;
 use super::interface::Format;
+use super::scale::ScaleRule;
 use super::scale_grid::Granularity;
 
 impl FormatId {
@@ -25,6 +27,12 @@ impl FormatId {
         })
     }
 
+    /// The format that has scales of `granularity`: what scales are shared by tells them apart.
+    pub fn with_scales(granularity: Granularity) -> FormatId {
+        let has = |id: &FormatId| id.format().granularities().contains(&granularity);
+        FormatId::ALL.iter().copied().find(has).unwrap_or(FormatId::ALL[0])
+    }
+
     /// What the manifests of ModelOpt call the format with scales of `granularity`; nothing when it has no such scales.
     pub fn manifest_name(self, granularity: Granularity) -> Option<&'static str> {
         let known = self.format().manifest_names().iter().find(|(_, known)| *known == granularity);
@@ -32,10 +40,17 @@ impl FormatId {
     }
 }
 
+impl Encoding {
+    /// E4M3 codes under scales of `granularity`, in the format that has those.
+    pub fn e4m3(granularity: Granularity, rule: ScaleRule, rounding: Rounding) -> Self {
+        Encoding { format: FormatId::with_scales(granularity), granularity, rule, rounding }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Encoding, ModuleTensorKind, Rounding, ScaleRule, ScaleShape, ScaleStorage};
+    use crate::format::{ModuleTensorKind, ScaleShape, ScaleStorage};
     use crate::tensor::Dtype;
     use crate::{Error, Result};
 
@@ -50,6 +65,15 @@ mod tests {
         }
         let error = "fp8block".parse::<FormatId>().err().and_then(|error| error.hint());
         assert_eq!(error.as_deref(), Some("did you mean `fp8_block`? The words are fp8, fp8_block"));
+    }
+
+    #[test]
+    fn every_granularity_belongs_to_one_format() {
+        for &granularity in Granularity::ALL {
+            let has = |id: &&FormatId| id.format().granularities().contains(&granularity);
+            let all: Vec<&FormatId> = FormatId::ALL.iter().filter(has).collect();
+            assert_eq!(all, [&FormatId::with_scales(granularity)]);
+        }
     }
 
     #[test]

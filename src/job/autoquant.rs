@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::scored::{NONE, ScoredGroup, sections};
 use crate::error::{Error, Result};
 use crate::format::{FormatId, Granularity};
-use crate::model::{Model, RecipeGroup, recipe_group};
+use crate::model::{LM_HEAD, Model, RecipeGroup, recipe_group};
 use crate::plan::solver::{Choice, Knapsack};
+use crate::plan::{cost_of_bits, effective_bits};
 use crate::selector::Globs;
 use crate::words::words;
 
@@ -140,7 +141,7 @@ impl AutoQuantRun {
     fn in_memory(&self, model: &Model) -> Vec<(String, &ScoredLayer)> {
         let names = model.modules();
         let in_memory = |name: &str| match names.on_disk(name) {
-            Some(on_disk) if name != "lm_head" => names.in_memory(on_disk),
+            Some(on_disk) if name != LM_HEAD => names.in_memory(on_disk),
             _ => name.to_string(),
         };
         self.layers.iter().map(|layer| (in_memory(&layer.name), layer)).collect()
@@ -186,7 +187,7 @@ impl AutoQuantRun {
                 let bits = format.0.format().bits();
                 formats.push(format!("{}(effective-bits: {bits:.1})", manifest_name(*format)));
                 scores.push(previous);
-                costs.push(full * bits / 16.0);
+                costs.push(cost_of_bits(bits, full));
             }
             formats.push(NONE.into());
             scores.push(0.0);
@@ -217,7 +218,7 @@ impl AutoQuantRun {
     /// What the search chooses: by scores the least sum within the budget, by divergences the lowest threshold.
     fn search(&self, groups: &[ScoredGroup]) -> Result<SearchOutcome> {
         let total: f64 = groups.iter().map(|group| group.costs.last().copied().unwrap_or(0.0)).sum();
-        let budget = total * self.effective_bits / 16.0;
+        let budget = cost_of_bits(self.effective_bits, total);
         let chosen = match self.method {
             ScoringMethod::Gradient => {
                 let choices = |group: &ScoredGroup| {
@@ -237,7 +238,7 @@ impl AutoQuantRun {
         let cost = sum(|group| &group.costs);
         let is_satisfied = cost <= budget * (1.0 + 1e-9);
         Ok(SearchOutcome {
-            effective_bits: cost / total * 16.0,
+            effective_bits: effective_bits(cost, total),
             score: sum(|group| &group.scores),
             chosen,
             is_satisfied,

@@ -11,7 +11,7 @@ use super::sweeps::policy_name;
 use crate::checkpoint::{CARD, has_own_card};
 use crate::dialect::DialectId;
 use crate::error::Result;
-use crate::format::{FormatId, Granularity};
+use crate::format::Granularity;
 use crate::manifest::Manifest;
 use crate::model::{Model, Tower};
 use crate::plan::{Layout, Plan};
@@ -102,9 +102,7 @@ pub fn refresh_card(directory: &Path) -> Result<Amended> {
 }
 
 fn format_in_words(layout: &Layout) -> String {
-    let name = match layout.encoding.format {
-        FormatId::Fp8 | FormatId::Fp8Block => "FP8 (E4M3)",
-    };
+    let name = layout.encoding.format.format().codes_in_words();
     let scales = match layout.granularity() {
         Granularity::Tensor => "each tensor",
         Granularity::Channel => "each output channel",

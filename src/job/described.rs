@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::dialect::{DialectId, QuantisationFiles};
+use crate::dialect::{ClaimPlace, Dialect, DialectId, QuantisationFiles};
 use crate::error::{Error, Result};
 use crate::format::{BLOCK, Granularity, Rounding};
 use crate::model::Model;
@@ -22,8 +22,11 @@ impl std::fmt::Display for Described {
     }
 }
 
-/// The dialects in which a writer describes its layers.
-const DIALECTS: [DialectId; 2] = [DialectId::CompressedTensors, DialectId::Fp8Block];
+/// The dialects in which a writer describes its layers: those that say all in the `config.json` that it writes anyway.
+fn dialects() -> impl Iterator<Item = &'static dyn Dialect> {
+    let all = DialectId::ALL.iter().map(|id| id.dialect());
+    all.filter(|dialect| dialect.claim_places() == [ClaimPlace::Configuration])
+}
 
 impl Described {
     /// What the tensors beside the codes of `module` say; nothing without scales, which the checks find.
@@ -34,8 +37,12 @@ impl Described {
         let tensor = |leaf: &str| specs.get(format!("{module}.{leaf}").as_str()).copied();
         let activations =
             if tensor("input_scale").is_some() { Activations::Static } else { Activations::Dynamic };
-        let granularity = match (tensor("weight_scale_inv"), tensor("weight_scale")) {
-            (Some(scale), _) => {
+        let scaled = dialects().map(|dialect| dialect.format().format()).find_map(|format| {
+            let scale = tensor(format.scale_leaf())?;
+            Some((format.granularities() == [Granularity::Block], scale))
+        });
+        let granularity = match scaled {
+            Some((true, scale)) => {
                 let codes = tensor("weight").map(|codes| codes.shape.as_slice()).unwrap_or_default();
                 if Granularity::Block.scale_shape(codes)? != scale.shape {
                     let problem = format!("`{module}` has scales for other blocks than {BLOCK}×{BLOCK}");
@@ -45,9 +52,9 @@ impl Described {
                 }
                 Granularity::Block
             }
-            (None, Some(scale)) if scale.shape.iter().product::<usize>() == 1 => Granularity::Tensor,
-            (None, Some(_)) => Granularity::Channel,
-            (None, None) => return Ok(None),
+            Some((false, scale)) if scale.shape.iter().product::<usize>() == 1 => Granularity::Tensor,
+            Some((false, _)) => Granularity::Channel,
+            None => return Ok(None),
         };
         let described = Described { granularity, activations };
         match described.dialect() {
@@ -59,9 +66,9 @@ impl Described {
         }
     }
 
-    fn dialect(self) -> Option<DialectId> {
+    fn dialect(self) -> Option<&'static dyn Dialect> {
         let pair = (self.activations, self.granularity);
-        DIALECTS.into_iter().find(|id| id.dialect().activations().contains(&pair))
+        dialects().find(|dialect| dialect.activations().contains(&pair))
     }
 }
 
@@ -103,7 +110,7 @@ pub(super) fn describe(output: &Model) -> Result<Option<QuantisationFiles>> {
     let modules: Vec<&str> = output.modules().linears().filter(is_fp8).collect();
     let mut described = modules.iter().filter_map(|module| Described::of(module, &specs).transpose());
     let Some(described) = described.next().transpose()? else { return Ok(None) };
-    let Some(dialect) = described.dialect().map(DialectId::dialect) else { return Ok(None) };
+    let Some(dialect) = described.dialect() else { return Ok(None) };
     let formats = modules.into_iter().map(|module| (module.into(), dialect.format())).collect();
     let plan = Plan { formats, kept: Vec::new() };
     dialect.require_expressible(output, &plan)?;

@@ -11,7 +11,6 @@ use super::scheme::Scheme;
 use crate::checkpoint::CARD;
 use crate::dialect::DialectId;
 use crate::error::{Error, Result};
-use crate::format::FormatId;
 use crate::manifest::{Coverage, Selection};
 use crate::plan::{CostModel, Figures, Layout, Plan};
 use crate::write::shard::ShardLayout;
@@ -21,9 +20,6 @@ use crate::write::{Companions, scheme_outputs, shard_name};
 
 const MANIFEST_ALONE: &str =
     "planned from the manifest alone: sizes are those of its costs, without scales, embeddings and norms";
-
-const UNKNOWN_SHAPES: &str = "a manifest alone does not say which layers are whole blocks of 128×128: with the base \
-                              checkpoint more of them stay as they are";
 
 /// What is to be said of schemes that quantise nothing, because all that was selected for them stays as it is.
 fn unquantised(schemes: &[Scheme]) -> impl Iterator<Item = String> {
@@ -101,7 +97,7 @@ impl Planned {
         let Some(model) = &basis.model else {
             let costs = CostModel::of_manifest(&basis.manifest, &basis.located);
             let rows = schemes.iter().map(|scheme| planned(scheme, &costs, None)).collect();
-            let shapes = (options.dialect.format() == FormatId::Fp8Block).then(|| UNKNOWN_SHAPES.to_string());
+            let shapes = options.dialect.format().format().unknown_shapes().map(String::from);
             let notes = [MANIFEST_ALONE.to_string()].into_iter().chain(shapes).chain(basis.notes.clone());
             let notes = notes.chain(unquantised(schemes)).chain(twins(schemes)).collect();
             return Ok(Planned { dialect: None, layout: None, notes, schemes: rows, costs, files: None });

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::beside::QUALITY;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::input::{self, InputKind};
 use crate::json::{self, Number};
 use crate::report::sweep::{MeasuredQuality, QualityKind};
@@ -23,7 +23,7 @@ struct QualityFile {
 #[derive(Debug, Deserialize)]
 struct QualityRow {
     scheme: String,
-    kind: String,
+    kind: QualityKind,
     bytes: u64,
     kl: Number,
     kl_error: Number,
@@ -68,25 +68,9 @@ pub(super) fn read_quality(out: &Path, schemes: &[ShownScheme]) -> QualityFound 
     if seal::is_sealed(&text) == Some(false) {
         return QualityFound::unread(&path, &Error::format(&path, seal::BROKEN));
     }
-    match parse(&path, &text) {
+    match json::parse(&path, &text) {
         Ok(file) => sort_out(schemes, file),
         Err(error) => QualityFound::unread(&path, &error),
-    }
-}
-
-fn parse(path: &Path, text: &[u8]) -> Result<QualityFile> {
-    let file: QualityFile = json::parse(path, text)?;
-    match file.rows.iter().find(|row| kind(&row.kind).is_none()) {
-        Some(row) => Err(Error::format(path, format!("has a row of the kind `{}`", row.kind))),
-        None => Ok(file),
-    }
-}
-
-fn kind(word: &str) -> Option<QualityKind> {
-    match word {
-        "text" => Some(QualityKind::Text),
-        "image_text" => Some(QualityKind::ImageText),
-        _ => None,
     }
 }
 
@@ -110,8 +94,8 @@ fn sort_out(schemes: &[ShownScheme], file: QualityFile) -> QualityFound {
         ));
     }
     let (shown, beside): (Vec<QualityRow>, Vec<QualityRow>) = {
-        let chosen = QualityKind::ALL.map(|kind| shown_samples(&rows, kind));
-        rows.into_iter().partition(|row| chosen.contains(&Some((row.kind.clone(), row.measured_on.clone()))))
+        let chosen = QualityKind::ALL.iter().map(|kind| shown_samples(&rows, *kind)).collect::<Vec<_>>();
+        rows.into_iter().partition(|row| chosen.contains(&Some((row.kind, row.measured_on.clone()))))
     };
     if !beside.is_empty() {
         notes.push(format!(
@@ -120,23 +104,23 @@ fn sort_out(schemes: &[ShownScheme], file: QualityFile) -> QualityFound {
         ));
     }
     let note = (!notes.is_empty()).then(|| notes.join("; "));
-    QualityFound { rows: shown.into_iter().filter_map(QualityRow::shown).collect(), note }
+    QualityFound { rows: shown.into_iter().map(QualityRow::shown).collect(), note }
 }
 
 /// Of which base and samples the rows of this kind are shown: figures of others cannot be compared with them. Those that most schemes
 /// were measured on, the last among equals.
-fn shown_samples(rows: &[QualityRow], kind: QualityKind) -> Option<(String, Option<String>)> {
-    let of_kind = || rows.iter().filter(|row| self::kind(&row.kind) == Some(kind));
+fn shown_samples(rows: &[QualityRow], kind: QualityKind) -> Option<(QualityKind, Option<String>)> {
+    let of_kind = || rows.iter().filter(|row| row.kind == kind);
     let count = |on: &Option<String>| {
         of_kind().filter(|row| row.measured_on == *on).map(|row| &row.scheme).collect::<HashSet<_>>().len()
     };
-    of_kind().max_by_key(|row| count(&row.measured_on)).map(|row| (row.kind.clone(), row.measured_on.clone()))
+    of_kind().max_by_key(|row| count(&row.measured_on)).map(|row| (row.kind, row.measured_on.clone()))
 }
 
 impl QualityRow {
-    fn shown(self) -> Option<MeasuredQuality> {
-        Some(MeasuredQuality {
-            kind: kind(&self.kind)?,
+    fn shown(self) -> MeasuredQuality {
+        MeasuredQuality {
+            kind: self.kind,
             scheme: self.scheme,
             kl: self.kl.0,
             kl_error: self.kl_error.0,
@@ -145,7 +129,7 @@ impl QualityRow {
             agreement: self.agreement.0,
             samples: self.samples,
             tokens: self.tokens,
-        })
+        }
     }
 }
 

@@ -33,6 +33,22 @@ pub fn expert_group(module: &str) -> Option<(&str, &'static str)> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some((prefix, "experts"))
 }
 
+/// Where the experts of a mixture are stacked into one tensor: what the stack is called, and the parts of an expert in it.
+const STACKS: [(&[&str], &[&str]); 2] = [
+    (&["gate_up_proj", "w13"], &["gate_proj", "up_proj", "w1", "w3"]),
+    (&["down_proj"], &["down_proj", "w2"]),
+];
+
+/// What the stack is called that the part `leaf` of an expert is in.
+pub fn stack_of(leaf: &str) -> Option<&'static str> {
+    STACKS.iter().find(|(_, parts)| parts.contains(&leaf)).and_then(|(names, _)| names.first()).copied()
+}
+
+/// Whether the part `leaf` of an expert is in what is called `stack`.
+pub fn is_in_stack(leaf: &str, stack: &str) -> bool {
+    STACKS.iter().any(|(names, parts)| names.contains(&stack) && parts.contains(&leaf))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +69,16 @@ mod tests {
         assert_ne!(attention("m.linear_attn.in_proj_a"), attention("m.linear_attn.in_proj_z"));
         assert_eq!(attention("m.feed_forward.w1"), attention("m.feed_forward.w3"));
         assert_eq!(attention("m.feed_forward.w2"), None);
+    }
+
+    #[test]
+    fn parts_of_experts_are_in_one_stack() {
+        for (leaf, stack) in [("gate_proj", "gate_up_proj"), ("w3", "gate_up_proj"), ("w2", "down_proj")] {
+            assert_eq!(stack_of(leaf), Some(stack));
+            assert!(is_in_stack(leaf, stack));
+        }
+        assert!(is_in_stack("w1", "w13") && !is_in_stack("w1", "down_proj") && !is_in_stack("x", "x"));
+        assert_eq!(stack_of("router"), None);
     }
 
     #[test]

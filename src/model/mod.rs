@@ -22,8 +22,8 @@ mod spelling;
 
 pub use architecture::Architecture;
 pub use expected::{Expectation, ExpectedTensor, StatedSize, expected_tensors, missized};
-pub use fused::{expert_group, fused_group};
-pub use head::is_head;
+pub use fused::{expert_group, fused_group, is_in_stack, stack_of};
+pub use head::{LM_HEAD, is_head};
 pub use known::Module;
 pub use meaning::Meaning;
 pub use modules::Modules;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::architecture::Architecture;
-use super::fused::expert_group;
+use super::fused::{expert_group, is_in_stack};
 use super::kind::class_by_name;
 use super::known::Module;
 use super::orientation::hidden_sizes;
@@ -300,11 +300,7 @@ impl Modules {
             return whole;
         }
         let Some((mixture, stack)) = name.rsplit_once('.') else { return whole };
-        found(mixture, &|leaf| match stack {
-            "gate_up_proj" | "w13" => matches!(leaf, "gate_proj" | "up_proj" | "w1" | "w3"),
-            "down_proj" => matches!(leaf, "down_proj" | "w2"),
-            _ => false,
-        })
+        found(mixture, &|leaf| is_in_stack(leaf, stack))
     }
 
     /// The experts of each mixture, by what all spellings of its names share.

@@ -162,7 +162,7 @@ impl CostModel {
 
     /// The effective bits of a summed ModelOpt cost.
     pub fn effective_bits(&self, weights: f64) -> f64 {
-        16.0 * weights / self.total_weights
+        effective_bits(weights, self.total_weights)
     }
 
     /// What the scheme that selects `groups` amounts to. Groups of another manifest are not counted.
@@ -234,4 +234,16 @@ impl GroupCost {
         }
         self
     }
+}
+/// Bits of a weight that is not quantised, which costs of ModelOpt are counted in.
+const UNQUANTISED_BITS: f64 = 16.0;
+
+/// The effective bits of layers that cost `cost`, of `weights` in all.
+pub fn effective_bits(cost: f64, weights: f64) -> f64 {
+    UNQUANTISED_BITS * cost / weights
+}
+
+/// What `weights` of so many `bits` cost, in weights of 16 bits.
+pub fn cost_of_bits(bits: f64, weights: f64) -> f64 {
+    weights * bits / UNQUANTISED_BITS
 }

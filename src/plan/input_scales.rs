@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::ScaleRule;
 use crate::input::Watched;
 use crate::manifest::RecordedAmax;
-use crate::model::{Model, canonical, expert_group};
+use crate::model::{Model, canonical, expert_group, stack_of};
 use crate::tensor::Dtype;
 use crate::units::counted;
 
@@ -184,10 +184,7 @@ impl InputScales {
     /// What was given for the stack that the expert `module` is in, as its mixture is called on disk or in memory.
     fn of_stack(&self, model: &Model, module: &str) -> Option<GivenScale> {
         let (parent, whole) = expert_group(module)?;
-        let stack = match module.rsplit('.').next() {
-            Some("gate_proj" | "up_proj" | "w1" | "w3") => "gate_up_proj",
-            _ => "down_proj",
-        };
+        let stack = module.rsplit('.').next().and_then(stack_of)?;
         let modules = model.modules();
         let mixtures = [format!("{parent}.{whole}")].into_iter().chain(modules.mixtures_in_memory(module));
         let stacks = mixtures.map(|mixture| format!("{mixture}.{stack}"));

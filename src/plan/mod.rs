@@ -8,12 +8,13 @@ mod input_scales;
 mod knee;
 mod layout;
 mod located;
+mod member;
 mod scheme;
 pub mod solver;
 mod tensors;
 
 pub use budget::{Budget, BudgetSolver, Fit, Measure};
-pub use cost::{BytesFrom, Cost, CostModel, Figures, GroupCost};
+pub use cost::{BytesFrom, Cost, CostModel, Figures, GroupCost, cost_of_bits, effective_bits};
 pub use frontier::{Frontier, FrontierPoint, frontier};
 pub use hull::{HullPoint, hull, hull_knee};
 pub use input_scales::InputScales;

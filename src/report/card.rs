@@ -5,7 +5,7 @@ mod command;
 
 use std::fmt::Write as _;
 
-use super::sweep::{MeasuredQuality, QualityKind, SchemeOrigin, Serving};
+use super::sweep::{MeasuredQuality, SchemeOrigin, Serving};
 use super::table::{Cell, Column, Table, Unit, markdown};
 use crate::checkpoint::CARD_MARK;
 use crate::dialect::Engine;
@@ -205,12 +205,8 @@ fn quality_section(rows: &[MeasuredQuality]) -> String {
         return format!("{QUALITY}\n\nNot measured yet; `qlua evaluate` compares it with its base.\n");
     }
     let row = |row: &MeasuredQuality| -> Vec<Cell> {
-        let kind = match row.kind {
-            QualityKind::Text => "text",
-            QualityKind::ImageText => "image + text",
-        };
         vec![
-            format!("{} of {kind}", row.samples).into(),
+            format!("{} of {}", row.samples, row.kind).into(),
             row.tokens.into(),
             row.kl.into(),
             row.perplexity.into(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Code, Problem};
 use crate::checkpoint::{HF_QUANT_CONFIG, RECORDS};
-use crate::dialect::{CONFIG, Claims, DialectId, StoredLayers};
+use crate::dialect::{CONFIG, ClaimPlace, Claims, DialectId, StoredLayers};
 use crate::manifest::Coverage;
 use crate::model::{Model, expert_group, fused_group};
 use crate::record::{FileInDirectory, ProvenanceRecord};
@@ -95,20 +95,21 @@ fn groups_of(name: &str) -> impl Iterator<Item = (&str, &str)> {
 pub(super) fn check_claims(record: &ProvenanceRecord, claims: &Claims) -> Vec<Problem> {
     let mut problems = Vec::new();
     let Ok(dialect) = record.layout.dialect.parse::<DialectId>() else { return problems };
-    let (needs_config, needs_file) = match dialect {
-        DialectId::Universal => (true, true),
-        DialectId::CompressedTensors | DialectId::Fp8Block => (true, false),
-        DialectId::ModelOpt => (false, true),
-    };
     let mut lost = |what: &str, file: &str, readers: &str| {
         let message = format!("the scheme is {dialect} and has no {what}: {readers}");
         problems.push(Problem::new(Code::Configuration, file, message));
     };
-    if needs_config && claims.method().is_none() {
-        lost("quantization_config in config.json", CONFIG, "vLLM, SGLang and Transformers look for it there");
-    }
-    if needs_file && !claims.hf_files.iter().any(|name| name == HF_QUANT_CONFIG) {
-        lost(HF_QUANT_CONFIG, HF_QUANT_CONFIG, "readers of ModelOpt's exports look for it");
+    for place in dialect.dialect().claim_places() {
+        match place {
+            ClaimPlace::Configuration if claims.method().is_none() => {
+                let readers = "vLLM, SGLang and Transformers look for it there";
+                lost("quantization_config in config.json", CONFIG, readers);
+            }
+            ClaimPlace::HfQuantConfig if !claims.hf_files.iter().any(|name| name == HF_QUANT_CONFIG) => {
+                lost(HF_QUANT_CONFIG, HF_QUANT_CONFIG, "readers of ModelOpt's exports look for it");
+            }
+            ClaimPlace::Configuration | ClaimPlace::HfQuantConfig => {}
+        }
     }
     problems
 }

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::dialect::{Code, Problem, StoredLayers, is_calibration_state};
+use crate::format::FormatId;
 use crate::model::{expert_group, fused_group};
 use crate::tensor::{Dtype, Tensor};
 
-/// Leaves that an FP8 module may have; the last two belong to an FP8 key-value cache.
-const LEAVES: [&str; 7] =
-    ["weight", "bias", "weight_scale", "weight_scale_inv", "input_scale", "k_scale", "v_scale"];
+/// Leaves that an FP8 module may have beside its scales; the last two belong to an FP8 key-value cache.
+const LEAVES: [&str; 4] = ["weight", "bias", "k_scale", "v_scale"];
 /// How many names a message lists.
 const LISTED: usize = 5;
-const SCALES: [&str; 3] = ["weight_scale", "weight_scale_inv", "input_scale"];
+
+/// Whether `leaf` is the name of scales in some format.
+fn is_scale(leaf: &str) -> bool {
+    leaf == "input_scale" || FormatId::ALL.iter().any(|id| id.format().scale_leaf() == leaf)
+}
 
 /// Checks that hold for every format: scales are there, usable, and belong to something; fused groups are whole.
 pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
@@ -45,7 +49,7 @@ pub(super) fn check(stored: &StoredLayers) -> Vec<Problem> {
         let Some((module, leaf)) = name.rsplit_once('.') else { continue };
         let owner = stored.model.tensor(&format!("{module}.weight"));
         let owner_is_fp8 = owner.is_some_and(|w| w.dtype() == Dtype::F8E4M3);
-        if SCALES.contains(&leaf) {
+        if is_scale(leaf) {
             if !owner_is_fp8 {
                 let message = format!("`{name}` is a scale of something that is not FP8; loaders reject it");
                 problems.push(Problem::new(Code::WeightScale, name, message));

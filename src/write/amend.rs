@@ -7,7 +7,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use super::held::{HeldFile, is_held};
+use super::held::is_held;
+use super::held_file::HeldFile;
 use crate::checkpoint::RECORDS;
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};

@@ -232,7 +232,7 @@ mod tests {
         let long = base.path().join("a".repeat(300)).join("scheme");
         let error = require_short(&long).unwrap_err();
         assert!(error.to_string().contains("has 300 bytes"), "{error}");
-        assert_eq!(error.hint(), Some("choose a shorter --out"));
+        assert_eq!(error.hint().as_deref(), Some("choose a shorter --out"));
         let deep = base.path().join(vec!["a".repeat(200); 21].join("/")).join("scheme");
         assert!(require_short(&deep).unwrap_err().to_string().contains("and the system takes 4095"));
         require_short(&base.path().join("a".repeat(255)).join("scheme")).unwrap();

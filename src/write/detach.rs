@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::held::HeldFile;
+use super::held_file::HeldFile;
 use super::store::link::copy_into;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Directories and files of unfinished work, each held by one process: by a lock that the operating system releases when the
+//! Directories of unfinished work, and what holds for files of it, each held by one process: by a lock that the operating system releases when the
 //! process ends, however it ends.
 //!
 //! A lock belongs to a file, not to a path: whoever has waited for the file of a path may hold one that was removed meanwhile.
@@ -19,10 +19,11 @@ use crate::error::{Error, Result};
 pub(super) const LOCK_FILE: &str = ".qlua-lock";
 
 /// Attempts at a path whose file changes between opening and locking: each failure is another process that came or went.
-const ATTEMPTS: usize = 1000;
+pub(super) const ATTEMPTS: usize = 1000;
 
 /// How a path of unfinished work is opened: never through a link, never waiting for a pipe.
-const OPEN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(super) const OPEN: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A directory of unfinished work that nobody else touches.
 #[derive(Debug)]
@@ -212,74 +213,6 @@ pub(super) fn is_held(directory: &Path) -> bool {
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
-/// A file of unfinished work that nobody else touches. It goes away when it is dropped, unless it has another name then.
-#[derive(Debug)]
-pub(super) struct HeldFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl HeldFile {
-    /// Makes the empty file `path`, or takes over and empties what an ended process left there.
-    ///
-    /// # Errors
-    /// As [`HeldDirectory::take`].
-    pub fn take(path: &Path, target: &Path) -> Result<Self> {
-        let failed = |e| Error::io("lock", path, e);
-        for _ in 0..ATTEMPTS {
-            let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(false).custom_flags(OPEN.bits() as i32);
-            let file = match options.open(path) {
-                Ok(file) => file,
-                Err(_) if path.symlink_metadata().is_ok_and(|m| !m.is_file()) => {
-                    return Err(no_plain(path, "file"));
-                }
-                Err(e) => return Err(failed(e)),
-            };
-            if !file.metadata().map_err(failed)?.is_file() {
-                return Err(no_plain(path, "file"));
-            }
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => return Err(being_written(target)),
-                Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
-            }
-            let held = HeldFile { path: path.to_path_buf(), file };
-            if held.is_at_path() {
-                held.file.set_len(0).map_err(failed)?;
-                return Ok(held);
-            }
-        }
-        Err(being_written(target))
-    }
-
-    /// The open file.
-    pub fn file(&mut self) -> &mut File {
-        &mut self.file
-    }
-
-    /// Gives it the name `target`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn rename(self, target: &Path) -> Result<()> {
-        fs::rename(&self.path, target).map_err(|e| Error::io("rename", &self.path, e))
-    }
-
-    fn is_at_path(&self) -> bool {
-        let (here, there) = (self.file.metadata(), self.path.symlink_metadata());
-        matches!((here, there), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
-    }
-}
-
-impl Drop for HeldFile {
-    fn drop(&mut self) {
-        if self.is_at_path() {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// Fails when [`HeldDirectory::take`] would refuse what is at `path`, whoever holds it; nothing is touched.
 ///
 /// # Errors
@@ -311,7 +244,7 @@ fn no_work(path: &Path) -> Error {
 }
 
 /// The refusal of a path that a link or something else than a `wanted` has.
-fn no_plain(path: &Path, wanted: &str) -> Error {
+pub(super) fn no_plain(path: &Path, wanted: &str) -> Error {
     let problem = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
             format!(
@@ -324,7 +257,8 @@ fn no_plain(path: &Path, wanted: &str) -> Error {
     Error::exists(path, problem).with_hint("remove it yourself, or choose another --out")
 }
 
-fn being_written(target: &Path) -> Error {
+/// The refusal of a `target` that another process works on.
+pub(super) fn being_written(target: &Path) -> Error {
     Error::exists(target, "is being written by another process")
         .with_hint("wait for it to finish, or stop it and run again")
 }
@@ -359,7 +293,6 @@ mod tests {
         std::os::unix::fs::symlink(&mine, &path).unwrap();
         let refused = |error: Error| assert!(error.to_string().contains("is a symbolic link"), "{error}");
         refused(HeldDirectory::take(&path, Path::new("a")).unwrap_err());
-        refused(HeldFile::take(&path, Path::new("a")).unwrap_err());
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         std::os::unix::fs::symlink(mine.join("file"), path.join(LOCK_FILE)).unwrap();

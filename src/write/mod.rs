@@ -7,6 +7,7 @@ pub(crate) mod content;
 pub(crate) mod destination;
 mod detach;
 pub(crate) mod held;
+mod held_file;
 pub(crate) mod kept;
 mod leftovers;
 pub(crate) mod outputs;

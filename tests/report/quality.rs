@@ -175,7 +175,7 @@ fn a_broken_file_is_said_to_be_so() {
         ("[]", "quality.json"),
         (
             json!({"rows": [row("top10", "sound", 1, json!(0.5))]}).to_string().as_str(),
-            "a row of the kind `sound`",
+            "there is no kind of samples `sound`",
         ),
         (json!({"rows": [row("top10", "text", 1, json!("much"))]}).to_string().as_str(), "a number"),
     ] {

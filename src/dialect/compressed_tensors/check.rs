@@ -8,6 +8,7 @@ use crate::dialect::foreign::block_structure;
 use crate::dialect::problem::{Code, Problem};
 use crate::dialect::stored::{Layer, StoredLayers};
 use crate::format::{BLOCK_SIZE, Granularity, ScaleShape};
+use crate::model::LM_HEAD;
 use crate::tensor::Dtype;
 
 /// Formats under which loaders read E4M3 codes as they are; vLLM fails without any.
@@ -94,7 +95,7 @@ fn check_lists(
     }
     for entry in &ignore.names {
         // Every list names the head so, whatever it is called.
-        let on_disk = names.on_disk(entry).filter(|_| entry != "lm_head");
+        let on_disk = names.on_disk(entry).filter(|_| entry != LM_HEAD);
         let expected = on_disk.map(|on_disk| names.names_in_memory(on_disk)).unwrap_or_default();
         if !expected.is_empty() && !expected.contains(entry) {
             let message = format!(

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::dialect::sglang::name_in_sglang;
 use crate::dialect::wholes::unquantised_mixtures;
 use crate::error::{Error, Result};
-use crate::model::{Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
+use crate::model::{LM_HEAD, Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
 use crate::plan::Plan;
 
 /// The layers that SGLang builds as one, with what they are made of.
@@ -112,8 +112,8 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     }
     entries.extend(model.modules().shared_tails().map(|tail| format!(r"re:(.*\.)?{}$", regex::escape(tail))));
     entries.extend(beside);
-    entries.extend(model.modules().tied_heads().iter().filter(|head| *head != "lm_head").cloned());
-    entries.push("lm_head".into());
+    entries.extend(model.modules().tied_heads().iter().filter(|head| *head != LM_HEAD).cloned());
+    entries.push(LM_HEAD.into());
     entries
 }
 
@@ -138,7 +138,7 @@ fn names(model: &Model, module: &str) -> Vec<String> {
 fn listed<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = &'a str> {
     let modules = model.modules();
     let is_stack = |module: &str| modules.class(module) == Some(ModuleClass::Experts);
-    plan.listed(model).filter(move |module| *module != "lm_head" && !is_stack(module))
+    plan.listed(model).filter(move |module| *module != LM_HEAD && !is_stack(module))
 }
 
 /// A component of a name: a number, or anything else.

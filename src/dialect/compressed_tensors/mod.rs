@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::claims::Claims;
 use super::id::DialectId;
-use super::interface::{Dialect, QuantisationFiles};
+use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::problem::Problem;
 use super::stored::StoredLayers;
 use crate::error::Result;
@@ -46,6 +46,10 @@ impl Dialect for CompressedTensorsDialect {
 
     fn methods(&self) -> &'static [&'static str] {
         &[METHOD]
+    }
+
+    fn claim_places(&self) -> &'static [ClaimPlace] {
+        &[ClaimPlace::Configuration]
     }
 
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {

@@ -20,10 +20,11 @@ use crate::dialect::sglang::name_in_sglang;
 use crate::dialect::spelling::Spelling;
 use crate::dialect::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::error::{Error, Result};
-use crate::model::{Model, ModuleClass, expert_group};
+use crate::model::{LM_HEAD, Model, ModuleClass, expert_group};
 use crate::plan::Plan;
 
-/// Layers that are one tensor on disk, with the parts by which SGLang looks for them.
+/// Layers that are one tensor on disk, with the parts by which SGLang looks for them. That is SGLang's own table, and shorter than
+/// what the model knows of parts that are fused.
 const WHOLES: [(&str, &[&str]); 3] = [
     ("qkv", &["q_proj", "k_proj", "v_proj"]),
     ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
@@ -54,7 +55,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     };
     let modules = model.modules();
     let is_stack = |module: &str| modules.class(module) == Some(ModuleClass::Experts);
-    for module in plan.listed(model).filter(|module| *module != "lm_head" && !is_stack(module)) {
+    for module in plan.listed(model).filter(|module| *module != LM_HEAD && !is_stack(module)) {
         let in_memory: Vec<String> = modules.names_in_memory(module).iter().map(|name| whole(name)).collect();
         let in_sglang = name_in_sglang(model, module);
         let of_parts: Vec<String> =
@@ -68,7 +69,7 @@ pub(super) fn entries(model: &Model, plan: &Plan) -> Vec<String> {
     asked_for_as_wholes(model, plan).into_iter().for_each(&mut add);
     model.modules().shared_tails().map(str::to_string).for_each(&mut add);
     model.modules().tied_heads().iter().cloned().for_each(&mut add);
-    add("lm_head".into());
+    add(LM_HEAD.into());
     entries
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::claims::Claims;
 use super::id::DialectId;
-use super::interface::{Dialect, QuantisationFiles};
+use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::problem::Problem;
 use super::stored::StoredLayers;
 use crate::error::Result;
@@ -45,6 +45,10 @@ impl Dialect for Fp8BlockDialect {
 
     fn methods(&self) -> &'static [&'static str] {
         &[METHOD]
+    }
+
+    fn claim_places(&self) -> &'static [ClaimPlace] {
+        &[ClaimPlace::Configuration]
     }
 
     fn files(&self, model: &Model, plan: &Plan, _layout: &Layout) -> QuantisationFiles {

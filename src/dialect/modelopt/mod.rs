@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::claims::Claims;
 use super::id::DialectId;
-use super::interface::{Dialect, QuantisationFiles};
+use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::problem::Problem;
 use super::sglang::name_in_sglang;
 use super::stored::StoredLayers;
 use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
 use crate::error::Result;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
-use crate::model::{Model, bare_name};
+use crate::model::{LM_HEAD, Model, bare_name};
 use crate::plan::{Activations, Layout, Plan};
 
 /// The name of the method in `quantization_config`.
@@ -47,6 +47,10 @@ impl Dialect for ModelOptDialect {
 
     fn methods(&self) -> &'static [&'static str] {
         &[METHOD]
+    }
+
+    fn claim_places(&self) -> &'static [ClaimPlace] {
+        &[ClaimPlace::HfQuantConfig]
     }
 
     fn files(&self, model: &Model, plan: &Plan, layout: &Layout) -> QuantisationFiles {
@@ -88,7 +92,7 @@ fn hf_quant_config(model: &Model, plan: &Plan, layout: &Layout) -> Value {
 /// What stays as it is by its full name on disk, mixtures of experts also as a whole, as vLLM and SGLang look for them, then
 /// `lm_head`: loaders must be told about the head even where it is tied and not stored.
 fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
-    let listed = plan.listed(model).filter(|module| *module != "lm_head").flat_map(|module| {
+    let listed = plan.listed(model).filter(|module| *module != LM_HEAD).flat_map(|module| {
         // Where an engine runs the model as Transformers does, layers are called as they are there.
         let in_memory = model.modules().names_in_memory(module).into_iter();
         let others = in_memory.filter(move |name| bare_name(name) != bare_name(module));
@@ -97,5 +101,5 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
     let mixtures = unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names);
     let wholes = asked_for_as_wholes(model, plan);
     let shared = model.modules().shared_tails().map(str::to_string);
-    listed.chain(mixtures).chain(wholes).chain(shared).chain(["lm_head".to_string()]).collect()
+    listed.chain(mixtures).chain(wholes).chain(shared).chain([LM_HEAD.to_string()]).collect()
 }

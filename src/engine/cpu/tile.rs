@@ -85,6 +85,10 @@ impl ProductTile {
     }
 }
 
+/// A tile of 4 × 8, on any machine.
+///
+/// # Safety
+/// `out` has room for 4 rows of 8 that nobody else uses.
 unsafe fn baseline(steps: usize, left: &[f32], right: &[f32], out: Out) {
     let mut sums = [[0.0f32; 8]; 4];
     for (left, right) in left.as_chunks::<4>().0.iter().zip(right.as_chunks::<8>().0).take(steps) {
@@ -104,6 +108,10 @@ unsafe fn baseline(steps: usize, left: &[f32], right: &[f32], out: Out) {
     }
 }
 
+/// A tile of 6 × 16.
+///
+/// # Safety
+/// The machine has AVX2 and FMA, the panels hold `steps` steps, and `out` has room for 6 rows of 16 that nobody else uses.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], out: Out) {
@@ -142,6 +150,10 @@ unsafe fn avx2(steps: usize, left: &[f32], right: &[f32], out: Out) {
     }
 }
 
+/// A tile of 12 × 32.
+///
+/// # Safety
+/// The machine has AVX-512F, the panels hold `steps` steps, and `out` has room for 12 rows of 32 that nobody else uses.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512(steps: usize, left: &[f32], right: &[f32], out: Out) {

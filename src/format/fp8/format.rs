@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// [`FormatId::Fp8`].
 pub struct Fp8Format;
 
+/// What people read of E4M3 codes.
+pub(in crate::format) const E4M3_IN_WORDS: &str = "FP8 (E4M3)";
+
 /// Why a weight of `dtype` and `shape` has no E4M3 codes under any scales.
 pub(in crate::format) fn refuses_e4m3(dtype: Dtype, shape: &[usize]) -> Option<&'static str> {
     if shape.len() != 2 {
@@ -22,7 +25,7 @@ pub(in crate::format) fn refuses_e4m3(dtype: Dtype, shape: &[usize]) -> Option<&
     (!dtype.is_quantisable()).then_some("no dtype that FP8 codes are made from: those are BF16, F16 and F32")
 }
 
-/// Codes and weight scales, the latter under the name `leaf`.
+/// Codes and weight scales, the latter under the name that `format` has for them.
 ///
 /// # Errors
 /// [`Error::Argument`] for scales that `format` does not have or that do not fit the shape.
@@ -31,7 +34,6 @@ pub(in crate::format) fn codes_and_scales(
     shape: &[usize],
     encoding: &Encoding,
     storage: &ScaleStorage,
-    leaf: &'static str,
 ) -> Result<Vec<ModuleTensor>> {
     if !format.granularities().contains(&encoding.granularity) {
         return Err(Error::argument(format!("{} has no {} scales", format.id(), encoding.granularity)));
@@ -45,7 +47,7 @@ pub(in crate::format) fn codes_and_scales(
         },
         ModuleTensor {
             kind: ModuleTensorKind::WeightScale,
-            leaf,
+            leaf: format.scale_leaf(),
             dtype: encoding.rule.dtype(),
             shape: storage.shape.of(encoding.granularity, shape)?,
         },
@@ -59,6 +61,14 @@ impl Format for Fp8Format {
 
     fn manifest_names(&self) -> &'static [(&'static str, Granularity)] {
         &[("FP8_DEFAULT_CFG", Granularity::Tensor), ("FP8_PER_CHANNEL_PER_TOKEN_CFG", Granularity::Channel)]
+    }
+
+    fn codes_in_words(&self) -> &'static str {
+        E4M3_IN_WORDS
+    }
+
+    fn scale_leaf(&self) -> &'static str {
+        "weight_scale"
     }
 
     fn bits(&self) -> f64 {
@@ -79,7 +89,7 @@ impl Format for Fp8Format {
         encoding: &Encoding,
         storage: &ScaleStorage,
     ) -> Result<Vec<ModuleTensor>> {
-        let mut tensors = codes_and_scales(self, shape, encoding, storage, "weight_scale")?;
+        let mut tensors = codes_and_scales(self, shape, encoding, storage)?;
         if storage.input_scale {
             tensors.push(ModuleTensor {
                 kind: ModuleTensorKind::InputScale,

@@ -19,5 +19,5 @@ pub use decoder::{Decoder, dequantize};
 pub use encoder::{Encoder, quantize};
 pub use error::{QuantisationError, quantisation_error};
 pub use format::Fp8Format;
-pub(super) use format::{codes_and_scales, refuses_e4m3};
+pub(super) use format::{E4M3_IN_WORDS, codes_and_scales, refuses_e4m3};
 pub use rounding::Rounding;

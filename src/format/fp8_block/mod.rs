@@ -4,7 +4,7 @@
 //! Codes, scales and errors are those of [`crate::format::fp8`] under block scales; what differs is what is on disk.
 
 use super::encoding::Encoding;
-use super::fp8::{self, QuantisationError, codes_and_scales, refuses_e4m3};
+use super::fp8::{self, E4M3_IN_WORDS, QuantisationError, codes_and_scales, refuses_e4m3};
 use super::group::{QuantisedGroup, Wanted, WeightGroup};
 use super::id::FormatId;
 use super::interface::{Format, ModuleTensor, ScaleStorage};
@@ -23,6 +23,14 @@ impl Format for Fp8BlockFormat {
 
     fn manifest_names(&self) -> &'static [(&'static str, Granularity)] {
         &[("FP8_2D_BLOCKWISE_WEIGHT_ONLY_CFG", Granularity::Block)]
+    }
+
+    fn codes_in_words(&self) -> &'static str {
+        E4M3_IN_WORDS
+    }
+
+    fn scale_leaf(&self) -> &'static str {
+        "weight_scale_inv"
     }
 
     fn bits(&self) -> f64 {
@@ -46,6 +54,13 @@ impl Format for Fp8BlockFormat {
         true
     }
 
+    fn unknown_shapes(&self) -> Option<&'static str> {
+        Some(
+            "a manifest alone does not say which layers are whole blocks of 128×128: with the base checkpoint more of them \
+             stay as they are",
+        )
+    }
+
     fn tensors(
         &self,
         shape: &[usize],
@@ -58,7 +73,7 @@ impl Format for Fp8BlockFormat {
         if encoding.rule != ScaleRule::F32 {
             return Err(Error::argument("the scales of FP8_BLOCK are F32 and not rounded"));
         }
-        codes_and_scales(self, shape, encoding, storage, "weight_scale_inv")
+        codes_and_scales(self, shape, encoding, storage)
     }
 
     fn quantise(&self, group: &WeightGroup, wanted: Wanted) -> Result<QuantisedGroup> {

@@ -140,7 +140,8 @@ fn select(this: &Policy, call: &Call) -> anyhow::Result<Handle<Selection>> {
                     "limit",
                     Some("the options `seconds` and `memory` of qlua.policy.load allow more".into()),
                 ),
-                // Exit codes go by kinds, and are not the policy's to choose.
+                // Scripts raise kinds of their own, so there is no list of them. Exit codes go by kinds, and are not the policy's
+                // to choose.
                 _ => ("policy", hint),
             };
             Err(raise::failed(call.lua(), kind, &message, hint, at))

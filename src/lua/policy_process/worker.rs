@@ -14,6 +14,7 @@ use crate::lua::chunk::Chunk;
 use crate::lua::failure::Failure;
 use crate::lua::host::{Ending, Host};
 use crate::lua::sandbox::{Limits, Roots, ScriptLimit, restrict};
+use crate::words::words;
 
 /// Exit code of a process whose policy took all of its time without ending.
 pub const SPENT_TIME: i32 = 124;
@@ -93,6 +94,14 @@ fn prepare(lua: &Lua, request: &PolicyRequest, policy: Function) -> anyhow::Resu
     Ok((driver.into_function()?, MultiValue::from_iter(arguments)))
 }
 
+words! {
+    /// How the driver says what a policy chose.
+    enum ChosenBy: "way of choosing groups" {
+        Names = "names",
+        Globs = "globs",
+    }
+}
+
 fn chosen(lua: &Lua) -> anyhow::Result<PolicyChoice> {
     let kept: Table = lua.named_registry_value(CHOSEN)?;
     let list = kept.raw_get::<Table>(2)?;
@@ -106,8 +115,8 @@ fn chosen(lua: &Lua) -> anyhow::Result<PolicyChoice> {
             other => anyhow::bail!("the policy chose {}, which is no name", other.type_name()),
         }
     }
-    Ok(match kept.raw_get::<String>(1)?.as_str() {
-        "names" => PolicyChoice::Names(names),
-        _ => PolicyChoice::Globs(names),
+    Ok(match kept.raw_get::<String>(1)?.parse()? {
+        ChosenBy::Names => PolicyChoice::Names(names),
+        ChosenBy::Globs => PolicyChoice::Globs(names),
     })
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::data::DirectoryReport;
-use crate::report::sweep::{GroupForm, QualityKind, SchemeOrigin, SchemeRow, Serving, SweepReport};
+use crate::report::sweep::{GroupForm, SchemeOrigin, SchemeRow, Serving, SweepReport};
 
 impl DirectoryReport {
     /// All that the page shows but its pictures, as `docs/json.md` describes it. JSON has neither infinity nor NaN: such numbers
@@ -64,12 +64,8 @@ fn scheme(sweep: &SweepReport, scheme: &SchemeRow) -> Value {
     };
     let least = figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits));
     let quality = sweep.quality.iter().filter(|row| row.scheme == scheme.name).map(|row| {
-        let kind = match row.kind {
-            QualityKind::Text => "text",
-            QualityKind::ImageText => "image_text",
-        };
         json!({
-            "kind": kind, "kl": number(Some(row.kl)), "kl_error": number(Some(row.kl_error)),
+            "kind": row.kind, "kl": number(Some(row.kl)), "kl_error": number(Some(row.kl_error)),
             "perplexity": number(Some(row.perplexity)), "base_perplexity": number(Some(row.base_perplexity)),
             "agreement": number(Some(row.agreement)), "samples": row.samples, "tokens": row.tokens,
         })

@@ -110,8 +110,8 @@ pub(super) fn figures(report: &DirectoryReport) -> Vec<Figure> {
         }
     };
     let mut figures = vec![picture(report, "Score share against size", "score share in % (log)", &share)];
-    for kind in QualityKind::ALL.into_iter().filter(|kind| is_measured(report, *kind)) {
-        let title = format!("KL against size, {}", kind.name());
+    for &kind in QualityKind::ALL.iter().filter(|kind| is_measured(report, **kind)) {
+        let title = format!("KL against size, {}", kind);
         figures.push(picture(report, &title, "KL in nats a token (log)", &kl(kind)));
     }
     figures

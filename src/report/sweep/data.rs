@@ -9,6 +9,7 @@ use crate::model::{Tower, kind_of};
 use crate::plan::{CostModel, Figures, Frontier};
 use crate::report::names::shortened;
 use crate::units;
+use crate::words::words;
 
 /// Everything that the report of a sweep shows.
 #[derive(Debug, Clone)]
@@ -108,13 +109,14 @@ pub struct LayerError {
     pub zeroed: f64,
 }
 
-/// What a scheme was measured on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QualityKind {
-    /// Text alone.
-    Text,
-    /// Pictures with text.
-    ImageText,
+words! {
+    /// What a scheme was measured on.
+    pub enum QualityKind: "kind of samples" {
+        /// Text alone.
+        Text = "text",
+        /// Pictures with text.
+        ImageText = "image_text" => "image + text",
+    }
 }
 
 /// How the predictions of a scheme differ from those of the base checkpoint, over the tokens of some samples.

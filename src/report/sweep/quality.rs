@@ -12,19 +12,6 @@ use crate::units::{self, ByteUnit};
 /// From this ratio of the largest to the smallest KL on, the axis is logarithmic.
 const DECADE: f64 = 10.0;
 
-impl QualityKind {
-    /// Every kind, in the order of the report.
-    pub const ALL: [QualityKind; 2] = [QualityKind::Text, QualityKind::ImageText];
-
-    /// What people call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            QualityKind::Text => "text",
-            QualityKind::ImageText => "image + text",
-        }
-    }
-}
-
 /// A scheme with what was measured of it.
 #[derive(Clone)]
 struct Measured<'a> {
@@ -88,7 +75,7 @@ pub(super) fn is_measured_on(sweep: &SweepReport, kind: QualityKind) -> bool {
 
 /// Whether some scheme of the sweep was measured.
 pub(super) fn is_measured(sweep: &SweepReport) -> bool {
-    QualityKind::ALL.into_iter().any(|kind| !measured(sweep, kind).is_empty())
+    QualityKind::ALL.iter().any(|&kind| !measured(sweep, kind).is_empty())
 }
 
 /// The place of the knee among `measured`.
@@ -105,8 +92,8 @@ pub(super) fn table(sweep: &SweepReport) -> Table {
         (Column::new("scheme"), true),
         (Column::of("size", Unit::BytesIn(ByteUnit::for_largest(largest.unwrap_or(0)))), true),
     ];
-    for kind in QualityKind::ALL {
-        let (name, shown) = (kind.name(), !measured(sweep, kind).is_empty());
+    for &kind in QualityKind::ALL {
+        let (name, shown) = (kind, !measured(sweep, kind).is_empty());
         columns.extend([
             (Column::of(format!("KL, {name}"), Unit::Score), shown),
             (Column::of("±", Unit::Score), shown),
@@ -117,7 +104,7 @@ pub(super) fn table(sweep: &SweepReport) -> Table {
     let shown: Vec<bool> = columns.iter().map(|(_, shown)| *shown).collect();
     let mut table = Table::new(columns.into_iter().map(|(column, _)| column).collect::<Vec<_>>());
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
-        let rows = QualityKind::ALL.map(|kind| of_scheme(sweep, scheme, kind));
+        let rows: Vec<_> = QualityKind::ALL.iter().map(|&kind| of_scheme(sweep, scheme, kind)).collect();
         if rows.iter().all(Option::is_none) {
             continue;
         }
@@ -139,12 +126,12 @@ pub(super) fn words(sweep: &SweepReport) -> String {
         "KL is KL(base ‖ scheme) in nats a token with its standard error (±); agreement is the share of tokens that base and \
          scheme alike find likeliest.",
     );
-    for kind in QualityKind::ALL {
+    for &kind in QualityKind::ALL {
         let measured = measured(sweep, kind);
         let Some(row) = measured.first() else { continue };
         text.push_str(&format!(
             " On {}: {}, {}; the base has a perplexity of {:.3}",
-            kind.name(),
+            kind,
             units::counted(row.quality.samples as usize, "sample"),
             units::counted(row.quality.tokens as usize, "token"),
             row.quality.base_perplexity
@@ -164,8 +151,8 @@ pub(super) fn words(sweep: &SweepReport) -> String {
 
 /// A curve of KL against size for each kind of samples that something was measured on.
 pub(super) fn figures(sweep: &SweepReport) -> Vec<Figure> {
-    let curves = QualityKind::ALL.map(|kind| (kind, measured_families(sweep, kind)));
-    curves.iter().filter(|(_, families)| !families.is_empty()).map(|(kind, all)| curve(*kind, all)).collect()
+    let curves = QualityKind::ALL.iter().map(|&kind| (kind, measured_families(sweep, kind)));
+    curves.filter(|(_, families)| !families.is_empty()).map(|(kind, all)| curve(kind, &all)).collect()
 }
 
 fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
@@ -232,8 +219,8 @@ fn curve(kind: QualityKind, families: &[MeasuredFamily]) -> Figure {
         series: lines.into_iter().chain(points).chain([bends]).collect(),
     };
     Figure {
-        title: format!("KL against size, {}", kind.name()),
-        svg: plot.draw(&format!("KL of every scheme against its size, on {}", kind.name())),
+        title: format!("KL against size, {}", kind),
+        svg: plot.draw(&format!("KL of every scheme against its size, on {}", kind)),
         legend,
         caption,
     }

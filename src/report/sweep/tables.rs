@@ -17,10 +17,10 @@ pub(in crate::report) fn schemes(sweep: &SweepReport) -> Table {
     let sizes = sweep.schemes.iter().map(|s| s.figures.bytes).chain(sweep.base_bytes);
     let unit = ByteUnit::for_largest(sizes.max().unwrap_or(0));
     let kl = |kind: QualityKind| {
-        let title = format!("KL, {}", kind.name());
+        let title = format!("KL, {}", kind);
         (Column::of(title, Unit::Score).main(), quality::is_measured_on(sweep, kind))
     };
-    let [kl_text, kl_image] = QualityKind::ALL.map(kl);
+    let [kl_text, kl_image] = [QualityKind::Text, QualityKind::ImageText].map(kl);
     let has_base = sweep.base_bytes.is_some();
     let has_best = !sweep.frontier.points.is_empty();
     let columns = [
@@ -46,7 +46,7 @@ pub(in crate::report) fn schemes(sweep: &SweepReport) -> Table {
     for (scheme, name) in sweep.schemes.iter().zip(sweep.short_names()) {
         let figures = &scheme.figures;
         let kl = |kind| quality::of_scheme(sweep, scheme, kind).map(|measured| measured.kl);
-        let [kl_text, kl_image] = QualityKind::ALL.map(kl);
+        let [kl_text, kl_image] = [QualityKind::Text, QualityKind::ImageText].map(kl);
         let least = figures.effective_bits.and_then(|bits| sweep.frontier.least_within(bits));
         let share = |share: Option<f64>| share.map_or(units::NOT_FINITE.into(), Cell::from);
         table.push([

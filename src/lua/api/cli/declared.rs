@@ -16,56 +16,63 @@ use crate::write::LinkChoice;
 /// More characters than this are no name of an option, nor what stands for its value.
 pub(super) const LONGEST_NAME: usize = 100;
 
-const KINDS: &[&str] = &[
-    "string",
-    "path",
-    "file",
-    "directory",
-    "checkpoint",
-    "name part",
-    "saved state",
-    "glob",
-    "integer",
-    "number",
-    "percent",
-    "coverage point",
-    "size",
-    "device",
-    "threads",
-    "dialect",
-    "activations",
-    "rounding",
-    "scale sharing",
-    "link",
-    "order",
-    "granularity",
-    "engine",
-    "string list",
-    "path list",
-    "file list",
-    "directory list",
-    "checkpoint list",
-    "glob list",
-    "integer list",
-    "number list",
-    "percent list",
-    "coverage point list",
-    "size list",
-    "granularity list",
-    "engine list",
+/// What `type` may say, and what a value must be then.
+const KINDS: [(&str, fn() -> ValueKind); 36] = [
+    ("string", || ValueKind::Text),
+    ("path", || ValueKind::Path),
+    ("file", || ValueKind::File),
+    ("directory", || ValueKind::Directory),
+    ("checkpoint", || ValueKind::Checkpoint),
+    ("name part", || ValueKind::NamePart),
+    ("saved state", || ValueKind::SavedState),
+    ("glob", || ValueKind::Glob),
+    ("integer", || ValueKind::Integer),
+    ("number", || ValueKind::Number),
+    ("percent", || ValueKind::Percent),
+    ("coverage point", || ValueKind::CoveragePoint),
+    ("size", || ValueKind::Size),
+    ("device", || ValueKind::Device),
+    ("threads", || ValueKind::Threads),
+    ("dialect", || choice(DialectChoice::WORDS)),
+    ("activations", || choice(ActivationsChoice::WORDS)),
+    ("rounding", || choice(Rounding::WORDS)),
+    ("scale sharing", || choice(ScaleSharing::WORDS)),
+    ("link", || choice(LinkChoice::WORDS)),
+    ("order", || choice(Order::WORDS)),
+    ("granularity", || choice(Granularity::WORDS)),
+    ("engine", || choice(Engine::WORDS)),
+    ("string list", || list(ValueKind::Text)),
+    ("path list", || list(ValueKind::Path)),
+    ("file list", || list(ValueKind::File)),
+    ("directory list", || list(ValueKind::Directory)),
+    ("checkpoint list", || list(ValueKind::Checkpoint)),
+    ("glob list", || list(ValueKind::Glob)),
+    ("integer list", || list(ValueKind::Integer)),
+    ("number list", || list(ValueKind::Number)),
+    ("percent list", || list(ValueKind::Percent)),
+    ("coverage point list", || list(ValueKind::CoveragePoint)),
+    ("size list", || list(ValueKind::Size)),
+    ("granularity list", || list(choice(Granularity::WORDS))),
+    ("engine list", || list(choice(Engine::WORDS))),
 ];
 
-/// The kinds that have words of their own.
-const WORDS: &[(&str, &[&str])] = &[
-    ("dialect", DialectChoice::WORDS),
-    ("activations", ActivationsChoice::WORDS),
-    ("rounding", Rounding::WORDS),
-    ("scale sharing", ScaleSharing::WORDS),
-    ("link", LinkChoice::WORDS),
-    ("order", Order::WORDS),
-    ("granularity", Granularity::WORDS),
-    ("engine", Engine::WORDS),
-];
+const KIND_NAMES: &[&str] = &{
+    let mut names = [""; KINDS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = KINDS[at].0;
+        at += 1;
+    }
+    names
+};
+
+fn choice(words: &[&str]) -> ValueKind {
+    ValueKind::Choice(words.iter().map(ToString::to_string).collect())
+}
+
+fn list(item: ValueKind) -> ValueKind {
+    ValueKind::List(Box::new(item))
+}
 
 pub(super) const OPTION: Record = Record {
     name: "CliOption",
@@ -80,7 +87,7 @@ pub(super) const OPTION: Record = Record {
         Key::optional("doc", Type::String, "what it means, for `--help`"),
         Key::optional(
             "type",
-            Type::Choice(KINDS),
+            Type::Choice(KIND_NAMES),
             "what the value must be (default: `\"string\"`); a `percent` is a share from 0 to 100, a `coverage point` above 0; a list \
              of them is `10,20,12.5` or `10..100:10`; a `checkpoint` is a directory or the name of a model in the Hugging Face cache; a `size` is `6GiB` or `5.5GB` and comes as bytes; a `device` is `auto`, `cpu`, \
              `cuda` or `cuda:N`; `dialect`, `activations`, `rounding`, `scale sharing`, `link`, `order`, `granularity` and `engine` take the words \
@@ -128,7 +135,12 @@ impl Declared {
         let mut kind = match (flag, choices, ty) {
             (true, None, None) => None,
             (false, Some(choices), None) => Some(ValueKind::Choice(choices)),
-            (false, None, ty) => Some(kind(ty.as_deref().unwrap_or("string"))),
+            (false, None, ty) => {
+                let name = ty.as_deref().unwrap_or("string");
+                let known = KINDS.iter().find(|(known, _)| *known == name);
+                let (_, kind) = known.ok_or_else(|| fail("has a `type` that is none"))?;
+                Some(kind())
+            }
             _ => return Err(fail("can have only one of `flag`, `choices` and `type`").into()),
         };
         if let Some(least) = table.raw_get::<Option<f64>>("least")? {
@@ -281,32 +293,6 @@ pub(super) fn check(options: &[Declared]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn kind(name: &str) -> ValueKind {
-    if let Some(item) = name.strip_suffix(" list") {
-        return ValueKind::List(Box::new(kind(item)));
-    }
-    if let Some((_, words)) = WORDS.iter().find(|(known, _)| *known == name) {
-        return ValueKind::Choice(words.iter().map(ToString::to_string).collect());
-    }
-    match name {
-        "path" => ValueKind::Path,
-        "file" => ValueKind::File,
-        "directory" => ValueKind::Directory,
-        "checkpoint" => ValueKind::Checkpoint,
-        "name part" => ValueKind::NamePart,
-        "saved state" => ValueKind::SavedState,
-        "glob" => ValueKind::Glob,
-        "integer" => ValueKind::Integer,
-        "number" => ValueKind::Number,
-        "percent" => ValueKind::Percent,
-        "coverage point" => ValueKind::CoveragePoint,
-        "size" => ValueKind::Size,
-        "device" => ValueKind::Device,
-        "threads" => ValueKind::Threads,
-        _ => ValueKind::Text,
-    }
 }
 
 fn default_text(value: &LuaValue) -> anyhow::Result<Option<String>> {

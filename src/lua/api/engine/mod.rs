@@ -17,9 +17,21 @@ use crate::lua::rows::{row, rows};
 use crate::lua::{Call, Handle, Type};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
+use crate::words::words;
 
 mod generate;
 mod scores;
+mod scoring;
+
+words! {
+    /// The option that says where samples come from.
+    enum SamplesOption: "source of samples" {
+        Captions = "captions",
+        Pairs = "pairs",
+        Inputs = "inputs",
+        Text = "text",
+    }
+}
 
 /// A model that can be run.
 pub(super) struct OpenedEngine {
@@ -213,8 +225,8 @@ fn engine_class() -> Class<OpenedEngine> {
             |this, _| Ok(short(this.identity()?)),
         )
         .method(generate::generate(), generate::run_generate)
-        .method(scores::calibrate(), scores::run_calibrate)
-        .method(scores::sensitivity(), scores::run_sensitivity)
+        .method(scoring::calibrate(), scoring::run_calibrate)
+        .method(scoring::sensitivity(), scoring::run_sensitivity)
 }
 
 impl OpenedEngine {
@@ -255,21 +267,21 @@ fn positive(call: &Call, name: &str) -> anyhow::Result<usize> {
 }
 
 fn samples(engine: &OpenedEngine, call: &Call) -> anyhow::Result<Samples> {
-    let given: Vec<&str> =
-        ["captions", "pairs", "inputs", "text"].into_iter().filter(|name| call.given(name)).collect();
-    let [kind] = given[..] else {
+    let given: Vec<SamplesOption> =
+        SamplesOption::ALL.iter().copied().filter(|source| call.given(source.word())).collect();
+    let [source] = given[..] else {
         return Err(crate::Error::usage("give exactly one of captions, pairs, inputs and text")
             .with_hint("captions = \"captions.txt\", for instance")
             .into());
     };
     let (count, length) = (positive(call, "count")?, positive(call, "max_length")?);
-    let path: String = call.get(kind)?;
+    let path: String = call.get(source.word())?;
     let (path, processor) = (Path::new(&path), engine.processor()?);
-    let made = match kind {
-        "captions" => captions(processor, path, length, count)?,
-        "text" => windows(processor, path, length, count)?,
-        "inputs" => prepared(processor, path, call.word("kind")?, count)?,
-        _ => {
+    let made = match source {
+        SamplesOption::Captions => captions(processor, path, length, count)?,
+        SamplesOption::Text => windows(processor, path, length, count)?,
+        SamplesOption::Inputs => prepared(processor, path, call.word("kind")?, count)?,
+        SamplesOption::Pairs => {
             let images: Option<String> = call.get("images")?;
             let Some(images) = images else {
                 return Err(crate::Error::usage("pairs need images")

@@ -44,7 +44,7 @@ pub(super) fn options() -> Options {
             "dialect",
             Type::Choice(DialectChoice::WORDS),
             "auto",
-            "`auto` is `universal` when static and `compressed-tensors` when dynamic",
+            DialectChoice::AUTO_IN_WORDS,
         )
         .option(
             "for_engines",
