@@ -529,11 +529,17 @@ function Sensitivity:write(directory, options) end
 ---@field bits_on_disk? number 8 × bytes / elements of the whole checkpoint, scales and embeddings included; nil over a manifest alone
 ---@field score? number the summed score of what is in FP8; nil when it is not finite
 
----A weight file before it is written.
----@class qlua.PlannedFile
+---A weight file of a scheme, as it lies there or will.
+---@class qlua.SchemeFile
 ---@field file string its name in the directory
 ---@field bytes integer its size, header included
----@field schemes integer how many schemes of the family hold it
+---@field schemes integer how many schemes of the family have this very file; a copy or a reflink is a file of its own
+
+---What the weight files of a family take on the disk, as `du` counts them: each file once, however many names it has. A copy is a file of its own, and so is a reflink, although it shares blocks.
+---@class qlua.OnDisk
+---@field unique_bytes integer each file counted once
+---@field copied_bytes integer each file counted in every directory that holds it
+---@field files qlua.SchemeFile[][] the files of each scheme, in the order in which they were added
 
 ---What a run of a family did. Bytes are those of weight files.
 ---@class qlua.Outcome
@@ -542,6 +548,7 @@ function Sensitivity:write(directory, options) end
 ---@field resumed_bytes integer taken over from a run that was stopped
 ---@field reused_bytes integer taken from finished schemes
 ---@field link? string `reflink`, `hardlink` or `copy`: how shards are shared, the worst way of all; nil when none was
+---@field on_disk qlua.OnDisk what the files of all its schemes take now, those included that were there
 
 ---A directory that was written, or was there already.
 ---@class qlua.Written
@@ -703,7 +710,7 @@ function Family:plan() end
 ---@return table<string, string> # by on-disk name of the module: `FP8`, or the dtype that it keeps
 function Family:formats(name) end
 
----The weight files of a scheme when nothing of the family is there yet: exact, from headers alone.
+---The weight files of a scheme if all were written anew: exact, from headers alone. What will lie there beside what is there already says `check`.
 ---
 ---Raises when the family has no such scheme.
 ---
@@ -714,10 +721,10 @@ function Family:formats(name) end
 ---assert(family:files("top10")[1].bytes > 0)
 ---```
 ---@param name string the scheme's name
----@return qlua.PlannedFile[] # one row per file, in the order of their numbers
+---@return qlua.SchemeFile[] # one row per file, in the order of their numbers
 function Family:files(name) end
 
----Bytes of the weight files of all schemes together, each shared shard counted once (none is shared where `link` is "copy"); exact, from headers alone.
+---Bytes of the weight files of all schemes together if all were written anew, each file counted once (none is shared where `link` is `copy` or `reflink`); exact, from headers alone. What lies there says the outcome of `run`, and what will, `check`.
 ---
 ---Raises when as `decide`.
 ---
@@ -728,7 +735,7 @@ function Family:files(name) end
 ---family:add("top20", family.manifest:ranking():lowest(20))
 ---assert(family:unique_bytes() < 2 * family:plan()[1].bytes)
 ---```
----@return integer|nil # what the family takes on the disk when nothing of it is there yet; nil over a manifest alone
+---@return integer|nil # what the family takes on the disk if all is written anew; nil over a manifest alone
 function Family:unique_bytes() end
 
 ---Bytes of the weight files of all schemes together, each file counted in every directory that holds it; exact, from headers alone.
@@ -745,7 +752,7 @@ function Family:unique_bytes() end
 ---@return integer|nil # what the family would take if nothing were shared; nil over a manifest alone
 function Family:copied_bytes() end
 
----Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where directories of the schemes are there, their inputs are hashed.
+---Looks for whatever would stop `run` before it writes a byte; of a GPU that was named and is not here it is said that a run would fail. Weights of 256 MiB at most are looked through for NaN and infinity; of more it is said that they were not. Where schemes of this base checkpoint are there, it and what can be taken from them are hashed. How files can be shared is tried in the output folder.
 ---
 ---Raises when as `run`.
 ---
@@ -753,8 +760,9 @@ function Family:copied_bytes() end
 ---local demo = qlua.checkpoint.demo("demo")
 ---local family = qlua.export.family{ model = demo.model, manifest = demo.manifest, out = "out" }
 ---family:add("top10", family.manifest:ranking():lowest(10))
----family:check()
+---assert(family:check().copied_bytes == family:copied_bytes())
 ---```
+---@return qlua.OnDisk # what the files of all schemes will take: those that are there and stay, and those that are made
 function Family:check() end
 
 ---Writes every scheme that is not up to date. Each is checked before it takes its name. Tensors that several schemes hold are written once and shared; shards of finished schemes in the same directory are reused. Weights are quantised on `device`, but those that share a scale and take more than 1 GiB together by the CPU: they would have to fit into a GPU at once.
@@ -1621,7 +1629,7 @@ function qlua.plan.frontier(family, ranking, options) end
 ---The lower convex hull of a Pareto frontier: its supported points.
 ---@class qlua.Hull
 ---@field points qlua.HullPoint[] the points, the largest size first
----@field knee integer|nil which point lies farthest below the line from the first to the last, in effective bits and score; nil when there are fewer than three
+---@field knee integer|nil which point lies farthest below the line from the first to the last, with bytes and score scaled to 1, as reports name the knee of a family; nil where none lies below it, as when there are fewer than three
 ---@operator len: integer
 local Hull = {}
 
