@@ -16,8 +16,10 @@ use crate::write::LinkChoice;
 /// More characters than this are no name of an option, nor what stands for its value.
 pub(super) const LONGEST_NAME: usize = 100;
 
-/// What `type` may say, and what a value must be then.
-const KINDS: [(&str, fn() -> ValueKind); 36] = [
+/// What `type` may say, and what makes the kind of value that is meant.
+type NamedKind = (&'static str, fn() -> ValueKind);
+
+const KINDS: [NamedKind; 36] = [
     ("string", || ValueKind::Text),
     ("path", || ValueKind::Path),
     ("file", || ValueKind::File),
