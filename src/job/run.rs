@@ -38,7 +38,7 @@ use crate::write::store::reuse::siblings;
 use crate::write::store::workplace::Workplace;
 use crate::write::transaction::{require_place, require_replaceable, settle};
 use crate::write::{Companions, Progress, leftovers};
-use work::Work;
+use work::PendingWork;
 
 /// What a run did. Bytes are those of weight files.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +81,7 @@ pub(super) struct Run<'a> {
     directories: DirectoryWriter<'a>,
     sources: SourceHashes<'a>,
     schemes: Vec<Pending<'a>>,
-    work: Work,
+    work: PendingWork,
 }
 
 /// A scheme of a run.
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             ),
         };
         let layout = *layout;
-        let work = Work::default();
+        let work = PendingWork::default();
         let mut run =
             Run { options, basis, model, copied, layout, items, directories, sources, schemes, work };
         let prepared = run.find_up_to_date().and_then(|()| run.find_work());
@@ -322,8 +322,8 @@ impl<'a> Run<'a> {
     }
 
     /// One pass over the source for the pending schemes, and then a directory for each.
-    fn write_pending(&self, work: Work, progress: &dyn Progress, outcome: &mut Outcome) -> Result<()> {
-        let Work { pending, reused, shards, .. } = work;
+    fn write_pending(&self, work: PendingWork, progress: &dyn Progress, outcome: &mut Outcome) -> Result<()> {
+        let PendingWork { pending, reused, shards, .. } = work;
         let device = self.device(&shards, progress)?;
 
         // Dropped in reverse: the directories first, then the workplace, which may have made the parents of all.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::work::Work;
+use super::work::PendingWork;
 use super::{Pending, Run};
 use crate::error::{Error, Result};
 use crate::job::on_disk::{FileIdentity, NamedFile, OnDisk, new_file, reused_file};
@@ -21,14 +21,14 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`Error::Refused`] when the output folder cannot share files in the way that was asked for; [`Error::Io`],
     /// [`Error::Interrupted`].
-    pub(super) fn work(&self, pending: Vec<usize>) -> Result<Work> {
+    pub(super) fn work(&self, pending: Vec<usize>) -> Result<PendingWork> {
         let mut needs: Vec<Vec<usize>> =
             pending.iter().map(|&scheme| self.items.of_scheme[scheme].clone()).collect();
         let reused = self.reused(&pending, &mut needs)?;
         let shards = plan_shards(self.items, &needs, self.options.max_shard_size);
         let is_shared = !reused.is_empty() || shards.iter().any(|shard| shard.schemes.len() > 1);
         let link = is_shared.then(|| foresee(&self.options.out, self.options.link)).transpose()?;
-        Ok(Work { pending, reused, shards, link })
+        Ok(PendingWork { pending, reused, shards, link })
     }
 
     /// Takes from `needs` what finished schemes hold; those that this run replaces are not asked.
@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
 
     /// The files of the pending scheme `number`, in the order in which its directory numbers them.
     fn files_to_be(&self, number: usize) -> Result<Vec<NamedFile>> {
-        let Work { reused, shards, link, .. } = &self.work;
+        let PendingWork { reused, shards, link, .. } = &self.work;
         let mut files: Vec<(FileOrder, u64, FileIdentity)> = Vec::new();
         for (at, shard) in shards.iter().enumerate().filter(|(_, shard)| shard.schemes.contains(&number)) {
             let bytes = ShardLayout::new(shard.tensors.iter().map(|t| t.spec.clone()).collect())?.length();

@@ -6,7 +6,7 @@ use crate::write::store::reuse::ReusedShard;
 
 /// The work of a run; nothing where all is up to date. Numbers of schemes in its shards count those that are pending.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct PendingWork {
     /// Positions of the schemes that are not up to date.
     pub pending: Vec<usize>,
     /// What finished schemes have already.
@@ -17,7 +17,7 @@ pub(super) struct Work {
     pub link: Option<Link>,
 }
 
-impl Work {
+impl PendingWork {
     /// Bytes that the weight files take which are to be made. Reflinks and hard links take none.
     pub fn bytes(&self) -> u64 {
         let copies = |schemes: usize| if self.link == Some(Link::Copy) { schemes as u64 } else { 1 };
