@@ -109,7 +109,7 @@ fn weights_are_quantised_where_the_user_says() {
     let planned = run(&["--dry-run", "--device", "cuda:9999"]);
     assert_eq!(planned.status.code(), Some(0), "a plan needs no device");
     let said = stderr(&planned);
-    assert!(said.contains("a run would fail on this machine: there is no "), "{said}");
+    assert!(said.contains("a run would fail on this machine: "), "{said}");
     let before = tree(place.path());
     let unknown = run(&["--device", "gpu"]);
     assert_eq!(unknown.status.code(), Some(2));

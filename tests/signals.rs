@@ -147,12 +147,7 @@ fn resumed_after(signal: i32) {
     let whole = runs.finish(&points);
     assert_eq!(whole.resumed, 0);
     let expected = runs.hashes();
-    runs.reset();
-    let mut child = runs.start(&points);
-    runs.wait_until(&mut child, |runs| runs.blocks().iter().any(|blocks| *blocks >= 2));
-    send(&child, signal);
-    let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success(), "it was done before the signal came");
+    let output = runs.stopped_in_a_shard(&points, signal, Runs::reset);
     let left = runs.hidden();
     if signal == libc::SIGINT {
         assert_eq!(output.status.code(), Some(130));
@@ -162,7 +157,7 @@ fn resumed_after(signal: i32) {
         assert!(!text.lines().any(|line| line.ends_with(" s")), "nothing is said to be finished: {text}");
     }
     // The last block of a shard may be a short one, and is made again where nothing but the record is missing.
-    let blocks: u64 = runs.blocks().iter().map(|blocks| (blocks - 1) * BLOCK).sum();
+    let blocks: u64 = runs.blocks().iter().map(|blocks| blocks.saturating_sub(1) * BLOCK).sum();
     let counted = blocks + runs.finished_bytes();
     assert!(counted > 0, "{left:?}");
     let bytes = runs.finish(&points);
@@ -187,11 +182,7 @@ fn blocks_that_are_no_longer_as_they_were_are_made_again() {
     let runs = Runs::new(&LARGE);
     runs.finish(&["60"]);
     let expected = runs.hashes();
-    runs.reset();
-    let mut child = runs.start(&["60"]);
-    runs.wait_until(&mut child, |runs| runs.blocks().iter().sum::<u64>() >= 3);
-    send(&child, libc::SIGKILL);
-    end(child);
+    runs.stopped_in_a_shard(&["60"], libc::SIGKILL, Runs::reset);
     for entry in fs::read_dir(runs.out().join(".qlua.partial")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "safetensors") {
@@ -226,10 +217,7 @@ fn mapped_weights(runs: &Runs) -> Vec<memmap2::MmapMut> {
 fn blocks_of_a_source_that_has_other_content_at_the_same_times_are_made_again() {
     let runs = Runs::new(&LARGE);
     let mut maps = mapped_weights(&runs);
-    let mut child = runs.start(&["60"]);
-    runs.wait_until(&mut child, |runs| runs.blocks().iter().sum::<u64>() >= 3);
-    send(&child, libc::SIGKILL);
-    assert!(!end(child).success());
+    runs.stopped_in_a_shard(&["60"], libc::SIGKILL, Runs::reset);
     for map in &mut maps {
         let header = 8 + u64::from_le_bytes(map[..8].try_into().unwrap()) as usize;
         map[header..].iter_mut().step_by(1024).for_each(|low| *low ^= 0x41);
@@ -339,11 +327,10 @@ fn what_interrupted_runs_left_is_named_listed_and_removed_and_nothing_else_is() 
         assert!(output.status.success(), "{}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     };
-    runs.finish(&["20"]);
-    let mut child = runs.start(&["80"]);
-    runs.wait_until(&mut child, |runs| runs.blocks().iter().sum::<u64>() >= 3);
-    send(&child, libc::SIGKILL);
-    assert!(!end(child).success());
+    runs.stopped_in_a_shard(&["80"], libc::SIGKILL, |runs| {
+        runs.reset();
+        runs.finish(&["20"]);
+    });
     assert_eq!(runs.hidden(), [".qlua.partial", ".top80.partial"]);
 
     // Another plan: what belongs to the first is kept, and said.

@@ -130,6 +130,26 @@ impl Runs {
         }
     }
 
+    /// What a run said, begun after `prepare`, that `signal` ended while at least two blocks of an unfinished shard were on record. One
+    /// that was over, or past its shards, before the signal came to it is done again: how fast it is depends on the machine.
+    pub fn stopped_in_a_shard(&self, points: &[&str], signal: i32, prepare: impl Fn(&Self)) -> Output {
+        let are_there = |runs: &Self| runs.blocks().iter().any(|blocks| *blocks >= 2);
+        for _ in 0..100 {
+            prepare(self);
+            let mut child = self.start(points);
+            self.wait_until(&mut child, are_there);
+            if child.try_wait().unwrap().is_some() {
+                continue;
+            }
+            send(&child, signal);
+            let output = child.wait_with_output().unwrap();
+            if !output.status.success() && are_there(self) {
+                return output;
+            }
+        }
+        panic!("every run was over before it could be stopped");
+    }
+
     /// Removes all that was written.
     pub fn reset(&self) {
         if self.out().exists() {

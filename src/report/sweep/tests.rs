@@ -163,5 +163,5 @@ fn a_sweep_without_schemes_still_reports_the_manifest() {
     let (html, text) = (page(&sweep()).to_html(), page(&sweep()).to_markdown());
     assert!(html.contains("Scores, language") && !html.contains("href=\"#schemes\""));
     assert!(html.contains("class=\"broken\"") && html.contains("never scored"));
-    assert!(text.contains("No schemes: the manifest alone.") && text.contains("| infinite |"), "{text}");
+    assert!(text.contains("No schemes: the manifest alone.") && text.contains("| not finite |"), "{text}");
 }
