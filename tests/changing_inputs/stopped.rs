@@ -1,6 +1,7 @@
 //! A process that is stopped at a moment, looked at, and let go on.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -45,6 +46,16 @@ impl Running {
     /// Whether a file whose path holds `part` is mapped.
     pub fn maps(&self, part: &str) -> bool {
         fs::read_to_string(format!("/proc/{}/maps", self.0.id())).is_ok_and(|maps| maps.contains(part))
+    }
+
+    /// Whether it has said something on its standard output.
+    pub fn has_spoken(&self) -> bool {
+        let Some(out) = &self.0.stdout else { return false };
+        let mut waiting: libc::c_int = 0;
+        // SAFETY: the call writes the number of bytes that wait in the pipe into the number that it is given.
+        let code = unsafe { libc::ioctl(out.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+        assert_eq!(code, 0);
+        waiting > 0
     }
 
     /// Stops all of its threads; whether it had not ended before.

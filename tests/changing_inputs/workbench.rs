@@ -194,7 +194,8 @@ impl Workbench {
             let is_in_time = has_come
                 && running.stop()
                 && published(&place).is_empty()
-                && (!tool.is_verify() || running.maps("done/model-"));
+                // Who has said what it found looks no more, though its files may be mapped still.
+                && (!tool.is_verify() || running.maps("done/model-") && !running.has_spoken());
             if is_in_time {
                 kind.apply(&place.join(object), seed);
                 self.judge(round, &place, running.go_on(), tally);
