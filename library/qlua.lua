@@ -1716,7 +1716,7 @@ function Policy:select(ranking, options) end
 
 ---Options of qlua.report.table.
 ---@class qlua.report.table.Options
----@field format? "markdown"|"text"|"terminal" a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room for, and Markdown where standard output is none (default: `"markdown"`)
+---@field format? "markdown"|"text"|"terminal" a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room for, a last one of text wrapped, and Markdown where standard output is none (default: `"markdown"`)
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options

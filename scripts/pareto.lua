@@ -17,9 +17,9 @@ for at, point in ipairs(points) do
 end
 if not opts.json then
   print(qlua.report.table(points, {
-    { key = "groups", title = "FP8 groups" }, { key = "effective_bits", title = "effective bits", unit = "bits" },
-    { key = "bytes", title = "size", unit = "bytes" }, { key = "score", unit = "score" }, { key = "to_fp8", title = "next to FP8" },
-  }))
+    { key = "groups" }, { key = "effective_bits", title = "bits", unit = "bits" }, { key = "bytes", title = "size", unit = "bytes" },
+    { key = "score", unit = "score" }, { key = "to_fp8", title = "next to FP8" },
+  }, { format = "terminal" }))
 end
 family:add(sweep.name("fp8_autoquant_", "knee", opts.suffix), hull:selection(hull.knee))
 sweep.run(family, opts, { frontier = points, knee = hull.knee })

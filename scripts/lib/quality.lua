@@ -106,9 +106,16 @@ function quality.refresh_cards(paths)
   end
 end
 
---- The table of `rows`.
+--- The table of `rows`: text before pictures, and from the largest scheme to the smallest.
 function quality.table(rows)
-  return qlua.report.table(rows, {
+  local sorted = table.move(rows, 1, #rows, 1, {})
+  table.sort(sorted, function(a, b)
+    if a.kind ~= b.kind then return a.kind > b.kind end
+    if a.samples_file ~= b.samples_file then return a.samples_file < b.samples_file end
+    if a.bytes ~= b.bytes then return a.bytes > b.bytes end
+    return a.scheme < b.scheme
+  end)
+  return qlua.report.table(sorted, {
     { key = "scheme" }, { key = "kind", main = true }, { key = "bytes", title = "size", unit = "bytes", main = true },
     { key = "kl", title = "KL", unit = "score", main = true }, { key = "kl_error", title = "±", unit = "score" },
     { key = "perplexity", decimals = 3 }, { key = "agreement", decimals = 4, main = true }, { key = "agreement_error", title = "±", decimals = 4 },

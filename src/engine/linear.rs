@@ -82,3 +82,12 @@ pub struct Seen<'a, B: Backend> {
 pub struct Unobserved;
 
 impl<B: Backend> Observer<B> for Unobserved {}
+
+/// Watches nothing but how far a run is: called for each block that is done.
+pub struct Counted<'a>(pub &'a mut dyn FnMut());
+
+impl<B: Backend> Observer<B> for Counted<'_> {
+    fn block_done(&mut self) {
+        (self.0)();
+    }
+}

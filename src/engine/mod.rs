@@ -45,7 +45,7 @@ pub use generate::{Generation, GreedyTokens};
 pub use head::Loss;
 pub use kl_scores::autoquant_group;
 pub use layer_score::{LayerScore, Sensitivity};
-pub use linear::{Linear, Observer, Seen, Unobserved};
+pub use linear::{Counted, Linear, Observer, Seen, Unobserved};
 pub use model_identity::model_identity;
 pub use network::{Network, NetworkRun};
 pub use quality::{Estimate, Quality};

@@ -235,6 +235,11 @@ impl<'a, B: Backend> NetworkRun<'a, B> {
         self.network.blueprint.vision.as_ref().filter(|_| self.has_pictures())
     }
 
+    /// How many blocks the samples go through, which is how often an observer of [`NetworkRun::forward`] hears that one is done.
+    pub fn forward_steps(&self) -> usize {
+        self.network.text_blocks() + self.tower().map_or(0, |vision| vision.depth)
+    }
+
     /// Every border that the samples come by, in order: the first is what the first block takes, the last what the head takes.
     pub(super) fn all_borders(&self) -> Vec<Border> {
         let vision = self.tower().into_iter().flat_map(|vision| (0..=vision.depth).map(Border::Vision));

@@ -25,6 +25,7 @@ mod rows;
 pub mod sandbox;
 mod session;
 mod state;
+mod step_progress;
 mod types;
 mod values;
 

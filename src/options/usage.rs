@@ -85,7 +85,8 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
             let name = subject.trim_start_matches('-').replace('_', "-");
             let known = command.get_arguments().filter_map(|a| a.get_long()).chain(["help"]);
             let near = nearest(&name, known).map(|near| format!("did you mean `--{near}`?"));
-            (format!("there is no option `{subject}`"), near.unwrap_or_else(|| options(command, called)))
+            let hint = before_script(called, &subject).or(near).unwrap_or_else(|| options(command, called));
+            (format!("there is no option `{subject}`"), hint)
         }
         ErrorKind::UnknownArgument => (format!("there is an argument too many: `{subject}`"), list),
         ErrorKind::MissingRequiredArgument => (format!("`{subject}` is missing"), list),
@@ -118,6 +119,17 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
         }
     };
     Error::usage(problem).with_hint(hint)
+}
+
+/// Where `option` stands when it is one of qlua's own and not of the script that is `called`.
+fn before_script(called: &str, option: &str) -> Option<String> {
+    let (program, script) = called.split_once(' ')?;
+    let value = match option {
+        "-q" | "--quiet" | "-v" | "--verbose" => "",
+        "--log" => " FILE",
+        _ => return None,
+    };
+    Some(format!("options of qlua itself stand before the script: `{program} {option}{value} {script} …`"))
 }
 
 /// What options there are.

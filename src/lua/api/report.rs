@@ -115,7 +115,7 @@ pub(super) fn declare() -> Namespace {
                     Type::Choice(TableFormat::WORDS),
                     "markdown",
                     "a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room \
-                     for, and Markdown where standard output is none",
+                     for, a last one of text wrapped, and Markdown where standard output is none",
                 ))
                 .returns(Type::String, "the lines of the table")
                 .raises("`decimals` is not from 0 to 17, or a cell is a table or a function")

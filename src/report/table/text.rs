@@ -26,20 +26,27 @@ pub fn text(table: &Table) -> String {
 }
 
 /// [`text`] in lines of at most `width` characters, with a last line that names what there is no room for: the first column stays, then
-/// as many of the main ones have their place as there is room for, then as many of the others.
+/// as many of the main ones have their place as there is room for, then as many of the others. A last column of text that is too long
+/// is wrapped between its words where there is room beside the others.
 pub fn fitted(table: &Table, width: usize) -> String {
-    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
     let with = |shown: &[bool]| {
         let mut table = table.clone();
         table.retain_columns(shown);
-        text(&table)
+        table
     };
     let mut shown: Vec<bool> = (0..table.columns.len()).map(|at| at == 0).collect();
     let is_main = |at: &usize| table.columns[*at].is_main;
     let (main, others): (Vec<usize>, Vec<usize>) = (1..table.columns.len()).partition(is_main);
     for at in main.into_iter().chain(others) {
         shown[at] = true;
-        shown[at] = longest(&with(&shown)) <= width;
+        shown[at] = longest(&text(&with(&shown))) <= width;
+    }
+    let mut out = text(&with(&shown));
+    if let Some(last) = shown.len().checked_sub(1).filter(|last| !shown[*last]) {
+        let only: Vec<bool> = (0..shown.len()).map(|at| at == last).collect();
+        if let Some(beside) = wrapped_beside(&out, &with(&only), width) {
+            (out, shown[last]) = (beside, true);
+        }
     }
     let titles = table.columns.iter().zip(&shown).filter(|(_, shown)| !**shown);
     let mut left_out: Vec<String> = Vec::new();
@@ -48,12 +55,37 @@ pub fn fitted(table: &Table, width: usize) -> String {
             left_out.push(title);
         }
     }
-    let mut out = with(&shown);
     if !left_out.is_empty() {
         out += &wrap(&format!("no room for {}", left_out.join(", ")), width).join("\n");
         out.push('\n');
     }
     out
+}
+
+/// `lines`, a table, with the one column of `last` to their right, wrapped between its words; `None` where it has numbers, or there is
+/// no room.
+fn wrapped_beside(lines: &str, last: &Table, width: usize) -> Option<String> {
+    let indent = longest(lines) + 2;
+    let room = width.checked_sub(indent).filter(|room| *room >= LEAST)?;
+    let beside = text(last);
+    if last.align_of(0) != Align::Left || lines.lines().count() != beside.lines().count() {
+        return None;
+    }
+    let mut out = String::new();
+    for (line, cell) in lines.lines().zip(beside.lines()) {
+        let mut before = line;
+        for part in wrap(cell, room) {
+            out += format!("{before:indent$}{part}").trim_end();
+            out.push('\n');
+            before = "";
+        }
+    }
+    (longest(&out) <= width).then_some(out)
+}
+
+/// The characters of the longest of `lines`.
+fn longest(lines: &str) -> usize {
+    lines.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
 /// Columns two spaces apart, without headings, in lines of at most `width` characters: the last cell of each row is wrapped
@@ -177,6 +209,19 @@ mod tests {
         );
         assert_eq!(fitted(&table, 17).lines().next(), Some("name         size"));
         assert_eq!(fitted(&table, 5).lines().next(), Some("name"));
+    }
+
+    #[test]
+    fn a_last_column_of_text_is_wrapped_beside_the_others() {
+        let mut table = Table::new(["n", "what comes next"].map(Column::new));
+        table.push([1usize.into(), "layers.0.q_proj, layers.0.k_proj, layers.0.v_proj".into()]);
+        table.push([20usize.into(), "".into()]);
+        let expected =
+            " n  what comes next\n 1  layers.0.q_proj, layers.0.k_proj,\n    layers.0.v_proj\n20\n";
+        assert_eq!(fitted(&table, 40), expected);
+        assert_eq!(fitted(&table, 30), " n\n 1\n20\nno room for `what comes next`\n");
+        table.push([3usize.into(), "a_word_that_is_longer_than_the_room_for_it".into()]);
+        assert!(fitted(&table, 40).ends_with("no room for `what comes next`\n"));
     }
 
     #[test]

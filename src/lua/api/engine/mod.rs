@@ -4,17 +4,18 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use mlua::{AnyUserData, Lua};
+use mlua::AnyUserData;
 
 use super::threads::threads;
 use crate::engine::inputs::{
     DEFAULT_MAX_LENGTH, MOST_SAMPLES, PairsFile, PreparedKind, Processor, Samples, captions, pairs, prepared,
     windows,
 };
-use crate::engine::{Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved, model_identity};
+use crate::engine::{Counted, Cpu, Forgotten, Network, NetworkRun, Quality, Unobserved, model_identity};
 use crate::lua::declare::{Class, Function, Namespace, Options, PathUse};
 use crate::lua::rows::{row, rows};
-use crate::lua::{Call, Handle, Type};
+use crate::lua::step_progress::in_steps;
+use crate::lua::{Call, Handle, Type, Verbosity, verbosity};
 use crate::model::Model;
 use crate::tensor::{Dtype, Tensor};
 use crate::words::words;
@@ -210,8 +211,8 @@ fn engine_class() -> Class<OpenedEngine> {
                 let schemes = handles.iter().map(|handle| Ok(handle.borrow::<OpenedEngine>()?.model.clone()));
                 let schemes = schemes.collect::<mlua::Result<Vec<Arc<Model>>>>()?;
                 let samples = call.handle::<Samples>("samples")?;
-                let done = &mut progress(call.lua(), "measured", schemes.len());
-                let measured = this.model.unchanged(quality(&this.model, &schemes, &samples, done))?;
+                let measured = quality(verbosity(call.lua()), &this.model, &schemes, &samples);
+                let measured = this.model.unchanged(measured)?;
                 let on = this.measured_on(&samples)?;
                 let measured: Vec<ComparableQuality> =
                     measured.into_iter().map(|quality| ComparableQuality { quality, on: on.clone() }).collect();
@@ -314,36 +315,25 @@ fn forward(model: &Model, samples: &Samples) -> crate::Result<Vec<Forwarded>> {
 }
 
 fn quality(
+    verbosity: Verbosity,
     base: &Model,
     schemes: &[Arc<Model>],
     samples: &Samples,
-    done: &mut dyn FnMut(),
 ) -> crate::Result<Vec<Quality>> {
     let base = Network::open(base)?;
     let base = NetworkRun::new(&base, &Cpu, &samples.samples)?;
-    let hidden = base.forward(&mut Unobserved, &mut Forgotten)?;
-    let measure = |scheme: &Arc<Model>| {
-        let network = Network::open(scheme)?;
-        let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
-        let scheme_hidden = run.forward(&mut Unobserved, &mut Forgotten)?;
-        let measured = base.quality(&hidden, &run, &scheme_hidden, samples.counted_from);
-        done();
-        scheme.unchanged(measured)
-    };
-    schemes.iter().map(measure).collect()
-}
-
-/// Says how far a run is, about ten times.
-fn progress<'l>(lua: &'l Lua, what: &'static str, steps: usize) -> impl FnMut() + use<'l> {
-    let quiet = crate::lua::verbosity(lua) == crate::lua::Verbosity::Quiet;
-    let (mut done, every) = (0, steps.div_ceil(10).max(1));
-    let begun = std::time::Instant::now();
-    move || {
-        done += 1;
-        let seconds = begun.elapsed().as_secs_f64();
-        if !quiet && (done % every == 0 || done == steps) && seconds > 2.0 {
-            let line = format!("{what}: {done} of {steps} steps in {seconds:.0} s");
-            crate::lua::output::line_to_stderr(&line);
-        }
-    }
+    // A comparison of logits after each scheme.
+    let steps = base.forward_steps() * (1 + schemes.len()) + schemes.len();
+    in_steps(verbosity, "measured", steps, |done| {
+        let hidden = base.forward(&mut Counted(done), &mut Forgotten)?;
+        let mut measure = |scheme: &Arc<Model>| {
+            let network = Network::open(scheme)?;
+            let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
+            let scheme_hidden = run.forward(&mut Counted(done), &mut Forgotten)?;
+            let measured = base.quality(&hidden, &run, &scheme_hidden, samples.counted_from);
+            done();
+            scheme.unchanged(measured)
+        };
+        schemes.iter().map(&mut measure).collect()
+    })
 }

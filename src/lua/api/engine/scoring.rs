@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::scores::{LAYERS, Scores};
-use super::{OpenedEngine, positive, progress, short, with_engine};
+use super::{OpenedEngine, positive, short, with_engine};
 use crate::engine::inputs::Samples;
 use crate::engine::{
     BORDER_MEMORY, CandidateFormat, Cpu, Network, NetworkRun, ScoringRecord, SpilledBorders, autoquant_group,
@@ -18,7 +18,8 @@ use crate::job::ScoringPlace;
 use crate::job::autoquant::ScoringMethod;
 use crate::lua::declare::{Function, Options, PathUse};
 use crate::lua::rows::rows;
-use crate::lua::{Call, Handle, Type};
+use crate::lua::step_progress::in_steps;
+use crate::lua::{Call, Handle, Type, Verbosity, verbosity};
 use crate::model::Model;
 use crate::write::require_outside;
 
@@ -36,7 +37,7 @@ pub(super) fn run_calibrate(engine: &OpenedEngine, call: &Call) -> anyhow::Resul
     let found = engine.model.unchanged((|| {
         let network = Network::open(&engine.model)?;
         let run = NetworkRun::new(&network, &Cpu, &samples.samples)?;
-        run.calibrate(&mut progress(call.lua(), "calibrated", run.calibration_steps()))
+        in_steps(verbosity(call.lua()), "calibrated", run.calibration_steps(), |done| run.calibrate(done))
     })())?;
     Ok(mlua::IntoLua::into_lua(rows(call.lua(), &found.layers)?, call.lua())?)
 }
@@ -84,9 +85,9 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
         .get::<Option<String>>("record")?
         .map(|path| recorded_beside(call, &engine.model, Path::new(&path)))
         .transpose()?;
-    let quiet = crate::lua::verbosity(call.lua()) == crate::lua::Verbosity::Quiet;
+    let verbosity = verbosity(call.lua());
     let note = |text: &str| {
-        if !quiet {
+        if verbosity != Verbosity::Quiet {
             crate::lua::output::line_to_stderr(text);
         }
     };
@@ -99,32 +100,33 @@ pub(super) fn run_sensitivity(engine: &OpenedEngine, call: &Call) -> anyhow::Res
     let found = engine.model.unchanged((|| {
         engine.model.require_unquantised()?;
         let network = Network::open(&engine.model)?;
-        let blocks = network.text_blocks() + network.vision_blocks();
         let mut run = NetworkRun::new(&network, &Cpu, &samples.samples[..score_steps])?;
         if score_steps < samples.samples.len() {
             let all = NetworkRun::new(&network, &Cpu, &samples.samples)?;
-            let mut done = progress(call.lua(), "calibrated", all.calibration_steps());
-            run = run.with_calibration(match &record {
-                Some(record) => all.calibrate_recorded(record, &mut done)?,
-                None => all.calibrate(&mut done)?,
-            });
+            let steps = all.calibration_steps();
+            run = run.with_calibration(in_steps(verbosity, "calibrated", steps, |done| match &record {
+                Some(record) => all.calibrate_recorded(record, done),
+                None => all.calibrate(done),
+            })?);
         }
-        match method {
-            ScoringMethod::Gradient => {
-                let mut done = progress(call.lua(), "scored", 2 * blocks);
-                match &record {
-                    Some(record) => run.gradient_scores_recorded(&candidates, record, &mut done),
-                    None => run.gradient_scores(&candidates, &mut SpilledBorders::default(), &mut done),
-                }
+        let steps = match method {
+            // Forth and back.
+            ScoringMethod::Gradient => 2 * run.forward_steps(),
+            // Forth, and four groups in most blocks.
+            ScoringMethod::KlDivergence => 5 * run.forward_steps(),
+        };
+        in_steps(verbosity, "scored", steps, |done| match (method, &record) {
+            (ScoringMethod::Gradient, Some(record)) => {
+                run.gradient_scores_recorded(&candidates, record, done)
             }
-            ScoringMethod::KlDivergence => {
-                let mut done = progress(call.lua(), "scored", blocks * 5);
-                match &record {
-                    Some(record) => run.kl_scores_recorded(&candidates, &autoquant_group, record, &mut done),
-                    None => run.kl_scores(&candidates, &autoquant_group, &mut done),
-                }
+            (ScoringMethod::Gradient, None) => {
+                run.gradient_scores(&candidates, &mut SpilledBorders::default(), done)
             }
-        }
+            (ScoringMethod::KlDivergence, Some(record)) => {
+                run.kl_scores_recorded(&candidates, &autoquant_group, record, done)
+            }
+            (ScoringMethod::KlDivergence, None) => run.kl_scores(&candidates, &autoquant_group, done),
+        })
     })());
     let found = match found {
         Ok(found) => found,
