@@ -15,7 +15,7 @@
 ---@field options? table its options by name, with `_` or `-` between words: `{ top = "10..100:10", dry_run = true }`; a list gives an option that may be repeated several times, and any other its values separated by commas
 ---@field arguments? string[] what follows its options
 ---@field name? string what it is called, and its log (default: the name of the script)
----@field [string] "there is no such key"
+---@field [`string`] "there is no such key"
 
 ---How a job ended.
 ---@class qlua.JobEnd
@@ -33,7 +33,7 @@
 ---@field part? string `I/N`: only every N-th job from the I-th on, where N machines share them
 ---@field logs? string the directory of their logs, one a job (default: `"batch-logs"`)
 ---@field raise? boolean whether it raises, at the end, when one failed (default: `true`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---The toolkit: `local qlua = require "qlua"`, also a global.
 ---@class qlua
@@ -208,7 +208,7 @@ function Checkpoint:in_memory(module) end
 ---@field metavar? string what stands for the value in `--help`: `DIR`
 ---@field required? boolean must be given
 ---@field repeated? boolean may be given several times; the result is a list
----@field [string] "there is no such key"
+---@field [`string`] "there is no such key"
 
 ---Options of qlua.cli.parser.
 ---@class qlua.cli.parser.Options
@@ -216,7 +216,7 @@ function Checkpoint:in_memory(module) end
 ---@field about? string what the script does, for `--help`
 ---@field options? qlua.CliOption[] what is given as `--name VALUE`
 ---@field arguments? qlua.CliOption[] what is given without dashes, in order
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---The command line of a script: declared once, then parsed, checked and explained by `--help`.
 ---@class qlua.cli
@@ -302,7 +302,7 @@ function Parser:help() end
 ---@class qlua.engine.open.Options
 ---@field device? "auto"|"cpu" where it runs: on the CPU, so far (default: `"auto"`)
 ---@field threads? integer threads of this process; the first that says decides (default: all cores)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:samples.
 ---@class qlua.Engine.samples.Options
@@ -315,7 +315,7 @@ function Parser:help() end
 ---@field text? string a long text, cut into windows of `max_length` tokens of which the second half counts, as llama.cpp's perplexity tool does
 ---@field count? integer at most so many (default: `4096`)
 ---@field max_length? integer tokens of a sample, the rest is cut off (default: `512`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:generate.
 ---@class qlua.Engine.generate.Options
@@ -323,7 +323,7 @@ function Parser:help() end
 ---@field tokens? integer at most so many (default: `64`)
 ---@field template? boolean false: the model goes on with the prompt as it stands (default: `true`)
 ---@field on_token? fun(text: string) takes the text piece by piece, as soon as whole characters are there
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:sensitivity.
 ---@class qlua.Engine.sensitivity.Options
@@ -331,7 +331,7 @@ function Parser:help() end
 ---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: `{ "tensor" }`)
 ---@field score_steps? integer samples that score (default: `128`)
 ---@field record? string the manifest that is to come of it: what is finished is kept in a hidden directory beside it until it is written, so that a run that was killed goes on (default: none)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Sensitivity:write.
 ---@class qlua.Sensitivity.write.Options
@@ -339,7 +339,7 @@ function Parser:help() end
 ---@field coverage? "all-layers"|"lm-only" `lm-only` leaves the vision tower as it is (default: `"all-layers"`)
 ---@field effective_bits? number what the search solves for (default: `11.0`)
 ---@field overwrite? boolean replace existing files (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Runs models, quantised or not: calibration, sensitivity scores, quality and answers to prompts, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.
 ---@class qlua.engine
@@ -594,7 +594,7 @@ function Sensitivity:write(directory, options) end
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.export.writer.
 ---@class qlua.export.writer.Options
@@ -604,14 +604,14 @@ function Sensitivity:write(directory, options) end
 ---@field overwrite? boolean whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it (default: `false`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
 ---@field granularity? "tensor"|"channel"|"block" one scale, one per output channel, or one per block of 128×128 (default: `"channel"`)
 ---@field rounding? "exact"|"modelopt" how quotients are rounded (default: `"exact"`)
 ---@field input_scale? number the activation scale, for static activations
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Writes checkpoint directories: checked as every loader would, and whole or not at all.
 ---@class qlua.export
@@ -962,7 +962,7 @@ function Writer:finish() end
 ---@class qlua.fp8.amax.Options
 ---@field granularity? "tensor"|"channel"|"block" over the tensor, each row, or each 128×128 block (default: `"tensor"`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.quantize.
 ---@class qlua.fp8.quantize.Options
@@ -971,14 +971,14 @@ function Writer:finish() end
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
 ---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type of the result (default: `"bf16"`)
 ---@field block_size? integer[] rows and columns of a block that one of the scales is for, as `weight_block_size` has them (default: told by the shape)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.error.
 ---@class qlua.fp8.error.Options
@@ -987,7 +987,7 @@ function Writer:finish() end
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.
 ---@class qlua.fp8
@@ -1081,12 +1081,12 @@ function qlua.fp8.error(tensor, options) end
 ---@class qlua.fs.write.Options
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
 ---@field parents? boolean whether to make missing directories (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fs.check_place.
 ---@class qlua.fs.check_place.Options
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.
 ---@class qlua.fs
@@ -1208,13 +1208,13 @@ function qlua.fs.dirname(path) end
 ---Options of qlua.json.read.
 ---@class qlua.json.read.Options
 ---@field seal? boolean whether a seal, as `write` makes it, has to be that of the file (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.json.encode.
 ---@class qlua.json.encode.Options
 ---@field allow_nan? boolean whether to write NaN and infinities as Python does (default: `false`)
 ---@field indent? integer spaces per level (default: all on one line)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.json.write.
 ---@class qlua.json.write.Options
@@ -1222,7 +1222,7 @@ function qlua.fs.dirname(path) end
 ---@field indent? integer spaces per level (default: `2`)
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
 ---@field seal? boolean whether the last entry of the object is `seal`, a hash of all before it, which tells readers of qlua whether the file was changed since (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---JSON to Lua tables and back. A decoded object remembers the order of its keys: `pairs` and `encode` follow it. Integers stay integers; null is `qlua.json.null`, which is not nil and counts as true.
 ---@class qlua.json
@@ -1359,7 +1359,7 @@ function qlua.log.warn(message, ...) end
 ---@field weights? number[] a weight above 0 for each (default: all the same)
 ---@field normalise? "median"|"none" `median` divides each manifest's scores by their median over the groups that all scored, since the unit of a score depends on the run (default: `"median"`)
 ---@field path? string what it is called; nothing is written (default: `"combined_quant_manifest.json"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.manifest.from_weights.
 ---@class qlua.manifest.from_weights.Options
@@ -1367,7 +1367,7 @@ function qlua.log.warn(message, ...) end
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field overwrite? boolean replace an existing file (default: `false`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
@@ -1377,7 +1377,7 @@ function qlua.log.warn(message, ...) end
 ---@field exclude? string|string[]|(fun(group: qlua.Group): any) leaves these groups out. A glob chooses by a group's own name or by all of its members
 ---@field where? fun(group: qlua.Group): any only groups for which it returns true; asked after `include` and `exclude`
 ---@field unscored? boolean whether groups that were never scored are ranked too (default: `false`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Sensitivity manifests: how much each recipe group suffers, and rankings of them.
 ---@class qlua.manifest
@@ -1597,17 +1597,17 @@ local Selection = {}
 ---@field effective_bits? number the budget, by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups
 ---@field bytes? integer the budget, as the sum of all tensor bytes
 ---@field always? qlua.Selection ranked groups that go to FP8 whatever they lose
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.plan.cover.
 ---@class qlua.plan.cover.Options
 ---@field by? "parameters"|"bytes"|"score" the number of weights, their bytes in the base checkpoint, or the manifest's score (default: `"parameters"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.plan.frontier.
 ---@class qlua.plan.frontier.Options
 ---@field by? "effective_bits"|"bytes" what the size is counted in (default: `"effective_bits"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---What schemes will be before a byte is written, and which groups fit a budget.
 ---@class qlua.plan
@@ -1686,7 +1686,7 @@ function Hull:selection(point) end
 ---@class qlua.policy.load.Options
 ---@field memory? integer the most memory that Lua takes for it (default: `536870912`)
 ---@field seconds? number the longest that it may take (default: `10.0`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Selections by files that somebody else wrote. Such a file is a text chunk that returns a function of the ranked groups and of options; it sees plain data and pure functions (`qlua.sorted`, `qlua.json`, `qlua.fp8`, `qlua.report` as far as they take no files and no weights), and reaches no file.
 ---@class qlua.policy
@@ -1745,22 +1745,22 @@ function Policy:select(ranking, options) end
 ---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
 ---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
 ---@field main? boolean whether it stays, before others, where a terminal has no room for all
----@field [string] "there is no such key"
+---@field [`string`] "there is no such key"
 
 ---Options of qlua.report.number.
 ---@class qlua.report.number.Options
 ---@field decimals? integer digits after the point, from 0 to 17
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.report.table.
 ---@class qlua.report.table.Options
 ---@field format? "markdown"|"text"|"terminal" a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room for, and Markdown where standard output is none (default: `"markdown"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options
 ---@field format? "markdown"|"json" the format (default: `"markdown"`)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Tables and reports for people.
 ---@class qlua.report
@@ -1844,7 +1844,7 @@ function qlua.report.per_layer(manifest, options) end
 ---@class qlua.tensor.from_list.Options
 ---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type; values are rounded to nearest even (default: `"f32"`)
 ---@field shape? integer[] sizes of the dimensions, outermost first (default: one dimension)
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Tensors: typed views over mapped files, or values made in a script.
 ---@class qlua.tensor
@@ -1953,7 +1953,7 @@ function Tensor:equal(other) end
 ---@class qlua.verify.directory.Options
 ---@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every file, compares hashes with those on record, and looks at every weight (default: `"full"`)
 ---@field base? string the checkpoint that it was made from: what is not quantised must be the same bit for bit, codes the exact encoding
----@field [string] "there is no such option"
+---@field [`string`] "there is no such option"
 
 ---Checks of checkpoint directories against what loaders really accept.
 ---@class qlua.verify

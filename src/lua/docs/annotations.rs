@@ -7,9 +7,10 @@ use super::{option_entries, records_of};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, FIRST_VERSION, Namespace, Param};
 use crate::lua::types::{Record, Type};
 
-/// What every text but one is not, and no value else: the type of a key that a table does not take. A server shows it.
-const NO_OPTION: &str = "---@field [string] \"there is no such option\"\n";
-const NO_KEY: &str = "---@field [string] \"there is no such key\"\n";
+/// What every text but one is not, and no value else: the type of a key that a table does not take. lua-language-server shows it.
+/// The ticks are for EmmyLua, which would have the keys that there are be of this type as well, and with ticks passes over it.
+const NO_OPTION: &str = "---@field [`string`] \"there is no such option\"\n";
+const NO_KEY: &str = "---@field [`string`] \"there is no such key\"\n";
 
 /// What scripts catch. It is no type of the API's: any function may raise one.
 const ERROR: &str = "
