@@ -12,7 +12,7 @@ local opts = qlua.cli.parser{
 local model = qlua.checkpoint.open(opts.dir)
 local rows = {}
 for i, layer in ipairs(model.linears) do
-  local weight = model:tensor(layer .. ".weight")
+  local weight = assert(model:tensor(layer .. ".weight"))
   local stats = weight:stats()
   rows[i] = {
     order = i, layer = layer, tail = stats.amax / stats.std, amax = stats.amax,

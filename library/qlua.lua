@@ -1,12 +1,21 @@
 ---@meta qlua
 -- Made from the declarations in src/lua/api; `QLUA_BLESS=1 cargo test --test lua_api` writes it anew.
 
+---What `pcall` gives where a function of qlua raises; `tostring` gives the message. Servers take it for what the function gives
+---when it does not: `---@cast problem +qlua.Error, -?` tells them.
+---@class qlua.Error
+---@field kind string what kind of problem it is, such as `usage` or `not_found`; `script` where Lua itself raised
+---@field message string one sentence that names the thing
+---@field hint? string what to do about it
+---@field traceback string where it was raised
+
 ---A script that is to be run, and how.
 ---@class qlua.Job
 ---@field script string the name of a built-in script, or the path of a file
 ---@field options? table its options by name, with `_` or `-` between words: `{ top = "10..100:10", dry_run = true }`; a list gives an option that may be repeated several times, and any other its values separated by commas
 ---@field arguments? string[] what follows its options
 ---@field name? string what it is called, and its log (default: the name of the script)
+---@field [`string`] "there is no such key"
 
 ---How a job ended.
 ---@class qlua.JobEnd
@@ -24,6 +33,7 @@
 ---@field part? string `I/N`: only every N-th job from the I-th on, where N machines share them
 ---@field logs? string the directory of their logs, one a job (default: `"batch-logs"`)
 ---@field raise? boolean whether it raises, at the end, when one failed (default: `true`)
+---@field [`string`] "there is no such option"
 
 ---The toolkit: `local qlua = require "qlua"`, also a global.
 ---@class qlua
@@ -56,7 +66,7 @@ function qlua.sorted(table) end
 ---assert(ends[1].ok and ends[2].name == "lm_only_topx")
 ---```
 ---@param jobs qlua.Job[] what to run, in this order
----@param options? qlua.jobs.Options
+---@param options? qlua.jobs.Options `workers`, `threads`, `part`, `logs`, `raise`
 ---@return qlua.JobEnd[] # how each ended, in the order in which they are given
 function qlua.jobs(jobs, options) end
 
@@ -161,7 +171,7 @@ function Checkpoint:tensor(name) end
 ---local model = qlua.checkpoint.open(qlua.checkpoint.demo("demo").model)
 ---assert(#model:tensors("visual.*") < #model:tensors())
 ---```
----@param names? string|string[]|fun(name: string): boolean only those whose on-disk name is chosen
+---@param names? string|string[]|(fun(name: string): any) only those whose on-disk name is chosen
 ---@return qlua.TensorRow[] # one row per tensor
 function Checkpoint:tensors(names) end
 
@@ -198,6 +208,7 @@ function Checkpoint:in_memory(module) end
 ---@field metavar? string what stands for the value in `--help`: `DIR`
 ---@field required? boolean must be given
 ---@field repeated? boolean may be given several times; the result is a list
+---@field [`string`] "there is no such key"
 
 ---Options of qlua.cli.parser.
 ---@class qlua.cli.parser.Options
@@ -205,6 +216,7 @@ function Checkpoint:in_memory(module) end
 ---@field about? string what the script does, for `--help`
 ---@field options? qlua.CliOption[] what is given as `--name VALUE`
 ---@field arguments? qlua.CliOption[] what is given without dashes, in order
+---@field [`string`] "there is no such option"
 
 ---The command line of a script: declared once, then parsed, checked and explained by `--help`.
 ---@class qlua.cli
@@ -226,7 +238,7 @@ qlua.cli = {}
 ---local opts = parser:parse{ "--model=m", "--top", "5,12.5" }
 ---assert(opts.model == "m" and opts.top[2] == 12.5 and opts.dry_run == false)
 ---```
----@param options qlua.cli.parser.Options
+---@param options qlua.cli.parser.Options `name`, `about`, `options`, `arguments`
 ---@return qlua.Parser # the declared command line
 function qlua.cli.parser(options) end
 
@@ -290,6 +302,7 @@ function Parser:help() end
 ---@class qlua.engine.open.Options
 ---@field device? "auto"|"cpu" where it runs: on the CPU, so far (default: `"auto"`)
 ---@field threads? integer threads of this process; the first that says decides (default: all cores)
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:samples.
 ---@class qlua.Engine.samples.Options
@@ -302,6 +315,7 @@ function Parser:help() end
 ---@field text? string a long text, cut into windows of `max_length` tokens of which the second half counts, as llama.cpp's perplexity tool does
 ---@field count? integer at most so many (default: `4096`)
 ---@field max_length? integer tokens of a sample, the rest is cut off (default: `512`)
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:generate.
 ---@class qlua.Engine.generate.Options
@@ -309,6 +323,7 @@ function Parser:help() end
 ---@field tokens? integer at most so many (default: `64`)
 ---@field template? boolean false: the model goes on with the prompt as it stands (default: `true`)
 ---@field on_token? fun(text: string) takes the text piece by piece, as soon as whole characters are there
+---@field [`string`] "there is no such option"
 
 ---Options of Engine:sensitivity.
 ---@class qlua.Engine.sensitivity.Options
@@ -316,6 +331,7 @@ function Parser:help() end
 ---@field formats? ("tensor"|"channel"|"block")[] the scales to try: one for a tensor, each row, or each 128×128 block (default: `{ "tensor" }`)
 ---@field score_steps? integer samples that score (default: `128`)
 ---@field record? string the manifest that is to come of it: what is finished is kept in a hidden directory beside it until it is written, so that a run that was killed goes on (default: none)
+---@field [`string`] "there is no such option"
 
 ---Options of Sensitivity:write.
 ---@class qlua.Sensitivity.write.Options
@@ -323,6 +339,7 @@ function Parser:help() end
 ---@field coverage? "all-layers"|"lm-only" `lm-only` leaves the vision tower as it is (default: `"all-layers"`)
 ---@field effective_bits? number what the search solves for (default: `11.0`)
 ---@field overwrite? boolean replace existing files (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---Runs models, quantised or not: calibration, sensitivity scores, quality and answers to prompts, on the CPU in F32. Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen2, Qwen3, Llama and Mistral.
 ---@class qlua.engine
@@ -337,7 +354,7 @@ qlua.engine = {}
 ---assert(engine.has_vision)
 ---```
 ---@param path string the directory
----@param options? qlua.engine.open.Options
+---@param options? qlua.engine.open.Options `device`, `threads`
 ---@return qlua.Engine # the engine
 function qlua.engine.open(path, options) end
 
@@ -359,7 +376,7 @@ local Engine = {}
 ---local samples = engine:samples{ captions = "captions.txt" }
 ---assert(samples.count == 2 and not samples.has_pictures)
 ---```
----@param options? qlua.Engine.samples.Options
+---@param options? qlua.Engine.samples.Options `captions`, `pairs`, `images`, `split`, `inputs`, `kind`, `text`, `count`, `max_length`
 ---@return qlua.Samples # the samples
 function Engine:samples(options) end
 
@@ -418,7 +435,7 @@ function Engine:identity() end
 ---assert(#tokens <= 4 and table.concat(pieces) == text)
 ---```
 ---@param prompt string what the user says
----@param options? qlua.Engine.generate.Options
+---@param options? qlua.Engine.generate.Options `image`, `tokens`, `template`, `on_token`
 ---@return string # the text
 ---@return integer[] # its tokens, the one that ends it as well
 ---@return boolean # whether the model ended it
@@ -450,7 +467,7 @@ function Engine:calibrate(samples) end
 ---assert(#scores.layers[1].scores == 2)
 ---```
 ---@param samples qlua.Samples the samples
----@param options? qlua.Engine.sensitivity.Options
+---@param options? qlua.Engine.sensitivity.Options `method`, `formats`, `score_steps`, `record`
 ---@return qlua.Sensitivity # the scores
 function Engine:sensitivity(samples, options) end
 
@@ -500,7 +517,7 @@ function Sensitivity:scored_by(score) end
 ---assert(manifest.method == "gradient" and manifest.has_amax)
 ---```
 ---@param directory string where they go
----@param options? qlua.Sensitivity.write.Options
+---@param options? qlua.Sensitivity.write.Options `name`, `coverage`, `effective_bits`, `overwrite`
 ---@return qlua.Manifest # the manifest
 function Sensitivity:write(directory, options) end
 
@@ -577,6 +594,7 @@ function Sensitivity:write(directory, options) end
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; weight files are the same bytes, error sums equal to 1e-6 (default: `"auto"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.export.writer.
 ---@class qlua.export.writer.Options
@@ -586,12 +604,14 @@ function Sensitivity:write(directory, options) end
 ---@field overwrite? boolean whether an existing checkpoint directory is replaced, unless it is a link to one; what it holds beside a checkpoint's files is moved to `NAME.kept` beside it (default: `false`)
 ---@field max_shard_size? integer tensor bytes that a shard holds at most; 100000 is the least (default: `5000000000`)
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
+---@field [`string`] "there is no such option"
 
 ---Options of Writer:quantize.
 ---@class qlua.Writer.quantize.Options
 ---@field granularity? "tensor"|"channel"|"block" one scale, one per output channel, or one per block of 128×128 (default: `"channel"`)
 ---@field rounding? "exact"|"modelopt" how quotients are rounded (default: `"exact"`)
 ---@field input_scale? number the activation scale, for static activations
+---@field [`string`] "there is no such option"
 
 ---Writes checkpoint directories: checked as every loader would, and whole or not at all.
 ---@class qlua.export
@@ -607,7 +627,7 @@ qlua.export = {}
 ---family:add("top10", family.manifest:ranking():lowest(10))
 ---assert(family:plan()[1].fp8_layers > 0)
 ---```
----@param options qlua.export.family.Options
+---@param options qlua.export.family.Options `model`, `manifest`, `out`, `baseline`, `amax`, `state`, `dialect`, `for_engines`, `format_from`, `activations`, `rounding`, `scale_sharing`, `overwrite`, `card`, `link`, `max_shard_size`, `threads`, `device`
 ---@return qlua.Family # a family without schemes
 function qlua.export.family(options) end
 
@@ -622,7 +642,7 @@ function qlua.export.family(options) end
 ---writer:finish()
 ---assert(qlua.checkpoint.open("copy").bytes == model.bytes)
 ---```
----@param options qlua.export.writer.Options
+---@param options qlua.export.writer.Options `out`, `base`, `companions`, `overwrite`, `max_shard_size`, `threads`
 ---@return qlua.Writer # a writer without tensors
 function qlua.export.writer(options) end
 
@@ -813,7 +833,7 @@ local Writer = {}
 ---writer:quantize("model.layers.0.mlp.down_proj")
 ---assert(writer:copy("*") > 0)
 ---```
----@param names string|string[]|fun(name: string): boolean which, by on-disk name; those added already are left as they are
+---@param names string|string[]|(fun(name: string): any) which, by on-disk name; those added already are left as they are
 ---@return integer # how many were added
 function Writer:copy(names) end
 
@@ -854,7 +874,7 @@ function Writer:cast(name, dtype) end
 ---assert(#writer.names == 2)
 ---```
 ---@param module string the layer's on-disk name, without `.weight`
----@param options? qlua.Writer.quantize.Options
+---@param options? qlua.Writer.quantize.Options `granularity`, `rounding`, `input_scale`
 function Writer:quantize(module, options) end
 
 ---Adds an FP8 weight of the base as code × scale, whichever tool made it. Blocks are as large as the base's configuration says.
@@ -942,6 +962,7 @@ function Writer:finish() end
 ---@class qlua.fp8.amax.Options
 ---@field granularity? "tensor"|"channel"|"block" over the tensor, each row, or each 128×128 block (default: `"tensor"`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.quantize.
 ---@class qlua.fp8.quantize.Options
@@ -950,12 +971,14 @@ function Writer:finish() end
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.dequantize.
 ---@class qlua.fp8.dequantize.Options
 ---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type of the result (default: `"bf16"`)
 ---@field block_size? integer[] rows and columns of a block that one of the scales is for, as `weight_block_size` has them (default: told by the shape)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fp8.error.
 ---@class qlua.fp8.error.Options
@@ -964,6 +987,7 @@ function Writer:finish() end
 ---@field rounding? "exact"|"modelopt" the F32 quotient, or the BF16 quotient as ModelOpt has it on the CPU (default: `"exact"`)
 ---@field scales? qlua.Tensor scales to use as they are (default: made from the amax)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
+---@field [`string`] "there is no such option"
 
 ---E4M3 codes and scales: a value is code × scale. Rounded to nearest even, saturated at ±448, NaN kept.
 ---@class qlua.fp8
@@ -1009,7 +1033,7 @@ function qlua.fp8.device(name) end
 ---assert(qlua.fp8.amax(qlua.tensor.from_list{ 1, -3 }):tolist()[1] == 3)
 ---```
 ---@param tensor qlua.Tensor the values
----@param options? qlua.fp8.amax.Options
+---@param options? qlua.fp8.amax.Options `granularity`, `device`
 ---@return qlua.Tensor # F32 of shape [], [out, 1] or [ceil(out / 128), ceil(in / 128)]
 function qlua.fp8.amax(tensor, options) end
 
@@ -1022,7 +1046,7 @@ function qlua.fp8.amax(tensor, options) end
 ---assert(codes.dtype == "F8_E4M3" and math.abs(scales:tolist()[1] - 3 / 448) < 1e-9)
 ---```
 ---@param tensor qlua.Tensor the values
----@param options? qlua.fp8.quantize.Options
+---@param options? qlua.fp8.quantize.Options `granularity`, `rule`, `rounding`, `scales`, `device`
 ---@return qlua.Tensor # the codes, F8_E4M3 of the same shape
 ---@return qlua.Tensor # the scales, F32
 function qlua.fp8.quantize(tensor, options) end
@@ -1037,7 +1061,7 @@ function qlua.fp8.quantize(tensor, options) end
 ---```
 ---@param codes qlua.Tensor F8_E4M3 codes
 ---@param scales qlua.Tensor one value, one a row, or one a block of 128×128 or of `block_size`
----@param options? qlua.fp8.dequantize.Options
+---@param options? qlua.fp8.dequantize.Options `dtype`, `block_size`, `device`
 ---@return qlua.Tensor # the values
 function qlua.fp8.dequantize(codes, scales, options) end
 
@@ -1049,7 +1073,7 @@ function qlua.fp8.dequantize(codes, scales, options) end
 ---assert(qlua.fp8.error(qlua.tensor.from_list{ 448, 1 }).mse == 0)
 ---```
 ---@param tensor qlua.Tensor the values
----@param options? qlua.fp8.error.Options
+---@param options? qlua.fp8.error.Options `granularity`, `rule`, `rounding`, `scales`, `device`
 ---@return qlua.QuantisationError # the error
 function qlua.fp8.error(tensor, options) end
 
@@ -1057,10 +1081,12 @@ function qlua.fp8.error(tensor, options) end
 ---@class qlua.fs.write.Options
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
 ---@field parents? boolean whether to make missing directories (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.fs.check_place.
 ---@class qlua.fs.check_place.Options
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---Files and paths. Lists are sorted, files are written whole or not at all, nothing is removed.
 ---@class qlua.fs
@@ -1133,7 +1159,7 @@ function qlua.fs.read(path) end
 ---```
 ---@param path string relative to the current directory, or absolute
 ---@param content string all bytes
----@param options? qlua.fs.write.Options
+---@param options? qlua.fs.write.Options `overwrite`, `parents`
 function qlua.fs.write(path, content, options) end
 
 ---Raises where `write` would, and writes nothing: for what takes long to make.
@@ -1147,7 +1173,7 @@ function qlua.fs.write(path, content, options) end
 ---assert(not qlua.fs.exists("a.txt"))
 ---```
 ---@param path string relative to the current directory, or absolute
----@param options? qlua.fs.check_place.Options
+---@param options? qlua.fs.check_place.Options `overwrite`
 function qlua.fs.check_place(path, options) end
 
 ---Joins parts of a path; a part that begins with `/` begins anew.
@@ -1182,11 +1208,13 @@ function qlua.fs.dirname(path) end
 ---Options of qlua.json.read.
 ---@class qlua.json.read.Options
 ---@field seal? boolean whether a seal, as `write` makes it, has to be that of the file (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.json.encode.
 ---@class qlua.json.encode.Options
 ---@field allow_nan? boolean whether to write NaN and infinities as Python does (default: `false`)
 ---@field indent? integer spaces per level (default: all on one line)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.json.write.
 ---@class qlua.json.write.Options
@@ -1194,6 +1222,7 @@ function qlua.fs.dirname(path) end
 ---@field indent? integer spaces per level (default: `2`)
 ---@field overwrite? boolean whether to replace a file that is there (default: `false`)
 ---@field seal? boolean whether the last entry of the object is `seal`, a hash of all before it, which tells readers of qlua whether the file was changed since (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---JSON to Lua tables and back. A decoded object remembers the order of its keys: `pairs` and `encode` follow it. Integers stay integers; null is `qlua.json.null`, which is not nil and counts as true.
 ---@class qlua.json
@@ -1223,7 +1252,7 @@ function qlua.json.decode(text) end
 ---assert(#qlua.json.read("a.json") == 2)
 ---```
 ---@param path string the file
----@param options? qlua.json.read.Options
+---@param options? qlua.json.read.Options `seal`
 ---@return any # as for `decode`
 function qlua.json.read(path, options) end
 
@@ -1237,7 +1266,7 @@ function qlua.json.read(path, options) end
 ---assert(qlua.json.encode{ b = 1, a = { 1.0, true } } == '{"a":[1.0,true],"b":1}')
 ---```
 ---@param value any a table, string, number, boolean or `qlua.json.null`
----@param options? qlua.json.encode.Options
+---@param options? qlua.json.encode.Options `allow_nan`, `indent`
 ---@return string # JSON without a final line break
 function qlua.json.encode(value, options) end
 
@@ -1252,7 +1281,7 @@ function qlua.json.encode(value, options) end
 ---```
 ---@param path string the file
 ---@param value any as for `encode`
----@param options? qlua.json.write.Options
+---@param options? qlua.json.write.Options `allow_nan`, `indent`, `overwrite`, `seal`
 function qlua.json.write(path, value, options) end
 
 ---Marks a table as an object, so that it is written as `{}` even when it is empty.
@@ -1330,6 +1359,7 @@ function qlua.log.warn(message, ...) end
 ---@field weights? number[] a weight above 0 for each (default: all the same)
 ---@field normalise? "median"|"none" `median` divides each manifest's scores by their median over the groups that all scored, since the unit of a score depends on the run (default: `"median"`)
 ---@field path? string what it is called; nothing is written (default: `"combined_quant_manifest.json"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.manifest.from_weights.
 ---@class qlua.manifest.from_weights.Options
@@ -1337,15 +1367,17 @@ function qlua.log.warn(message, ...) end
 ---@field threads? integer threads that read, convert, hash, check and write; the bytes do not depend on it. The first call that says it decides for what hashes and checks in the whole process (default: all cores)
 ---@field overwrite? boolean replace an existing file (default: `false`)
 ---@field device? string `cpu`, `cuda` (every GPU), `cuda:N`, or `auto`: GPUs where there are some; the bytes are the same (default: `"cpu"`)
+---@field [`string`] "there is no such option"
 
 ---Options of Manifest:ranking.
 ---@class qlua.Manifest.ranking.Options
 ---@field order? "ascending"|"descending" which end comes first: ascending has the least sensitive group first (default: `"ascending"`)
 ---@field by? fun(group: qlua.Group): number an order of your own: gives the number that a group is ranked by, the lowest first when ascending. Plans, budgets and frontiers keep to the manifest's scores (default: the score)
----@field include? string|string[]|fun(group: qlua.Group): boolean only these groups. A glob chooses by a group's own name or any member's; an empty list means all
----@field exclude? string|string[]|fun(group: qlua.Group): boolean leaves these groups out. A glob chooses by a group's own name or by all of its members
----@field where? fun(group: qlua.Group): boolean only groups for which it returns true; asked after `include` and `exclude`
+---@field include? string|string[]|(fun(group: qlua.Group): any) only these groups. A glob chooses by a group's own name or any member's; an empty list means all
+---@field exclude? string|string[]|(fun(group: qlua.Group): any) leaves these groups out. A glob chooses by a group's own name or by all of its members
+---@field where? fun(group: qlua.Group): any only groups for which it returns true; asked after `include` and `exclude`
 ---@field unscored? boolean whether groups that were never scored are ranked too (default: `false`)
+---@field [`string`] "there is no such option"
 
 ---Sensitivity manifests: how much each recipe group suffers, and rankings of them.
 ---@class qlua.manifest
@@ -1373,7 +1405,7 @@ function qlua.manifest.open(path) end
 ---assert(#mean.groups == #manifest.groups)
 ---```
 ---@param manifests qlua.Manifest[] two or more, the fullest first
----@param options? qlua.manifest.combine.Options
+---@param options? qlua.manifest.combine.Options `weights`, `normalise`, `path`
 ---@return qlua.Manifest # the mean
 function qlua.manifest.combine(manifests, options) end
 
@@ -1403,7 +1435,7 @@ function qlua.manifest.correlation(a, b) end
 ---```
 ---@param model qlua.Checkpoint the base checkpoint
 ---@param path string where the manifest goes
----@param options? qlua.manifest.from_weights.Options
+---@param options? qlua.manifest.from_weights.Options `formats`, `threads`, `overwrite`, `device`
 ---@return qlua.Manifest # the manifest
 function qlua.manifest.from_weights(model, path, options) end
 
@@ -1458,7 +1490,7 @@ function Manifest:input_amax(module) end
 ---local largest = manifest:ranking{ by = function(g) return g.parameters end, order = "descending" }
 ---assert(largest.groups[1].parameters >= largest.groups[2].parameters)
 ---```
----@param options? qlua.Manifest.ranking.Options
+---@param options? qlua.Manifest.ranking.Options `order`, `by`, `include`, `exclude`, `where`, `unscored`
 ---@return qlua.Ranking # the ranking
 function Manifest:ranking(options) end
 
@@ -1523,7 +1555,7 @@ function Ranking:highest(percent) end
 ---local early = ranking:select(function(group) return group.tower == "language" and group.block < 2 end)
 ---assert(#(mlp - early) < #mlp and #(mlp & early) + #(mlp - early) == #mlp)
 ---```
----@param what string|string[]|fun(group: qlua.Group): boolean a glob, a list of globs, or a predicate; one that selects nothing is named in a warning
+---@param what string|string[]|(fun(group: qlua.Group): any) a glob, a list of globs, or a predicate; one that selects nothing is named in a warning
 ---@return qlua.Selection # the selection; it may be empty
 function Ranking:select(what) end
 
@@ -1565,14 +1597,17 @@ local Selection = {}
 ---@field effective_bits? number the budget, by ModelOpt's cost model: Σ cost ≤ Σ cost unquantised × bits / 16, over all groups
 ---@field bytes? integer the budget, as the sum of all tensor bytes
 ---@field always? qlua.Selection ranked groups that go to FP8 whatever they lose
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.plan.cover.
 ---@class qlua.plan.cover.Options
 ---@field by? "parameters"|"bytes"|"score" the number of weights, their bytes in the base checkpoint, or the manifest's score (default: `"parameters"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.plan.frontier.
 ---@class qlua.plan.frontier.Options
 ---@field by? "effective_bits"|"bytes" what the size is counted in (default: `"effective_bits"`)
+---@field [`string`] "there is no such option"
 
 ---What schemes will be before a byte is written, and which groups fit a budget.
 ---@class qlua.plan
@@ -1590,7 +1625,7 @@ qlua.plan = {}
 ---```
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
----@param options? qlua.plan.solve.Options
+---@param options? qlua.plan.solve.Options `effective_bits`, `bytes`, `always`
 ---@return qlua.Fit # the selection and its figures
 function qlua.plan.solve(family, ranking, options) end
 
@@ -1608,7 +1643,7 @@ function qlua.plan.solve(family, ranking, options) end
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups weigh
 ---@param ranking qlua.Ranking the groups in order
 ---@param percent number the share; the last group reaches it
----@param options? qlua.plan.cover.Options
+---@param options? qlua.plan.cover.Options `by`
 ---@return qlua.Selection # the selection
 function qlua.plan.cover(family, ranking, percent, options) end
 
@@ -1622,7 +1657,7 @@ function qlua.plan.cover(family, ranking, percent, options) end
 ---```
 ---@param family qlua.Family the sweep, whose checkpoint or manifest says what groups cost
 ---@param ranking qlua.Ranking the groups to choose from
----@param options? qlua.plan.frontier.Options
+---@param options? qlua.plan.frontier.Options `by`
 ---@return qlua.Hull # the hull
 function qlua.plan.frontier(family, ranking, options) end
 
@@ -1651,6 +1686,7 @@ function Hull:selection(point) end
 ---@class qlua.policy.load.Options
 ---@field memory? integer the most memory that Lua takes for it (default: `536870912`)
 ---@field seconds? number the longest that it may take (default: `10.0`)
+---@field [`string`] "there is no such option"
 
 ---Selections by files that somebody else wrote. Such a file is a text chunk that returns a function of the ranked groups and of options; it sees plain data and pure functions (`qlua.sorted`, `qlua.json`, `qlua.fp8`, `qlua.report` as far as they take no files and no weights), and reaches no file.
 ---@class qlua.policy
@@ -1672,7 +1708,7 @@ qlua.policy = {}
 ---assert(policy.path == "early.lua")
 ---```
 ---@param path string a file of Lua text: `return function(groups, options) … end`
----@param options? qlua.policy.load.Options
+---@param options? qlua.policy.load.Options `memory`, `seconds`
 ---@return qlua.Policy # the policy
 function qlua.policy.load(path, options) end
 
@@ -1709,18 +1745,22 @@ function Policy:select(ranking, options) end
 ---@field unit? "bytes"|"bits"|"weights"|"score" `bytes` shows a number as kB, MB or GB, `bits` with three decimals, `weights` as k, M or G, `score` with three digits: `0.133`, `1.24e-5`; without it whole numbers are shown in full, others with six digits
 ---@field decimals? integer digits after the point of every number in the column, from 0 to 17; whole bytes and weights stay whole
 ---@field main? boolean whether it stays, before others, where a terminal has no room for all
+---@field [`string`] "there is no such key"
 
 ---Options of qlua.report.number.
 ---@class qlua.report.number.Options
 ---@field decimals? integer digits after the point, from 0 to 17
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.report.table.
 ---@class qlua.report.table.Options
 ---@field format? "markdown"|"text"|"terminal" a Markdown table, or columns of plain text; `terminal` is plain text with as many columns as the terminal has room for, a last one of text wrapped, and Markdown where standard output is none (default: `"markdown"`)
+---@field [`string`] "there is no such option"
 
 ---Options of qlua.report.per_layer.
 ---@class qlua.report.per_layer.Options
 ---@field format? "markdown"|"json" the format (default: `"markdown"`)
+---@field [`string`] "there is no such option"
 
 ---Tables and reports for people.
 ---@class qlua.report
@@ -1753,7 +1793,7 @@ function qlua.report.count(count, noun) end
 ---assert(qlua.report.number(2 / 3, { decimals = 2 }) == "0.67" and qlua.report.number(nil) == "–")
 ---```
 ---@param number? number the number
----@param options? qlua.report.number.Options
+---@param options? qlua.report.number.Options `decimals`
 ---@return string # the text
 function qlua.report.number(number, options) end
 
@@ -1766,7 +1806,7 @@ function qlua.report.number(number, options) end
 ---```
 ---@param rows table[] the rows
 ---@param columns qlua.Column[] the columns, from left to right
----@param options? qlua.report.table.Options
+---@param options? qlua.report.table.Options `format`
 ---@return string # the lines of the table
 function qlua.report.table(rows, columns, options) end
 
@@ -1777,7 +1817,7 @@ function qlua.report.table(rows, columns, options) end
 ---assert(#qlua.report.per_layer(qlua.manifest.open(demo.manifest)) > 0)
 ---```
 ---@param manifest qlua.Manifest the manifest
----@param options? qlua.report.per_layer.Options
+---@param options? qlua.report.per_layer.Options `format`
 ---@return string # the report
 function qlua.report.per_layer(manifest, options) end
 
@@ -1804,6 +1844,7 @@ function qlua.report.per_layer(manifest, options) end
 ---@class qlua.tensor.from_list.Options
 ---@field dtype? "bf16"|"f16"|"f32"|"BF16"|"F16"|"F32" the element type; values are rounded to nearest even (default: `"f32"`)
 ---@field shape? integer[] sizes of the dimensions, outermost first (default: one dimension)
+---@field [`string`] "there is no such option"
 
 ---Tensors: typed views over mapped files, or values made in a script.
 ---@class qlua.tensor
@@ -1818,7 +1859,7 @@ qlua.tensor = {}
 ---assert(t.dtype == "BF16" and t.shape[2] == 2)
 ---```
 ---@param values number[] the elements, row by row
----@param options? qlua.tensor.from_list.Options
+---@param options? qlua.tensor.from_list.Options `dtype`, `shape`
 ---@return qlua.Tensor # the tensor
 function qlua.tensor.from_list(values, options) end
 
@@ -1912,6 +1953,7 @@ function Tensor:equal(other) end
 ---@class qlua.verify.directory.Options
 ---@field depth? "headers"|"full" `headers` takes milliseconds; `full` reads every file, compares hashes with those on record, and looks at every weight (default: `"full"`)
 ---@field base? string the checkpoint that it was made from: what is not quantised must be the same bit for bit, codes the exact encoding
+---@field [`string`] "there is no such option"
 
 ---Checks of checkpoint directories against what loaders really accept.
 ---@class qlua.verify
@@ -1927,7 +1969,7 @@ qlua.verify = {}
 ---assert(#qlua.verify.directory(demo.model) == 0)
 ---```
 ---@param path string the directory
----@param options? qlua.verify.directory.Options
+---@param options? qlua.verify.directory.Options `depth`, `base`
 ---@return qlua.Problem[] # what is wrong, in a fixed order; empty when nothing is. Rows of the code `not_checked` say what the checks know nothing of
 function qlua.verify.directory(path, options) end
 

@@ -132,7 +132,7 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] for `path`.
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
-        Error::Io { action, path: path.as_ref().to_path_buf(), source }
+        Error::Io { action, path: path.as_ref().to_path_buf(), source: without_place(source) }
     }
 
     /// An [`Error::Format`] for `path`; `problem` continues the sentence after the file's name.
@@ -241,5 +241,30 @@ impl Error {
             Error::Limit { .. } => "limit",
             Error::Interrupted => "interrupted",
         }
+    }
+}
+
+/// `source` without the name of a temporary file, which `tempfile` adds: the error names what was to be written.
+fn without_place(source: io::Error) -> io::Error {
+    match source.to_string().split_once(" at path \"") {
+        Some((problem, _)) if source.raw_os_error().is_none() => {
+            io::Error::new(source.kind(), problem.to_string())
+        }
+        _ => source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn a_temporary_file_is_not_named() {
+        let source = tempfile::NamedTempFile::new_in("/nothing/here").unwrap_err();
+        assert!(source.to_string().contains("/nothing/here"));
+        let problem = std::io::Error::from_raw_os_error(2).to_string();
+        let error = Error::io("write", "out/a.json", source);
+        assert_eq!(error.to_string(), format!("cannot write `out/a.json`: {problem}"));
+        assert!(matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound));
     }
 }

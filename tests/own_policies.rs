@@ -148,7 +148,7 @@ fn an_editor_is_pointed_at_the_declarations_of_this_version() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains(".luarc.json: lua-language-server reads them, as Lua 5.4"), "{out}");
     let library_text = library.to_str().unwrap();
-    let expected = json!({"runtime.version": "Lua 5.4", "workspace.library": [library_text]});
+    let expected = json!({"runtime.version": "Lua 5.4", "diagnostics.disable": ["inject-field"], "workspace.library": [library_text]});
     assert_eq!(place.json(".luarc.json"), expected);
     let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/library/qlua.lua")).unwrap();
     assert_eq!(fs::read_to_string(library.join("qlua.lua")).unwrap(), committed);
@@ -173,14 +173,13 @@ fn what_a_configuration_says_stays() {
     let (code, out, _) = place.run(&["setup", "own"]);
     assert!(code == 0 && out.contains("note: it says that Lua is \"LuaJIT\"; qlua runs Lua 5.4"), "{out}");
     let mut expected = own;
+    expected["diagnostics.disable"] = json!(["inject-field"]);
     expected["workspace"]["library"].as_array_mut().unwrap().push(json!(place.path("data/qlua/library")));
     assert_eq!(place.json("own/real.json"), expected);
     assert!(fs::symlink_metadata(place.path("own/.luarc.json")).unwrap().is_symlink());
     for (text, problem) in [
-        (
-            "// mine\n{ \"runtime.version\": \"Lua 5.4\" }",
-            "is no plain JSON (perhaps it has comments), and is left as it is",
-        ),
+        ("// mine\n{ \"runtime.version\": \"Lua 5.4\" }", "has comments, which would be lost"),
+        ("{ \"runtime.version\" }", "is no JSON, and is left as it is"),
         ("[1]", "is no JSON object"),
         ("{\"workspace.library\": \"/x\"}", "is no list"),
     ] {
@@ -192,9 +191,47 @@ fn what_a_configuration_says_stays() {
     }
     fs::rename(place.path(".luarc.json"), place.path(".luarc.jsonc")).unwrap();
     let (code, _, err) = place.run(&["setup"]);
+    assert!(code == 1 && err.contains("is no list") && err.contains("hint: "), "{err}");
+    assert!(!place.path(".luarc.json").exists(), "it would be read instead");
+}
+
+/// Its user adds what is needed; from then on `qlua setup` keeps the declarations up to date.
+#[test]
+fn a_configuration_with_comments_is_changed_by_hand() {
+    let place = Place::new();
+    let library = place.path("data/qlua/library");
+    fs::write(place.path(".luarc.jsonc"), "// mine\n{ \"diagnostics.globals\": [ \"vim\", ], }").unwrap();
+    let (code, _, err) = place.run(&["setup"]);
+    assert!(code == 1 && err.contains(".luarc.jsonc` has comments, which would be lost"), "{err}");
+    let added = err.split("add this by hand: ").nth(1).unwrap().trim();
+    assert!(library.join("qlua.lua").is_file(), "what the hint names is there");
+    let text = format!("// mine\n{{ /* of qlua */ {added},\n\"diagnostics.globals\": [ \"vim\", ], }}");
+    fs::write(place.path(".luarc.jsonc"), &text).unwrap();
+    fs::write(library.join("qlua.lua"), "old").unwrap();
+    let (code, out, err) = place.run(&["setup"]);
+    assert!(code == 0 && out.contains(".luarc.jsonc: says all that is needed already"), "{out}{err}");
+    assert!(fs::read_to_string(library.join("qlua.lua")).unwrap().starts_with("---@meta qlua"));
+    assert_eq!((place.read(".luarc.jsonc"), place.path(".luarc.json").exists()), (text, false));
+    // Without comments it is plain JSON, whatever its name.
+    fs::write(place.path(".luarc.jsonc"), "{\"diagnostics.globals\": [\"vim\"]}").unwrap();
+    assert_eq!(place.run(&["setup"]).0, 0);
+    assert_eq!(place.json(".luarc.jsonc")["workspace.library"], json!([library]));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named_without_temporary_files() {
+    let place = Place::new();
+    let closed = place.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(closed.join("probe"), "").is_ok() {
+        eprintln!("SKIPPED: who runs this may write everywhere");
+        return;
+    }
+    let (code, _, err) = place.run(&["setup", "closed"]);
     assert!(
-        code == 1 && err.contains("its comments would be lost") && err.contains("workspace.library"),
+        code == 1 && err.contains("cannot write `closed/.luarc.json`: ") && !err.contains(".qlua-"),
         "{err}"
     );
-    assert!(!place.path(".luarc.json").exists());
+    assert_eq!(fs::read_dir(&closed).unwrap().count(), 0);
 }

@@ -4,7 +4,43 @@ local quality = require "lib.quality"
 local samples = require "lib.samples"
 local scores = require "lib.scores"
 
+-- A copy of this file may lie beside a policy, changed; both are then known to an editor.
+---@diagnostic disable: duplicate-doc-field, duplicate-set-field
+
+---@class lib.sweep
 local sweep = {}
+
+--- What `sweep.options` gives: the options that all policies share, and those of the policy itself.
+---@class lib.sweep.Opts
+---@field model? string the base checkpoint; nil where a dry run plans from the manifest alone
+---@field manifest any the path of the sensitivity manifest, or the manifest
+---@field autoquant? string samples to score on first
+---@field evaluate? string samples to measure the written schemes on
+---@field images? string the folder that the paths of pairs begin in
+---@field calibration_samples boolean whether to measure on samples that the scores were made from
+---@field baseline? string an FP8 baseline whose input scales are used
+---@field amax? string amax values that input scales are made from
+---@field state? string an AutoQuant state that is copied along
+---@field out string where the schemes go
+---@field dialect string the conventions of the directories
+---@field format_from? string the format by whose scores is ranked and counted
+---@field activations string how inputs are scaled
+---@field rounding string how quotients become codes
+---@field scale_sharing string whether fused modules share scales
+---@field include string[] only groups that match
+---@field exclude string[] leave out groups that match
+---@field unscored boolean also select groups that were never scored
+---@field suffix string the last part of the directories' names
+---@field link string how schemes share files
+---@field max_shard_size integer the largest weight file, in bytes
+---@field threads? integer threads; nil for all cores
+---@field device string where to quantise
+---@field dry_run boolean print the plan and write nothing
+---@field overwrite boolean replace schemes that are there
+---@field no_card boolean no model card
+---@field json boolean print JSON instead of a table
+---@field demo? qlua.Demo the demo, where there is no `--model`
+---@field [string] any the options of the policy itself
 
 local DEMO = "qlua-demo"
 
@@ -44,12 +80,14 @@ local function options(extra)
 end
 
 --- The options of policies with coverage points: `--top` and `--order`.
+---@type qlua.CliOption[]
 sweep.coverage_points = {
   { name = "top", metavar = "LIST", type = "coverage point list", default = "10..100:10", doc = "coverage points in percent" },
   { name = "order", type = "order", default = "ascending", doc = "ascending: the least sensitive groups go to FP8 first" },
 }
 
 --- `--top` alone, for policies whose order is their own.
+---@type qlua.CliOption[]
 sweep.top = { sweep.coverage_points[1] }
 
 --- How many samples `--evaluate` measures on, and how long they are: as `qlua evaluate` does.
@@ -76,6 +114,10 @@ end
 
 --- Reads the command line of the policy `name`. Without `--model` the options are those of the demo (then `opts.demo` is it),
 --- unless a dry run has a manifest to plan from.
+---@param name string the policy's name, as it is typed
+---@param about string what it does, for `--help`
+---@param extra? qlua.CliOption[] the options of the policy itself
+---@return lib.sweep.Opts # the values by name, `dry-run` as `dry_run`
 function sweep.options(name, about, extra)
   local opts = qlua.cli.parser{ name = name, about = about, options = options(extra or {}) }:parse()
   if opts.format_from and not opts.format_from:find("%S") then
@@ -95,6 +137,7 @@ function sweep.options(name, about, extra)
     error{ kind = "usage", message = "--manifest needs the --model that it belongs to", hint = "pass the base checkpoint, or --dry-run to plan from the manifest alone" }
   end
   local fits, problem = pcall(qlua.export.require_activations, opts.dialect, opts.activations)
+  ---@cast problem qlua.Error
   if not fits then error{ kind = "usage", message = problem.message, hint = problem.hint } end
   local score_on = opts.autoquant and samples.of_file("autoquant", opts.autoquant, opts.images)
   local measure_on = opts.evaluate and samples.of_file("evaluate", opts.evaluate, opts.images)
@@ -110,6 +153,8 @@ function sweep.options(name, about, extra)
 end
 
 --- Opens the family that `opts` describe: over the manifest alone where a dry run has no model.
+---@param opts lib.sweep.Opts what `sweep.options` gave
+---@return qlua.Family # the family
 function sweep.family(opts)
   return qlua.export.family{
     model = opts.model, manifest = opts.manifest, out = opts.out,
@@ -127,6 +172,10 @@ local function were(count)
 end
 
 --- Ranks the groups of `manifest` as `opts` say; `where` narrows them down further.
+---@param manifest qlua.Manifest the manifest
+---@param opts lib.sweep.Opts what `sweep.options` gave
+---@param where? fun(group: qlua.Group): any only groups for which it returns true
+---@return qlua.Ranking # the groups in order
 function sweep.rank(manifest, opts, where)
   local ranking = manifest:ranking{
     order = opts.order, include = opts.include, exclude = opts.exclude, unscored = opts.unscored, where = where,
@@ -144,7 +193,11 @@ function sweep.rank(manifest, opts, where)
   return ranking
 end
 
---- Ranks the groups of `family`.
+--- Ranks the groups of `family` as `opts` say; `where` narrows them down further.
+---@param family qlua.Family the family
+---@param opts lib.sweep.Opts what `sweep.options` gave
+---@param where? fun(group: qlua.Group): any only groups for which it returns true
+---@return qlua.Ranking # the groups in order
 function sweep.ranking(family, opts, where)
   return sweep.rank(family.manifest, opts, where)
 end
@@ -152,6 +205,10 @@ end
 local gaps = {}
 
 --- Adds the scheme `name` with the groups of `ranking` that lose least within `budget`, and says how sure that is.
+---@param family qlua.Family the family
+---@param ranking qlua.Ranking the groups to choose from
+---@param name string the scheme's name
+---@param budget qlua.plan.solve.Options the budget: `bytes` or `effective_bits`
 function sweep.fit(family, ranking, name, budget)
   local fit = qlua.plan.solve(family, ranking, budget)
   if fit.is_above_ceiling then
@@ -165,6 +222,10 @@ function sweep.fit(family, ranking, name, budget)
 end
 
 --- `top10` for 10 %, `top5` for 5 %, `top12.5` for 12.5 %; `suffix` behind it, where there is one.
+---@param prefix string what the name begins with
+---@param value string|number what tells schemes of the family apart
+---@param suffix string `opts.suffix`
+---@return string # the name
 function sweep.name(prefix, value, suffix)
   return suffix == "" and prefix .. value or ("%s%s_%s"):format(prefix, value, suffix)
 end
@@ -172,6 +233,8 @@ end
 local UNITS = { { "GiB", 1 << 30 }, { "GB", 10 ^ 9 }, { "MiB", 1 << 20 }, { "MB", 10 ^ 6 }, { "kB", 10 ^ 3 } }
 
 --- `6GiB`, `5.5GB`: a size in the unit in which it is shortest, for names.
+---@param bytes number the size
+---@return string # the size with its unit
 function sweep.size(bytes)
   for _, unit in ipairs(UNITS) do
     local count = ("%g"):format(bytes / unit[2])
@@ -224,6 +287,9 @@ end
 
 --- Plans the family, writes and verifies it and its report unless this is a dry run, and prints its schemes; `extra` goes
 --- into the JSON.
+---@param family qlua.Family the family
+---@param opts lib.sweep.Opts what `sweep.options` gave
+---@param extra? table further keys of the JSON
 function sweep.run(family, opts, extra)
   local decision, plan = family:decide(), family:plan()
   for _, note in ipairs(decision.notes) do qlua.log.info("%s", note) end

@@ -1,5 +1,6 @@
 //! `qlua setup`: a folder in which lua-language-server knows the Lua API.
 
+mod comments;
 mod configuration;
 
 use std::fs;
@@ -33,7 +34,8 @@ pub(super) fn declare(command: Command) -> Command {
         )
         .after_help(
             "The declarations of the API are written to $XDG_DATA_HOME/qlua/library, by default ~/.local/share/qlua/library. \
-             What a .luarc.json that is there says stays.",
+             What a .luarc.json that is there says stays. After an upgrade of qlua, run this once more, in any folder: \
+             the declarations stay those of the version that wrote them.",
         )
 }
 
@@ -52,11 +54,20 @@ pub(super) fn setup(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
         ))
         .into());
     };
-    // What could not be changed is refused before anything is written.
-    let path = directory.join(FILE);
-    let mut configuration = read(&directory, &path, library_name)?;
+    let path = place(&directory);
+    let by_hand = || {
+        format!(
+            "add this by hand: \"runtime.version\": \"Lua 5.4\", \"workspace.library\": [{}]",
+            serde_json::json!(library_name)
+        )
+    };
+    // What cannot be read is refused before anything is written.
+    let mut configuration = read(&path, by_hand)?;
     let notes = configuration.know(library_name)?;
     let installed = install(&library)?;
+    if configuration.has_comments() && configuration.is_changed() {
+        return Err(Error::exists(path, "has comments, which would be lost").with_hint(by_hand()).into());
+    }
     let shown = |path: &Path| shown::line(&path.display().to_string()).into_owned();
     let mut said = match installed {
         0 => format!("{}: up to date\n", shown(&library)),
@@ -74,18 +85,14 @@ pub(super) fn setup(mut values: ArgMatches, _: &Said) -> anyhow::Result<u8> {
     print(&said)
 }
 
+/// The file that lua-language-server reads in `directory`, or will: of both, the one without comments.
+fn place(directory: &Path) -> PathBuf {
+    let is_there = |name: &&str| fs::symlink_metadata(directory.join(name)).is_ok();
+    directory.join([FILE, WITH_COMMENTS].into_iter().find(is_there).unwrap_or(FILE))
+}
+
 /// The configuration at `path`; an empty one where there is none.
-fn read(directory: &Path, path: &Path, library: &str) -> Result<Configuration> {
-    let by_hand = || {
-        format!(
-            "add this by hand: \"runtime.version\": \"Lua 5.4\", \"workspace.library\": [{}]",
-            serde_json::json!(library)
-        )
-    };
-    let other = directory.join(WITH_COMMENTS);
-    if fs::symlink_metadata(&other).is_ok() {
-        return Err(Error::exists(other, "is there, and its comments would be lost").with_hint(by_hand()));
-    }
+fn read(path: &Path, by_hand: impl FnOnce() -> String) -> Result<Configuration> {
     let text = match input::read(path, InputKind::Configuration) {
         Err(error) if input::is_missing(&error) => return Ok(Configuration::default()),
         read => read?,

@@ -2,17 +2,22 @@
 
 use serde_json::{Map, Value, json};
 
+use super::comments::without_comments;
 use crate::error::{Error, Result};
 use crate::json;
 
 /// The version of Lua that qlua runs, as lua-language-server calls it.
 const LUA: &str = "Lua 5.4";
 
+/// The warning about keys that a script adds to a row, which it may; what is read-only raises.
+const ADDED_KEYS: &str = "inject-field";
+
 /// A `.luarc.json`.
 #[derive(Default)]
 pub(super) struct Configuration {
     entries: Map<String, Value>,
     is_changed: bool,
+    has_comments: bool,
 }
 
 impl Configuration {
@@ -22,11 +27,22 @@ impl Configuration {
         if text.trim_ascii().is_empty() {
             return Ok(Configuration::default());
         }
-        match serde_json::from_slice(text) {
-            Ok(Value::Object(entries)) => Ok(Configuration { entries, is_changed: false }),
-            Ok(_) => Err("is no JSON object"),
-            Err(_) => Err("is no plain JSON (perhaps it has comments)"),
+        let (value, has_comments) = match serde_json::from_slice(text) {
+            Ok(value) => (value, false),
+            Err(_) => match serde_json::from_slice(&without_comments(text)) {
+                Ok(value) => (value, true),
+                Err(_) => return Err("is no JSON"),
+            },
+        };
+        match value {
+            Value::Object(entries) => Ok(Configuration { entries, is_changed: false, has_comments }),
+            _ => Err("is no JSON object"),
         }
+    }
+
+    /// Whether it holds what [`Configuration::text`] would leave out.
+    pub fn has_comments(&self) -> bool {
+        self.has_comments
     }
 
     /// Whether it says something else than what was read.
@@ -62,6 +78,10 @@ impl Configuration {
                 return Err(Error::refused("`workspace.library` of .luarc.json is no list")
                     .with_hint(format!("make it a list of paths, {} among them", json!(library))));
             }
+        }
+        // Nothing that has to be written by hand.
+        if !self.has_comments && self.entry("diagnostics", "disable").is_none() {
+            self.add("diagnostics.disable", json!([ADDED_KEYS]));
         }
         Ok(notes)
     }
@@ -110,25 +130,28 @@ mod tests {
 
     #[test]
     fn what_is_there_stays_in_whichever_way_it_is_written() {
-        let fresh = json!({"runtime.version": "Lua 5.4", "workspace.library": ["/lib"]});
+        let fresh = json!({
+            "runtime.version": "Lua 5.4", "diagnostics.disable": ["inject-field"], "workspace.library": ["/lib"],
+        });
         assert_eq!(known(""), (fresh.clone(), vec![], true));
         assert_eq!(known(&fresh.to_string()), (fresh, vec![], false));
-        let (value, notes, _) =
-            known(r#"{"Lua": {"workspace": {"library": ["/own"]}, "x": 1}, "runtime.version": "LuaJIT"}"#);
+        let (value, notes, _) = known(
+            r#"{"Lua": {"workspace": {"library": ["/own"]}, "diagnostics.disable": []}, "runtime.version": "LuaJIT"}"#,
+        );
         assert_eq!(
             value,
-            json!({"Lua": {"workspace": {"library": ["/own", "/lib"]}, "x": 1}, "runtime.version": "LuaJIT"})
+            json!({"Lua": {"workspace": {"library": ["/own", "/lib"]}, "diagnostics.disable": []}, "runtime.version": "LuaJIT"})
         );
         assert_eq!(notes, ["it says that Lua is \"LuaJIT\"; qlua runs Lua 5.4"]);
         for section in [r#"{"workspace.library": ["/lib"]}"#, r#"{"workspace": {"library": ["/lib"]}}"#] {
             assert_eq!(known(section).0["runtime.version"], "Lua 5.4");
-            assert_eq!(known(section).0.as_object().unwrap().len(), 2);
+            assert_eq!(known(section).0.as_object().unwrap().len(), 3);
         }
     }
 
     #[test]
     fn what_cannot_be_changed_without_loss_is_refused() {
-        assert!(Configuration::parse(b"// mine\n{}").is_err());
+        assert!(Configuration::parse(b"// mine\n{").is_err());
         assert!(Configuration::parse(b"[]").is_err());
         let mut configuration = Configuration::parse(br#"{"workspace.library": "x"}"#).unwrap();
         assert!(configuration.know("/lib").unwrap_err().to_string().contains("is no list"));

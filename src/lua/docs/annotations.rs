@@ -1,19 +1,42 @@
 //! `library/qlua.lua`: annotations for lua-language-server.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{option_entries, records_of};
 use crate::lua::declare::{Api, Callable, ClassDeclaration, FIRST_VERSION, Namespace, Param};
 use crate::lua::types::{Record, Type};
 
+/// What every text but one is not, and no value else: the type of a key that a table does not take. lua-language-server shows it.
+/// The ticks are for EmmyLua, which would have the keys that there are be of this type as well, and with ticks passes over it.
+const NO_OPTION: &str = "---@field [`string`] \"there is no such option\"\n";
+const NO_KEY: &str = "---@field [`string`] \"there is no such key\"\n";
+
+/// What scripts catch. It is no type of the API's: any function may raise one.
+const ERROR: &str = "
+---What `pcall` gives where a function of qlua raises; `tostring` gives the message. Servers take it for what the function gives
+---when it does not: `---@cast problem +qlua.Error, -?` tells them.
+---@class qlua.Error
+---@field kind string what kind of problem it is, such as `usage` or `not_found`; `script` where Lua itself raised
+---@field message string one sentence that names the thing
+---@field hint? string what to do about it
+---@field traceback string where it was raised
+";
+
 /// The annotations as a Lua file that is never run.
 pub fn annotations(api: &Api) -> String {
     let mut out = String::from(
         "---@meta qlua\n-- Made from the declarations in src/lua/api; `QLUA_BLESS=1 cargo test --test lua_api` writes it anew.\n",
     );
+    out.push_str(ERROR);
+    let rows = rows(api);
     for namespace in &api.namespaces {
         for record in records_of(api, namespace) {
             write_record(&mut out, record);
+            // Scripts may add keys to a row; a table that they give has no others.
+            if !rows.contains(record.name) {
+                out.push_str(NO_KEY);
+            }
         }
         write_options(&mut out, namespace.functions.iter().map(|f| &**f));
         for class in &namespace.classes {
@@ -26,6 +49,15 @@ pub fn annotations(api: &Api) -> String {
     }
     out.push_str("\nreturn qlua\n");
     out
+}
+
+/// The names of the records that scripts are given.
+fn rows(api: &Api) -> BTreeSet<&'static str> {
+    let constants = api.namespaces.iter().flat_map(|n| &n.constants).map(|c| c.spec.ty);
+    let fields = api.classes().flat_map(|c| &c.fields).map(|f| f.spec.ty);
+    let results = api.callables().flat_map(|c| &c.spec.returns).map(|r| r.ty);
+    let all = constants.chain(fields).chain(results).flat_map(|ty| ty.records());
+    all.map(|record| record.name).collect()
 }
 
 fn write_namespace(out: &mut String, namespace: &Namespace) {
@@ -78,6 +110,7 @@ fn write_options<'a>(out: &mut String, callables: impl Iterator<Item = &'a Calla
         for entry in option_entries(&callable.spec) {
             field(out, entry.name, entry.is_optional(), &entry.ty, &with_default(entry));
         }
+        out.push_str(NO_OPTION);
     }
 }
 
@@ -103,7 +136,8 @@ fn write_callable(out: &mut String, callable: &Callable, name: &str) {
     }
     if spec.options.is_some() {
         let mark = if spec.options_are_optional() { "?" } else { "" };
-        let _ = writeln!(out, "---@param options{mark} {}", options_class(callable));
+        let names: Vec<String> = option_entries(spec).iter().map(|o| format!("`{}`", o.name)).collect();
+        let _ = writeln!(out, "---@param options{mark} {} {}", options_class(callable), names.join(", "));
     }
     if let Some(variadic) = &spec.variadic {
         let _ = writeln!(out, "---@param ... {} {}", variadic.ty.annotation(), variadic.doc);

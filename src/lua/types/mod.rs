@@ -45,7 +45,7 @@ pub enum Type {
     Handle(&'static str),
     /// A table with declared keys.
     Record(&'static Record),
-    /// A glob, a list of globs, or a predicate `fun(name: string): boolean`.
+    /// A glob, a list of globs, or a predicate `fun(name: string): any`, of which anything but nil and false is a yes.
     Selector,
     /// A value of the inner type, or nil.
     Optional(&'static Type),
@@ -113,9 +113,17 @@ impl Type {
             Type::Choice(words) => words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join("|"),
             Type::Handle(name) => format!("qlua.{name}"),
             Type::Record(record) => format!("qlua.{}", record.name),
-            Type::Selector => "string|string[]|fun(name: string): boolean".into(),
-            Type::Optional(inner) => format!("{}|nil", inner.annotation()),
-            Type::Union(types) => types.iter().map(Type::annotation).collect::<Vec<_>>().join("|"),
+            Type::Selector => "string|string[]|(fun(name: string): any)".into(),
+            Type::Optional(inner) => format!("{}|nil", inner.alternative()),
+            Type::Union(types) => types.iter().map(Type::alternative).collect::<Vec<_>>().join("|"),
+        }
+    }
+
+    /// The annotation where `|` comes after it: what a function gives would go on behind it.
+    fn alternative(&self) -> String {
+        match self {
+            Type::Function(signature) => format!("({signature})"),
+            _ => self.annotation(),
         }
     }
 

@@ -79,7 +79,7 @@ row! {
 
 const GROUPS: Type = Type::List(&Type::Record(&GROUP));
 const NAMES: Type = Type::List(&Type::String);
-const PREDICATE: Type = Type::Function("fun(group: qlua.Group): boolean");
+const PREDICATE: Type = Type::Function("fun(group: qlua.Group): any");
 /// Which groups: see `Selector`, with groups in place of names.
 const CHOICE: Type = Type::Union(&[Type::String, NAMES, PREDICATE]);
 const FORMATS: Type = Type::List(&Type::Choice(Granularity::WORDS));
