@@ -84,6 +84,8 @@ fn mistakes_are_named_with_a_next_step() {
         (&["--modle", "x"][..], "there is no option `--modle` | did you mean `--model`?".to_string()),
         (&["--dry_run"], "there is no option `--dry_run` | did you mean `--dry-run`?".into()),
         (&["-x"], format!("there is no option `-x` | {there_are}")),
+        (&["-q"], "there is no option `-q` | it stands before the script: `qlua -q SCRIPT`".into()),
+        (&["--log", "x"], "there is no option `--log` | it stands before the script: `qlua --log FILE SCRIPT`".into()),
         (&["--something-else"], format!("there is no option `--something-else` | {there_are}")),
         (&["--model"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),
         (&["--model", "--dry-run"], format!("the option `--model` needs a value: `--model <DIR>` | {list}")),

@@ -84,8 +84,9 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
         ErrorKind::UnknownArgument if subject.starts_with('-') => {
             let name = subject.trim_start_matches('-').replace('_', "-");
             let known = command.get_arguments().filter_map(|a| a.get_long()).chain(["help"]);
-            let near = nearest(&name, known).map(|near| format!("did you mean `--{near}`?"));
-            (format!("there is no option `{subject}`"), near.unwrap_or_else(|| options(command, called)))
+            let near = || nearest(&name, known).map(|near| format!("did you mean `--{near}`?"));
+            let hint = of_qlua(&subject).or_else(near).unwrap_or_else(|| options(command, called));
+            (format!("there is no option `{subject}`"), hint)
         }
         ErrorKind::UnknownArgument => (format!("there is an argument too many: `{subject}`"), list),
         ErrorKind::MissingRequiredArgument => (format!("`{subject}` is missing"), list),
@@ -118,6 +119,16 @@ fn mistake(command: &Command, error: &clap::Error) -> Error {
         }
     };
     Error::usage(problem).with_hint(hint)
+}
+
+/// Where an option of qlua itself stands, which every script has and none declares.
+fn of_qlua(subject: &str) -> Option<String> {
+    let value = match subject {
+        "-q" | "--quiet" | "-v" | "--verbose" => "",
+        "--log" => " FILE",
+        _ => return None,
+    };
+    Some(format!("it stands before the script: `qlua {subject}{value} SCRIPT`"))
 }
 
 /// What options there are.
