@@ -10,7 +10,7 @@ local opts = qlua.cli.parser{
     { name = "overwrite", flag = true, doc = "replace an existing output" },
   },
   arguments = {
-    { name = "dir", type = "directory", required = true, doc = "the FP8 checkpoint" },
+    { name = "dir", type = "checkpoint", required = true, doc = "the FP8 checkpoint" },
     { name = "out", type = "path", required = true, doc = "the directory that will appear" },
   },
 }:parse()

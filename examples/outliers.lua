@@ -6,7 +6,7 @@ local opts = qlua.cli.parser{
   name = "outliers",
   about = "Shows which linear layers have heavy tails: amax against standard deviation, and what FP8 costs them.",
   options = { { name = "show", type = "integer", least = 1, default = 20, doc = "how many layers" } },
-  arguments = { { name = "dir", type = "directory", required = true, doc = "a BF16 checkpoint" } },
+  arguments = { { name = "dir", type = "checkpoint", required = true, doc = "a BF16 checkpoint" } },
 }:parse()
 
 local model = qlua.checkpoint.open(opts.dir)

@@ -6,7 +6,7 @@ local opts = qlua.cli.parser{
   name = "prefix",
   about = "Copies a checkpoint and replaces one prefix of its tensors' names by another.",
   arguments = {
-    { name = "dir", type = "directory", required = true, doc = "the checkpoint" },
+    { name = "dir", type = "checkpoint", required = true, doc = "the checkpoint" },
     { name = "out", type = "path", required = true, doc = "the directory that will appear" },
     { name = "from", required = true, doc = "the prefix to replace, such as `model.`" },
     { name = "to", required = true, doc = "what stands in its place; may be empty" },

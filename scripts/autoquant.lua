@@ -1,6 +1,7 @@
 #!/usr/bin/env qlua
 --- Score every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.
 local qlua = require "qlua"
+local demo = require "lib.demo"
 local samples = require "lib.samples"
 local scores = require "lib.scores"
 
@@ -9,7 +10,7 @@ local opts = qlua.cli.parser{
   about = "Scores every layer on captions or pictures: the sensitivity manifest that the policies start from, and an FP8 baseline.",
   options = samples.options{
     { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint; without it a small demo is scored" },
-    { name = "out", metavar = "DIR", type = "path", default = "baseline", doc = "where the results go" },
+    { name = "out", metavar = "DIR", type = "path", doc = "where the results go (default: baseline)" },
     { name = "coverage", metavar = "WORD", default = "all-layers", doc = "all-layers, or lm-only: leave the vision tower as it is" },
     { name = "samples", metavar = "N", type = "integer", least = 1, default = 4096, doc = "at most so many captions or pairs" },
     { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a caption or pair" },
@@ -26,9 +27,13 @@ local opts = qlua.cli.parser{
 }:parse()
 
 if not opts.model then
-  local demo = qlua.checkpoint.demo("qlua-demo")
-  opts.model, opts.inputs, opts.overwrite = demo.model, demo.inputs, true
+  demo.refuse(opts, samples.names)
+  local built = demo.take()
+  opts.model, opts.inputs = built.model, built.inputs
+  -- What was scored before under a name of one's own may be of another model.
+  opts.out, opts.overwrite = opts.out or demo.folder .. "/baseline", opts.overwrite or not opts.out
 end
+opts.out = opts.out or "baseline"
 local name = opts.name and opts.name ~= "" and opts.name or scores.name(opts.coverage)
 local path = scores.path(opts.out, name)
 local folder = qlua.fs.join(opts.out, "fp8_baseline")

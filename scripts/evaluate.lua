@@ -1,6 +1,7 @@
 #!/usr/bin/env qlua
 --- Measure what schemes cost in quality: KL divergence from the base, perplexity and agreement, on text and on pictures.
 local qlua = require "qlua"
+local demo = require "lib.demo"
 local quality = require "lib.quality"
 local samples = require "lib.samples"
 
@@ -21,10 +22,11 @@ local opts = qlua.cli.parser{
 }:parse()
 
 if not opts.model then
-  local demo = qlua.checkpoint.demo("qlua-demo")
-  opts.model, opts.inputs, opts.calibration_samples = demo.model, demo.inputs, true
+  demo.refuse(opts, { "text", table.unpack(samples.names) })
+  local built = demo.take()
+  opts.model, opts.inputs, opts.calibration_samples = built.model, built.inputs, true
   if #opts.schemes == 0 then
-    for _, config in ipairs(qlua.fs.glob("qlua-demo/quantized/*/config.json")) do
+    for _, config in ipairs(qlua.fs.glob(demo.folder .. "/quantized/*/config.json")) do
       table.insert(opts.schemes, qlua.fs.dirname(config))
     end
   end

@@ -91,12 +91,36 @@ pub fn without_mark(text: &[u8]) -> &[u8] {
 
 /// The error for `text` from `path` that does not parse.
 fn unexpected(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
-    let unparsed = Error::format(path, format!("is not the JSON that was expected: {error}"));
-    if text.starts_with(BYTE_ORDER_MARK) {
-        return unparsed
-            .with_hint("it begins with a byte order mark, which JSON has not: save it as UTF-8 without one");
+    let (found, hint) = match kind_of(text) {
+        Some((kind, hint)) => (kind.to_string(), hint),
+        None => (error.to_string(), "check that it is the file that was meant, and that all of it is there"),
+    };
+    Error::format(path, format!("is not the JSON that was expected: {found}")).with_hint(hint)
+}
+
+/// What `text` is by how it begins, where no parser of JSON says it well, and what to do about it.
+fn kind_of(text: &[u8]) -> Option<(&'static str, &'static str)> {
+    const OTHER_FILE: &str = "give the JSON file that was meant";
+    const KINDS: [(&[u8], &str, &str); 3] = [
+        (b"%PDF-", "it is a PDF", OTHER_FILE),
+        (b"PK\x03\x04", "it is a zip archive, as PyTorch saves", OTHER_FILE),
+        (
+            BYTE_ORDER_MARK,
+            "it begins with a byte order mark",
+            "JSON has no byte order mark: save it as UTF-8 without one",
+        ),
+    ];
+    if text.trim_ascii().is_empty() {
+        return Some((
+            "it is empty",
+            "make it or copy it again: a run or a download that was stopped leaves such files",
+        ));
     }
-    unparsed
+    // A safetensors file begins with eight bytes of a length, then has JSON.
+    if text.get(6..10).is_some_and(|bytes| bytes == b"\0\0{\"") {
+        return Some(("it is a weight file (safetensors)", OTHER_FILE));
+    }
+    KINDS.into_iter().find(|(start, ..)| text.starts_with(start)).map(|(_, kind, hint)| (kind, hint))
 }
 
 /// Serialises `value` as Python's `json.dump(…, indent=2)` would lay it out, with a final newline.

@@ -4,6 +4,8 @@ mod common;
 
 #[path = "cli_demo/quality.rs"]
 mod quality;
+#[path = "cli_demo/without_model.rs"]
+mod without_model;
 
 use std::fs;
 use std::path::Path;

@@ -28,8 +28,8 @@ fn what_runs_a_model_has_a_bar_and_says_how_long_it_took() {
     let place = Place::new();
     shown(&place, &["-q", "all_layers_topx"]);
     for (words, done) in [
-        (&["autoquant", "--out", "a"][..], "scored in "),
-        (&["autoquant", "--out", "b", "--method", "kl_div"], "scored in "),
+        (&["autoquant", "--out", "a", "--name", "fp8"][..], "scored in "),
+        (&["autoquant", "--out", "b", "--name", "fp8", "--method", "kl_div"], "scored in "),
         (&["evaluate"], "measured in "),
     ] {
         let shown = shown(&place, words);

@@ -138,6 +138,8 @@ fn a_name_of_the_hub_is_taken_wherever_a_checkpoint_is() {
         serde_json::from_slice(&fs::read(cached.path().join("weights.json")).unwrap()).unwrap();
     assert_eq!(weights["model"]["id"], "acme/tiny");
     cached.said(&["-e", "assert(qlua.checkpoint.open('acme/tiny').model_type == 'qwen2_5_vl')"]);
+    cached.said(&["outliers", "acme/tiny"]);
+    cached.said(&["prefix", "acme/tiny", "renamed", "model.", "other."]);
     cached.said(&["-e", "assert(qlua.engine.open('acme/tiny@v1.0').has_vision)"]);
     assert_eq!(tree(&cached.cache()), before, "the cache is never written to");
 }
@@ -166,6 +168,19 @@ fn what_is_not_in_the_cache_is_named_with_the_command_that_fetches_it() {
                 "there is no directory `acme/none`, and no model of that name in the Hugging Face cache `{cache}`"
             ),
             "`hf download acme/none` fetches it",
+        ),
+        (
+            "Acme/Tiny@v1.0",
+            format!(
+                "there is no directory `Acme/Tiny@v1.0`, and no model of that name in the Hugging Face cache `{cache}`"
+            ),
+            "did you mean `acme/tiny@v1.0`?",
+        ),
+        (
+            "https://huggingface.co/acme/tiny/tree/main",
+            "`https://huggingface.co/acme/tiny/tree/main` is the address of a model, and nothing is fetched"
+                .into(),
+            "`hf download acme/tiny`, then name it `acme/tiny`",
         ),
         (
             "acme/tiny@v2",

@@ -266,6 +266,17 @@ fn of_a_card_that_is_no_yaml_nothing_comes_along_and_that_is_said() {
     assert!(!card_of(place.options()).contains("license"));
 }
 
+/// As huggingface_hub reads it, whose expression begins with `\s*---`.
+#[test]
+fn front_matter_may_follow_blank_lines() {
+    let place = Place::new();
+    fs::write(place.model.file("README.md"), "\n  \n---\nlicense: mit\n---\n# Base\n").unwrap();
+    assert!(front_matter(&card_of(place.options())).contains(&"license: mit"));
+    fs::write(place.model.file("README.md"), "\n\n---\nlicense: mit\nthis is: no: key\n---\n").unwrap();
+    let notes = common::ascending_family(place.options(), &[50.0]).planned().unwrap().notes.clone();
+    assert!(notes.iter().any(|note| note.contains("not understood as YAML in line 5")), "{notes:?}");
+}
+
 #[test]
 fn a_card_is_not_taken_for_the_base_of_another_checkpoint() {
     let place = Place::new();

@@ -71,7 +71,7 @@ fn a_new_policy_runs_as_it_is_and_does_what_its_model_does() {
     // What its comments propose.
     let proposal = "opts.exclude[#opts.exclude + 1] = \"*.o_proj\"";
     assert!(text.contains(&format!("-- {proposal}")), "{text}");
-    let edited = text.replace("local family = ", &format!("{proposal}\nlocal family = "));
+    let edited = text.replace(&format!("-- {proposal}"), proposal);
     fs::write(place.path("mine.lua"), edited).unwrap();
     let plan = |words: &[&str]| -> Value {
         let (code, out, err) =
@@ -84,6 +84,17 @@ fn a_new_policy_runs_as_it_is_and_does_what_its_model_does() {
         formats.iter().filter(|(module, _)| module.ends_with(name)).all(|(_, format)| format != "FP8")
     };
     assert!(kept(".o_proj") && !kept(".down_proj"), "{formats:?}");
+}
+
+/// The layers that a plan, printed as JSON, has in FP8 in any scheme.
+fn fp8_layers(plan: &str) -> Vec<String> {
+    let plan: Value = serde_json::from_str(plan).unwrap();
+    let schemes = plan["schemes"].as_array().unwrap();
+    let formats = schemes.iter().flat_map(|scheme| scheme["formats"].as_object().unwrap());
+    let layers: Vec<String> =
+        formats.filter(|(_, format)| *format == "FP8").map(|(layer, _)| layer.clone()).collect();
+    assert!(!layers.is_empty(), "{plan}");
+    layers
 }
 
 #[test]
@@ -102,6 +113,12 @@ fn every_built_in_script_is_one_to_begin_from() {
             let (code, out, err) = place.run(&["x.lua", "--dry-run"]);
             assert_eq!(code, 0, "{name}: {err}");
             assert!(!out.contains("fp8_autoquant_"), "{name}: {out}");
+            // The line that its comments propose, where it stands.
+            let proposed = place.read("x.lua").replace("-- opts.exclude[", "opts.exclude[");
+            fs::write(place.path("x.lua"), proposed).unwrap();
+            let (code, out, err) = place.run(&["x.lua", "--dry-run", "--json"]);
+            assert_eq!(code, 0, "{name}: {err}");
+            assert!(!fp8_layers(&out).iter().any(|layer| layer.ends_with(".o_proj")), "{name}: {out}");
         }
         fs::remove_file(place.path("x.lua")).unwrap();
         tried += 1;

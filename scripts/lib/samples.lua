@@ -11,6 +11,10 @@ local OPTIONS = {
   { name = "inputs", metavar = "FILE", type = "file", doc = "prepared tensors, text.N.* and vlm.N.*, in a safetensors file" },
 }
 
+--- The names of these options.
+samples.names = {}
+for at, option in ipairs(OPTIONS) do samples.names[at] = option.name end
+
 --- What the name of a file of samples ends in, by the option that reads it.
 local ENDINGS = { txt = "captions", db = "pairs", sqlite = "pairs", safetensors = "inputs" }
 

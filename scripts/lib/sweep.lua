@@ -1,5 +1,6 @@
 --- What the sweep policies share: their options, the family that they plan or write, and the tables that they print.
 local qlua = require "qlua"
+local demo = require "lib.demo"
 local quality = require "lib.quality"
 local samples = require "lib.samples"
 local scores = require "lib.scores"
@@ -41,8 +42,6 @@ local sweep = {}
 ---@field json boolean print JSON instead of a table
 ---@field demo? qlua.Demo the demo, where there is no `--model`
 ---@field [string] any the options of the policy itself
-
-local DEMO = "qlua-demo"
 
 local function options(extra)
   local list = {
@@ -142,10 +141,9 @@ function sweep.options(name, about, extra)
   local score_on = opts.autoquant and samples.of_file("autoquant", opts.autoquant, opts.images)
   local measure_on = opts.evaluate and samples.of_file("evaluate", opts.evaluate, opts.images)
   if not opts.model and not opts.manifest then
-    local built = qlua.checkpoint.demo(DEMO)
-    qlua.log.info("no --model: %s the demo in ./%s/, a small seeded Qwen2.5-VL", built.built and "built" or "using", DEMO)
+    local built = demo.take()
     opts.model, opts.manifest, opts.demo = built.model, built.manifest, built
-    opts.out, opts.overwrite = opts.out or DEMO .. "/quantized", opts.overwrite or not opts.out
+    opts.out, opts.overwrite = opts.out or demo.folder .. "/quantized", opts.overwrite or not opts.out
   end
   opts.out = opts.out or "quantized"
   prepare(opts, score_on, measure_on)

@@ -91,6 +91,9 @@ pub fn names_in(path: &Path) -> Result<Vec<String>> {
 /// No header of the format is longer.
 const LONGEST_HEADER: u64 = 100_000_000;
 
+/// The next step for a file that was never one of tensors.
+const OTHER_FILE: &str = "give a file of tensors, whose name ends in .safetensors";
+
 /// The next step for a file that lost its end on the way.
 const AGAIN: &str = "download or copy the file again";
 
@@ -99,19 +102,38 @@ fn truncated(path: &Path, expected: usize, found: usize) -> Error {
         .with_hint(AGAIN)
 }
 
+/// Whether `bytes`, which no length of a header begins, begin as JSON.
+fn is_json(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(8)];
+    let is_text = start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    is_text && matches!(bytes.trim_ascii_start(), [b'{' | b'[', ..])
+}
+
 fn describe(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
     use SafeTensorError as E;
     let problem = match error {
+        E::HeaderTooSmall | E::HeaderTooLarge if is_json(bytes) => {
+            return Error::format(path, "is JSON, not a safetensors file").with_hint(OTHER_FILE);
+        }
+        E::HeaderTooSmall if bytes.is_empty() => {
+            return Error::format(path, "is empty, and no safetensors file").with_hint(AGAIN);
+        }
         E::HeaderTooSmall => {
             return Error::format(path, "is too short to be a safetensors file").with_hint(AGAIN);
         }
-        E::HeaderTooLarge => "claims a header of more than 100 MB: not a safetensors file".into(),
+        E::HeaderTooLarge => {
+            return Error::format(path, "claims a header of more than 100 MB: not a safetensors file")
+                .with_hint(OTHER_FILE);
+        }
         E::InvalidHeaderLength => {
             return Error::format(path, "is truncated inside its header").with_hint(AGAIN);
         }
         E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => match unknown_dtype(bytes) {
             Some((name, dtype)) => unknown(&name, &dtype),
-            None => "is not a safetensors file: its header does not parse".into(),
+            None => {
+                return Error::format(path, "is not a safetensors file: its header does not parse")
+                    .with_hint(AGAIN);
+            }
         },
         E::MetadataIncompleteBuffer => return incomplete(path, bytes),
         E::InvalidOffset(name) => {

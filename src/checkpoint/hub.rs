@@ -89,6 +89,26 @@ impl HubName {
         cache.join(format!("models--{}", self.repository.replace('/', "--")))
     }
 
+    /// The same name as a model in `cache` has it that differs in upper and lower case alone.
+    fn in_other_case(&self, cache: &Path) -> Option<HubName> {
+        let own = self.folder(cache);
+        let names =
+            fs::read_dir(cache).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut near: Vec<String> =
+            names.filter(|name| own.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name))).collect();
+        near.sort();
+        let repository = near.first()?.strip_prefix("models--")?.replacen("--", "/", 1);
+        Some(HubName { repository, revision: self.revision.clone() })
+    }
+
+    /// The name in the address of a model's page, such as `https://huggingface.co/ORG/NAME/tree/main`.
+    fn of_address(text: &str) -> Option<HubName> {
+        let place = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+        let path = place.strip_prefix("huggingface.co/").or_else(|| place.strip_prefix("hf.co/"))?;
+        let mut parts = path.split('/');
+        HubName::parse(&format!("{}/{}", parts.next()?, parts.next()?))
+    }
+
     /// The snapshot in `cache` that is meant.
     fn snapshot_in(&self, cache: &Path) -> Result<HubSnapshot> {
         let folder = self.folder(cache);
@@ -97,9 +117,13 @@ impl HubName {
             Error::not_found(problem).with_hint(format!("`{}` fetches it", self.download()))
         };
         if !folder.is_dir() {
-            return Err(absent(format!(
+            let error = absent(format!(
                 "there is no directory `{self}`, and no model of that name in the Hugging Face cache `{shown}`"
-            )));
+            ));
+            return Err(match self.in_other_case(cache) {
+                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+                None => error,
+            });
         }
         let revision = self.revision.as_deref().unwrap_or(MAIN);
         let commit = match commit_of(&folder, revision) {
@@ -165,8 +189,17 @@ impl HubOrigin {
 /// The snapshot that `place` names. Nothing for what is there on the disk, and for what is no name on the Hub: then it is a path.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a name of the Hub whose model is not in the cache, with the command that fetches it.
+/// [`Error::NotFound`] for a name of the Hub whose model is not in the cache, with the command that fetches it, and for the
+/// address of one.
 pub fn find(place: &Path) -> Result<Option<HubSnapshot>> {
+    if place.symlink_metadata().is_err()
+        && let Some(name) = place.to_str().and_then(HubName::of_address)
+    {
+        let problem = format!("`{}` is the address of a model, and nothing is fetched", place.display());
+        return Err(
+            Error::not_found(problem).with_hint(format!("`{}`, then name it `{name}`", name.download()))
+        );
+    }
     match name_of(place) {
         Some(name) => name.snapshot_in(&cache()).map(Some),
         None => Ok(None),

@@ -28,6 +28,11 @@ pub(super) fn declare(command: Command) -> Command {
 
 pub(super) fn inspect(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8> {
     let Some(path) = values.remove_one::<PathBuf>("path") else { return Ok(2) };
+    if path.symlink_metadata().is_err() && path.extension().is_some_and(|extension| extension == "json") {
+        return Err(Error::not_found(format!("there is no file `{}`", path.display()))
+            .with_hint("check the path; a relative one begins in the current directory")
+            .into());
+    }
     let (text, json) = if path.is_file() { manifest(&Manifest::open(&path)?) } else { checkpoint(&path)? };
     answer(said, as_json(&values).then_some(&json), &text)
 }

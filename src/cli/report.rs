@@ -24,8 +24,9 @@ pub(super) fn declare(command: Command) -> Command {
         .arg(directory("out").long("out").help("Where report.html and report.md go (default: beside the schemes)"))
         .arg(json_flag("Print everything as JSON, and write no files"))
         .after_help(
-            "Schemes are read from their own records, so the base checkpoint need not be there. One that was changed since it was \
-             written is left out, and the report says so.",
+            "Schemes are read from their own records, so the base checkpoint need not be there. One whose record, configuration \
+             or sizes of weight files are no longer what was written is left out, and the report says so; `qlua verify` \
+             compares every byte.",
         )
 }
 

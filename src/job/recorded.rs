@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::basis::joined;
 use super::candidates::with_candidates_of;
-use crate::checkpoint::RECORDS;
+use crate::checkpoint::{HF_QUANT_CONFIG, INDEX_FILE, RECORDS};
 use crate::dialect::{DialectId, Foreign, TensorRole};
 use crate::error::{Error, Result};
 use crate::input::{self, InputKind};
@@ -18,6 +18,9 @@ use crate::tensor::Dtype;
 use crate::units::counted;
 use crate::write::WeightErrors;
 use crate::write::weight_errors::read_weight_errors;
+
+/// What tells loaders how a scheme is read: with another one it is not the scheme that its record describes.
+const CONFIGURATIONS: [&str; 3] = ["config.json", HF_QUANT_CONFIG, INDEX_FILE];
 
 /// A scheme that is on record, and what its record says of it.
 pub(super) struct RecordedScheme {
@@ -53,7 +56,8 @@ pub(super) struct RecordedSchemes {
 }
 
 impl RecordedSchemes {
-    /// Looks into the folders of `directory`. One that was changed since it was written is left out, and a note says so.
+    /// Looks into the folders of `directory`. One whose record, configuration or sizes of weight files are
+    /// no longer what was written is left out, and a note says so; bytes of weights are not looked at.
     ///
     /// # Errors
     /// [`Error::Io`] when `directory` cannot be listed, [`Error::Interrupted`].
@@ -97,6 +101,9 @@ impl RecordedScheme {
             FoundRecord::Read(record) => record,
         };
         require_sizes(directory, &record)?;
+        for file in CONFIGURATIONS {
+            require_recorded(directory, &record, &directory.join(file))?;
+        }
         let name = directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let scheme = record.scheme.clone().unwrap_or_else(|| name.clone());
         let coverage = directory.join(RECORDS).join(format!("{scheme}_coverage_from_baseline.json"));

@@ -356,7 +356,7 @@ fn annotations_and_signatures_follow_the_declaration() {
     for line in [
         "---@field order? \"ascending\"|\"descending\" which end first (default: `\"ascending\"`)",
         "---@field threads? integer how many threads (default: all cores)",
-        "---@param options? qlua.test.take.Options",
+        "---@param options? qlua.test.take.Options `order`, `percent`, `strict`, `threads`",
         "function qlua.test.take(path, limit, options) end",
         "---@param map table<string, number[]> lists by name",
         "---@operator len: integer",

@@ -2,7 +2,11 @@
 
 use maud::{Markup, PreEscaped, html};
 
-/// A name, which may be broken between its words: after underscores, slashes, and dots that are no decimal points.
+/// No word is longer that stands on one line.
+const LONGEST_WORD: usize = 28;
+
+/// A name, which may be broken between its words: after underscores, slashes, and dots that are no decimal points; and within a
+/// word that is longer than any column has room for.
 pub(super) fn breakable(name: &str) -> Markup {
     html! {
         @for (at, piece) in pieces(name).into_iter().enumerate() {
@@ -16,8 +20,9 @@ pub(super) fn breakable(name: &str) -> Markup {
 /// `name` cut where a line may end.
 fn pieces(name: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
-    let mut from = 0;
+    let (mut from, mut length) = (0, 0);
     for (at, c) in name.char_indices() {
+        length = if c.is_whitespace() { 0 } else { length + 1 };
         let after = at + c.len_utf8();
         let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         let is_decimal = || is_digit(name[..at].chars().last()) && is_digit(name[after..].chars().next());
@@ -25,11 +30,11 @@ fn pieces(name: &str) -> Vec<&str> {
             '_' | '/' => true,
             // Those that a relative path begins with stand with its slash.
             '.' => !is_decimal() && !name[from..at].chars().all(|c| c == '.'),
-            _ => false,
+            _ => length == LONGEST_WORD,
         };
         if is_end && after < name.len() {
             pieces.push(&name[from..after]);
-            from = after;
+            (from, length) = (after, 0);
         }
     }
     pieces.push(&name[from..]);
@@ -65,6 +70,12 @@ mod tests {
         assert_eq!(pieces("Qwen2.5-VL-3B"), ["Qwen2.5-VL-3B"]);
         assert_eq!(pieces("model.layers.0.o_proj"), ["model.", "layers.", "0.", "o_", "proj"]);
         assert_eq!(pieces("./fp8_top12.5_x"), ["./", "fp8_", "top12.5_", "x"]);
+        let long = "z".repeat(60);
+        assert_eq!(pieces(&long), [&long[..28], &long[..28], "zzzz"]);
+        assert_eq!(
+            pieces("Qwen2_5_VLForConditionalGeneration of"),
+            ["Qwen2_", "5_", "VLForConditionalGeneration of"]
+        );
         assert_eq!(pieces(""), [""]);
     }
 }

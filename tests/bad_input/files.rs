@@ -28,7 +28,7 @@ fn a_truncated_shard_is_told_apart_by_where_it_ends() {
     let header = 8 + u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
     let path = shard.display().to_string();
     for (length, words, hint) in [
-        (0, "is too short to be a safetensors file", AGAIN),
+        (0, "is empty, and no safetensors file", AGAIN),
         (7, "is too short to be a safetensors file", AGAIN),
         (8, "is truncated inside its header", AGAIN),
         (9, "is truncated inside its header", AGAIN),
@@ -82,7 +82,44 @@ fn lies_of_a_header_are_named_with_the_tensor_where_it_is_known() {
         place.model.weight_files().iter().for_each(|file| fs::remove_file(file).unwrap());
         let path = place.model.file("model.safetensors");
         write_raw_safetensors(&path, &header, data);
-        require_message(&place.refused(), &[&path.display().to_string(), words], "");
+        let hint = if words == "its header does not parse" { "download or copy the file again" } else { "" };
+        require_message(&place.refused(), &[&path.display().to_string(), words], hint);
+    }
+}
+
+/// A file of one kind where another was expected: what it is, and what to do.
+#[test]
+fn a_file_of_another_kind_is_called_what_it_is() {
+    let place = Place::new();
+    let shard = place.model.weight_files()[0].clone();
+    let shard_bytes = fs::read(&shard).unwrap();
+    for (bytes, words, hint) in [
+        (&b""[..], "it is empty", "copy it again"),
+        (b" \n", "it is empty", "copy it again"),
+        (b"%PDF-1.7\n", "it is a PDF", "give the JSON file"),
+        (&shard_bytes, "it is a weight file (safetensors)", "give the JSON file"),
+        (b"{\"layer_sensitivity\": {", "EOF while parsing", "all of it is there"),
+    ] {
+        fs::write(&place.manifest, bytes).unwrap();
+        let error = qlua::manifest::Manifest::open(&place.manifest).unwrap_err();
+        require_message(
+            &error,
+            &[&place.manifest.display().to_string(), "is not the JSON that was expected", words],
+            hint,
+        );
+    }
+    fs::remove_file(place.model.file(INDEX)).unwrap();
+    place.model.weight_files().iter().for_each(|file| fs::remove_file(file).unwrap());
+    let path = place.model.file("model.safetensors");
+    for (bytes, words, hint) in [
+        (&b""[..], "is empty", "copy the file again"),
+        (b"{}", "is JSON, not a safetensors file", "give a file of tensors"),
+        (b"{\n  \"mean\": [0.5]\n}\n", "is JSON, not a safetensors file", "give a file of tensors"),
+        (b"%PDF-1.7 and more", "not a safetensors file", "give a file of tensors"),
+        (b"\x04\0\0\0\0\0\0\0nope", "its header does not parse", "copy the file again"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        require_message(&place.refused(), &[&path.display().to_string(), words], hint);
     }
 }
 
@@ -95,7 +132,11 @@ fn a_header_that_claims_more_than_readers_accept_is_no_safetensors_file() {
         bytes[..8].copy_from_slice(&length.to_le_bytes());
         fs::write(shard, bytes).unwrap();
         let error = place.refused();
-        require_message(&error, &[&shard.display().to_string(), "claims a header of more than 100 MB"], "");
+        require_message(
+            &error,
+            &[&shard.display().to_string(), "claims a header of more than 100 MB"],
+            ".safetensors",
+        );
     }
 }
 
@@ -147,7 +188,8 @@ fn an_index_and_its_shards_must_agree() {
         (r#"{"weight_map": {}}"#, "names no tensor"),
     ] {
         fs::write(place.model.file(INDEX), text).unwrap();
-        require_message(&place.refused(), &[INDEX, words], "");
+        let hint = if words.contains("JSON") { "check that it is the file that was meant" } else { "" };
+        require_message(&place.refused(), &[INDEX, words], hint);
     }
 
     fs::write(place.model.file(INDEX), original).unwrap();
@@ -183,7 +225,12 @@ fn a_directory_without_weights_or_configuration_is_no_checkpoint() {
         ("\"text\"", "is not a JSON object"),
     ] {
         fs::write(&config, text).unwrap();
-        require_message(&place.refused(), &[&config.display().to_string(), words], "");
+        let hint = match (words.contains("expected"), text.is_empty()) {
+            (true, true) => "copy it again",
+            (true, false) => "check that it is the file that was meant",
+            (false, _) => "",
+        };
+        require_message(&place.refused(), &[&config.display().to_string(), words], hint);
     }
     fs::remove_file(&config).unwrap();
     require_message(&place.refused(), &["holds no config.json"], "pass a Hugging Face model directory");

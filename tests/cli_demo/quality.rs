@@ -27,7 +27,7 @@ const KEYS: [&str; 14] = [
 ];
 
 /// Runs qlua, which must succeed.
-fn run(place: &Path, words: &[&str]) -> String {
+pub fn run(place: &Path, words: &[&str]) -> String {
     let output = qlua(place, words);
     assert_eq!(output.status.code(), Some(0), "{words:?}: {}", stderr(&output));
     stdout(&output)
@@ -45,7 +45,7 @@ fn rows(document: &Value) -> &Vec<Value> {
 }
 
 /// A place with the demo, and two files of captions.
-fn place() -> tempfile::TempDir {
+pub fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     run(place.path(), &["-q", "-e", "qlua.checkpoint.demo('qlua-demo')"]);
     fs::write(place.path().join("seen.txt"), "A cat on a mat.\nTwo dogs in the sun.\n").unwrap();

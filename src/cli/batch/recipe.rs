@@ -82,7 +82,7 @@ impl RecipeText<'_> {
     fn recipe(&self) -> Result<Recipe> {
         let table = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.wrong(self.line(at), format!("is no TOML: {}", error.message()))
+            self.wrong(self.line(at), format!("this is no TOML: {}", error.message()))
         })?;
         let mut recipe = Recipe::default();
         let mut common = Vec::new();

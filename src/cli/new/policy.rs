@@ -20,20 +20,20 @@ const EXPLAINED: &[(&str, &str)] = &[
     (
         "sweep.options(",
         "The command line: name, what the policy does, and options beside those that every policy has, such as\n\
-         { name = \"keep\", type = \"integer\", default = 1, doc = \"blocks that stay in BF16\" } for `--keep`, then `opts.keep`.\n\
-         `opts.exclude` and `opts.include` are lists of globs, which a policy may add to, such as\n\
-         opts.exclude[#opts.exclude + 1] = \"*.o_proj\"   -- leaves these layers in BF16",
+         { name = \"keep\", type = \"integer\", default = 1, doc = \"blocks that stay in BF16\" } for `--keep`, then `opts.keep`.",
     ),
     (
         "sweep.family(",
-        "The schemes of this run, which share their files. `family.manifest.groups` are all recipe groups; a group has\n\
+        "`opts.exclude` and `opts.include` are lists of globs. Without its first dashes the next line adds to one:\n\
+         opts.exclude[#opts.exclude + 1] = \"*.o_proj\"   -- leaves these layers in BF16\n\
+         The schemes of this run, which share their files. `family.manifest.groups` are all recipe groups; a group has\n\
          `name`, `tower`, `block`, `kind`, `score`, `parameters`, … (`qlua doc Group`).",
     ),
     (
         "sweep.ranking(",
         "The groups in the order in which they become FP8: least sensitive first, unless --order says otherwise. A\n\
-         function as the third argument leaves out the groups for which it gives false:\n\
-         sweep.ranking(family, opts, function(group) return group.kind ~= \"o_proj\" end)",
+         third argument, such as `function(group) return group.kind ~= \"o_proj\" end`, leaves out the groups for which it\n\
+         gives false.",
     ),
     (
         "family:add(",

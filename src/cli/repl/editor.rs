@@ -30,6 +30,7 @@ pub(super) enum Entered {
 /// Reads lines for a session.
 pub(super) struct Editor<'a> {
     lines: rustyline::Editor<LineHelper<'a>, FileHistory>,
+    session: &'a Session<'a>,
     history: Option<PathBuf>,
 }
 
@@ -46,7 +47,7 @@ impl<'a> Editor<'a> {
             .build();
         let mut lines = rustyline::Editor::with_config(config)?;
         lines.set_helper(Some(LineHelper { session, files: FilenameCompleter::new() }));
-        let mut editor = Editor { lines, history: None };
+        let mut editor = Editor { lines, session, history: None };
         if io::stdin().is_terminal() {
             match history::file() {
                 Ok(file) => {
@@ -64,6 +65,9 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When the input cannot be read.
     pub fn read(&mut self) -> anyhow::Result<Entered> {
+        if !io::stdin().is_terminal() {
+            return self.read_piped();
+        }
         let text = match self.lines.readline(PROMPT) {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => return Ok(Entered::Dropped),
@@ -79,6 +83,23 @@ impl<'a> Editor<'a> {
             self.keep(&text);
         }
         Ok(Entered::Text(text))
+    }
+
+    /// Reads what comes through a pipe until it is whole, or at an end: what lacks something there is a mistake, which running it
+    /// says.
+    fn read_piped(&self) -> anyhow::Result<Entered> {
+        let mut text = String::new();
+        loop {
+            let length = io::stdin()
+                .read_line(&mut text)
+                .map_err(|source| Error::io("read", "standard input", source))?;
+            if length == 0 && text.trim().is_empty() {
+                return Ok(Entered::End);
+            }
+            if length == 0 || self.session.is_complete(&text) {
+                return Ok(Entered::Text(text.trim_end_matches(['\r', '\n']).into()));
+            }
+        }
     }
 
     fn load(&mut self) {

@@ -264,6 +264,8 @@ fn word(value: &Value) -> anyhow::Result<String> {
                 _ => "function: of Lua".into(),
             }
         }
+        // All digits, as Lua's source has them: told from an integer, and with an exponent where it is large or small.
+        Value::Number(number) => format!("{number:?}"),
         other => other.to_string()?,
     })
 }

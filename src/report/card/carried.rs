@@ -35,7 +35,9 @@ impl CarriedMetadata {
     pub fn of(card: &str) -> Self {
         let mut carried = CarriedMetadata::default();
         let text = card.trim_start_matches('\u{feff}');
-        let mut lines = text.lines().map(str::trim_end);
+        // The Hub reads front matter after blank lines too.
+        let blank = text.lines().take_while(|line| line.trim().is_empty()).count();
+        let mut lines = text.lines().skip(blank).map(str::trim_end);
         if lines.next() != Some("---") {
             return carried;
         }
@@ -54,7 +56,7 @@ impl CarriedMetadata {
                 // The first line is the rule.
                 carried.note = Some(format!(
                     "is not understood as YAML in line {}, so nothing of it comes along",
-                    line + 2
+                    line + 2 + blank
                 ));
                 return carried;
             }

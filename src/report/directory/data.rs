@@ -3,6 +3,9 @@
 use crate::report::names::shortened;
 use crate::report::sweep::{SchemeRow, SweepReport, summary};
 
+/// How many families a title names of many.
+const LISTED: usize = 3;
+
 /// Everything that the report of a directory shows.
 #[derive(Debug, Clone)]
 pub struct DirectoryReport {
@@ -40,9 +43,15 @@ impl DirectoryReport {
         shortened(&self.schemes().map(|(_, scheme)| scheme.name.as_str()).collect::<Vec<_>>())
     }
 
-    /// What the directory holds, in a sentence or two for each sweep.
-    pub(super) fn summary(&self) -> String {
-        self.sweeps.iter().map(summary).collect::<Vec<_>>().join(" ")
+    /// What the directory holds: a sentence or two for each sweep, which name it where it is not the only one.
+    pub(super) fn summaries(&self) -> Vec<String> {
+        match &self.sweeps[..] {
+            [only] => vec![summary(only)],
+            sweeps => {
+                let named = |(title, sweep): (String, &SweepReport)| format!("{title}: {}", summary(sweep));
+                self.sweep_titles().into_iter().zip(sweeps).map(named).collect()
+            }
+        }
     }
 
     /// What sets each sweep apart from the others: its model and its families.
@@ -56,9 +65,17 @@ impl DirectoryReport {
             let labels = sweep.labels(&sweep.families(), own);
             titles.push(match labels.is_empty() {
                 true => sweep.title.clone(),
-                false => format!("{}: {}", sweep.title, labels.join(", ")),
+                false => format!("{}: {}", sweep.title, listed(&labels)),
             });
         }
         titles
+    }
+}
+
+/// `labels` in a row; of many the first, and how many there are besides.
+fn listed(labels: &[String]) -> String {
+    match labels.len().saturating_sub(LISTED) {
+        0 | 1 => labels.join(", "),
+        more => format!("{} and {more} more families", labels[..LISTED].join(", ")),
     }
 }

@@ -51,12 +51,12 @@ fn page(report: &DirectoryReport) -> Markup {
                     header {
                         p.over { "Sweep report" }
                         h1 { (breakable(&report.title())) }
-                        p.lead { (report.summary()) }
+                        @for said in report.summaries() { p.lead { (breakable(&said)) } }
                         @if let [only] = &report.sweeps[..] { (facts(&only.facts)) }
                         @for note in &report.notes { p.warning { (breakable(note)) } }
                     }
                     nav aria-label="Contents" {
-                        ol { @for part in &parts { li { a href={ "#" (part.id) } { (part.title) } } } }
+                        ol { @for part in &parts { li { a href={ "#" (part.id) } { (breakable(&part.title)) } } } }
                     }
                     @for part in &parts { section id=(part.id) { h2 { (breakable(&part.title)) } (part.body) } }
                     footer { p { (UNITS) " Written by qlua " (env!("CARGO_PKG_VERSION")) "." } }

@@ -9,7 +9,8 @@ use crate::shown;
 impl DirectoryReport {
     /// The report in short, as Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("# Sweep report: {}\n\n{}\n\n", line(&self.title()), self.summary());
+        let summaries: Vec<String> = self.summaries().iter().map(|said| line(said)).collect();
+        let mut text = format!("# Sweep report: {}\n\n{}\n\n", line(&self.title()), summaries.join("\n\n"));
         for note in &self.notes {
             text.push_str(&format!("- {}\n", line(note)));
         }

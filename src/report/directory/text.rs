@@ -8,7 +8,11 @@ use crate::report::table::{fitted, wrap};
 impl DirectoryReport {
     /// What decides, in lines of at most `width` columns.
     pub fn to_text(&self, width: usize) -> String {
-        let mut said = format!("{}\n{}\n", self.title(), wrap(&self.summary(), width).join("\n"));
+        let mut said = format!(
+            "{}\n{}\n",
+            self.title(),
+            self.summaries().iter().map(|said| wrap(said, width).join("\n")).collect::<Vec<_>>().join("\n")
+        );
         for note in &self.notes {
             said.push_str(&format!("warning: {note}\n"));
         }
@@ -16,7 +20,11 @@ impl DirectoryReport {
             said.push_str(&format!("\n{}", fitted(&side_by_side::table(self), width)));
         }
         for (sweep, title) in self.sweeps.iter().zip(self.sweep_titles()) {
-            let title = if self.sweeps.len() > 1 { format!("{title}\n") } else { String::new() };
+            let title = if self.sweeps.len() > 1 {
+                format!("{}\n", wrap(&title, width).join("\n"))
+            } else {
+                String::new()
+            };
             said.push_str(&format!(
                 "\n{title}{}{}",
                 fitted(&scheme_table(sweep), width),

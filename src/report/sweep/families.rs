@@ -2,8 +2,23 @@
 
 use super::data::SweepReport;
 
-/// The classes of the style sheet that give families their colours; those beyond share the last.
-const COLOURS: [&str; 6] = ["first", "second", "third", "fourth", "fifth", "sixth"];
+/// The classes of the style sheet that give families their colours: six colours, then the same with rings for dots and broken lines.
+/// Those beyond are grey.
+const COLOURS: [&str; 13] = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "first ring",
+    "second ring",
+    "third ring",
+    "fourth ring",
+    "fifth ring",
+    "sixth ring",
+    "quiet",
+];
 
 /// The class of the family at `place`.
 pub(in crate::report) fn colour(place: usize) -> &'static str {

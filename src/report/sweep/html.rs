@@ -206,7 +206,7 @@ pub(in crate::report) fn figure(figure: &Figure) -> Markup {
             h3 { (figure.title) }
             @if !figure.legend.is_empty() {
                 ul.legend {
-                    @for (class, text) in &figure.legend { li { span class={ "key " (class) } {} (text) } }
+                    @for (class, text) in &figure.legend { li { span class={ "key " (class) } {} span { (breakable(text)) } } }
                 }
             }
             (PreEscaped(&figure.svg))
