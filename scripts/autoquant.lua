@@ -11,11 +11,11 @@ local opts = qlua.cli.parser{
   options = samples.options{
     { name = "model", metavar = "DIR", type = "checkpoint", doc = "the base checkpoint; without it a small demo is scored" },
     { name = "out", metavar = "DIR", type = "path", doc = "where the results go (default: baseline)" },
-    { name = "coverage", metavar = "WORD", default = "all-layers", doc = "all-layers, or lm-only: leave the vision tower as it is" },
+    { name = "coverage", choices = { "all-layers", "lm-only" }, default = "all-layers", doc = "what is scored; lm-only leaves the vision tower as it is" },
     { name = "samples", metavar = "N", type = "integer", least = 1, default = 4096, doc = "at most so many captions or pairs" },
     { name = "max-length", metavar = "N", type = "integer", least = 2, default = 512, doc = "tokens of a caption or pair" },
     { name = "score-steps", metavar = "N", type = "integer", least = 1, default = 128, doc = "samples that score; all calibrate" },
-    { name = "method", metavar = "WORD", default = "gradient", doc = "gradient, or kl_div: a pass for each group" },
+    { name = "method", choices = { "gradient", "kl_div" }, default = "gradient", doc = "how layers are scored; kl_div takes a pass for each group" },
     { name = "formats", metavar = "LIST", type = "granularity list", default = "tensor", doc = "scales for a tensor, each row, each 128×128 block" },
     { name = "effective-bits", metavar = "N", type = "number", default = 11, doc = "what the search solves for" },
     { name = "name", metavar = "NAME", type = "name part", doc = "the scheme's name (default: fp8_autoquant_<coverage>_fp8)" },

@@ -41,9 +41,9 @@ fn what_runs_a_model_has_a_bar_and_says_how_long_it_took() {
         let end = shown.lines().find_map(|line| line.split(done).nth(1)).unwrap_or_else(|| panic!("{shown}"));
         assert!(end.strip_suffix(" s").is_some_and(|seconds| seconds.parse::<f64>().is_ok()), "{end}");
         require_narrow(&shown);
-        let quiet = self::shown(&place, &[&["-q"], words].concat());
-        assert!(!quiet.contains(&begins), "{quiet}");
     }
+    let quiet = shown(&place, &["-q", "evaluate"]);
+    assert!(!quiet.contains("measured"), "{quiet}");
 }
 
 #[test]
@@ -53,4 +53,14 @@ fn names_that_are_too_long_for_a_table_go_on_below() {
     require_narrow(&shown);
     assert!(shown.starts_with("no --model: built the demo") && shown.contains("  next to FP8\n"), "{shown}");
     assert!(shown.contains("(the knee)") && shown.contains("model.language_model.layers.3.mlp.gate_proj"));
+}
+
+#[test]
+fn inspect_marks_what_it_leaves_out_of_a_ranking() {
+    let place = Place::new();
+    let shown = shown(&place, &["inspect", "manifest.json"]);
+    require_narrow(&shown);
+    let rows: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("rank  group")).skip(1).collect();
+    let ranks: Vec<&str> = rows.iter().filter_map(|row| row.split_whitespace().next()).collect();
+    assert_eq!(ranks, ["1", "2", "3", "4", "5", "…", "27", "28", "29", "30", "31"], "{shown}");
 }

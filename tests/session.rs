@@ -250,7 +250,7 @@ fn rows_are_tables_and_tensors_one_line() {
     );
     let table: Vec<&str> = shown.collect();
     assert!(table.iter().all(|line| line.chars().count() <= 80), "{out}");
-    assert!(table[0].contains("name") && table[0].contains("tower"), "{out}");
+    assert!(table[0].contains("name") && table[0].contains("score"), "what people choose by: {out}");
     assert!(table[1].trim_start().starts_with("1  "), "{out}");
     assert!(out.contains("\n… ") && out.contains(" more\n") && out.contains("no room for "), "{out}");
     assert!(

@@ -22,11 +22,6 @@ end
 
 --- Opens the model and reads the samples that `opts` name: everything that can be wrong with them is said here.
 function scores.open(opts)
-  if opts.coverage ~= "all-layers" and opts.coverage ~= "lm-only" then
-    error{ kind = "usage", message = ("there is no coverage `%s`"):format(opts.coverage), hint = "all-layers, or lm-only" }
-  elseif opts.method and opts.method ~= "gradient" and opts.method ~= "kl_div" then
-    error{ kind = "usage", message = ("there is no method `%s`"):format(opts.method), hint = "gradient, or kl_div" }
-  end
   local named = {}
   for _, format in ipairs(opts.formats or {}) do
     if named[format] then

@@ -1,6 +1,6 @@
 //! What commands say: their text, and how a script ended.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::Value;
@@ -9,6 +9,8 @@ use super::built_in::Said;
 use crate::error::Error;
 use crate::json::pretty;
 use crate::lua::{Ending, Failure, ScriptStop, Verbosity, colour, log_file, output};
+use crate::options::width;
+use crate::report::table::{Table, fitted, markdown};
 use crate::shown;
 
 /// Says how a script ended, where there is something to say, and gives the exit code.
@@ -60,6 +62,14 @@ pub(super) fn answer(said: &Said, json: Option<&Value>, text: &str) -> anyhow::R
             Ok(0)
         }
         None => print(text),
+    }
+}
+
+/// `grid` as standard output shows it best: on a terminal with as many columns as there is room for, else as Markdown.
+pub(super) fn table(grid: &Table) -> String {
+    match io::stdout().is_terminal() {
+        true => fitted(grid, width()),
+        false => markdown(grid),
     }
 }
 

@@ -7,13 +7,13 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use serde_json::{Value, json};
 
 use super::built_in::Said;
-use super::console::{answer, as_json, json_flag};
+use super::console::{answer, as_json, json_flag, table};
 use crate::checkpoint::quantisation;
 use crate::dialect::{Decoding, Foreign, TensorRole};
 use crate::error::{Error, Result};
 use crate::manifest::{Group, Manifest, Ranking, RankingOptions};
 use crate::model::Model;
-use crate::report::table::{Align, Cell, Column, Table, Unit, markdown, text};
+use crate::report::table::{Align, Cell, Column, Table, Unit, text};
 use crate::units;
 
 /// How many groups of each end of a ranking are shown.
@@ -31,6 +31,11 @@ pub(super) fn inspect(mut values: ArgMatches, said: &Said) -> anyhow::Result<u8>
     if path.symlink_metadata().is_err() && path.extension().is_some_and(|extension| extension == "json") {
         return Err(Error::not_found(format!("there is no file `{}`", path.display()))
             .with_hint("check the path; a relative one begins in the current directory")
+            .into());
+    }
+    if path.is_file() && path.extension().is_some_and(|extension| extension == "safetensors") {
+        return Err(Error::usage(format!("`{}` is a weight file", path.display()))
+            .with_hint("name the directory that it is in")
             .into());
     }
     let (text, json) = if path.is_file() { manifest(&Manifest::open(&path)?) } else { checkpoint(&path)? };
@@ -74,8 +79,8 @@ fn model(model: &Model) -> Result<(String, Value)> {
         shards.push([name.into(), map.len().into()]);
     }
     let codes = codes(model)?;
-    let table = code_table(&codes).map_or(String::new(), |codes| format!("\n{}", markdown(&codes)));
-    let text = format!("{facts}\n{}{table}\n{}", markdown(&tensors), markdown(&shards));
+    let scales = code_table(&codes).map_or(String::new(), |codes| format!("\n{}", table(&codes)));
+    let text = format!("{facts}\n{}{scales}\n{}", table(&tensors), table(&shards));
     let dtype = |(name, (count, bytes)): (&&str, &(usize, u64))| json!({"dtype": name, "tensors": count, "bytes": bytes});
     let code = |((dtype, scales), count): (&(&str, String), &usize)| json!({"dtype": dtype, "tensors": count, "scales": scales});
     let shard = |(name, _, map): (&str, &Path, &[u8])| json!({"file": name, "bytes": map.len()});
@@ -161,15 +166,15 @@ fn manifest(manifest: &Manifest) -> (String, Value) {
     let rest = ranking.len() - shown;
     let ends = (0..shown).chain(rest.max(shown)..ranking.len());
     let mut groups = Table::new([
-        Column::new("rank"),
-        Column::new("group"),
-        Column::of("score", Unit::Score),
-        Column::of("parameters", Unit::Weights),
+        Column::new("rank").align(Align::Right),
+        Column::new("group").main(),
+        Column::of("score", Unit::Score).align(Align::Right).main(),
+        Column::of("parameters", Unit::Weights).align(Align::Right),
     ]);
     for (rank, group) in ends.filter_map(|rank| ranking.get(rank).map(|group| (rank, group))) {
         // What lies between the least and the most sensitive is not shown.
-        if rank == shown && rest > shown {
-            groups.push(["…".into(), Cell::Empty, Cell::Empty, Cell::Empty]);
+        if rank == rest && rest > shown {
+            groups.push(["…", "", "", ""].map(Cell::from));
         }
         groups.push([
             (rank + 1).into(),
@@ -178,7 +183,7 @@ fn manifest(manifest: &Manifest) -> (String, Value) {
             group.parameters().into(),
         ]);
     }
-    (format!("{}\n{}", facts(lines), markdown(&groups)), manifest_as_json(manifest, Some(&ranking)))
+    (format!("{}\n{}", facts(lines), table(&groups)), manifest_as_json(manifest, Some(&ranking)))
 }
 
 /// A manifest as data; without a ranking where nothing of it can be ranked.

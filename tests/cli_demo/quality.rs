@@ -222,8 +222,8 @@ fn what_is_wrong_with_scoring_is_said_before_it_begins() {
         let all = ["autoquant", "--model", "qlua-demo/model", "--inputs", INPUTS];
         refused(place.path(), &[&all[..], words].concat())
     };
-    assert!(with(&["--coverage", "vision"]).contains("no coverage `vision`"));
-    assert!(with(&["--method", "hessian"]).contains("no method `hessian`"));
+    assert!(with(&["--coverage", "vision"]).contains("one of all-layers, lm-only, not `vision`"));
+    assert!(with(&["--method", "hessian"]).contains("one of gradient, kl_div, not `hessian`"));
     assert!(with(&["--effective-bits", "17"]).contains("17 effective bits"));
     assert!(with(&["--effective-bits", "7.9"]).contains("7.9 effective bits"), "all in FP8 takes 8");
     assert!(with(&["--effective-bits", "nan"]).contains("must be a number"));

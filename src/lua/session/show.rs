@@ -13,6 +13,8 @@ use crate::tensor::Tensor;
 const MOST_ROWS: usize = 20;
 /// The most characters of a cell.
 const LONGEST_CELL: usize = 36;
+/// The columns that people choose by.
+const DECIDING: [&str; 2] = ["score", "bytes"];
 /// How many first values of a tensor are shown.
 const MOST_VALUES: usize = 6;
 /// How deep tables are shown inside one another.
@@ -150,10 +152,10 @@ fn rows(items: &[Table], count: usize, width: usize) -> anyhow::Result<String> {
         grid
     };
     let longest = |grid: &Grid| text(grid).lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    // The first column says which row it is; of the others those that are narrow, so that many are seen.
+    // The first column says which row it is; of the others first what decides, then those that are narrow, so that many are seen.
     let (first, others) = keys.split_at(keys.len().min(1));
     let mut by_width: Vec<&String> = others.iter().collect();
-    by_width.sort_by_cached_key(|key| longest(&grid_of(&[key])));
+    by_width.sort_by_cached_key(|key| (!DECIDING.contains(&key.as_str()), longest(&grid_of(&[key]))));
     let mut chosen: Vec<&String> = first.iter().collect();
     for key in by_width {
         let mut wider: Vec<&String> = keys.iter().filter(|own| chosen.contains(own) || *own == key).collect();

@@ -1,6 +1,8 @@
 //! Tables for a terminal.
 
-use super::model::{Align, Table, widths};
+use std::collections::BTreeSet;
+
+use super::model::{Align, Cell, Table, widths};
 use crate::shown;
 
 /// The least columns that the last cell of a row is wrapped to, beside the other cells or below them.
@@ -27,8 +29,10 @@ pub fn text(table: &Table) -> String {
 
 /// [`text`] in lines of at most `width` characters, with a last line that names what there is no room for: the first column stays, then
 /// as many of the main ones have their place as there is room for, then as many of the others. A last column of text that is too long
-/// is wrapped between its words where there is room beside the others.
+/// is wrapped between its words where there is room beside the others; names in the first column that leave no room for the main ones
+/// lose their middle, as long as no two become one.
 pub fn fitted(table: &Table, width: usize) -> String {
+    let table = &shortened(table, width);
     let with = |shown: &[bool]| {
         let mut table = table.clone();
         table.retain_columns(shown);
@@ -60,6 +64,47 @@ pub fn fitted(table: &Table, width: usize) -> String {
         out.push('\n');
     }
     out
+}
+
+/// `table` with the text of its first column cut so that its main columns have room; as it was where that cannot be.
+fn shortened(table: &Table, width: usize) -> Table {
+    let main: Vec<bool> =
+        table.columns.iter().enumerate().map(|(at, column)| at == 0 || column.is_main).collect();
+    let mut shown = table.clone();
+    shown.retain_columns(&main);
+    let name = |row: &Vec<Cell>| match row.first() {
+        Some(Cell::Text(name)) => Some(shown::line(name).into_owned()),
+        _ => None,
+    };
+    let names: Vec<Option<String>> = table.rows.iter().map(name).collect();
+    let widest = names.iter().flatten().map(|name| name.chars().count()).max().unwrap_or(0);
+    let too_much = longest(&text(&shown)).saturating_sub(width);
+    let room = widest.saturating_sub(too_much);
+    if too_much == 0 || room < LEAST {
+        return table.clone();
+    }
+    let cut: Vec<Option<String>> =
+        names.iter().map(|name| name.as_ref().map(|name| without_middle(name, room))).collect();
+    let distinct = |names: &[Option<String>]| names.iter().flatten().collect::<BTreeSet<_>>().len();
+    let mut narrow = table.clone();
+    if distinct(&cut) == distinct(&names) {
+        for (row, name) in narrow.rows.iter_mut().zip(cut) {
+            row.splice(..name.iter().len(), name.map(Cell::Text));
+        }
+    }
+    narrow
+}
+
+/// `name` in at most `room` characters: a third of them of its beginning, the others of its end, which tells names apart.
+fn without_middle(name: &str, room: usize) -> String {
+    let count = name.chars().count();
+    if count <= room {
+        return name.to_string();
+    }
+    let beginning = room / 3;
+    let end = room - beginning - 1;
+    let parts = |from: usize, many: usize| name.chars().skip(from).take(many).collect::<String>();
+    format!("{}…{}", parts(0, beginning), parts(count - end, end))
 }
 
 /// `lines`, a table, with the one column of `last` to their right, wrapped between its words; `None` where it has numbers, or there is
@@ -209,6 +254,22 @@ mod tests {
         );
         assert_eq!(fitted(&table, 17).lines().next(), Some("name         size"));
         assert_eq!(fitted(&table, 5).lines().next(), Some("name"));
+    }
+
+    #[test]
+    fn long_names_lose_their_middle_for_the_main_columns_and_stay_apart() {
+        let mut table = Table::new([Column::new("scheme"), Column::new("size").main(), Column::new("n")]);
+        let name = |percent: usize| format!("fp8_autoquant_a_name_of_many_words_top{percent}_coco2017");
+        table.push([name(10).into(), 100usize.into(), 1usize.into()]);
+        table.push([name(20).into(), 90usize.into(), 2usize.into()]);
+        let expected = format!(
+            "{:<34}  size\nfp8_autoqua…y_words_top10_coco2017   100\nfp8_autoqua…y_words_top20_coco2017    90\nno room for `n`\n",
+            "scheme"
+        );
+        assert_eq!(fitted(&table, 40), expected);
+        // What differs in the middle alone is not cut.
+        table.push([name(10).replace("quant_a", "quant_b").into(), 80usize.into(), 3usize.into()]);
+        assert!(fitted(&table, 40).contains(&name(10)));
     }
 
     #[test]
