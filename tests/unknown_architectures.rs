@@ -183,7 +183,7 @@ fn tables_of_a_language_model_within_another_are_found() {
     let table = "language_model.model.embed_tokens";
     let missing = |others: &[(&str, &[usize])]| {
         checkpoint(base.path(), config.clone(), &[linear], others);
-        let problems = verify(base.path().join("model"), Depth::Headers).unwrap();
+        let problems = verify(&base.path().join("model"), Depth::Headers).unwrap();
         problems.iter().filter(|problem| problem.code == Code::MissingTensor).count()
     };
     assert_eq!(missing(&[(table, &[64, 32])]), 0);
