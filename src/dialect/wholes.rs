@@ -6,6 +6,9 @@ use std::collections::HashSet;
 use crate::model::{Model, ModuleClass, expert_group, fused_group};
 use crate::plan::Plan;
 
+/// What engines call all experts of a mixture.
+const EXPERTS: &str = "experts";
+
 /// A mixture of which no expert is quantised.
 pub(super) struct UnquantisedMixture {
     /// `model.layers.0.mlp.experts`; on disk, and in memory where that differs.
@@ -38,6 +41,12 @@ pub(super) fn unquantised_mixtures(model: &Model, plan: &Plan) -> Vec<Unquantise
                     names.push(name);
                 }
             }
+            // Engines have the experts below what holds the router, whatever lies there on disk.
+            let below = format!("{parent}.{leaf}.{EXPERTS}");
+            if is_stacked && !leaf.contains("expert") && !parent.contains(EXPERTS) && !names.contains(&below)
+            {
+                names.push(below);
+            }
             mixtures.push(UnquantisedMixture { names, is_stacked });
         }
     }
@@ -66,6 +75,12 @@ pub(super) fn asked_for_as_wholes(model: &Model, plan: &Plan) -> Vec<String> {
         }
     }
     names
+}
+
+/// The name without what an adapter puts around the layer, where the checkpoint has one: vLLM takes the layer of
+/// Phi-4-multimodal that lies within its adapters for the layer itself.
+pub(super) fn without_adapter(module: &str) -> Option<String> {
+    module.strip_suffix(".base_layer").map(str::to_string)
 }
 
 /// The last part of a name.

@@ -3,10 +3,18 @@
 //! In doubt the answer is the one that leaves the module as it is.
 
 use super::head::is_head;
+use super::place::block_of;
 use super::recorded::ModuleClass;
 
 /// Last parts of names of output heads.
 const HEADS: [&str; 5] = ["lm_head", "embed_out", "score", "classifier", "head"];
+/// Last parts of names of output heads that mean something else within a block: InternLM2 below another model, ChatGLM, Molmo.
+const OUTER_HEADS: [&str; 3] = ["output", "output_layer", "ff_out"];
+
+/// Last parts of names of what some engines build as a linear layer that may be quantised, and others as one that may not:
+/// where blocks that predict several tokens join their inputs.
+const JOINTS: [&str; 1] = ["eh_proj"];
+
 /// Last parts of names of embedding tables that have no `embed` in them.
 const TABLES: [&str; 4] = ["wte", "wpe", "shared", "relative_attention_bias"];
 /// Last parts of names of routers, and what is called so above them.
@@ -20,6 +28,8 @@ pub(super) fn class_by_name(module: &str, shape: &[usize]) -> Option<ModuleClass
     let is_table = TABLES.contains(&leaf) || leaf.contains("embed");
     match shape.len() {
         2 if is_head(module) || HEADS.contains(&leaf) => Some(ModuleClass::Head),
+        2 if OUTER_HEADS.contains(&leaf) && block_of(module).is_none() => Some(ModuleClass::Head),
+        2 if JOINTS.contains(&leaf) => None,
         2 if ROUTERS.contains(&leaf) || ROUTERS[..2].contains(&parent) => Some(ModuleClass::Router),
         // A projection of embeddings may well be a linear layer, and a table a projection.
         2 if is_table && (leaf.contains("proj") || leaf.contains("patch")) => None,
@@ -28,12 +38,15 @@ pub(super) fn class_by_name(module: &str, shape: &[usize]) -> Option<ModuleClass
         // The output of torch's own attention is read as a weight and never run as a layer.
         2 if module.ends_with(".head.attention.out_proj") => None,
         2 => Some(ModuleClass::Linear),
-        3 if !leaf.contains("conv") && module.split('.').any(|part| part.contains("expert")) => {
-            Some(ModuleClass::Experts)
-        }
+        3 if !leaf.contains("conv") && module.split('.').any(holds_experts) => Some(ModuleClass::Experts),
         3..=5 => Some(ModuleClass::Convolution),
         _ => Some(ModuleClass::Other),
     }
+}
+
+/// Whether what is called `part` of a name holds the experts of a mixture.
+fn holds_experts(part: &str) -> bool {
+    part.contains("expert") || part == "moe" || part.ends_with("_moe")
 }
 
 #[cfg(test)]
@@ -42,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_linear_layer_is_told_apart() {
-        let cases: [(&str, &[usize], Option<ModuleClass>); 25] = [
+        let cases: [(&str, &[usize], Option<ModuleClass>); 33] = [
             ("model.layers.0.mlp.up_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate", &[8, 4], Some(ModuleClass::Router)),
@@ -54,6 +67,12 @@ mod tests {
             ("lm_head", &[8, 4], Some(ModuleClass::Head)),
             ("output", &[8, 4], Some(ModuleClass::Head)),
             ("bert.encoder.layer.0.output", &[8, 4], Some(ModuleClass::Linear)),
+            ("language_model.output", &[8, 4], Some(ModuleClass::Head)),
+            ("transformer.output_layer", &[8, 4], Some(ModuleClass::Head)),
+            ("model.transformer.ff_out", &[8, 4], Some(ModuleClass::Head)),
+            ("model.transformer.blocks.3.ff_out", &[8, 4], Some(ModuleClass::Linear)),
+            ("model.layers.3.self_attn.output", &[8, 4], Some(ModuleClass::Linear)),
+            ("model.layers.61.eh_proj", &[4, 8], None),
             ("embed_out", &[8, 4], Some(ModuleClass::Head)),
             ("model.layers.61.shared_head.head", &[8, 4], Some(ModuleClass::Head)),
             ("score", &[2, 4], Some(ModuleClass::Head)),
@@ -67,6 +86,8 @@ mod tests {
             ("visual.patch_embed.proj", &[8, 3, 2, 4, 4], Some(ModuleClass::Convolution)),
             ("model.layers.0.linear_attn.conv1d", &[96, 1, 4], Some(ModuleClass::Convolution)),
             ("model.layers.0.mlp.experts.gate_up_proj", &[4, 8, 4], Some(ModuleClass::Experts)),
+            ("model.layers.4.moe.gate_proj", &[4, 8, 4], Some(ModuleClass::Experts)),
+            ("model.layers.4.block_sparse_moe.conv", &[4, 1, 4], Some(ModuleClass::Convolution)),
             ("model.norm", &[4], Some(ModuleClass::Other)),
         ];
         for (module, shape, class) in cases {

@@ -1,7 +1,7 @@
 //! What a name means that is no module's on disk: something that a line of Transformers merges, splits, stacks or ties while
 //! it loads.
 
-use super::fused::expert_group;
+use super::fused::{expert_group, unstacked_expert};
 use super::modules::Modules;
 use super::recorded::ModuleClass;
 use super::spelling::canonical;
@@ -41,6 +41,13 @@ pub enum Meaning<'a> {
 impl Modules {
     /// What `name` means, in whatever spelling.
     pub fn meaning(&self, name: &str) -> Meaning<'_> {
+        match (self.meaning_as_spelled(name), unstacked_expert(name)) {
+            (Meaning::Nothing, Some(expert)) => self.meaning_as_spelled(&expert),
+            (meaning, _) => meaning,
+        }
+    }
+
+    fn meaning_as_spelled(&self, name: &str) -> Meaning<'_> {
         if let Some(module) = self.on_disk(name) {
             return Meaning::Module(module);
         }

@@ -15,6 +15,7 @@ use super::orientation::hidden_sizes;
 use super::recorded::{Line, ModuleClass};
 use super::spelling::canonical;
 
+mod heads;
 mod in_memory;
 mod tied;
 mod transposed;
@@ -99,6 +100,7 @@ impl Modules {
         }
         // The hub spelling of Qwen2-VL and Qwen2.5-VL, which Transformers renames while loading.
         names.bare_vision_root &= has_wrapped_layers;
+        names.tell_heads();
         names.tell_transposed(&biases, &hidden_sizes(config));
         names.tied_heads = names.find_tied_heads(config);
         names

@@ -4,7 +4,7 @@ use super::head::is_head;
 use crate::words::words;
 
 /// Components of what joins an encoder to the language model.
-const MERGERS: [&str; 9] = [
+const MERGERS: [&str; 12] = [
     "merger",
     "deepstack_merger_list",
     "multi_modal_projector",
@@ -14,7 +14,22 @@ const MERGERS: [&str; 9] = [
     "aligner",
     "mlp1",
     "embed_vision",
+    "qformer",
+    "layerwise_projectors",
+    "spatial_projectors",
 ];
+
+/// Components of vision encoders that do not begin with one of [`SEEING`].
+const EYES: [&str; 4] = ["vit", "vpm", "sam_model", "qwen2_model"];
+
+/// What components of the names of vision encoders begin with.
+const SEEING: [&str; 6] = ["visual", "vision", "image", "img", "video", "vit_"];
+
+/// Components of what hears or speaks that do not begin with one of [`HEARING`].
+const EARS: [&str; 2] = ["apm", "tts"];
+
+/// What components of the names of what hears or speaks begin with.
+const HEARING: [&str; 4] = ["audio", "speech", "sound", "whisper"];
 /// Components below which language models have their blocks.
 const LANGUAGE: [&str; 9] = [
     "language_model",
@@ -51,13 +66,13 @@ impl Tower {
     /// The tower of the module `name`, in any spelling, from the components of its name.
     pub fn of(name: &str) -> Self {
         let any = |test: fn(&str) -> bool| name.split('.').any(test);
-        if any(|c| MERGERS.contains(&c)) {
+        if any(|c| MERGERS.contains(&c) || c.starts_with("resampler")) {
             Tower::Merger
         } else if is_head(name) {
             Tower::Head
-        } else if any(|c| c == "visual" || c.starts_with("vision")) {
+        } else if any(|c| EYES.contains(&c) || SEEING.iter().any(|start| c.starts_with(start))) {
             Tower::Vision
-        } else if any(|c| c.starts_with("audio") || c.starts_with("speech")) {
+        } else if any(|c| EARS.contains(&c) || HEARING.iter().any(|start| c.starts_with(start))) {
             Tower::Other
         } else if any(|c| LANGUAGE.contains(&c)) {
             Tower::Language
@@ -117,6 +132,24 @@ mod tests {
             ("vision_model.transformer.layers.4.self_attn.q_proj", Tower::Vision, Some(4), "q_proj"),
             ("model.connector.modality_projection.proj", Tower::Merger, None, "proj"),
             ("embed_out", Tower::Head, None, "embed_out"),
+            // MiniCPM-V and MiniCPM-o, Phi-4-multimodal, HunYuan-VL, DeepSeek-OCR, Video-LLaVA, BLIP-2, Nemotron, Ovis.
+            ("llm.model.layers.0.self_attn.q_proj", Tower::Language, Some(0), "q_proj"),
+            ("vpm.encoder.layers.0.self_attn.q_proj", Tower::Vision, Some(0), "q_proj"),
+            ("apm.layers.0.fc1", Tower::Other, Some(0), "fc1"),
+            ("tts.model.layers.0.mlp.up_proj", Tower::Other, Some(0), "up_proj"),
+            ("resampler.kv_proj", Tower::Merger, None, "kv_proj"),
+            (
+                "model.embed_tokens_extend.image_embed.img_processor.encoder.layers.1.mlp.fc1",
+                Tower::Vision,
+                Some(1),
+                "fc1",
+            ),
+            ("vit.layers.1.mlp.dense_h_to_4h", Tower::Vision, Some(1), "dense_h_to_4h"),
+            ("model.sam_model.blocks.1.attn.qkv", Tower::Vision, Some(1), "qkv"),
+            ("model.video_tower.encoder.layers.1.mlp.fc1", Tower::Vision, Some(1), "fc1"),
+            ("qformer.encoder.layer.1.attention.attention.key", Tower::Merger, Some(1), "key"),
+            ("sound_encoder.layers.1.fc1", Tower::Other, Some(1), "fc1"),
+            ("visual_tokenizer.backbone.trunk.blocks.1.attn.qkv", Tower::Vision, Some(1), "qkv"),
         ];
         for (name, tower, block, kind) in cases {
             assert_eq!((Tower::of(name), block_of(name), kind_of(name)), (tower, block, kind), "{name}");

@@ -12,6 +12,7 @@ use crate::tensor::Dtype;
 
 const LEFT_ALONE: &str =
     "Transformers leaves it alone whatever a list says, and would take codes for weights";
+const BESIDE_UNQUANTISED: &str = "loaders fuse it with a layer that the manifest leaves unquantised";
 const NOT_LINEAR: &str = "not among the manifest's linear layers: no exporter packs a convolution to FP8";
 
 /// Every group of a manifest, found once in a model or, where there is none, in the manifest itself.
@@ -137,7 +138,17 @@ impl Located {
             return Err(unmatched(model, &missing));
         }
         located.require_own_modules(manifest)?;
+        let unquantised: HashSet<String> = manifest
+            .groups()
+            .iter()
+            .zip(&located.groups)
+            .filter(|(group, _)| !group.is_candidate())
+            .flat_map(|(_, found)| found.stored.iter().cloned())
+            .collect();
         located.keep_whole(|module| {
+            if unquantised.contains(module) {
+                return Some(BESIDE_UNQUANTISED);
+            }
             let weight = model.weight(module)?;
             let is_left_alone =
                 || format.format().leaves_modules_alone() && model.modules().is_left_alone(module);

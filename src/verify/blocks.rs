@@ -47,13 +47,22 @@ pub(super) fn check(model: &Model, left_out: &LeftOut) -> Vec<Problem> {
     problems
 }
 
+/// Whether `tensor` is called `name` after a prefix.
+fn is_below(tensor: &str, name: &str) -> bool {
+    tensor.strip_suffix(name).is_some_and(|prefix| prefix.ends_with('.'))
+}
+
 /// Tables of tokens, without which no language model is one.
 fn check_tables(model: &Model, architecture: &Architecture, left_out: &LeftOut) -> Vec<Problem> {
     let has_head = || model.tensors().any(|(name, _)| name.strip_suffix(".weight").is_some_and(is_head));
     if model.ties_word_embeddings() && has_head() {
         return Vec::new();
     }
-    let missing = architecture.missing_tables(&|name| model.tensor(name).is_some()).into_iter();
+    // Within another model, whose own architecture is not known, all names have more before them.
+    let is_inner = model.architecture() != Some(architecture.name());
+    let is_within = |name: &str| is_inner && model.tensors().any(|(tensor, _)| is_below(tensor, name));
+    let missing =
+        architecture.missing_tables(&|name| model.tensor(name).is_some() || is_within(name)).into_iter();
     let names = missing.map(|table| format!("{table}.weight")).filter(|name| !left_out.is_reported(name));
     let problem = |name: String| {
         let how = left_out.of(&name).unwrap_or_default();

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::dialect::sglang::name_in_sglang;
-use crate::dialect::wholes::unquantised_mixtures;
+use crate::dialect::wholes::{unquantised_mixtures, without_adapter};
 use crate::error::{Error, Result};
 use crate::model::{LM_HEAD, Model, ModuleClass, WRAPPERS, bare_name, expert_group, has_known_root};
 use crate::plan::Plan;
@@ -126,7 +126,7 @@ fn names(model: &Model, module: &str) -> Vec<String> {
     }
     let in_engines = model.modules().in_vllm(module).into_iter().chain(name_in_sglang(model, module));
     let mut names = vec![module.to_string()];
-    for name in in_memory.into_iter().chain(in_engines) {
+    for name in in_memory.into_iter().chain(in_engines).chain(without_adapter(module)) {
         if names.iter().all(|known| bare_name(known) != bare_name(&name)) {
             names.push(name);
         }

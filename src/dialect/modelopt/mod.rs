@@ -11,7 +11,7 @@ use super::interface::{ClaimPlace, Dialect, QuantisationFiles};
 use super::problem::Problem;
 use super::sglang::name_in_sglang;
 use super::stored::StoredLayers;
-use super::wholes::{asked_for_as_wholes, unquantised_mixtures};
+use super::wholes::{asked_for_as_wholes, unquantised_mixtures, without_adapter};
 use crate::error::Result;
 use crate::format::{FormatId, Granularity, ScaleRule, ScaleShape};
 use crate::model::{LM_HEAD, Model, bare_name};
@@ -96,7 +96,11 @@ fn excluded(model: &Model, plan: &Plan) -> Vec<String> {
         // Where an engine runs the model as Transformers does, layers are called as they are there.
         let in_memory = model.modules().names_in_memory(module).into_iter();
         let others = in_memory.filter(move |name| bare_name(name) != bare_name(module));
-        [module.to_string()].into_iter().chain(others).chain(name_in_sglang(model, module))
+        [module.to_string()]
+            .into_iter()
+            .chain(others)
+            .chain(name_in_sglang(model, module))
+            .chain(without_adapter(module))
     });
     let mixtures = unquantised_mixtures(model, plan).into_iter().flat_map(|mixture| mixture.names);
     let wholes = asked_for_as_wholes(model, plan);
