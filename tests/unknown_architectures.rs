@@ -94,17 +94,28 @@ fn output_heads_stay_as_they_are_whatever_they_are_called() {
     }
 }
 
+/// Some models of vLLM build them with the quantisation's configuration, and others without: `deepseek_mtp`, `internvl`.
 #[test]
-fn what_joins_the_inputs_of_blocks_that_predict_several_tokens_stays_as_it_is() {
-    let base = tempfile::tempdir().unwrap();
-    let config = json!({"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3"});
-    let linears = ["model.layers.0.self_attn.o_proj", "model.layers.1.eh_proj"];
-    checkpoint(base.path(), config, &linears, &[("model.embed_tokens", &[64, 32])]);
-    manifest(base.path(), &linears.map(|name| (name, 512)), &[]);
-    let (fp8, kept) = planned(base.path());
-    assert_eq!(fp8, [linears[0]]);
-    assert!(kept.len() == 1 && kept[0].1.contains("not certain"), "{kept:?}");
-    assert!(ignored(base.path(), 100.0).iter().any(|entry| entry.contains("eh_proj")));
+fn what_engines_may_build_plain_stays_as_it_is() {
+    let cases = [
+        (
+            json!({"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3"}),
+            ["model.layers.0.self_attn.o_proj", "model.layers.1.eh_proj"],
+        ),
+        (
+            json!({"architectures": ["InternVLChatModel"], "model_type": "internvl_chat"}),
+            ["language_model.model.layers.0.self_attn.o_proj", "mlp1.1"],
+        ),
+    ];
+    for (config, linears) in cases {
+        let base = tempfile::tempdir().unwrap();
+        checkpoint(base.path(), config, &linears, &[("model.embed_tokens", &[64, 32])]);
+        manifest(base.path(), &linears.map(|name| (name, 512)), &[]);
+        let (fp8, kept) = planned(base.path());
+        assert_eq!(fp8, [linears[0]]);
+        assert!(kept.len() == 1 && kept[0].1.contains("not certain"), "{kept:?}");
+        assert!(ignored(base.path(), 100.0).iter().any(|entry| linears[1].ends_with(entry.as_str())));
+    }
 }
 
 /// vLLM asks for the experts of Step3 below what holds the router.
@@ -187,6 +198,20 @@ fn tables_of_a_language_model_within_another_are_found() {
         problems.iter().filter(|problem| problem.code == Code::MissingTensor).count()
     };
     assert_eq!(missing(&[(table, &[64, 32])]), 0);
+    assert_eq!(missing(&[]), 1);
+}
+
+/// DeepSeek calls the table of tokens `embed`, and Transformers renames it while it loads.
+#[test]
+fn a_table_that_transformers_renames_is_not_missing() {
+    let base = tempfile::tempdir().unwrap();
+    let config = json!({"architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4"});
+    let missing = |others: &[(&str, &[usize])]| {
+        checkpoint(base.path(), config.clone(), &["layers.0.attn.wo_b"], others);
+        let problems = verify(&base.path().join("model"), Depth::Headers).unwrap();
+        problems.iter().filter(|problem| problem.code == Code::MissingTensor).count()
+    };
+    assert_eq!(missing(&[("embed", &[64, 32])]), 0);
     assert_eq!(missing(&[]), 1);
 }
 

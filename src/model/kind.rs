@@ -11,9 +11,9 @@ const HEADS: [&str; 5] = ["lm_head", "embed_out", "score", "classifier", "head"]
 /// Last parts of names of output heads that mean something else within a block: InternLM2 below another model, ChatGLM, Molmo.
 const OUTER_HEADS: [&str; 3] = ["output", "output_layer", "ff_out"];
 
-/// Last parts of names of what some engines build as a linear layer that may be quantised, and others as one that may not:
-/// where blocks that predict several tokens join their inputs.
-const JOINTS: [&str; 1] = ["eh_proj"];
+/// Parts of names of what some engines build as a linear layer that may be quantised, and others as one that may not: where
+/// blocks that predict several tokens join their inputs, and, one part higher, the merger of InternVLChat, which vLLM builds plain.
+const JOINTS: [&str; 2] = ["eh_proj", "mlp1"];
 
 /// Last parts of names of embedding tables that have no `embed` in them.
 const TABLES: [&str; 4] = ["wte", "wpe", "shared", "relative_attention_bias"];
@@ -29,7 +29,7 @@ pub(super) fn class_by_name(module: &str, shape: &[usize]) -> Option<ModuleClass
     match shape.len() {
         2 if is_head(module) || HEADS.contains(&leaf) => Some(ModuleClass::Head),
         2 if OUTER_HEADS.contains(&leaf) && block_of(module).is_none() => Some(ModuleClass::Head),
-        2 if JOINTS.contains(&leaf) => None,
+        2 if JOINTS.contains(&leaf) || JOINTS.contains(&parent) => None,
         2 if ROUTERS.contains(&leaf) || ROUTERS[..2].contains(&parent) => Some(ModuleClass::Router),
         // A projection of embeddings may well be a linear layer, and a table a projection.
         2 if is_table && (leaf.contains("proj") || leaf.contains("patch")) => None,
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_linear_layer_is_told_apart() {
-        let cases: [(&str, &[usize], Option<ModuleClass>); 33] = [
+        let cases: [(&str, &[usize], Option<ModuleClass>); 34] = [
             ("model.layers.0.mlp.up_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate_proj", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.0.mlp.gate", &[8, 4], Some(ModuleClass::Router)),
@@ -73,6 +73,7 @@ mod tests {
             ("model.transformer.blocks.3.ff_out", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.3.self_attn.output", &[8, 4], Some(ModuleClass::Linear)),
             ("model.layers.61.eh_proj", &[4, 8], None),
+            ("mlp1.1", &[8, 4], None),
             ("embed_out", &[8, 4], Some(ModuleClass::Head)),
             ("model.layers.61.shared_head.head", &[8, 4], Some(ModuleClass::Head)),
             ("score", &[2, 4], Some(ModuleClass::Head)),
