@@ -204,18 +204,21 @@ fn tables_of_a_language_model_within_another_are_found() {
     assert_eq!(missing(&[]), 1);
 }
 
-/// DeepSeek calls the table of tokens `embed`, and Transformers renames it while it loads.
+/// DeepSeek calls the table of tokens `embed`, and Transformers renames it while it loads DeepSeek-V4; a Llama would lack it.
 #[test]
 fn a_table_that_transformers_renames_is_not_missing() {
-    let base = tempfile::tempdir().unwrap();
-    let config = json!({"architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4"});
-    let missing = |others: &[(&str, &[usize])]| {
-        checkpoint(base.path(), config.clone(), &["layers.0.attn.wo_b"], others);
+    let missing = |class: &str, model_type: &str, others: &[(&str, &[usize])]| {
+        let base = tempfile::tempdir().unwrap();
+        let config = json!({"architectures": [class], "model_type": model_type});
+        checkpoint(base.path(), config, &["layers.0.attn.wo_b"], others);
         let problems = verify(&base.path().join("model"), Depth::Headers).unwrap();
-        problems.iter().filter(|problem| problem.code == Code::MissingTensor).count()
+        let tables = problems.iter().filter(|problem| problem.message.contains("embed_tokens.weight"));
+        tables.filter(|problem| problem.code == Code::MissingTensor).count()
     };
-    assert_eq!(missing(&[("embed", &[64, 32])]), 0);
-    assert_eq!(missing(&[]), 1);
+    let table: [(&str, &[usize]); 1] = [("embed", &[64, 32])];
+    assert_eq!(missing("DeepseekV4ForCausalLM", "deepseek_v4", &table), 0);
+    assert_eq!(missing("DeepseekV4ForCausalLM", "deepseek_v4", &[]), 1);
+    assert_eq!(missing("LlamaForCausalLM", "llama", &table), 1);
 }
 
 /// ModelOpt lists what it was told to leave alone, and a part of a fused layer may be among it.

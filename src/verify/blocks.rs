@@ -61,9 +61,12 @@ fn check_tables(model: &Model, architecture: &Architecture, left_out: &LeftOut) 
     // Within another model, whose own architecture is not known, all names have more before them.
     let is_inner = model.architecture() != Some(architecture.name());
     let is_within = |name: &str| is_inner && model.tensors().any(|(tensor, _)| is_below(tensor, name));
-    // DeepSeek's own spelling, which Transformers renames while it loads DeepSeek-V4 (`conversion_mapping.py`).
-    let is_renamed =
-        |name: &str| name.ends_with("embed_tokens.weight") && model.tensor("embed.weight").is_some();
+    // DeepSeek's own spelling, which Transformers renames while it loads this one (`conversion_mapping.py`), and no other.
+    let is_renamed = |name: &str| {
+        architecture.name() == "DeepseekV4ForCausalLM"
+            && name.ends_with("embed_tokens.weight")
+            && model.tensor("embed.weight").is_some()
+    };
     let is_there = |name: &str| model.tensor(name).is_some() || is_within(name) || is_renamed(name);
     let missing = architecture.missing_tables(&is_there).into_iter();
     let names = missing.map(|table| format!("{table}.weight")).filter(|name| !left_out.is_reported(name));
